@@ -1,0 +1,54 @@
+# `make demo` and `make test` make their own virtual environment; nothing else has to be installed by hand.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKSPACE ?= workspace
+DEMO_DATA ?= data/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test format lint types imports pytest soak gpu clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed ## make the virtual environment
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	@touch $@
+
+demo: install ## generated corpus -> features -> training -> report, through Prefect
+	$(BIN)/birdclef synth $(DEMO_DATA)
+	$(BIN)/birdclef run configs/demo.yaml data.root=$(DEMO_DATA) --workspace $(WORKSPACE)
+
+test: lint types imports pytest ## everything that CI checks
+
+format: install ## rewrite the code in the house's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: install ## ruff
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: install ## mypy, strict
+	$(BIN)/mypy
+
+imports: install ## import contracts
+	$(BIN)/lint-imports
+
+pytest: install ## tests with branch coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+soak: install ## long fault-injection tests
+	$(BIN)/python -m pytest -m soak
+
+gpu: install ## tests that need a CUDA device
+	$(BIN)/python -m pytest -m gpu
+
+clean: ## remove environment, caches and the demo's data and workspace
+	rm -rf $(VENV) $(WORKSPACE) $(DEMO_DATA) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
