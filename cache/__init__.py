@@ -1,0 +1,1 @@
+"""Offline feature cache: recordings to log-mel strips, catalogue and split manifests."""

@@ -1,0 +1,84 @@
+"""Typed, frozen configuration of the feature cache: data set, log-mel features and split."""
+
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+
+class ConfigSection(BaseModel):
+    """A frozen section of an experiment that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    execution_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that change how a result is computed, never what it is; they stay out of artefact keys."""
+
+    def identity(self) -> dict[str, Any]:
+        """Returns the fields that define the result, as plain JSON values."""
+        return self.model_dump(mode="json", exclude=set(self.execution_fields))
+
+
+class DataConfig(ConfigSection):
+    """Where the recordings lie, and which of them are usable."""
+
+    root: str
+    """Folder that holds the metadata table and the audio folder."""
+    metadata: str = "train_metadata.csv"
+    """Table of recordings, one row each, relative to `root`."""
+    audio: str = "train_audio"
+    """Audio folder that the table's `filename` column is relative to, below `root`."""
+    min_seconds: PositiveFloat = 0.5
+    """Shorter recordings are quarantined."""
+    silence_db: float = -60.0
+    """Recordings whose loudest mel power (dB) stays below this are quarantined as silent."""
+    max_quarantined_share: float = Field(default=0.1, ge=0, le=1)
+    """The build fails if a larger share of the recordings is unusable."""
+
+    execution_fields: ClassVar[frozenset[str]] = frozenset({"root", "metadata", "audio", "max_quarantined_share"})
+
+
+class FeatureConfig(ConfigSection):
+    """Log-mel front end, and how it is computed."""
+
+    sample_rate: PositiveInt = 32_000
+    """Hz; every recording is mixed to mono and resampled to it."""
+    n_fft: PositiveInt = 2048
+    """FFT length in samples."""
+    hop_length: PositiveInt = 512
+    """Samples between frames."""
+    n_mels: PositiveInt = 128
+    """Mel bands (Slaney scale and norm)."""
+    fmin: float = Field(default=20.0, ge=0)
+    """Lowest frequency, Hz."""
+    fmax: PositiveFloat = 16_000.0
+    """Highest frequency, Hz."""
+    floor_db: float = -100.0
+    """Lowest stored level, dB re 1."""
+
+    workers: PositiveInt | None = None
+    """Dask worker processes; null: one per core."""
+
+    execution_fields: ClassVar[frozenset[str]] = frozenset({"workers"})
+
+    @model_validator(mode="after")
+    def _check_band(self) -> Self:
+        if not self.fmin < self.fmax <= self.sample_rate / 2:
+            raise ValueError(
+                f"fmin={self.fmin} and fmax={self.fmax} must satisfy fmin < fmax <= sample_rate / 2 = "
+                f"{self.sample_rate / 2}. Lower fmax, or raise sample_rate."
+            )
+        return self
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames of a strip per second of audio."""
+        return self.sample_rate / self.hop_length
+
+
+class SplitConfig(ConfigSection):
+    """Grouped, stratified folds."""
+
+    folds: int = Field(default=5, ge=2)
+    """Number of folds."""
+    seed: int = 42
+    """Seed of the fold assignment."""
