@@ -1,0 +1,127 @@
+"""The catalogue: which recordings of a data set are usable and where their strips are, and which are not and why."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cache.artefact import Recipe, artefact_key, content_key, materialise, read_provenance
+from cache.config import DataConfig
+from cache.store import StripStore
+
+VERSION = 1
+"""Raised by hand when the same recordings give another catalogue."""
+
+_SCANNED = ["size", "mtime_ns"]
+
+
+def build_catalogue(recordings: pd.DataFrame, data: DataConfig, store: Path, workspace: Path) -> Path:
+    """Returns the catalogue of a data set whose strips are computed.
+
+    Args:
+        recordings: Of `read_recordings`, with the column `sha256`.
+        data: Limits for usable recordings.
+        store: Feature directory.
+        workspace: Where artefacts lie.
+
+    Raises:
+        ValueError: If more than `data.max_quarantined_share` of the recordings is unusable, or all of them.
+    """
+    table = recordings.drop(columns=_SCANNED)
+    inputs = {"features": artefact_key(store), "table": content_key(table.to_csv(index=False))}
+    recipe = Recipe("catalogues", data.identity(), inputs, VERSION)
+    directory = materialise(workspace, recipe, lambda staging: _write(table, data, store, staging))
+    _refuse_bad_data(directory, data)
+    return directory
+
+
+def read_catalogue(directory: Path) -> pd.DataFrame:
+    """Returns the usable recordings: recording_id, label, secondary_labels, recordist, sha256, frames, seconds, ..."""
+    types = {"frames": "int64", "seconds": "float64"}
+    table = pd.read_csv(directory / "recordings.csv", dtype=str, keep_default_na=False)
+    return table.astype(types)
+
+
+def read_species(directory: Path) -> pd.DataFrame:
+    """Returns the species in the order of class indices: label, scientific_name, common_name, recordings."""
+    table = pd.read_csv(directory / "species.csv", dtype=str, keep_default_na=False)
+    return table.astype({"recordings": "int64"})
+
+
+def read_quarantine(directory: Path) -> pd.DataFrame:
+    """Returns the unusable recordings: recording_id, label, reason, detail."""
+    return pd.read_csv(directory / "quarantine.csv", dtype=str, keep_default_na=False)
+
+
+def feature_directory(catalogue: Path, workspace: Path) -> Path:
+    """Returns the feature directory whose strips a catalogue points at."""
+    return workspace / "features" / str(read_provenance(catalogue)["inputs"]["features"])
+
+
+def _write(recordings: pd.DataFrame, data: DataConfig, store: Path, staging: Path) -> None:
+    strips = StripStore(store)
+    features = read_provenance(store)["config"]
+    located = [strips.strips.get(sha256) for sha256 in recordings["sha256"]]
+    frames = np.array([strip.frames if strip else 0 for strip in located])
+    table = recordings.assign(
+        frames=frames, seconds=np.round(frames * features["hop_length"] / features["sample_rate"], 3)
+    )
+    faults = _find_faults(table, data, strips)
+    quarantined = table["recording_id"].isin(faults.keys())
+    usable = table[~quarantined].sort_values("recording_id")
+    usable.to_csv(staging / "recordings.csv", index=False)
+    _count_species(usable).to_csv(staging / "species.csv", index=False)
+    quarantine = table.loc[quarantined, ["recording_id", "label"]].assign(
+        reason=[faults[name][0] for name in table.loc[quarantined, "recording_id"]],
+        detail=[faults[name][1] for name in table.loc[quarantined, "recording_id"]],
+    )
+    quarantine.sort_values("recording_id").to_csv(staging / "quarantine.csv", index=False)
+    summary = {
+        "recordings": len(recordings),
+        "usable": len(usable),
+        "quarantined": len(quarantine),
+        "species": int(usable["label"].nunique()),
+        "hours": round(float(usable["seconds"].sum()) / 3600, 4),
+    }
+    (staging / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def _find_faults(table: pd.DataFrame, data: DataConfig, strips: StripStore) -> dict[str, tuple[str, str]]:
+    """Returns reason and detail of every recording that must not be used."""
+    labels_of_audio = table.groupby("sha256")["label"].agg(lambda labels: sorted(set(labels)))
+    faults = {}
+    for name, sha256, seconds in zip(table["recording_id"], table["sha256"], table["seconds"], strict=True):
+        strip, failure = strips.strips.get(sha256), strips.failures.get(sha256)
+        labels = labels_of_audio[sha256]
+        if failure:
+            faults[name] = failure.reason, failure.detail
+        elif strip is None:
+            faults[name] = "unreadable", "the file vanished, changed or could not be read during the build"
+        elif seconds < data.min_seconds:
+            faults[name] = "too_short", f"{seconds:.3f} s decode, data.min_seconds is {data.min_seconds:g}"
+        elif strip.peak_db < data.silence_db:
+            faults[name] = "silent", f"peak {strip.peak_db:.1f} dB, data.silence_db is {data.silence_db:g}"
+        elif len(labels) > 1:
+            faults[name] = "label_conflict", f"the same bytes stand under {', '.join(labels)}"
+    return faults
+
+
+def _count_species(usable: pd.DataFrame) -> pd.DataFrame:
+    named = usable.assign(scientific_name=usable.get("scientific_name", ""), common_name=usable.get("common_name", ""))
+    return named.groupby("label", as_index=False, sort=True).agg(
+        scientific_name=("scientific_name", "first"), common_name=("common_name", "first"), recordings=("label", "size")
+    )
+
+
+def _refuse_bad_data(directory: Path, data: DataConfig) -> None:
+    summary = json.loads((directory / "summary.json").read_text())
+    share = summary["quarantined"] / summary["recordings"]
+    if share > data.max_quarantined_share or not summary["usable"]:
+        reasons = read_quarantine(directory)["reason"].value_counts().to_dict()
+        counted = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        raise ValueError(
+            f"{summary['quarantined']} of {summary['recordings']} recordings are unusable ({counted}), more than "
+            f"data.max_quarantined_share={data.max_quarantined_share:g}. They are listed with their reasons in "
+            f"{directory / 'quarantine.csv'}: mend or remove them, or raise the share."
+        )

@@ -1,0 +1,191 @@
+"""The strip store: content-addressed parts that appear whole or not at all.
+
+Layout of `features/<feature_key>/`:
+
+    parts/<id>/       Zarr v3 array (frames, channels) float16, the strips of one part one after the other
+    index/<id>.json   fragment: which strip lies where in the part, and which audio gave none
+
+A part without its fragment does not exist for readers. A part's id hashes the audio in it, so a repeated task
+writes the same bytes, and no two tasks ever write one array.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
+
+from cache.artefact import content_key, write_atomically
+
+CHUNK_FRAMES = 4096
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Where a strip lies, and how loud it is.
+
+    Attributes:
+        sha256: Hash of the audio file.
+        part: Id of the part that holds it.
+        start: First frame in the part.
+        frames: Length.
+        peak_db: Highest value.
+        mean_db: Mean over frames and channels.
+    """
+
+    sha256: str
+    part: str
+    start: int
+    frames: int
+    peak_db: float
+    mean_db: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Audio that gave no strip, and why."""
+
+    sha256: str
+    reason: str
+    detail: str
+
+
+def part_id(sha256s: Sequence[str]) -> str:
+    """Returns the id of the part that holds exactly this audio."""
+    return content_key(sorted(sha256s))
+
+
+class PartWriter:
+    """Writes one part, strip by strip, in memory bounded by a chunk and a strip; `publish` makes it visible."""
+
+    def __init__(self, store: Path, identity: str, channels: int) -> None:
+        self._store = store
+        self._identity = identity
+        self._staging = store / "parts" / f".{identity}.{os.getpid()}.partial"
+        shutil.rmtree(self._staging, ignore_errors=True)
+        self._array = zarr.create_array(
+            store=str(self._staging),
+            shape=(0, channels),
+            chunks=(CHUNK_FRAMES, channels),
+            dtype="float16",
+            compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=2)],
+        )
+        self._pending: list[NDArray[np.float16]] = []
+        self._frames = 0
+        self._strips: list[Strip] = []
+        self._failures: list[Failure] = []
+
+    def add_strip(self, sha256: str, strip: NDArray[np.float32]) -> None:
+        """Append a strip, (frames, channels)."""
+        if not np.isfinite(strip).all():
+            raise ValueError(f"The strip of audio {sha256} holds non-finite values; it must not enter the store.")
+        stored = strip.astype(np.float16)
+        peak_db, mean_db = round(float(strip.max()), 3), round(float(strip.mean(dtype=np.float64)), 3)
+        self._strips.append(Strip(sha256, self._identity, self._frames, len(stored), peak_db, mean_db))
+        self._frames += len(stored)
+        self._pending.append(stored)
+        if self._frames - self._array.shape[0] >= CHUNK_FRAMES:
+            self._flush(whole_chunks=True)
+
+    def add_failure(self, sha256: str, reason: str, detail: str) -> None:
+        """Record audio that gives no strip."""
+        self._failures.append(Failure(sha256, reason, detail))
+
+    def publish(self) -> None:
+        """Make the part visible: rename its array into place, then write its fragment."""
+        self._flush(whole_chunks=False)
+        final = self._store / "parts" / self._identity
+        try:
+            self._staging.rename(final)
+        except OSError:
+            if not final.is_dir():
+                raise
+            shutil.rmtree(self._staging)  # another builder finished the same part: same id, same bytes
+        fragment = {
+            "strips": [asdict(strip) for strip in self._strips],
+            "failures": [asdict(failure) for failure in self._failures],
+        }
+        index = self._store / "index"
+        index.mkdir(exist_ok=True)
+        write_atomically(index / f"{self._identity}.json", json.dumps(fragment))
+
+    def _flush(self, *, whole_chunks: bool) -> None:
+        if not self._pending:
+            return
+        pending = np.concatenate(self._pending)  # (frames, channels)
+        written = self._array.shape[0]
+        count = len(pending) // CHUNK_FRAMES * CHUNK_FRAMES if whole_chunks else len(pending)
+        self._array.resize((written + count, self._array.shape[1]))
+        self._array[written:] = pending[:count]
+        self._pending = [pending[count:]] if count < len(pending) else []
+
+
+class StripStore:
+    """Reads the strips that were published in a feature directory when it was opened."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.strips: dict[str, Strip] = {}
+        self.failures: dict[str, Failure] = {}
+        for fragment_path in sorted((directory / "index").glob("*.json")):
+            fragment = json.loads(fragment_path.read_text())
+            self.strips.update((entry["sha256"], Strip(**entry)) for entry in fragment["strips"])
+            self.failures.update((entry["sha256"], Failure(**entry)) for entry in fragment["failures"])
+
+    def __contains__(self, sha256: str) -> bool:
+        """Whether this audio was computed, with or without success."""
+        return sha256 in self.strips or sha256 in self.failures
+
+    def read(self, sha256: str) -> NDArray[np.float16]:
+        """Returns one strip, (frames, channels).
+
+        Raises:
+            KeyError: If the store has no strip of this audio.
+        """
+        if sha256 not in self.strips:
+            raise KeyError(f"{self._directory} has no strip of audio {sha256}. Run the features stage again.")
+        strip = self.strips[sha256]
+        return self._read_span(strip.part, strip.start, strip.start + strip.frames)
+
+    def load(self, sha256s: Iterable[str]) -> tuple[NDArray[np.float16], NDArray[np.int64], NDArray[np.int64]]:
+        """Returns many strips in one flat array, each part read once and in order.
+
+        Returns:
+            Values (total_frames, channels); for each requested strip its first row, (strips,), and its
+            length in rows, (strips,). A strip asked for twice is stored once.
+        """
+        wanted = [self.strips[sha256] for sha256 in sha256s]
+        order = sorted(set(wanted), key=lambda strip: (strip.part, strip.start))
+        rows: dict[str, int] = {}
+        total = 0
+        for strip in order:
+            rows[strip.sha256] = total
+            total += strip.frames
+        values = np.empty((total, self.channels), np.float16)
+        by_part: dict[str, list[Strip]] = {}
+        for strip in order:
+            by_part.setdefault(strip.part, []).append(strip)
+        for part, strips in by_part.items():
+            first = strips[0].start
+            span = self._read_span(part, first, strips[-1].start + strips[-1].frames)
+            for strip in strips:
+                row = rows[strip.sha256]
+                values[row : row + strip.frames] = span[strip.start - first :][: strip.frames]
+        starts = np.array([rows[strip.sha256] for strip in wanted], np.int64)
+        return values, starts, np.array([strip.frames for strip in wanted], np.int64)
+
+    @property
+    def channels(self) -> int:
+        """Width of a strip (mel bands)."""
+        part = next(iter(self.strips.values())).part
+        return int(zarr.open_array(str(self._directory / "parts" / part), mode="r").shape[1])
+
+    def _read_span(self, part: str, start: int, stop: int) -> NDArray[np.float16]:
+        array = zarr.open_array(str(self._directory / "parts" / part), mode="r")
+        return np.asarray(array[start:stop], dtype=np.float16)

@@ -1,0 +1,60 @@
+"""Audio bytes to a mono waveform at one sample rate."""
+
+import io
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+
+class UnusableAudioError(ValueError):
+    """Audio that gives no waveform; `reason` is the word under which it is quarantined."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.reason, self.detail)
+
+
+def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
+    """Returns what really decodes of an audio file, mixed to mono and resampled.
+
+    The header's length is not trusted: some encoders promise more samples than there are. The format is told from
+    the content, not from a file name.
+
+    Args:
+        audio: A whole file in any format that libsndfile reads (Ogg Vorbis / Opus, MP3, WAV, FLAC, ...).
+        sample_rate: Wanted rate, Hz.
+
+    Returns:
+        Waveform, (samples,), float32, nominally in [-1, 1].
+
+    Raises:
+        UnusableAudioError: With reason `undecodable`, `empty` or `non_finite`.
+    """
+    try:
+        channels, native_rate = soundfile.read(io.BytesIO(audio), dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, TypeError, ValueError, OverflowError) as error:
+        raise UnusableAudioError("undecodable", _decoder_message(audio, error)) from error
+    if len(channels) == 0:
+        raise UnusableAudioError("empty", "no sample decodes")
+    waveform = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1)  # (samples,)
+    if not np.isfinite(waveform).all():
+        raise UnusableAudioError("non_finite", f"{int((~np.isfinite(waveform)).sum())} samples are NaN or infinite")
+    if native_rate != sample_rate:
+        waveform = soxr.resample(waveform, native_rate, sample_rate, quality="HQ")
+    if len(waveform) == 0:
+        raise UnusableAudioError("empty", f"{len(channels)} samples at {native_rate} Hz are none at {sample_rate} Hz")
+    return np.ascontiguousarray(waveform, dtype=np.float32)
+
+
+def _decoder_message(audio: bytes, error: Exception) -> str:
+    if audio.startswith(b"version https://git-lfs"):
+        return "a Git-LFS pointer, not audio: fetch the file with `git lfs pull`"
+    if not audio:
+        return "the file has no bytes"
+    return str(error).removeprefix("Error opening ").split(": ", 1)[-1]
