@@ -1,0 +1,1 @@
+"""Training and evaluation service on cached strips: augment, train, predict, ensemble, report."""

@@ -1,0 +1,162 @@
+"""Augmentation of log-mel crops on their device: every sample of a batch is drawn on its own, without a loop.
+
+All functions are pure, take crops (batch, 1, n_mels, frames) in dB, and draw from the given generator, which lives
+on the crops' device. What is physical is done in power: a gain is an offset in dB, and sounds add in power.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+LOG10_OVER_10 = math.log(10) / 10
+
+
+def draw_time_map(
+    batch: int,
+    frames: int,
+    stretch_rate: tuple[float, float],
+    stretch_probability: float,
+    warp_frames: int,
+    warp_probability: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Returns the source position of each frame of each crop, relative to the crop's start, (batch, frames).
+
+    A stretched crop plays at a rate drawn from `stretch_rate`. A warped crop moves one inner point by up to
+    `warp_frames` and interpolates linearly on both sides, as time warping in SpecAugment (Park et al. 2019,
+    https://arxiv.org/abs/1904.08779) does along the time axis.
+    """
+    device = generator.device
+    time = torch.arange(frames, device=device, dtype=torch.float32).expand(batch, frames)
+    low, high = stretch_rate
+    rate = low + (high - low) * _uniform(batch, generator)
+    rate = torch.where(_chosen(batch, stretch_probability, generator), rate, 1.0)
+
+    reach = float(min(warp_frames, (frames - 1) // 2))
+    pivot = reach + (frames - 1 - 2 * reach) * _uniform(batch, generator)
+    shift = reach * (2 * _uniform(batch, generator) - 1)
+    shift = torch.where(_chosen(batch, warp_probability, generator), shift, 0.0)
+    pivot, target = pivot.unsqueeze(1), (pivot + shift).unsqueeze(1)  # (batch, 1)
+    last = frames - 1
+    before = time * target / pivot.clamp(min=1e-6)
+    after = target + (time - pivot) * (last - target) / (last - pivot).clamp(min=1e-6)
+    warped = torch.where(time < pivot, before, after)  # (batch, frames)
+    return warped * rate.unsqueeze(1)
+
+
+def random_gain(
+    log_mel: Tensor, max_gain_db: float, probability: float, floor_db: float, generator: torch.Generator
+) -> Tensor:
+    """Shift chosen crops by a uniform gain in ±max_gain_db; values stay at or above the floor."""
+    gain = max_gain_db * (2 * _uniform(len(log_mel), generator) - 1)
+    gain = torch.where(_chosen(len(log_mel), probability, generator), gain, 0.0)
+    return (log_mel + _per_sample(gain)).clamp(min=floor_db)
+
+
+def mix_at_snr(log_mel: Tensor, background: Tensor, snr_db: Tensor) -> Tensor:
+    """Returns crops with a background added in power, at a signal-to-background ratio of each crop's own.
+
+    The ratio is that of the mean powers over bands and frames.
+
+    Args:
+        log_mel: Signal in dB, (batch, 1, n_mels, frames).
+        background: Same shape, in dB; its level does not matter.
+        snr_db: Ratio, (batch,); +inf leaves the crop as it is.
+    """
+    gain = _mean_power_db(log_mel) - _mean_power_db(background) - snr_db  # (batch,)
+    return _add_power_db(log_mel, background + _per_sample(gain))
+
+
+def random_background(
+    log_mel: Tensor,
+    background: Tensor,
+    snr_range_db: tuple[float, float],
+    probability: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Mix a background into chosen crops at a uniformly drawn signal-to-background ratio."""
+    low, high = snr_range_db
+    snr_db = low + (high - low) * _uniform(len(log_mel), generator)
+    snr_db = torch.where(_chosen(len(log_mel), probability, generator), snr_db, torch.inf)
+    return mix_at_snr(log_mel, background, snr_db)
+
+
+def random_noise(
+    log_mel: Tensor, snr_range_db: tuple[float, float], probability: float, generator: torch.Generator
+) -> Tensor:
+    """Add Gaussian noise to chosen crops at a uniformly drawn signal-to-noise ratio.
+
+    The power of Gaussian noise in a time-frequency cell is exponentially distributed.
+    """
+    unit = torch.rand(log_mel.shape, generator=generator, device=log_mel.device)
+    noise = torch.log((-torch.log(1 - unit)).clamp(min=1e-10)) / LOG10_OVER_10
+    return random_background(log_mel, noise, snr_range_db, probability, generator)
+
+
+def random_mask(
+    log_mel: Tensor, dim: int, max_share: float, count: int, probability: float, generator: torch.Generator
+) -> Tensor:
+    """Replace bands (`dim=2`) or frames (`dim=3`) of chosen crops by the crop's mean (SpecAugment).
+
+    Each of `count` masks covers a uniformly drawn 0 to `max_share` of the axis, in one piece.
+    """
+    batch, size = len(log_mel), log_mel.shape[dim]
+    widest = math.floor(max_share * size)
+    width = torch.rand(batch, count, generator=generator, device=log_mel.device) * (widest + 1)
+    width = width.floor()  # (batch, count)
+    first = (torch.rand(batch, count, generator=generator, device=log_mel.device) * (size - width + 1)).floor()
+    index = torch.arange(size, device=log_mel.device)
+    covered = (index >= first.unsqueeze(-1)) & (index < (first + width).unsqueeze(-1))  # (batch, count, size)
+    covered = covered.any(dim=1) & _chosen(batch, probability, generator).unsqueeze(1)  # (batch, size)
+    shape = [batch, 1, 1, 1]
+    shape[dim] = size
+    return torch.where(covered.view(shape), log_mel.mean(dim=(1, 2, 3), keepdim=True), log_mel)
+
+
+def mixup(log_mel: Tensor, targets: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Returns crops mixed in power with a shuffled batch, and targets mixed in the same shares.
+
+    Zhang et al. 2018, https://arxiv.org/abs/1710.09412, with λ ~ Beta(alpha, alpha) for each sample.
+
+    Args:
+        log_mel: (batch, 1, n_mels, frames) in dB.
+        targets: Class probabilities, (batch, classes).
+        alpha: Parameter of the Beta distribution, > 0.
+        generator: Source of randomness.
+    """
+    batch = len(log_mel)
+    share = _sample_beta(batch, alpha, generator)  # (batch,)
+    partner = torch.randperm(batch, generator=generator, device=log_mel.device)
+    own_db, partner_db = 10 * torch.log10(share), 10 * torch.log10(1 - share)
+    mixed = _add_power_db(log_mel + _per_sample(own_db), log_mel[partner] + _per_sample(partner_db))
+    return mixed, share.unsqueeze(1) * targets + (1 - share).unsqueeze(1) * targets[partner]
+
+
+def _sample_beta(batch: int, alpha: float, generator: torch.Generator) -> Tensor:
+    """Returns draws of Beta(alpha, alpha) in the open interval, (batch,)."""
+    concentration = torch.full((batch, 2), alpha, device=generator.device)
+    gamma = torch._standard_gamma(concentration, generator=generator)  # (batch, 2)
+    return (gamma[:, 0] / gamma.sum(dim=1)).clamp(1e-4, 1 - 1e-4)
+
+
+def _add_power_db(first: Tensor, second: Tensor) -> Tensor:
+    power = torch.exp(first * LOG10_OVER_10) + torch.exp(second * LOG10_OVER_10)  # several times faster than logaddexp
+    return torch.log(power) / LOG10_OVER_10
+
+
+def _mean_power_db(log_mel: Tensor) -> Tensor:
+    """Returns the level of each crop's mean power, (batch,)."""
+    return torch.log(torch.exp(log_mel * LOG10_OVER_10).mean(dim=(1, 2, 3))) / LOG10_OVER_10
+
+
+def _uniform(batch: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(batch, generator=generator, device=generator.device)
+
+
+def _chosen(batch: int, probability: float, generator: torch.Generator) -> Tensor:
+    return _uniform(batch, generator) < probability
+
+
+def _per_sample(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1)

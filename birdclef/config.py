@@ -1,0 +1,175 @@
+"""Typed, frozen configuration of training, prediction and evaluation."""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from cache.config import ConfigSection
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class ModelConfig(ConfigSection):
+    """Backbone and heads."""
+
+    backbone: str = "tf_efficientnet_b0"
+    """Any timm model name."""
+    weights: str = "none"
+    """`none` trains from scratch, `hub` fetches timm's pretrained weights, anything else is a local weight file."""
+    frozen_stages: NonNegativeInt = 0
+    """Leading stages that stay frozen, batch norm included; the stem is the first."""
+    dropout: Probability = 0.0
+    """Dropout before the classifier."""
+    drop_path: Probability = 0.0
+    """Stochastic depth in the backbone."""
+    projection_hidden: PositiveInt = 512
+    """Hidden width of the projection head."""
+    projection_dim: PositiveInt = 128
+    """Width of the embedding that the contrastive loss sees."""
+    classifier_on: Literal["features", "embedding"] = "features"
+    """What the linear classifier reads: pooled backbone features, or the embedding (the original recipe)."""
+
+
+class AugmentConfig(ConfigSection):
+    """Augmentation of cached log-mel crops on the device; each is drawn per view."""
+
+    gain_probability: Probability = 0.5
+    """Share of views that get a gain."""
+    gain_db: NonNegativeFloat = 6.0
+    """Gain drawn from ± this, dB."""
+    background_probability: Probability = 0.5
+    """Share of views that get a background crop added in power."""
+    background_snr_db: tuple[float, float] = (3.0, 30.0)
+    """Range of the signal-to-background ratio, dB."""
+    noise_probability: Probability = 0.2
+    """Share of views that get Gaussian noise added in power."""
+    noise_snr_db: tuple[float, float] = (3.0, 30.0)
+    """Range of the signal-to-noise ratio, dB."""
+    stretch_probability: Probability = 0.2
+    """Share of views that are stretched in time."""
+    stretch_rate: tuple[PositiveFloat, PositiveFloat] = (0.9, 1.1)
+    """Range of the playback rate."""
+    warp_probability: Probability = 0.3
+    """Share of views that are warped in time."""
+    warp_frames: NonNegativeInt = 20
+    """Largest shift of the warped point, frames."""
+    mask_probability: Probability = 0.5
+    """Share of views that get each of the masks below."""
+    frequency_masks: NonNegativeInt = 2
+    """Masks over bands."""
+    frequency_mask_share: Probability = 0.1
+    """Largest share of the bands under one mask."""
+    time_masks: NonNegativeInt = 2
+    """Masks over frames."""
+    time_mask_share: Probability = 0.2
+    """Largest share of the frames under one mask."""
+    mixup_alpha: NonNegativeFloat = 0.0
+    """Beta parameter of mixup; 0: off. Needs an objective that carries soft labels (`ce`)."""
+
+
+class ObjectiveConfig(ConfigSection):
+    """What training minimises."""
+
+    kind: Literal["ce", "supcon", "joint"] = "joint"
+    """Cross-entropy; supervised contrastive loss and then a linear classifier; or their sum."""
+    temperature: PositiveFloat = 0.1
+    """Softmax temperature of the contrastive loss."""
+    contrastive_weight: PositiveFloat = 1.0
+    """Weight of the contrastive term in `joint`."""
+    label_smoothing: Probability = 0.05
+    """Of the cross-entropy only."""
+    classifier_epochs: PositiveInt = 10
+    """Epochs of the linear classifier on the frozen encoder, after `epochs` of `supcon`."""
+
+
+class TrainConfig(ConfigSection):
+    """One member of the ensemble: model, augmentation, objective and optimisation."""
+
+    model: ModelConfig = ModelConfig()
+    augment: AugmentConfig = AugmentConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    clip_seconds: PositiveFloat = 5.0
+    """Length of a crop."""
+    views: PositiveInt = 2
+    """Augmented crops per recording in a batch."""
+    species_per_batch: PositiveInt = 128
+    """P of the P x K batch; at most all species of the fold."""
+    recordings_per_species: PositiveInt = 4
+    """K of the P x K batch."""
+    species_exponent: Probability = 0.5
+    """A species is drawn with probability ∝ (recordings of the species) to this power."""
+    epochs: PositiveInt = 30
+    """Epochs of the main phase."""
+    steps_per_epoch: PositiveInt | None = None
+    """Batches per epoch; null: about one pass over the recordings."""
+    learning_rate: PositiveFloat = 3e-4
+    """Peak learning rate of the backbone."""
+    head_learning_rate_factor: PositiveFloat = 10.0
+    """The heads learn at this multiple of it."""
+    weight_decay: NonNegativeFloat = 1e-2
+    """AdamW's decay, on weight matrices only."""
+    warmup_share: Probability = 0.05
+    """Share of the steps with linear warm-up, before the cosine."""
+    clip_norm: PositiveFloat = 1.0
+    """Largest gradient norm."""
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    """Decay of the weight average; 0: off."""
+    precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the model; auto: bf16 where the GPU has it, else fp16, and 32 on a CPU."""
+    validate_every: PositiveInt = 1
+    """Epochs from one validation and checkpoint to the next."""
+    select: Literal["last", "best"] = "last"
+    """Epoch whose weights are kept; `best` is chosen on the validation fold and flatters its score."""
+    folds: tuple[NonNegativeInt, ...] | None = None
+    """Validation folds to train; null: all."""
+    seed: int = 0
+    """Seed of weights, batches and augmentation."""
+    residency: Literal["auto", "device", "host"] = "auto"
+    """Where the strips stay: on the device, or in (pinned) host memory; auto: on the device if they fit."""
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    """Lightning accelerator."""
+
+    execution_fields: ClassVar[frozenset[str]] = frozenset({"folds", "residency", "accelerator"})
+
+    @model_validator(mode="after")
+    def _check_objective(self) -> Self:
+        if self.augment.mixup_alpha and self.objective.kind != "ce":
+            raise ValueError(
+                f"augment.mixup_alpha={self.augment.mixup_alpha} needs soft labels, which objective.kind="
+                f"'{self.objective.kind}' cannot carry. Set augment.mixup_alpha=0 or objective.kind=ce."
+            )
+        return self
+
+
+class PredictConfig(ConfigSection):
+    """Windows and test-time augmentation."""
+
+    stride_seconds: PositiveFloat = 2.5
+    """Step between windows."""
+    shift_seconds: tuple[float, ...] = (0.0,)
+    """One view per shift of the window grid."""
+    gain_db: tuple[float, ...] = (0.0,)
+    """One view per gain, for each shift."""
+    aggregation: Literal["mean", "max", "top3"] = "mean"
+    """How a recording's score comes from its windows: mean of logits, maximum, or mean of the three highest."""
+    batch_windows: PositiveInt = 64
+    """Windows per forward pass."""
+
+    execution_fields: ClassVar[frozenset[str]] = frozenset({"batch_windows"})
+
+
+class EvaluateConfig(ConfigSection):
+    """Metrics and report."""
+
+    ensemble: Literal["mean", "geometric"] = "mean"
+    """How members' probabilities are combined."""
+    bootstrap_samples: PositiveInt = 1000
+    """Resamples of the groups (recordists) behind each interval."""
+    permutations: PositiveInt = 100
+    """Shuffles of the predictions behind each chance floor."""
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Coverage of the intervals."""
+    worst_errors: NonNegativeInt = 8
+    """Most confident mistakes shown with spectrograms."""
+    seed: int = 0
+    """Seed of bootstrap and permutations."""

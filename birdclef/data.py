@@ -1,0 +1,185 @@
+"""What training reads: resident strips of one fold, batches of indices, and augmented views made on the device."""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from birdclef.augment import (
+    draw_time_map,
+    mixup,
+    random_background,
+    random_gain,
+    random_mask,
+    random_noise,
+)
+from birdclef.config import AugmentConfig, TrainConfig
+from birdclef.crops import draw_offsets, gather_crops, gather_windows
+from birdclef.fold import FoldData
+from birdclef.inference import plan_windows
+from birdclef.noise import build_noise_bank, compute_frame_levels
+from birdclef.residency import ResidentStrips, load_resident
+from birdclef.sampler import draw_batches
+from cache.store import StripStore
+
+_CHUNK_FRAMES = 65_536
+
+
+@dataclass(frozen=True)
+class Views:
+    """Augmented views of a batch, the views of one recording side by side.
+
+    Attributes:
+        log_mel: Crops in dB, (batch * views, 1, n_mels, frames).
+        labels: Species index, (batch * views,).
+        targets: Class probabilities for the cross-entropy, (batch * views, classes).
+        recordings: Index of the recording, (batch * views,).
+    """
+
+    log_mel: Tensor
+    labels: Tensor
+    targets: Tensor
+    recordings: Tensor
+
+
+@dataclass(frozen=True)
+class ValidationData:
+    """Windows of the validation recordings.
+
+    Attributes:
+        strips: Resident strips.
+        labels: Species index of each recording, (recordings,).
+        windows: Strip and first frame of each window, (windows,) each.
+        frames: Length of a window.
+    """
+
+    strips: ResidentStrips
+    labels: Tensor
+    windows: tuple[Tensor, Tensor]
+    frames: int
+
+
+def derive_seed(*parts: int) -> int:
+    """Returns a 63-bit seed from integers such as (seed, epoch, step)."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
+
+
+class TrainingData:
+    """Resident training strips of a fold, and the views of any batch as a function of (seed, epoch, step)."""
+
+    def __init__(self, fold: FoldData, config: TrainConfig, device: torch.device) -> None:
+        self._config = config
+        self._frames = fold.clip_frames(config.clip_seconds)
+        self._floor_db = fold.features.floor_db
+        self._device = device
+        self.labels: NDArray[np.int64] = fold.train["label_index"].to_numpy(np.int64)
+        self.classes = len(fold.species)
+        self.strips = load_resident(StripStore(fold.store), fold.train["sha256"].tolist(), device, config.residency)
+        self._labels_there = torch.tensor(self.labels, device=device)
+        frame_levels = compute_frame_levels(self.strips)
+        self.noise_bank = build_noise_bank(self.strips, frame_levels, self._frames)
+        self.statistics = compute_statistics(self.strips)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches per epoch: as configured, or about one pass over the recordings."""
+        species = min(self._config.species_per_batch, len(np.unique(self.labels)))
+        batch = species * self._config.recordings_per_species
+        return self._config.steps_per_epoch or math.ceil(len(self.labels) / batch)
+
+    def batches(self, epoch: int) -> Iterator[tuple[int, int, Tensor]]:
+        """Yields epoch, step and the recordings of each batch, (batch,) int64."""
+        generator = np.random.default_rng(derive_seed(self._config.seed, epoch))
+        drawn = draw_batches(
+            self.labels,
+            self._config.species_per_batch,
+            self._config.recordings_per_species,
+            self.steps_per_epoch,
+            self._config.species_exponent,
+            generator,
+        )
+        for step, recordings in enumerate(drawn):
+            yield epoch, step, torch.from_numpy(recordings)
+
+    def make_views(self, epoch: int, step: int, recordings: Tensor) -> Views:
+        """Returns the augmented views of a batch, on the device.
+
+        Args:
+            epoch: Of the batch.
+            step: Of the batch in its epoch.
+            recordings: (batch,).
+        """
+        place = self.strips.values.device
+        rows = recordings.to(place).repeat_interleave(self._config.views)  # (batch * views,)
+        seed = derive_seed(self._config.seed, epoch, step)
+        positions = self._draw_positions(rows, torch.Generator(place).manual_seed(seed))
+        generator = torch.Generator(self._device).manual_seed(seed + 1)
+        log_mel = gather_crops(self.strips, rows, positions).to(self._device, non_blocking=True)
+        background = self._draw_background(len(rows), torch.Generator(place).manual_seed(seed + 2))
+        log_mel = augment(log_mel, background, self._config.augment, self._floor_db, generator)
+        rows = rows.to(self._device)
+        labels = self._labels_there[rows]
+        targets = torch.nn.functional.one_hot(labels, self.classes).float()
+        if self._config.augment.mixup_alpha:
+            log_mel, targets = mixup(log_mel, targets, self._config.augment.mixup_alpha, generator)
+        return Views(log_mel, labels, targets, rows)
+
+    def _draw_positions(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        settings = self._config.augment
+        offsets = draw_offsets(self.strips.lengths[rows], self._frames, generator)
+        time_map = draw_time_map(
+            len(rows),
+            self._frames,
+            settings.stretch_rate,
+            settings.stretch_probability,
+            settings.warp_frames,
+            settings.warp_probability,
+            generator,
+        )
+        return offsets.unsqueeze(1) + time_map  # (batch * views, frames)
+
+    def _draw_background(self, count: int, generator: torch.Generator) -> Tensor:
+        chosen = torch.randint(len(self.noise_bank.rows), (count,), generator=generator, device=generator.device)
+        quiet = gather_windows(self.strips, self.noise_bank.rows[chosen], self.noise_bank.firsts[chosen], self._frames)
+        return quiet.to(self._device, non_blocking=True)
+
+
+def augment(
+    log_mel: Tensor, background: Tensor, settings: AugmentConfig, floor_db: float, generator: torch.Generator
+) -> Tensor:
+    """Returns crops with gain, background, noise and masks, (batch, 1, n_mels, frames) in dB."""
+    log_mel = random_gain(log_mel, settings.gain_db, settings.gain_probability, floor_db, generator)
+    log_mel = random_background(
+        log_mel, background, settings.background_snr_db, settings.background_probability, generator
+    )
+    log_mel = random_noise(log_mel, settings.noise_snr_db, settings.noise_probability, generator)
+    for dim, share, count in (
+        (2, settings.frequency_mask_share, settings.frequency_masks),
+        (3, settings.time_mask_share, settings.time_masks),
+    ):
+        log_mel = random_mask(log_mel, dim, share, count, settings.mask_probability, generator)
+    return log_mel
+
+
+def compute_statistics(strips: ResidentStrips) -> tuple[float, float]:
+    """Returns mean and standard deviation of all resident values, in dB."""
+    total = squares = 0.0
+    for chunk in strips.values.split(_CHUNK_FRAMES):
+        values = chunk.double()
+        total += float(values.sum())
+        squares += float(values.square().sum())
+    mean = total / strips.values.numel()
+    return mean, math.sqrt(squares / strips.values.numel() - mean**2)
+
+
+def load_validation(fold: FoldData, config: TrainConfig, device: torch.device) -> ValidationData:
+    """Returns the validation recordings cut into windows that do not overlap."""
+    strips = load_resident(StripStore(fold.store), fold.validation["sha256"].tolist(), device, config.residency)
+    frames = fold.clip_frames(config.clip_seconds)
+    labels = torch.tensor(fold.validation["label_index"].to_numpy())
+    return ValidationData(strips, labels, plan_windows(strips.lengths, frames, frames), frames)

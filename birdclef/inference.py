@@ -1,0 +1,85 @@
+"""Recordings cut into windows, and window logits put together to one score per recording."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from birdclef.crops import gather_windows
+from birdclef.model import SpeciesModel
+from birdclef.residency import ResidentStrips
+
+Aggregation = Literal["mean", "max", "top3"]
+
+
+def plan_windows(lengths: Tensor, frames: int, stride: int) -> tuple[Tensor, Tensor]:
+    """Returns the windows of strips: index of the strip and first frame, (windows,) int64 each.
+
+    The last window ends with its strip, so no tail is lost; a strip shorter than a window gives one window.
+
+    Args:
+        lengths: Frames of each strip, (strips,).
+        frames: Length of a window.
+        stride: Frames from one window to the next.
+    """
+    rows, firsts = [], []
+    for row, length in enumerate(lengths.tolist()):
+        last = max(length - frames, 0)
+        first = torch.arange(0, last, stride) if last else torch.empty(0, dtype=torch.int64)
+        firsts.append(torch.cat([first, torch.tensor([last])]))
+        rows.append(torch.full((len(firsts[-1]),), row))
+    return torch.cat(rows), torch.cat(firsts)
+
+
+def aggregate_windows(logits: Tensor, rows: Tensor, recordings: int, aggregation: Aggregation) -> Tensor:
+    """Returns class probabilities of each recording, (recordings, classes).
+
+    Args:
+        logits: Of each window, (windows, classes).
+        rows: Recording of each window, (windows,), in ascending order.
+        recordings: Number of recordings; each has at least one window.
+        aggregation: `mean` of the logits, their `max`, or the mean of the `top3` of each class.
+    """
+    counts = torch.bincount(rows, minlength=recordings).tolist()
+    scores = []
+    for windows in logits.float().split(counts):  # (windows of the recording, classes)
+        if aggregation == "mean":
+            scores.append(windows.mean(dim=0))
+        else:
+            best = 1 if aggregation == "max" else min(3, len(windows))
+            scores.append(windows.topk(best, dim=0).values.mean(dim=0))
+    return torch.stack(scores).softmax(dim=1)
+
+
+def window_batches(rows: Tensor, firsts: Tensor, batch_windows: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields the windows in batches."""
+    yield from zip(rows.split(batch_windows), firsts.split(batch_windows), strict=True)
+
+
+@torch.inference_mode()
+def predict_view(
+    model: SpeciesModel,
+    strips: ResidentStrips,
+    windows: tuple[Tensor, Tensor],
+    frames: int,
+    gain_db: float,
+    batch_windows: int,
+) -> Tensor:
+    """Returns the logits of windows, (windows, classes) float32 on the CPU, each seen once.
+
+    Args:
+        model: In eval mode.
+        strips: Resident strips.
+        windows: Strip and first frame of each window.
+        frames: Length of a window.
+        gain_db: Added to every value.
+        batch_windows: Windows per forward pass.
+    """
+    device = model.mean_db.device
+    place = strips.values.device
+    logits = []
+    for rows, firsts in window_batches(*windows, batch_windows):
+        log_mel = gather_windows(strips, rows.to(place), firsts.to(place), frames).to(device) + gain_db
+        logits.append(model(log_mel).float().cpu())
+    return torch.cat(logits)  # (windows, classes)

@@ -1,0 +1,259 @@
+"""The training loop: Lightning modules that carry devices, precision, checkpoints, logs and resumption."""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from birdclef.config import TrainConfig
+from birdclef.crops import gather_windows
+from birdclef.data import TrainingData, ValidationData, Views, derive_seed, load_validation
+from birdclef.fold import FoldData
+from birdclef.inference import aggregate_windows, window_batches
+from birdclef.metrics import macro_f1
+from birdclef.model import SpeciesModel, freeze_stages
+from birdclef.objective import compute_losses, count_epochs
+from birdclef.sampler import count_orphans
+from birdclef.schedule import rate_factor
+
+LAST_CHECKPOINT = "last.ckpt"
+BEST_CHECKPOINT = "best.ckpt"
+
+
+class EpochBatches(IterableDataset[tuple[int, int, Tensor]]):
+    """The index batches of one epoch."""
+
+    def __init__(self, data: TrainingData, epoch: int) -> None:
+        self._data = data
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[int, int, Tensor]]:
+        return self._data.batches(self._epoch)
+
+    def __len__(self) -> int:
+        return self._data.steps_per_epoch
+
+
+class SpeciesData(pl.LightningDataModule):
+    """Feeds index batches and turns them into tensors on the device."""
+
+    def __init__(self, training: TrainingData, validation: ValidationData, batch_windows: int) -> None:
+        super().__init__()
+        self._training = training
+        self._validation = validation
+        self._batch_windows = batch_windows
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Returns the index batches of the current epoch."""
+        epoch = cast("pl.Trainer", self.trainer).current_epoch
+        return DataLoader(EpochBatches(self._training, epoch), batch_size=None)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Returns the windows of the validation recordings in batches."""
+        batches = list(window_batches(*self._validation.windows, self._batch_windows))
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Returns augmented views of a training batch, or a validation batch's windows in dB."""
+        if cast("pl.Trainer", self.trainer).training:
+            epoch, step, recordings = batch
+            return self._training.make_views(epoch, step, recordings)
+        rows, firsts = batch
+        place = self._validation.strips.values.device
+        return gather_windows(self._validation.strips, rows.to(place), firsts.to(place), self._validation.frames)
+
+
+class SpeciesTraining(pl.LightningModule):
+    """Trains a model on views; for `supcon`, the last epochs train its classifier on the frozen encoder."""
+
+    def __init__(
+        self, model: SpeciesModel, config: TrainConfig, steps_per_epoch: int, validation: tuple[Tensor, Tensor]
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self._config = config
+        self._steps_per_epoch = steps_per_epoch
+        self._labels, self._window_rows = validation
+        self._frozen = freeze_stages(model.backbone, config.model.frozen_stages)
+        self._window_logits: list[Tensor] = []
+
+    @property
+    def classifying(self) -> bool:
+        """Whether the current epoch trains the linear classifier on the frozen encoder."""
+        return self._config.objective.kind == "supcon" and self.current_epoch >= self._config.epochs
+
+    def on_train_epoch_start(self) -> None:
+        """Put whatever is frozen into eval mode, where batch norm neither adapts nor mixes samples."""
+        for module in self._frozen:
+            module.eval()
+        if self.classifying:
+            for encoder in (self.model.backbone, self.model.projection):
+                encoder.eval()
+                encoder.requires_grad_(False)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed dropout and stochastic depth by the step, so that a resumed run draws what an unbroken one does."""
+        torch.manual_seed(derive_seed(self._config.seed, self.current_epoch, batch_idx, 1))
+
+    def training_step(self, views: Views, batch_idx: int) -> Tensor:
+        """Returns the loss of one batch of views."""
+        heads = self.model.heads(self.model.encode(views.log_mel))
+        losses = compute_losses(heads, views, self._config.objective, classifying=self.classifying)
+        for name, value in losses.items():
+            self.log(f"train_{name}", value.detach(), on_step=False, on_epoch=True, batch_size=len(views.labels))
+        orphans = count_orphans(views.labels.cpu().numpy(), views.recordings.cpu().numpy())
+        self.log("orphan_rate", orphans, on_step=False, on_epoch=True, batch_size=len(views.labels))
+        if not torch.isfinite(losses["loss"]):
+            raise FloatingPointError(
+                f"The loss is {float(losses['loss'])} at epoch {self.current_epoch}, step {batch_idx}. "
+                "Lower learning_rate, raise objective.temperature, or set precision=32."
+            )
+        return losses["loss"]
+
+    def validation_step(self, log_mel: Tensor, batch_idx: int) -> None:
+        """Keep the logits of one batch of windows."""
+        self._window_logits.append(self.model(log_mel.to(self.device)).float().cpu())
+
+    def on_validation_epoch_end(self) -> None:
+        """Log macro-F1, accuracy and cross-entropy of the validation recordings."""
+        logits = torch.cat(self._window_logits)
+        self._window_logits.clear()
+        probabilities = aggregate_windows(logits, self._window_rows, len(self._labels), "mean")
+        correct = probabilities.argmax(dim=1) == self._labels
+        likelihood = probabilities.gather(1, self._labels.unsqueeze(1)).clamp(min=1e-12).log()
+        self.log("val_macro_f1", macro_f1(probabilities.numpy(), self._labels.numpy()), prog_bar=True)
+        self.log("val_accuracy", correct.float().mean())
+        self.log("val_cross_entropy", -likelihood.mean())
+
+    def configure_optimizers(self) -> Any:
+        """Returns AdamW with decay on matrices only, faster heads, and warm-up + cosine in each phase."""
+        config = self._config
+        heads = nn.ModuleList([self.model.projection, self.model.classifier])
+        groups = []
+        for module, rate in (
+            (self.model.backbone, config.learning_rate),
+            (heads, config.learning_rate * config.head_learning_rate_factor),
+        ):
+            parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+            matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+            others = [parameter for parameter in parameters if parameter.ndim <= 1]
+            groups += [
+                {"params": matrices, "lr": rate, "weight_decay": config.weight_decay},
+                {"params": others, "lr": rate, "weight_decay": 0.0},
+            ]
+        optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate_factor(self, step: int) -> float:
+        main = self._config.epochs * self._steps_per_epoch
+        if step < main:
+            return rate_factor(step, main, self._config.warmup_share)
+        classifier = self._config.objective.classifier_epochs * self._steps_per_epoch
+        return rate_factor(step - main, classifier, self._config.warmup_share)
+
+
+class MovingAverage(WeightAveraging):
+    """Exponential moving average of weights and buffers whose decay rises to its value, so that short runs use it."""
+
+    def __init__(self, decay: float) -> None:
+        def average(averaged: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
+            kept = ((1 + updates) / (10 + updates)).clamp(max=decay)
+            for old, new in zip(averaged, current, strict=True):
+                if old.is_floating_point():
+                    old.lerp_(new, (1 - kept).to(old.dtype))
+                else:
+                    old.copy_(new)
+
+        super().__init__(multi_avg_fn=average)
+
+
+def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Path) -> Path:
+    """Train a model, going on from a killed run's last checkpoint; returns the checkpoint that `select` names.
+
+    Args:
+        model: With its initial weights.
+        fold: Training and validation recordings.
+        config: Of this member.
+        directory: Gets `checkpoints/` and `logs/`.
+    """
+    checkpoints = directory / "checkpoints"
+    last = checkpoints / LAST_CHECKPOINT
+    trainer = _build_trainer(config, directory)
+    device = trainer.strategy.root_device
+    training = TrainingData(fold, config, device)
+    model.set_input_statistics(*training.statistics)
+    validation = load_validation(fold, config, device)
+    batch_windows = len(next(training.batches(0))[2]) * config.views
+    module = SpeciesTraining(model, config, training.steps_per_epoch, (validation.labels, validation.windows[0]))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        trainer.fit(
+            module,
+            datamodule=SpeciesData(training, validation, batch_windows),
+            ckpt_path=str(last) if last.is_file() else None,
+            weights_only=True,
+        )
+    return checkpoints / BEST_CHECKPOINT if config.select == "best" else last
+
+
+def _build_trainer(config: TrainConfig, directory: Path) -> pl.Trainer:
+    checkpoints = directory / "checkpoints"
+    callbacks: list[pl.Callback] = [
+        ModelCheckpoint(
+            checkpoints,
+            filename=Path(BEST_CHECKPOINT).stem,
+            monitor="val_macro_f1",
+            mode="max",
+            every_n_epochs=config.validate_every,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+        ModelCheckpoint(
+            checkpoints,
+            filename=Path(LAST_CHECKPOINT).stem,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+        LearningRateMonitor("epoch"),
+    ]
+    if config.ema_decay:
+        callbacks.append(MovingAverage(config.ema_decay))
+    interactive = sys.stderr.isatty()
+    if interactive:
+        callbacks.append(TQDMProgressBar(leave=True))
+    return pl.Trainer(
+        accelerator=config.accelerator,
+        devices=1,
+        precision=_choose_precision(config),
+        max_epochs=count_epochs(config.epochs, config.objective),
+        gradient_clip_val=config.clip_norm,
+        check_val_every_n_epoch=config.validate_every,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        callbacks=callbacks,
+        logger=[
+            CSVLogger(directory, name=None, version="logs"),
+            TensorBoardLogger(directory, name=None, version="logs"),
+        ],
+        enable_progress_bar=interactive,
+        enable_model_summary=False,
+    )
+
+
+def _choose_precision(config: TrainConfig) -> Any:
+    named = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+    if config.precision != "auto":
+        return named[config.precision]
+    if config.accelerator == "cpu" or not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"

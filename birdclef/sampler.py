@@ -1,0 +1,51 @@
+"""P x K batches: P species, K recordings of each, so that an anchor has partner recordings."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def draw_batches(
+    labels: NDArray[np.int64],
+    species_per_batch: int,
+    recordings_per_species: int,
+    steps: int,
+    species_exponent: float,
+    generator: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Returns the recordings of each batch of an epoch, (steps, P * K) int64.
+
+    The P species of a batch are drawn without replacement, each with probability ∝ (its number of recordings) to
+    `species_exponent`; P is at most the number of species. The K recordings of a species are all different as long
+    as it has that many, and then repeat: another crop of the same recording.
+
+    Args:
+        labels: Species index of each recording, (recordings,).
+        species_per_batch: P.
+        recordings_per_species: K.
+        steps: Batches in the epoch.
+        species_exponent: 0 draws all species alike, 1 as often as they are recorded.
+        generator: Source of randomness.
+    """
+    species, counts = np.unique(labels, return_counts=True)
+    members = [np.flatnonzero(labels == label) for label in species]
+    drawn_species = min(species_per_batch, len(species))
+    log_weight = species_exponent * np.log(counts)
+    batches = np.empty((steps, drawn_species, recordings_per_species), np.int64)
+    for step in range(steps):
+        gumbel = log_weight + generator.gumbel(size=len(species))  # top-P of perturbed weights: no replacement
+        for place, chosen in enumerate(np.argpartition(-gumbel, drawn_species - 1)[:drawn_species]):
+            recordings = generator.permutation(members[chosen])
+            batches[step, place] = np.resize(recordings, recordings_per_species)
+    return batches.reshape(steps, -1)
+
+
+def count_orphans(labels: NDArray[np.int64], recordings: NDArray[np.int64]) -> float:
+    """Returns the share of a batch's anchors that have no other recording of their species in it.
+
+    Args:
+        labels: Species of each place in the batch, (batch,).
+        recordings: Recording of each place, (batch,).
+    """
+    pairs = np.unique(np.stack([labels, recordings], axis=1), axis=0)
+    species, counts = np.unique(pairs[:, 0], return_counts=True)
+    return float(np.isin(labels, species[counts == 1]).mean())

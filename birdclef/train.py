@@ -1,0 +1,80 @@
+"""Stage 2: train one member on one fold; returns its run directory."""
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from birdclef.config import TrainConfig
+from cache.artefact import Recipe, artefact_key, file_key, materialise
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+"""Raised by hand when the same settings and inputs give other weights."""
+
+
+def train(config: TrainConfig, split: Path, fold: int, workspace: Path) -> Path:
+    """Returns the run of one member on one fold: weights, logs, checkpoints.
+
+    A killed run goes on from its last checkpoint and ends with the weights it would have had.
+
+    Args:
+        config: Of the member.
+        split: Split directory.
+        fold: Validation fold.
+        workspace: Where artefacts lie.
+
+    Raises:
+        ValueError, FileNotFoundError: If the backbone, its weights or the fold do not exist.
+    """
+    recipe = run_recipe(config, split, fold)
+    return materialise(workspace, recipe, lambda staging: _fit(config, split, fold, workspace, staging), resumable=True)
+
+
+def run_recipe(config: TrainConfig, split: Path, fold: int) -> Recipe:
+    """Returns what defines a run; a local weight file counts by its content, not its path."""
+    inputs = {"split": artefact_key(split)}
+    identity = config.identity()
+    if config.model.weights not in ("none", "hub"):
+        weights = Path(config.model.weights)
+        if not weights.is_file():
+            raise FileNotFoundError(
+                f"model.weights={weights}: no such file. Give `none`, `hub` or the path of a weight file."
+            )
+        inputs["weights"] = file_key(weights)
+        identity["model"]["weights"] = "local"
+    return Recipe("runs", {**identity, "fold": fold}, inputs, VERSION)
+
+
+def _fit(config: TrainConfig, split: Path, fold: int, workspace: Path, staging: Path) -> None:
+    # Imported here so that a run found in the workspace does not pay for torch and Lightning.
+    import torch
+
+    from birdclef.fold import read_fold
+    from birdclef.loop import fit
+    from birdclef.model import build_model
+    from birdclef.weights import save_run
+
+    started = time.monotonic()
+    data = read_fold(split, fold, workspace)
+    logger.info(
+        "train: fold %d, %d recordings of %d species, %s",
+        fold,
+        len(data.train),
+        len(data.species),
+        config.objective.kind,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = build_model(config.model, len(data.species))
+    checkpoint = fit(model, data, config, staging)
+    summary: dict[str, Any] = {
+        "fold": fold,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "weights": config.model.weights if config.model.weights in ("none", "hub") else "local",
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    save_run(checkpoint, data, config, staging)
+    (staging / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

@@ -1,0 +1,72 @@
+"""Inference weights of a run: safetensors and what is needed to rebuild the model around them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from birdclef.config import TrainConfig
+from birdclef.fold import FoldData
+from birdclef.model import SpeciesModel, build_model
+from cache.artefact import read_provenance
+from cache.config import FeatureConfig
+
+_MODULE_PREFIX = "model."
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A model that is ready to predict.
+
+    Attributes:
+        model: In eval mode.
+        species: Species codes in the order of class indices.
+        features: The front end that its input must come from.
+        clip_seconds: Length of its windows.
+        fold: Validation fold, whose recordings it has not seen.
+        split: Key of the split.
+    """
+
+    model: SpeciesModel
+    species: list[str]
+    features: FeatureConfig
+    clip_seconds: float
+    fold: int
+    split: str
+
+
+def save_run(checkpoint: Path, fold: FoldData, config: TrainConfig, directory: Path) -> None:
+    """Write `weights.safetensors` (averaged, if averaging is on) and `model.json` of a Lightning checkpoint."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    tensors = {
+        name.removeprefix(_MODULE_PREFIX): value.contiguous()
+        for name, value in state.items()
+        if name.startswith(_MODULE_PREFIX)
+    }
+    save_file(tensors, directory / "weights.safetensors")
+    description = {
+        "species": fold.species,
+        "features": fold.features.identity(),
+        "clip_seconds": config.clip_seconds,
+        "model": config.model.model_dump(mode="json"),
+    }
+    (directory / "model.json").write_text(json.dumps(description, indent=2) + "\n")
+
+
+def load_run(directory: Path, device: torch.device) -> TrainedRun:
+    """Returns the model of a finished run on a device."""
+    provenance = read_provenance(directory)
+    description = json.loads((directory / "model.json").read_text())
+    config = TrainConfig(model=description["model"])
+    model = build_model(config.model, len(description["species"]), load_weights=False)
+    model.load_state_dict(load_file(directory / "weights.safetensors"))
+    return TrainedRun(
+        model.to(device).eval(),
+        description["species"],
+        FeatureConfig(**description["features"]),
+        description["clip_seconds"],
+        provenance["config"]["fold"],
+        provenance["inputs"]["split"],
+    )
