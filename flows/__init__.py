@@ -1,0 +1,1 @@
+"""Prefect flows and command line: the order in which the stages run."""

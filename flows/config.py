@@ -1,0 +1,95 @@
+"""One experiment: the sections of all stages, read from one complete YAML plus `section.key=value` overrides."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from birdclef.config import EvaluateConfig, PredictConfig, TrainConfig
+from cache.config import ConfigSection, DataConfig, FeatureConfig, SplitConfig
+
+
+class ExperimentConfig(ConfigSection):
+    """Everything that one run of the pipeline needs to know."""
+
+    data: DataConfig
+    features: FeatureConfig = FeatureConfig()
+    split: SplitConfig = SplitConfig()
+    train: dict[str, TrainConfig] = Field(min_length=1)
+    """Members of the ensemble by name."""
+    predict: PredictConfig = PredictConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    def folds_of(self, member: str) -> tuple[int, ...]:
+        """Returns the validation folds that a member is trained for."""
+        folds = self.train[member].folds
+        return tuple(range(self.split.folds)) if folds is None else folds
+
+
+def load_config(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
+    """Returns the experiment of a YAML file with overrides applied.
+
+    Args:
+        path: YAML file.
+        overrides: `section.key=value` with the value in YAML; `*` stands for every key at its level.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the YAML, an override or a value is wrong; the message names each key's path.
+    """
+    if not path.is_file():
+        known = ", ".join(str(preset) for preset in sorted(path.parent.glob("*.yaml"))) or "none beside it"
+        raise FileNotFoundError(f"{path}: no such configuration. Configurations there: {known}.")
+    try:
+        tree = _unshare(yaml.safe_load(path.read_text()))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path} must hold sections such as `data:` and `train:`, not {type(tree).__name__}.")
+    for override in overrides:
+        _apply(tree, override)
+    try:
+        return ExperimentConfig.model_validate(tree)
+    except ValidationError as error:
+        problems = "\n".join(
+            f"  {'.'.join(str(step) for step in problem['loc'])}: {problem['msg']} (got {problem['input']!r})"
+            for problem in error.errors()
+        )
+        raise ValueError(f"{path} does not describe a valid experiment:\n{problems}") from error
+
+
+def dump_config(config: ExperimentConfig) -> str:
+    """Returns every effective value as YAML, in stage order."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _unshare(node: Any) -> Any:
+    """Returns a copy in which sections that YAML anchors share are separate objects."""
+    if isinstance(node, dict):
+        return {key: _unshare(value) for key, value in node.items()}
+    return node
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise ValueError(f"Override {override!r} is not of the form section.key=value.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"Override {override!r}: {text!r} is not valid YAML: {error}") from error
+    *parents, leaf = dotted.split(".")
+    nodes: list[Any] = [tree]
+    for step in parents:
+        nodes = [child for node in nodes for child in _children(node, step, override)]
+    for node in nodes:
+        node[leaf] = value
+
+
+def _children(node: dict[str, Any], step: str, override: str) -> list[Any]:
+    children = list(node.values()) if step == "*" else [node.setdefault(step, {})]
+    if not children or not all(isinstance(child, dict) for child in children):
+        raise ValueError(f"Override {override!r}: {step!r} is not a section that holds keys.")
+    return children

@@ -1,0 +1,161 @@
+"""The DAG: features -> split -> train -> predict -> evaluate, as one flow and as one flow per stage.
+
+A task is one call of a stage. What is reused is decided by the artefacts' keys, so Prefect's own cache is off.
+"""
+
+import os
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from birdclef.config import EvaluateConfig, PredictConfig, TrainConfig
+from birdclef.evaluate import evaluate
+from birdclef.predict import predict
+from birdclef.train import train
+from cache.config import DataConfig, FeatureConfig, SplitConfig
+from cache.features import build_features
+from cache.split import build_split
+from flows.config import ExperimentConfig, load_config
+from flows.settings import show_stage_messages
+
+DEFAULT_CONFIG = "configs/demo.yaml"
+REPORT_ARTIFACT = "report"
+
+
+@task(name="features", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5)
+def build_features_task(data: DataConfig, features: FeatureConfig, workspace: Path) -> Path:
+    """Compute missing strips; returns the catalogue."""
+    return build_features(data, features, workspace)
+
+
+@task(name="split", cache_policy=NO_CACHE)
+def build_split_task(split: SplitConfig, catalogue: Path, workspace: Path) -> Path:
+    """Assign folds; returns the split."""
+    return build_split(split, catalogue, workspace)
+
+
+@task(name="train", task_run_name="train {member} fold {fold}", cache_policy=NO_CACHE, retries=1)
+def train_task(member: str, config: TrainConfig, split: Path, fold: int, workspace: Path) -> Path:  # noqa: ARG001
+    """Train one member on one fold; returns the run."""
+    return train(config, split, fold, workspace)
+
+
+@task(name="predict", task_run_name="predict {member} fold {fold}", cache_policy=NO_CACHE)
+def predict_task(member: str, fold: int, config: PredictConfig, run: Path, workspace: Path) -> Path:  # noqa: ARG001
+    """Predict a run's validation recordings; returns the predictions."""
+    return predict(config, run, workspace)
+
+
+@task(name="evaluate", cache_policy=NO_CACHE)
+def evaluate_task(config: EvaluateConfig, members: dict[str, list[Path]], workspace: Path) -> Path:
+    """Score and combine the members; returns the report, which also becomes an artifact of the run."""
+    report = evaluate(config, members, workspace)
+    create_markdown_artifact(
+        (report / "report.md").read_text(), key=REPORT_ARTIFACT, description=f"Full report: {report / 'report.html'}"
+    )
+    return report
+
+
+@flow(name="birdclef-features")
+def features_flow(
+    config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None
+) -> str:
+    """Compute the log-mel strips and the catalogue of a data set.
+
+    Args:
+        config: YAML file of the experiment.
+        overrides: `section.key=value` settings on top of it.
+        workspace: Directory of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
+    """
+    return str(_features(*_prepare(config, overrides, workspace)))
+
+
+@flow(name="birdclef-split")
+def split_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None) -> str:
+    """Assign recordings to folds; features come from cache where they exist.
+
+    Args:
+        config: YAML file of the experiment.
+        overrides: `section.key=value` settings on top of it.
+        workspace: Directory of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
+    """
+    return str(_split(*_prepare(config, overrides, workspace)))
+
+
+@flow(name="birdclef-train")
+def train_flow(
+    config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None
+) -> list[str]:
+    """Train all members on their folds; features and split come from cache where they exist.
+
+    Args:
+        config: YAML file of the experiment.
+        overrides: `section.key=value` settings on top of it.
+        workspace: Directory of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
+    """
+    members = _train(*_prepare(config, overrides, workspace))
+    return [str(run) for runs in members.values() for run in runs.values()]
+
+
+@flow(name="birdclef-evaluate")
+def evaluate_flow(
+    config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None
+) -> str:
+    """Predict and report; whatever exists of the earlier stages comes from cache.
+
+    Args:
+        config: YAML file of the experiment.
+        overrides: `section.key=value` settings on top of it.
+        workspace: Directory of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
+    """
+    return str(_evaluate(*_prepare(config, overrides, workspace)))
+
+
+@flow(name="birdclef")
+def full_pipeline(
+    config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None
+) -> str:
+    """From a folder of recordings to a macro-F1 report; returns the report's directory.
+
+    Args:
+        config: YAML file of the experiment.
+        overrides: `section.key=value` settings on top of it.
+        workspace: Directory of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
+    """
+    return str(_evaluate(*_prepare(config, overrides, workspace)))
+
+
+def resolve_workspace(workspace: str | None) -> Path:
+    """Returns the workspace directory: as given, else $BIRDCLEF_WORKSPACE, else `workspace`."""
+    return Path(workspace or os.environ.get("BIRDCLEF_WORKSPACE") or "workspace").resolve()
+
+
+def _prepare(config: str, overrides: list[str] | None, workspace: str | None) -> tuple[ExperimentConfig, Path]:
+    show_stage_messages()
+    return load_config(Path(config), overrides or ()), resolve_workspace(workspace)
+
+
+def _features(experiment: ExperimentConfig, workspace: Path) -> Path:
+    return build_features_task(experiment.data, experiment.features, workspace)
+
+
+def _split(experiment: ExperimentConfig, workspace: Path) -> Path:
+    return build_split_task(experiment.split, _features(experiment, workspace), workspace)
+
+
+def _train(experiment: ExperimentConfig, workspace: Path) -> dict[str, dict[int, Path]]:
+    split = _split(experiment, workspace)
+    return {
+        member: {fold: train_task(member, config, split, fold, workspace) for fold in experiment.folds_of(member)}
+        for member, config in experiment.train.items()
+    }
+
+
+def _evaluate(experiment: ExperimentConfig, workspace: Path) -> Path:
+    predictions = {
+        member: [predict_task(member, fold, experiment.predict, run, workspace) for fold, run in runs.items()]
+        for member, runs in _train(experiment, workspace).items()
+    }
+    return evaluate_task(experiment.evaluate, predictions, workspace)

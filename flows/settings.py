@@ -1,0 +1,25 @@
+"""Prefect and Dask settings that this project relies on; what the user set in the environment wins."""
+
+import logging
+import os
+
+_DEFAULTS = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "birdclef,cache",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+    "DASK_LOGGING__DISTRIBUTED": "warning",
+}
+
+
+def apply_settings() -> None:
+    """Set the environment; call it before prefect or dask is imported. `prefect.yaml` sets the same for its workers."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+
+
+def show_stage_messages() -> None:
+    """Let what the stages tell reach Prefect's log."""
+    for name in ("birdclef", "cache"):
+        logging.getLogger(name).setLevel(logging.INFO)
