@@ -1,0 +1,46 @@
+"""Ogg streams whose bytes depend on the audio alone."""
+
+import zlib
+from collections.abc import Iterator
+
+_REVERSED_BITS = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
+
+
+def fix_serial(stream: bytes, serial: int) -> bytes:
+    """Returns the Ogg stream with another serial number on each page, and the pages' checksums to match.
+
+    libsndfile draws the serial number at random, so two encodings of the same samples differ.
+
+    Args:
+        stream: A whole Ogg file with one logical stream.
+        serial: 32-bit number.
+
+    Raises:
+        ValueError: If the bytes are not a sequence of Ogg pages.
+    """
+    fixed = bytearray(stream)
+    for start, end in _find_pages(stream):
+        fixed[start + 14 : start + 18] = serial.to_bytes(4, "little")
+        fixed[start + 22 : start + 26] = bytes(4)
+        fixed[start + 22 : start + 26] = page_checksum(bytes(fixed[start:end])).to_bytes(4, "little")
+    return bytes(fixed)
+
+
+def page_checksum(page: bytes) -> int:
+    """Returns the CRC-32 of an Ogg page whose checksum field is zero (RFC 3533: 0x04C11DB7, highest bit first).
+
+    zlib has the same polynomial lowest bit first, so the bits of input and output are reversed.
+    """
+    mirrored = zlib.crc32(page.translate(_REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{mirrored:032b}"[::-1], 2)
+
+
+def _find_pages(stream: bytes) -> Iterator[tuple[int, int]]:
+    start = 0
+    while start < len(stream):
+        if stream[start : start + 4] != b"OggS":
+            raise ValueError(f"No Ogg page begins at byte {start} of {len(stream)}: this is not a whole Ogg stream.")
+        segments = stream[start + 26]
+        end = start + 27 + segments + sum(stream[start + 27 : start + 27 + segments])
+        yield start, end
+        start = end

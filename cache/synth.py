@@ -1,0 +1,160 @@
+"""A generated corpus in BirdCLEF's layout: invented species, honest difficulties, no data needed."""
+
+import json
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cache.recordists import assign_recordists, draw_recordists
+from cache.species import MAX_SPECIES, Species, species_table
+from cache.synthetic_recording import PlannedRecording, encode_audio, render_recording, seeded_generator
+
+VERSION = 1
+"""Raised by hand when the same plan gives another corpus."""
+
+STAMP = "synth.json"
+"""File beside the table that says which plan and version made the corpus."""
+
+MIN_SPECIES = 20
+_RECORDINGS_PER_SPECIES = 3
+_RECORDINGS_PER_RECORDIST = 8
+_UNKNOWN_RECORDISTS = 2
+_ZIPF_EXPONENT = 0.8
+_LAYOUT = 0  # stream of randomness
+
+
+@dataclass(frozen=True)
+class CorpusPlan:
+    """What to generate.
+
+    Attributes:
+        species: How many, 20 to 96.
+        recordings: How many, at least three per species.
+        seed: Of recordists, counts and recordings; the species and their songs are the same for every seed.
+        min_seconds: Shortest recording.
+        max_seconds: Longest recording.
+
+    Raises:
+        ValueError: If a number is out of its range.
+    """
+
+    species: int = 24
+    recordings: int = 240
+    seed: int = 0
+    min_seconds: float = 5.0
+    max_seconds: float = 11.0
+
+    def __post_init__(self) -> None:
+        if not MIN_SPECIES <= self.species <= MAX_SPECIES:
+            raise ValueError(f"species={self.species} is not in {MIN_SPECIES}..{MAX_SPECIES}: choose a number in it.")
+        if self.recordings < _RECORDINGS_PER_SPECIES * self.species:
+            raise ValueError(
+                f"recordings={self.recordings} are too few for species={self.species}: ask for at least "
+                f"{_RECORDINGS_PER_SPECIES * self.species}, or for fewer species."
+            )
+        if self.seed < 0:
+            raise ValueError(f"seed={self.seed} is negative: choose 0 or more.")
+        if not 1 <= self.min_seconds <= self.max_seconds:
+            raise ValueError(
+                f"min_seconds={self.min_seconds} and max_seconds={self.max_seconds} must satisfy "
+                "1 <= min_seconds <= max_seconds."
+            )
+
+
+def synthesize_corpus(directory: Path, plan: CorpusPlan) -> Path:
+    """Returns `directory`, holding train_metadata.csv, train_audio/<label>/<file> and synth.json.
+
+    Whatever is interrupted leaves no half corpus: the files are made in a sibling folder that is renamed at the end.
+    A directory that already holds this plan's corpus is left as it is. The same plan gives the same bytes with the
+    same versions of numpy, scipy and libsndfile.
+
+    Raises:
+        FileExistsError: If `directory` holds anything else.
+    """
+    target = directory.resolve()
+    if _holds_corpus(target, plan):
+        return directory
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise FileExistsError(
+            f"{directory} exists and does not hold the corpus of {plan} (version {VERSION}). "
+            "Name a new or empty folder, or remove this one."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
+        staging = Path(folder) / "corpus"
+        _write_corpus(staging, plan)
+        try:
+            staging.rename(target)
+        except OSError:
+            if not _holds_corpus(target, plan):  # somebody else's finished just before
+                raise
+    return directory
+
+
+def zipf_counts(species: int, recordings: int) -> list[int]:
+    """Returns recordings per species, falling, in proportion to rank^-0.8 but at least three (two for the last two).
+
+    Each further recording goes where the share per recording is largest (the method of D'Hondt).
+    """
+    weights = np.arange(1, species + 1) ** -_ZIPF_EXPONENT
+    counts = np.full(species, _RECORDINGS_PER_SPECIES)
+    counts[-2:] = 2
+    for _ in range(recordings - int(counts.sum())):
+        counts[np.argmax(weights / (counts + 1))] += 1
+    return [int(count) for count in counts]
+
+
+def plan_recordings(plan: CorpusPlan) -> list[PlannedRecording]:
+    """Returns who records which species, sorted by species; one or two recordings are by an unknown recordist."""
+    rng = seeded_generator(plan.seed, _LAYOUT)
+    species = species_table(plan.species)
+    counts = zipf_counts(plan.species, plan.recordings)
+    by_frequency = [species[index] for index in rng.permutation(plan.species)]
+    known = max(10, plan.recordings // _RECORDINGS_PER_RECORDIST)
+    recordists = draw_recordists(known, _UNKNOWN_RECORDISTS, rng)
+    assigned = assign_recordists(counts, [one.genus for one in by_frequency], known, rng)
+    for rank in range(_UNKNOWN_RECORDISTS):  # of the commonest species, which can spare one
+        assigned[rank][0] = known + rank
+    pairs = [(one, int(who)) for one, authors in zip(by_frequency, assigned, strict=True) for who in authors]
+    pairs.sort(key=lambda pair: (pair[0].label, pair[1]))
+    seconds_range = (plan.min_seconds, plan.max_seconds)
+    return [
+        PlannedRecording(index, plan.seed, seconds_range, one, recordists[who], who)
+        for index, (one, who) in enumerate(pairs)
+    ]
+
+
+def _write_corpus(directory: Path, plan: CorpusPlan) -> None:
+    write = partial(_write_recording, directory / "train_audio", species_table(plan.species))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy, scipy and libsndfile let other threads run
+        rows = list(pool.map(write, plan_recordings(plan)))
+    pd.DataFrame(rows).to_csv(directory / "train_metadata.csv", index=False)
+    (directory / STAMP).write_text(json.dumps(_stamp(plan), indent=2) + "\n")
+
+
+def _write_recording(audio: Path, table: tuple[Species, ...], planned: PlannedRecording) -> dict[str, object]:
+    """Write one file below the audio folder; returns its row."""
+    others = tuple(species for species in table if species != planned.species)
+    channels, row = render_recording(planned, others)
+    path = audio / str(row["filename"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    recordist = planned.recordist
+    path.write_bytes(encode_audio(channels, recordist.sample_rate, recordist.codec, serial=planned.index))
+    return row
+
+
+def _stamp(plan: CorpusPlan) -> dict[str, object]:
+    return {"version": VERSION, "plan": asdict(plan)}
+
+
+def _holds_corpus(directory: Path, plan: CorpusPlan) -> bool:
+    try:
+        return bool(json.loads((directory / STAMP).read_text()) == _stamp(plan))
+    except (OSError, ValueError):
+        return False
