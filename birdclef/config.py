@@ -16,6 +16,9 @@ class ModelConfig(ConfigSection):
     """Any timm model name."""
     weights: str = "none"
     """`none` trains from scratch, `hub` fetches timm's pretrained weights, anything else is a local weight file."""
+    normalisation: Literal["dataset", "band_median"] = "band_median"
+    """Input is standardised over the data set, or each band is taken relative to its median over the crop, which
+    removes the microphone's colour and steady background."""
     frozen_stages: NonNegativeInt = 0
     """Leading stages that stay frozen, batch norm included; the stem is the first."""
     dropout: Probability = 0.0
