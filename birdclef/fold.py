@@ -8,7 +8,7 @@ import pandas as pd
 from cache.artefact import read_provenance
 from cache.catalogue import feature_directory, read_catalogue, read_species
 from cache.config import FeatureConfig
-from cache.split import read_split
+from cache.split import PINNED_FOLD, read_split
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,17 @@ class FoldData:
         return max(1, round(seconds * self.features.frames_per_second))
 
 
+def read_labelled_recordings(split: Path, catalogue: Path) -> pd.DataFrame:
+    """Returns the usable recordings with label_index, fold (-1: always in training) and group, by recording_id."""
+    recordings = read_catalogue(catalogue)
+    index_of = {label: index for index, label in enumerate(read_species(catalogue)["label"])}
+    recordings["label_index"] = recordings["label"].map(index_of).astype("int64")
+    folds = read_split(split)[["recording_id", "fold", "group"]]
+    return recordings.merge(folds, on="recording_id", validate="one_to_one").sort_values(
+        "recording_id", ignore_index=True
+    )
+
+
 def read_fold(split: Path, fold: int, workspace: Path) -> FoldData:
     """Returns the recordings on both sides of a fold.
 
@@ -43,12 +54,10 @@ def read_fold(split: Path, fold: int, workspace: Path) -> FoldData:
     catalogue = workspace / "catalogues" / str(read_provenance(split)["inputs"]["catalogue"])
     store = feature_directory(catalogue, workspace)
     species = read_species(catalogue)["label"].tolist()
-    folds = read_split(split).set_index("recording_id")["fold"]
-    recordings = read_catalogue(catalogue)
-    recordings["label_index"] = recordings["label"].map({label: index for index, label in enumerate(species)})
-    validated = (recordings["recording_id"].map(folds) == fold).to_numpy()
-    if not validated.any():
-        raise ValueError(f"{split} has no fold {fold}; it has folds {sorted(set(folds) - {-1})}.")
+    recordings = read_labelled_recordings(split, catalogue)
+    validated = (recordings["fold"] == fold).to_numpy()
+    if fold == PINNED_FOLD or not validated.any():
+        raise ValueError(f"{split} has no fold {fold}; it has folds {sorted(set(recordings['fold']) - {PINNED_FOLD})}.")
     features = FeatureConfig(**read_provenance(store)["config"])
     train, validation = (recordings[side].reset_index(drop=True) for side in (~validated, validated))
     return FoldData(train, validation, species, features, store)

@@ -129,7 +129,7 @@ class SpeciesTraining(pl.LightningModule):
         probabilities = aggregate_windows(logits, self._window_rows, len(self._labels), "mean")
         correct = probabilities.argmax(dim=1) == self._labels
         likelihood = probabilities.gather(1, self._labels.unsqueeze(1)).clamp(min=1e-12).log()
-        self.log("val_macro_f1", macro_f1(probabilities.numpy(), self._labels.numpy()), prog_bar=True)
+        self.log("val_macro_f1", float(macro_f1(probabilities.numpy(), self._labels.numpy())[0]), prog_bar=True)
         self.log("val_accuracy", correct.float().mean())
         self.log("val_cross_entropy", -likelihood.mean())
 

@@ -10,6 +10,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from birdclef.baseline import predict_baseline
 from birdclef.config import EvaluateConfig, PredictConfig, TrainConfig
 from birdclef.evaluate import evaluate
 from birdclef.predict import predict
@@ -48,10 +49,16 @@ def predict_task(member: str, fold: int, config: PredictConfig, run: Path, works
     return predict(config, run, workspace)
 
 
+@task(name="baseline", cache_policy=NO_CACHE)
+def baseline_task(split: Path, workspace: Path) -> Path:
+    """Predict with logistic regression on the same folds; returns the predictions."""
+    return predict_baseline(split, workspace)
+
+
 @task(name="evaluate", cache_policy=NO_CACHE)
-def evaluate_task(config: EvaluateConfig, members: dict[str, list[Path]], workspace: Path) -> Path:
+def evaluate_task(config: EvaluateConfig, members: dict[str, list[Path]], baseline: Path, workspace: Path) -> Path:
     """Score and combine the members; returns the report, which also becomes an artifact of the run."""
-    report = evaluate(config, members, workspace)
+    report = evaluate(config, members, baseline, workspace)
     create_markdown_artifact(
         (report / "report.md").read_text(), key=REPORT_ARTIFACT, description=f"Full report: {report / 'report.html'}"
     )
@@ -95,7 +102,8 @@ def train_flow(
         overrides: `section.key=value` settings on top of it.
         workspace: Directory of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
-    members = _train(*_prepare(config, overrides, workspace))
+    experiment, directory = _prepare(config, overrides, workspace)
+    members = _train(experiment, _split(experiment, directory), directory)
     return [str(run) for runs in members.values() for run in runs.values()]
 
 
@@ -145,8 +153,7 @@ def _split(experiment: ExperimentConfig, workspace: Path) -> Path:
     return build_split_task(experiment.split, _features(experiment, workspace), workspace)
 
 
-def _train(experiment: ExperimentConfig, workspace: Path) -> dict[str, dict[int, Path]]:
-    split = _split(experiment, workspace)
+def _train(experiment: ExperimentConfig, split: Path, workspace: Path) -> dict[str, dict[int, Path]]:
     return {
         member: {fold: train_task(member, config, split, fold, workspace) for fold in experiment.folds_of(member)}
         for member, config in experiment.train.items()
@@ -154,8 +161,9 @@ def _train(experiment: ExperimentConfig, workspace: Path) -> dict[str, dict[int,
 
 
 def _evaluate(experiment: ExperimentConfig, workspace: Path) -> Path:
+    split = _split(experiment, workspace)
     predictions = {
         member: [predict_task(member, fold, experiment.predict, run, workspace) for fold, run in runs.items()]
-        for member, runs in _train(experiment, workspace).items()
+        for member, runs in _train(experiment, split, workspace).items()
     }
-    return evaluate_task(experiment.evaluate, predictions, workspace)
+    return evaluate_task(experiment.evaluate, predictions, baseline_task(split, workspace), workspace)

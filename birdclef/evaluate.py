@@ -1,0 +1,43 @@
+"""Stage 3, second half: score and combine the members' out-of-fold predictions, and write the report."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from birdclef.config import EvaluateConfig
+from cache.artefact import Recipe, artefact_key, materialise
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+"""Raised by hand when the same predictions and settings give another report."""
+
+
+def evaluate(config: EvaluateConfig, members: Mapping[str, Sequence[Path]], baseline: Path, workspace: Path) -> Path:
+    """Returns the directory of the report on one or several members.
+
+    Args:
+        config: Combination and intervals.
+        members: Name of each member to its predictions, one directory per fold.
+        baseline: Predictions of the baseline on the same split.
+        workspace: Where artefacts lie.
+
+    Raises:
+        ValueError: If the members cover different recordings or species, or come from different splits.
+    """
+    inputs = {
+        f"{name}/{index}": artefact_key(path) for name, paths in members.items() for index, path in enumerate(paths)
+    }
+    recipe = Recipe("reports", config.identity(), {**inputs, "baseline": artefact_key(baseline)}, VERSION)
+
+    def write(staging: Path) -> None:
+        # Imported here so that a report found in the workspace does not pay for matplotlib.
+        from birdclef.report import write_report
+        from birdclef.scoring import score_members
+
+        scored = score_members(config, members, baseline, workspace)
+        write_report(scored, config, recipe.key, staging)
+        macro_f1 = scored.report["metrics"]["macro_f1"]
+        logger.info("evaluate: macro-F1 %.3f [%.3f, %.3f]", macro_f1["value"], macro_f1["low"], macro_f1["high"])
+
+    return materialise(workspace, recipe, write)

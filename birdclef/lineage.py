@@ -1,0 +1,54 @@
+"""From predictions back to the run, split, catalogue and strips that they come from."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cache.artefact import read_provenance
+from cache.catalogue import feature_directory
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Artefact directories behind a set of predictions."""
+
+    runs: tuple[Path, ...]
+    split: Path
+    catalogue: Path
+    features: Path
+
+
+def trace(predictions: Iterable[Path], workspace: Path) -> Lineage:
+    """Returns where predictions come from.
+
+    Raises:
+        ValueError: If they come from different splits.
+    """
+    runs = tuple(workspace / "runs" / str(read_provenance(path)["inputs"]["run"]) for path in predictions)
+    splits = sorted({str(read_provenance(run)["inputs"]["split"]) for run in runs})
+    if len(splits) != 1:
+        raise ValueError(
+            f"The predictions come from {len(splits)} different splits ({', '.join(splits)}), so their folds do not "
+            "match. Train all members on one split."
+        )
+    split = workspace / "splits" / splits[0]
+    catalogue = workspace / "catalogues" / str(read_provenance(split)["inputs"]["catalogue"])
+    return Lineage(runs, split, catalogue, feature_directory(catalogue, workspace))
+
+
+def describe(lineage: Lineage, predictions: Iterable[Path]) -> dict[str, Any]:
+    """Returns keys, settings and package versions of everything behind a report."""
+    features, catalogue, split = (
+        read_provenance(directory) for directory in (lineage.features, lineage.catalogue, lineage.split)
+    )
+    runs = [read_provenance(run) for run in lineage.runs]
+    return {
+        "features": {"key": features["key"], "config": features["config"]},
+        "catalogue": {"key": catalogue["key"], "config": catalogue["config"], "table": catalogue["inputs"]["table"]},
+        "split": {"key": split["key"], "config": split["config"]},
+        "runs": [{"key": run["key"], "config": run["config"], "seconds": run["seconds"]} for run in runs],
+        "predictions": [path.name for path in predictions],
+        "packages": runs[0]["packages"],
+        "hardware": runs[0]["hardware"],
+    }

@@ -1,0 +1,76 @@
+"""Logistic regression on statistics of the strips: the line that a network has to beat."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from cache.split import PINNED_FOLD
+
+PERCENTILES = (5, 25, 50, 75, 95)
+INVERSE_PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3)
+_INNER_FOLDS = 3
+_MAX_ITERATIONS = 200
+
+
+def strip_statistics(strip: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Returns mean, deviation and percentiles of each band over time, ((2 + percentiles) * n_mels,).
+
+    Args:
+        strip: (frames, n_mels) in dB.
+    """
+    values = strip.astype(np.float32)
+    return np.concatenate(
+        [values.mean(axis=0), values.std(axis=0), *np.percentile(values, PERCENTILES, axis=0)]
+    ).astype(np.float32)
+
+
+def predict_out_of_fold(statistics: NDArray[np.float32], recordings: pd.DataFrame, classes: int) -> NDArray[np.float32]:
+    """Returns probabilities of each recording by a regression on the other folds, (recordings, classes).
+
+    The penalty is chosen for each fold by grouped cross-validation inside its training side.
+
+    Args:
+        statistics: (recordings, features).
+        recordings: label_index, fold (-1: only trained on, its rows stay zero) and group.
+        classes: Number of species.
+    """
+    labels = recordings["label_index"].to_numpy()
+    fold = recordings["fold"].to_numpy()
+    groups = pd.factorize(recordings["group"])[0]
+    probabilities = np.zeros((len(recordings), classes), np.float32)
+    with threadpool_limits(1):  # ten times faster than several threads on matrices this small
+        for index in np.unique(fold[fold != PINNED_FOLD]):
+            held_out = fold == index
+            penalty = _choose_penalty(statistics[~held_out], labels[~held_out], groups[~held_out])
+            model = _fit(statistics[~held_out], labels[~held_out], penalty)
+            probabilities[np.ix_(np.flatnonzero(held_out), model.classes_)] = model.predict_proba(statistics[held_out])
+    return probabilities
+
+
+def _choose_penalty(statistics: NDArray[np.float32], labels: NDArray[np.int64], groups: NDArray[np.int64]) -> float:
+    folds = min(_INNER_FOLDS, len(np.unique(groups)))
+    predictions = {penalty: np.zeros_like(labels) for penalty in INVERSE_PENALTIES}
+    for training, held_out in GroupKFold(folds).split(statistics, labels, groups):
+        for penalty, predicted in predictions.items():
+            predicted[held_out] = _fit(statistics[training], labels[training], penalty).predict(statistics[held_out])
+    scores = {
+        penalty: f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0)
+        for penalty, predicted in predictions.items()
+    }
+    return max(scores, key=lambda penalty: scores[penalty])
+
+
+def _fit(statistics: NDArray[np.float32], labels: NDArray[np.int64], inverse_penalty: float) -> Pipeline:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        regression = LogisticRegression(C=inverse_penalty, max_iter=_MAX_ITERATIONS)
+        return make_pipeline(StandardScaler(), regression).fit(statistics, labels)

@@ -1,0 +1,115 @@
+"""Pictures of a report."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from birdclef.metrics import Labels
+
+INK, ACCENT, FAINT = "#1f2933", "#1b6e5a", "#c9d2d9"
+_MAX_TICK_LABELS = 60
+_STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.titlesize": 10,
+    "axes.titlecolor": INK,
+    "svg.hashsalt": "birdclef",
+}
+
+
+def draw(size: tuple[float, float], plot: Callable[[Axes], None]) -> bytes:
+    """Returns a PNG of one plot of a size in inches."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        plot(figure.add_subplot())
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def plot_f1_against_count(per_species: pd.DataFrame) -> bytes:
+    """Returns F1 of each scored species against its number of recordings, the long tail to the left."""
+    scored = per_species[per_species["scored"] > 0]
+
+    def plot(axes: Axes) -> None:
+        axes.scatter(scored["recordings"], scored["f1"], s=22, color=ACCENT, alpha=0.7, linewidths=0)
+        counts = np.log(scored["recordings"].to_numpy(float))
+        edges = np.unique(np.quantile(counts, np.linspace(0, 1, 6)))
+        if len(edges) > 1:
+            part = np.clip(np.searchsorted(edges, counts, side="right") - 1, 0, len(edges) - 2)
+            means = scored["f1"].groupby(part).mean()
+            middles = [np.exp(counts[part == index].mean()) for index in means.index]
+            axes.plot(middles, means, color=INK, linewidth=1.5, label="mean of a fifth of the species")
+            axes.legend(frameon=False, loc="best")
+        axes.set(xscale="log", ylim=(-0.03, 1.03), xlabel="usable recordings of the species", ylabel="F1")
+        axes.xaxis.set_major_formatter(mpl.ticker.ScalarFormatter())
+        axes.grid(axis="y", color=FAINT, linewidth=0.5)
+
+    return draw((6.4, 3.4), plot)
+
+
+def plot_confusion(matrix: Labels, names: list[str]) -> bytes:
+    """Returns the confusion matrix with rows as shares of the true species, (classes, classes)."""
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    size = float(np.clip(0.17 * len(names) + 1.8, 4.5, 11))
+
+    def plot(axes: Axes) -> None:
+        image = axes.imshow(shares, cmap="Greens", vmin=0, vmax=1, interpolation="nearest")
+        axes.set(xlabel="predicted species", ylabel="true species")
+        if len(names) <= _MAX_TICK_LABELS:
+            axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+            axes.set_yticks(range(len(names)), names, fontsize=7)
+        axes.figure.colorbar(image, ax=axes, shrink=0.6, label="share of the true species")
+
+    return draw((size, size * 0.92), plot)
+
+
+def plot_learning_curves(members: dict[str, list[Path]]) -> bytes:
+    """Returns training loss and validation macro-F1 over epochs, one line per run."""
+    colours = mpl.colormaps["Dark2"].colors  # type: ignore[attr-defined]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6.8, 2.9), layout="constrained")
+        loss_axes, score_axes = figure.subplots(1, 2)
+        for number, (name, runs) in enumerate(members.items()):
+            for fold, run in enumerate(runs):
+                log = pd.read_csv(run / "logs" / "metrics.csv")
+                label = name if fold == 0 else None
+                for axes, column in ((loss_axes, "train_loss"), (score_axes, "val_macro_f1")):
+                    curve = log[["epoch", column]].dropna()
+                    colour = colours[number % len(colours)]
+                    axes.plot(curve["epoch"] + 1, curve[column], color=colour, linewidth=1, alpha=0.8, label=label)
+        loss_axes.set(xlabel="epoch", ylabel="training loss")
+        score_axes.set(xlabel="epoch", ylabel="validation macro-F1", ylim=(0, 1))
+        loss_axes.legend(frameon=False)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def plot_strip(strip: NDArray[np.float16], frames: int) -> bytes:
+    """Returns a picture of up to `frames` frames around the loudest one of a strip, (frames, n_mels) in dB."""
+    values = strip.astype(np.float32)
+    shown = min(frames, len(values))
+    loudest = int(values.mean(axis=1).argmax())
+    first = int(np.clip(loudest - shown // 2, 0, len(values) - shown))
+
+    def plot(axes: Axes) -> None:
+        crop = values[first : first + shown].T  # (n_mels, frames)
+        low, high = np.percentile(crop, [10, 99.8])
+        axes.imshow(crop, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=max(high, low + 1))
+        axes.set_axis_off()
+
+    return draw((3.2, 1.5), plot)
