@@ -1,0 +1,104 @@
+"""The command line as its user runs it: real processes, real Prefect, a real report."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Birdclef = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workspace")
+
+
+@pytest.fixture(scope="module")
+def first_run(birdclef: Birdclef, tiny_overrides: list[str], workspace: Path) -> subprocess.CompletedProcess[str]:
+    return birdclef("run", "configs/demo.yaml", *tiny_overrides, "--workspace", str(workspace))
+
+
+def _artefacts(workspace: Path) -> dict[str, set[str]]:
+    kinds = ("features", "catalogues", "splits", "runs", "predictions", "reports")
+    return {kind: {path.name for path in (workspace / kind).iterdir()} for kind in kinds}
+
+
+def test_run_ends_with_the_report_directory(first_run: subprocess.CompletedProcess[str], workspace: Path) -> None:
+    assert first_run.returncode == 0, first_run.stderr
+    report = Path(first_run.stdout.splitlines()[-1])
+    assert report.parent == workspace / "reports"
+    metrics = json.loads((report / "report.json").read_text())["metrics"]
+    assert 0 <= metrics["macro_f1"]["low"] <= metrics["macro_f1"]["value"] <= metrics["macro_f1"]["high"] <= 1
+    assert (report / "report.html").is_file()
+
+
+def test_rerun_computes_nothing(
+    birdclef: Birdclef,
+    tiny_overrides: list[str],
+    workspace: Path,
+    first_run: subprocess.CompletedProcess[str],
+) -> None:
+    before = _artefacts(workspace)
+    again = birdclef("evaluate", "configs/demo.yaml", *tiny_overrides, "--workspace", str(workspace))
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[-1] == first_run.stdout.splitlines()[-1]
+    assert "0 audio files to compute, 80 from cache" in again.stderr + again.stdout
+    assert _artefacts(workspace) == before
+
+
+def test_changed_learning_rate_retrains_on_the_same_features(
+    birdclef: Birdclef,
+    tiny_overrides: list[str],
+    workspace: Path,
+    first_run: subprocess.CompletedProcess[str],
+) -> None:
+    before = _artefacts(workspace)
+    changed = [*tiny_overrides, "train.*.learning_rate=0.01", "train.*.folds=[1]"]
+    trained = birdclef("train", "configs/demo.yaml", *changed, "--workspace", str(workspace))
+    assert trained.returncode == 0, trained.stderr
+    after = _artefacts(workspace)
+    assert len(after["runs"] - before["runs"]) == 1
+    assert {kind: after[kind] for kind in ("features", "catalogues", "splits", "predictions", "reports")} == {
+        kind: before[kind] for kind in ("features", "catalogues", "splits", "predictions", "reports")
+    }
+
+
+def test_status_lists_lineage(birdclef: Birdclef, workspace: Path, first_run: subprocess.CompletedProcess[str]) -> None:
+    listed = birdclef("status", BIRDCLEF_WORKSPACE=str(workspace)).stdout
+    (split,) = (workspace / "splits").iterdir()
+    (catalogue,) = (workspace / "catalogues").iterdir()
+    assert f"catalogue {catalogue.name}" in listed
+    assert f"split {split.name}" in listed
+
+
+def test_status_of_an_empty_workspace_says_so(birdclef: Birdclef, tmp_path: Path) -> None:
+    assert "holds no artefact yet" in birdclef("status", "--workspace", str(tmp_path)).stdout
+
+
+def test_config_show_prints_every_effective_value(birdclef: Birdclef) -> None:
+    shown = birdclef("config", "show", "configs/demo.yaml", "train.*.views=3").stdout
+    assert "views: 3" in shown
+    assert "floor_db: -100.0" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "configs/none.yaml"], "no such configuration"),
+        (["run", "configs/demo.yaml", "train.cnn.epoch=1"], "train.cnn.epoch: Extra inputs"),
+        (["synth", "somewhere", "--species", "3"], "species"),
+    ],
+)
+def test_wrong_input_is_one_message_and_status_1(birdclef: Birdclef, arguments: list[str], message: str) -> None:
+    failed = birdclef(*arguments)
+    assert failed.returncode == 1
+    assert message in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_missing_data_names_the_remedy(birdclef: Birdclef, tmp_path: Path) -> None:
+    failed = birdclef("features", "configs/demo.yaml", f"data.root={tmp_path}/none", "--workspace", str(tmp_path))
+    assert failed.returncode == 1
+    assert f"birdclef synth {tmp_path}/none" in failed.stderr

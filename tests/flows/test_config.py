@@ -1,0 +1,122 @@
+"""Configurations: the shipped ones load, wrong ones are refused with the key's path."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cache.config import ConfigSection
+from flows.config import ExperimentConfig, dump_config, load_config
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+PRESETS = sorted(CONFIGS.rglob("*.yaml"))
+
+
+def _write(path: Path, **sections: object) -> Path:
+    path.write_text(yaml.safe_dump({"data": {"root": "d"}, "train": {"cnn": {}}, **sections}))
+    return path
+
+
+def test_the_promised_presets_exist() -> None:
+    assert {path.name for path in PRESETS} >= {"demo.yaml", "small.yaml", "baseline.yaml", "seed.yaml", "ensemble.yaml"}
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.name)
+def test_preset_is_complete(preset: Path) -> None:
+    """Every field that the typed tree knows stands in the file, so nobody has to look up a default."""
+    written = yaml.safe_load(preset.read_text())
+    effective = load_config(preset).model_dump(mode="json")
+    assert _paths(effective) == _paths(written)
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.name)
+def test_preset_header_tells_command_and_hardware(preset: Path) -> None:
+    header = preset.read_text().split("\ndata:")[0]
+    assert f"birdclef run configs/{preset.name}" in header
+    assert "Hardware:" in header
+
+
+def test_shown_config_loads_to_the_same_experiment(tmp_path: Path) -> None:
+    config = load_config(CONFIGS / "demo.yaml", ["split.seed=7"])
+    shown = tmp_path / "shown.yaml"
+    shown.write_text(dump_config(config))
+    assert load_config(shown) == config
+
+
+def test_override_sets_a_nested_value() -> None:
+    config = load_config(CONFIGS / "demo.yaml", ["train.cnn.objective.temperature=0.07"])
+    assert config.train["cnn"].objective.temperature == 0.07
+
+
+def test_star_overrides_every_member() -> None:
+    config = load_config(CONFIGS / "ensemble.yaml", ["train.*.learning_rate=0.5"])
+    assert len(config.train) > 1
+    assert {member.learning_rate for member in config.train.values()} == {0.5}
+
+
+def test_override_does_not_leak_into_aliased_sections() -> None:
+    """YAML anchors share one object; a change for one member must not reach another."""
+    members = sorted(load_config(CONFIGS / "ensemble.yaml").train)
+    config = load_config(CONFIGS / "ensemble.yaml", [f"train.{members[0]}.augment.gain_db=1.5"])
+    assert config.train[members[0]].augment.gain_db == 1.5
+    assert config.train[members[1]].augment.gain_db != 1.5
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.cnn.learning_rat=1", r"train\.cnn\.learning_rat: Extra inputs"),
+        ("features.n_mels=-3", r"features\.n_mels: Input should be greater than 0 \(got -3\)"),
+        ("nonsense", "not of the form section.key=value"),
+        ("data.root.deeper=1", "is not a section"),
+        ("train.cnn.augment.mixup_alpha=0.4", "needs soft labels"),
+        ("features.fmax=20000", "fmin < fmax <= sample_rate / 2"),
+        ("data.root=[", "is not valid YAML"),
+    ],
+)
+def test_wrong_override_is_refused_with_its_path(override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_config(CONFIGS / "demo.yaml", [override])
+
+
+def test_unknown_section_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="trian: Extra inputs"):
+        load_config(_write(tmp_path / "c.yaml", trian={}))
+
+
+def test_missing_file_lists_what_is_there(tmp_path: Path) -> None:
+    _write(tmp_path / "known.yaml")
+    with pytest.raises(FileNotFoundError, match=r"known\.yaml"):
+        load_config(tmp_path / "unknown.yaml")
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "", "data: [unclosed"])
+def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=str(path)):
+        load_config(path)
+
+
+def test_every_field_has_a_line_of_documentation() -> None:
+    for section in _sections(ExperimentConfig):
+        for name, field in section.model_fields.items():
+            assert field.description or _is_section(field.annotation), f"{section.__name__}.{name} has no description"
+
+
+def _sections(section: type[ConfigSection]) -> list[type[ConfigSection]]:
+    found = [section]
+    for field in section.model_fields.values():
+        if _is_section(field.annotation):
+            found += _sections(field.annotation)
+    return found
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, ConfigSection)
+
+
+def _paths(tree: object, prefix: str = "") -> set[str]:
+    if not isinstance(tree, dict):
+        return {prefix}
+    return {path for key, value in tree.items() for path in _paths(value, f"{prefix}.{key}")}

@@ -1,0 +1,219 @@
+"""`birdclef serve` for real: a server, the deployments, a run from another terminal, a schedule, and the end of it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+_PATIENCE_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Served:
+    process: subprocess.Popen[bytes]
+    url: str
+    environment: dict[str, str]
+    log: Path
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        request = Request(f"{self.url}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        with urlopen(request, timeout=30) as response:
+            return json.loads(response.read() or "null")
+
+    def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+            cwd=PROJECT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_SECONDS,
+            check=False,
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _start(environment: dict[str, str], port: int, log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "flows.cli", "serve", "--port", str(port)]
+    with log.open("ab") as stream:
+        process = subprocess.Popen(command, env=environment, stdout=stream, stderr=stream, start_new_session=True)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while "prefect deployment run birdclef/full-pipeline" not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.5)
+    return process
+
+
+def _descendants(process: int) -> set[int]:
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    found = {process}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+@pytest.fixture(scope="module")
+def served(prefect_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    port = _free_port()
+    home = tmp_path_factory.mktemp("served")
+    environment = {
+        **prefect_environment,
+        "PREFECT_HOME": str(home / "prefect"),
+        "BIRDCLEF_WORKSPACE": str(home / "workspace"),
+    }
+    log = home / "serve.log"
+    process = _start(environment, port, log)
+    url = f"http://127.0.0.1:{port}/api"
+    yield Served(process, url, {**environment, "PREFECT_API_URL": url}, log)
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def full_run(served: Served, tiny_overrides: list[str]) -> subprocess.CompletedProcess[str]:
+    parameters = json.dumps({"config": str(PROJECT / "configs/demo.yaml"), "overrides": tiny_overrides})
+    return served.prefect("deployment", "run", "birdclef/full-pipeline", "--params", parameters, "--watch")
+
+
+def test_deployment_run_completes(served: Served, full_run: subprocess.CompletedProcess[str]) -> None:
+    assert full_run.returncode == 0, full_run.stdout + full_run.stderr + served.log.read_text()
+    reports = list((Path(served.environment["BIRDCLEF_WORKSPACE"]) / "reports").iterdir())
+    assert len(reports) == 1
+
+
+def test_report_is_an_artifact_of_the_run(served: Served, full_run: subprocess.CompletedProcess[str]) -> None:
+    artifacts = served.post("artifacts/filter", {})
+    (report,) = [artifact for artifact in artifacts if artifact["key"] == "report"]
+    assert "macro-F1" in report["data"]
+
+
+def test_stages_log_to_the_server(served: Served, full_run: subprocess.CompletedProcess[str]) -> None:
+    messages = [entry["message"] for entry in served.post("logs/filter", {"limit": 200})]
+    assert any("80 audio files to compute" in message for message in messages)
+
+
+def test_every_stage_has_a_deployment(served: Served) -> None:
+    deployments = served.post("deployments/filter", {})
+    flows = {flow["id"]: flow["name"] for flow in served.post("flows/filter", {})}
+    assert {(flows[deployment["flow_id"]], deployment["name"]) for deployment in deployments} == {
+        ("birdclef", "full-pipeline"),
+        ("birdclef-features", "stage"),
+        ("birdclef-split", "stage"),
+        ("birdclef-train", "stage"),
+        ("birdclef-evaluate", "stage"),
+    }
+
+
+def test_parameters_are_described_in_the_form(served: Served) -> None:
+    for deployment in served.post("deployments/filter", {}):
+        properties = deployment["parameter_openapi_schema"]["properties"]
+        assert set(properties) == {"config", "overrides", "workspace"}
+        assert all(field.get("description") for field in properties.values())
+
+
+def test_scheduled_run_happens(
+    served: Served, tiny_overrides: list[str], full_run: subprocess.CompletedProcess[str]
+) -> None:
+    parameters = {"config": str(PROJECT / "configs/demo.yaml"), "overrides": tiny_overrides}
+    (deployment,) = [
+        deployment for deployment in served.post("deployments/filter", {}) if deployment["name"] == "full-pipeline"
+    ]
+    served.post(
+        f"deployments/{deployment['id']}/schedules",
+        [{"schedule": {"interval": 3600, "anchor_date": _soon()}, "active": True, "parameters": parameters}],
+    )
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    states: list[str] = []
+    while "COMPLETED" not in states and time.monotonic() < deadline:
+        time.sleep(2)
+        runs = served.post("flow_runs/filter", {"flow_runs": {"deployment_id": {"any_": [deployment["id"]]}}})
+        states = [run["state_type"] for run in runs if run["auto_scheduled"]]
+    assert "COMPLETED" in states, (states, served.log.read_text())
+
+
+def test_second_serve_on_one_home_is_refused(served: Served) -> None:
+    environment = {name: value for name, value in served.environment.items() if name != "PREFECT_API_URL"}
+    second = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "serve", "--port", str(_free_port())],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert "Another `birdclef serve` runs" in second.stderr
+
+
+def test_sigterm_stops_everything_within_ten_seconds(served: Served) -> None:
+    family = _descendants(served.process.pid)
+    assert len(family) >= 3, "serve, server and worker"
+    started = time.monotonic()
+    served.process.send_signal(signal.SIGTERM)
+    assert served.process.wait(15) == 0
+    assert time.monotonic() - started < 10
+    time.sleep(0.5)
+    alive = [process for process in family if Path(f"/proc/{process}").exists()]
+    assert not alive
+
+
+def test_run_left_by_a_killed_serve_is_closed_at_the_next_start(
+    prefect_environment: dict[str, str], tiny_overrides: list[str], tmp_path: Path
+) -> None:
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    environment = {
+        **prefect_environment,
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "BIRDCLEF_WORKSPACE": str(tmp_path / "workspace"),
+    }
+    log = tmp_path / "serve.log"
+    process = _start(environment, port, log)
+    served = Served(process, url, {**environment, "PREFECT_API_URL": url}, log)
+    parameters = json.dumps(
+        {"config": str(PROJECT / "configs/demo.yaml"), "overrides": [*tiny_overrides, "train.*.epochs=500"]}
+    )
+    served.prefect("deployment", "run", "birdclef/full-pipeline", "--params", parameters)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while "RUNNING" not in (states := [run["state_type"] for run in served.post("flow_runs/filter", {})]):
+        assert time.monotonic() < deadline, (states, log.read_text())
+        time.sleep(0.5)
+    for member in _descendants(process.pid):
+        os.kill(member, signal.SIGKILL)
+    process.wait()
+    log.write_text("")
+    process = _start(environment, port, log)
+    try:
+        (run,) = served.post("flow_runs/filter", {})
+        assert run["state_type"] == "CRASHED"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def _soon() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 5))
