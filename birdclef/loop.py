@@ -1,5 +1,6 @@
 """The training loop: Lightning modules that carry devices, precision, checkpoints, logs and resumption."""
 
+import logging
 import sys
 import warnings
 from collections.abc import Iterator
@@ -24,8 +25,15 @@ from birdclef.objective import compute_losses, count_epochs
 from birdclef.sampler import count_orphans
 from birdclef.schedule import rate_factor
 
+logger = logging.getLogger(__name__)
+
 LAST_CHECKPOINT = "last.ckpt"
 BEST_CHECKPOINT = "best.ckpt"
+_EXPECTED_WARNINGS = (
+    ".*does not have many workers.*",  # a batch is only indices
+    ".*IterableDataset. has .__len__. defined.*",  # true: no loader process iterates over it twice
+    ".*LeafSpec.* is deprecated.*",
+)
 
 
 class EpochBatches(IterableDataset[tuple[int, int, Tensor]]):
@@ -133,6 +141,19 @@ class SpeciesTraining(pl.LightningModule):
         self.log("val_accuracy", correct.float().mean())
         self.log("val_cross_entropy", -likelihood.mean())
 
+    def on_train_epoch_end(self) -> None:
+        """Tell how far training is, each time it was validated."""
+        trainer = self.trainer
+        done = self.current_epoch + 1
+        if done % self._config.validate_every == 0:
+            logger.info(
+                "train: epoch %d of %d, loss %.3f, validation macro-F1 %.3f",
+                done,
+                trainer.max_epochs,
+                trainer.callback_metrics["train_loss"],
+                trainer.callback_metrics["val_macro_f1"],
+            )
+
     def configure_optimizers(self) -> Any:
         """Returns AdamW with decay on matrices only, faster heads, and warm-up + cosine in each phase."""
         config = self._config
@@ -187,6 +208,7 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Pat
     """
     checkpoints = directory / "checkpoints"
     last = checkpoints / LAST_CHECKPOINT
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips drown what training tells
     trainer = _build_trainer(config, directory)
     device = trainer.strategy.root_device
     training = TrainingData(fold, config, device)
@@ -195,7 +217,8 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Pat
     batch_windows = len(next(training.batches(0))[2]) * config.views
     module = SpeciesTraining(model, config, training.steps_per_epoch, (validation.labels, validation.windows[0]))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        for expected in _EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message=expected)
         trainer.fit(
             module,
             datamodule=SpeciesData(training, validation, batch_windows),

@@ -55,7 +55,9 @@ def plot_f1_against_count(per_species: pd.DataFrame) -> bytes:
             axes.plot(middles, means, color=INK, linewidth=1.5, label="mean of a fifth of the species")
             axes.legend(frameon=False, loc="best")
         axes.set(xscale="log", ylim=(-0.03, 1.03), xlabel="usable recordings of the species", ylabel="F1")
+        axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(mpl.ticker.ScalarFormatter())
+        axes.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
 
     return draw((6.4, 3.4), plot)

@@ -45,7 +45,9 @@ def save_run(checkpoint: Path, fold: FoldData, config: TrainConfig, directory: P
         for name, value in state.items()
         if name.startswith(_MODULE_PREFIX)
     }
-    save_file(tensors, directory / "weights.safetensors")
+    weights = directory / "weights.safetensors"
+    save_file(tensors, weights)
+    weights.chmod(0o644)  # safetensors writes for the owner only, and a report may be served by another user
     description = {
         "species": fold.species,
         "features": fold.features.identity(),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from distributed import Client, Future, LocalCluster, as_completed
 from tqdm import tqdm
 
 from cache import mel
@@ -116,6 +115,9 @@ def compute_part(sources: Sequence[Source], features: FeatureConfig, store: Path
 
 def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store: Path) -> None:
     """Run one Dask task per part, the heaviest first, with a progress bar in recordings."""
+    # Imported here so that a rerun with nothing to compute does not pay for Dask.
+    from distributed import Client, LocalCluster, as_completed
+
     heaviest_first = sorted(groups, key=lambda group: -sum(source.size for source in group))
     total = sum(len(group) for group in groups)
     with (
@@ -126,7 +128,7 @@ def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store:
         tqdm(total=total, desc="log-mel", unit="recording", disable=not sys.stderr.isatty()) as progress,
     ):
         logger.info("features: Dask dashboard at %s", client.dashboard_link)
-        tasks: list[Future[int]] = client.map(
+        tasks = client.map(
             compute_part, heaviest_first, features=features, store=store, pure=False, batch_size=64
         )
         for task in as_completed(tasks):

@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from cache.artefact import Recipe, artefact_key, materialise
 from cache.catalogue import read_catalogue
@@ -51,6 +50,9 @@ def assign_folds(recordings: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
         recordings: recording_id, label, recordist, sha256, seconds.
         config: Number of folds and seed.
     """
+    # Imported here so that a split found in the workspace does not pay for scikit-learn.
+    from sklearn.model_selection import StratifiedGroupKFold
+
     group = group_recordings(recordings)
     labels = recordings["label"].to_numpy(str)
     groups_of_species = pd.DataFrame({"label": labels, "group": group}).groupby("label")["group"].nunique()
@@ -172,6 +174,8 @@ def _report(recordings: pd.DataFrame, split: pd.DataFrame, config: SplitConfig) 
 
 def _plain_stratified_folds(recordings: pd.DataFrame, config: SplitConfig) -> NDArray[np.int64]:
     """Returns the folds that `StratifiedKFold`, which knows no recordist, would have made."""
+    from sklearn.model_selection import StratifiedKFold
+
     labels = recordings["label"].to_numpy(str)
     fold = np.zeros(len(recordings), np.int64)
     splitter = StratifiedKFold(config.folds, shuffle=True, random_state=config.seed)

@@ -103,7 +103,7 @@ def main() -> None:
     """Run the command line; an expected error is one message and exit status 1."""
     try:
         app()
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
         typer.secho(f"{type(error).__name__}: {error}", fg=typer.colors.RED, err=True)
         sys.exit(1)
 
