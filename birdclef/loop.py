@@ -1,16 +1,12 @@
-"""The training loop: Lightning modules that carry devices, precision, checkpoints, logs and resumption."""
+"""The training loop: a model's training on one fold as Lightning modules."""
 
 import logging
-import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar, WeightAveraging
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -21,19 +17,12 @@ from birdclef.fold import FoldData
 from birdclef.inference import aggregate_windows, window_batches
 from birdclef.metrics import macro_f1
 from birdclef.model import SpeciesModel, freeze_stages
-from birdclef.objective import compute_losses, count_epochs
+from birdclef.objective import compute_losses
 from birdclef.sampler import count_orphans
 from birdclef.schedule import rate_factor
+from birdclef.trainer import BEST_CHECKPOINT, LAST_CHECKPOINT, build_trainer, quiet_lightning
 
 logger = logging.getLogger(__name__)
-
-LAST_CHECKPOINT = "last.ckpt"
-BEST_CHECKPOINT = "best.ckpt"
-_EXPECTED_WARNINGS = (
-    ".*does not have many workers.*",  # a batch is only indices
-    ".*IterableDataset. has .__len__. defined.*",  # true: no loader process iterates over it twice
-    ".*LeafSpec.* is deprecated.*",
-)
 
 
 class EpochBatches(IterableDataset[tuple[int, int, Tensor]]):
@@ -121,7 +110,7 @@ class SpeciesTraining(pl.LightningModule):
         self.log("orphan_rate", orphans, on_step=False, on_epoch=True, batch_size=len(views.labels))
         if not torch.isfinite(losses["loss"]):
             raise FloatingPointError(
-                f"The loss is {float(losses['loss'])} at epoch {self.current_epoch}, step {batch_idx}. "
+                f"The loss is {losses['loss'].item()} at epoch {self.current_epoch}, step {batch_idx}. "
                 "Lower learning_rate, raise objective.temperature, or set precision=32."
             )
         return losses["loss"]
@@ -182,21 +171,6 @@ class SpeciesTraining(pl.LightningModule):
         return rate_factor(step - main, classifier, self._config.warmup_share)
 
 
-class MovingAverage(WeightAveraging):
-    """Exponential moving average of weights and buffers whose decay rises to its value, so that short runs use it."""
-
-    def __init__(self, decay: float) -> None:
-        def average(averaged: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
-            kept = ((1 + updates) / (10 + updates)).clamp(max=decay)
-            for old, new in zip(averaged, current, strict=True):
-                if old.is_floating_point():
-                    old.lerp_(new, (1 - kept).to(old.dtype))
-                else:
-                    old.copy_(new)
-
-        super().__init__(multi_avg_fn=average)
-
-
 def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Path) -> Path:
     """Train a model, going on from a killed run's last checkpoint; returns the checkpoint that `select` names.
 
@@ -206,77 +180,19 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Pat
         config: Of this member.
         directory: Gets `checkpoints/` and `logs/`.
     """
-    checkpoints = directory / "checkpoints"
-    last = checkpoints / LAST_CHECKPOINT
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips drown what training tells
-    trainer = _build_trainer(config, directory)
-    device = trainer.strategy.root_device
-    training = TrainingData(fold, config, device)
-    model.set_input_statistics(*training.statistics)
-    validation = load_validation(fold, config, device)
-    batch_windows = len(next(training.batches(0))[2]) * config.views
-    module = SpeciesTraining(model, config, training.steps_per_epoch, (validation.labels, validation.windows[0]))
-    with warnings.catch_warnings():
-        for expected in _EXPECTED_WARNINGS:
-            warnings.filterwarnings("ignore", message=expected)
+    last, best = directory / "checkpoints" / LAST_CHECKPOINT, directory / "checkpoints" / BEST_CHECKPOINT
+    with quiet_lightning():
+        trainer = build_trainer(config, directory)
+        device = trainer.strategy.root_device
+        training = TrainingData(fold, config, device)
+        model.set_input_statistics(*training.statistics)
+        validation = load_validation(fold, config, device)
+        batch_windows = len(next(training.batches(0))[2]) * config.views
+        module = SpeciesTraining(model, config, training.steps_per_epoch, (validation.labels, validation.windows[0]))
         trainer.fit(
             module,
             datamodule=SpeciesData(training, validation, batch_windows),
             ckpt_path=str(last) if last.is_file() else None,
             weights_only=True,
         )
-    return checkpoints / BEST_CHECKPOINT if config.select == "best" else last
-
-
-def _build_trainer(config: TrainConfig, directory: Path) -> pl.Trainer:
-    checkpoints = directory / "checkpoints"
-    callbacks: list[pl.Callback] = [
-        ModelCheckpoint(
-            checkpoints,
-            filename=Path(BEST_CHECKPOINT).stem,
-            monitor="val_macro_f1",
-            mode="max",
-            every_n_epochs=config.validate_every,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        ),
-        ModelCheckpoint(
-            checkpoints,
-            filename=Path(LAST_CHECKPOINT).stem,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        ),
-        LearningRateMonitor("epoch"),
-    ]
-    if config.ema_decay:
-        callbacks.append(MovingAverage(config.ema_decay))
-    interactive = sys.stderr.isatty()
-    if interactive:
-        callbacks.append(TQDMProgressBar(leave=True))
-    return pl.Trainer(
-        accelerator=config.accelerator,
-        devices=1,
-        precision=_choose_precision(config),
-        max_epochs=count_epochs(config.epochs, config.objective),
-        gradient_clip_val=config.clip_norm,
-        check_val_every_n_epoch=config.validate_every,
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        callbacks=callbacks,
-        logger=[
-            CSVLogger(directory, name=None, version="logs"),
-            TensorBoardLogger(directory, name=None, version="logs"),
-        ],
-        enable_progress_bar=interactive,
-        enable_model_summary=False,
-    )
-
-
-def _choose_precision(config: TrainConfig) -> Any:
-    named = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-    if config.precision != "auto":
-        return named[config.precision]
-    if config.accelerator == "cpu" or not torch.cuda.is_available():
-        return "32-true"
-    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    return best if config.select == "best" else last

@@ -1,0 +1,137 @@
+"""Lightning's trainer as this project uses it: devices, precision, weight average, checkpoints, logs, progress bar."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
+
+from birdclef.config import TrainConfig
+from birdclef.objective import count_epochs
+
+logger = logging.getLogger(__name__)
+
+LAST_CHECKPOINT = "last.ckpt"
+BEST_CHECKPOINT = "best.ckpt"
+_EXPECTED_WARNINGS = (
+    ".*does not have many workers.*",  # a batch is only indices
+    ".*IterableDataset. has .__len__. defined.*",  # no loader process iterates over it twice
+    ".*exists and is not empty.*",  # a killed run is taken up
+    ".*LeafSpec.* is deprecated.*",
+)
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Silence Lightning's tips and the warnings that this project's training always causes."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for expected in _EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message=expected)
+        yield
+
+
+class MovingAverage(WeightAveraging):
+    """Exponential moving average of weights and buffers whose decay rises to its value, so that short runs use it."""
+
+    def __init__(self, decay: float) -> None:
+        def average(averaged: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
+            kept = ((1 + updates) / (10 + updates)).clamp(max=decay)
+            for old, new in zip(averaged, current, strict=True):
+                if old.is_floating_point():
+                    old.lerp_(new, (1 - kept).to(old.dtype))
+                else:
+                    old.copy_(new)
+
+        super().__init__(multi_avg_fn=average)
+
+
+def build_trainer(config: TrainConfig, directory: Path) -> pl.Trainer:
+    """Returns a trainer that keeps the best and the last checkpoint and logs to CSV and TensorBoard.
+
+    Args:
+        config: Of the member.
+        directory: Gets `checkpoints/` and `logs/`; what a killed run left there is taken up.
+    """
+    checkpoints = directory / "checkpoints"
+    callbacks: list[pl.Callback] = [
+        ModelCheckpoint(
+            checkpoints,
+            filename=Path(BEST_CHECKPOINT).stem,
+            monitor="val_macro_f1",
+            mode="max",
+            every_n_epochs=config.validate_every,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+        ModelCheckpoint(
+            checkpoints,
+            filename=Path(LAST_CHECKPOINT).stem,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+        LearningRateMonitor("epoch"),
+    ]
+    if config.ema_decay:
+        callbacks.append(MovingAverage(config.ema_decay))
+    interactive = sys.stderr.isatty()
+    if interactive:
+        callbacks.append(TQDMProgressBar(leave=True))
+    return pl.Trainer(
+        accelerator=config.accelerator,
+        devices=1,
+        precision=_choose_precision(config),
+        max_epochs=count_epochs(config.epochs, config.objective),
+        gradient_clip_val=config.clip_norm,
+        check_val_every_n_epoch=config.validate_every,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        callbacks=callbacks,
+        logger=[_continue_log(directory), TensorBoardLogger(directory, name=None, version="logs")],
+        enable_progress_bar=interactive,
+        enable_model_summary=False,
+    )
+
+
+def _continue_log(directory: Path) -> CSVLogger:
+    """Returns the CSV log, with the rows that a killed run wrote before its last checkpoint."""
+    log, checkpoint = directory / "logs" / "metrics.csv", directory / "checkpoints" / LAST_CHECKPOINT
+    earlier = _read_log(log) if log.is_file() and checkpoint.is_file() else []
+    csv_logger = CSVLogger(directory, name=None, version="logs", flush_logs_every_n_steps=1)
+    if earlier:
+        log.unlink()
+        reached = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
+        for row in earlier:
+            step = row.pop("step")
+            if step < reached:
+                csv_logger.log_metrics(row, step=int(step))
+    return csv_logger
+
+
+def _read_log(log: Path) -> list[dict[str, Tensor | float]]:
+    """Returns the whole rows of a log; none if a kill tore its header."""
+    try:
+        table = pd.read_csv(log).dropna(subset="step")
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, KeyError):
+        logger.warning("%s was torn by a kill; the learning curves start at the last checkpoint", log)
+        return []
+    return [{str(name): float(value) for name, value in row.dropna().items()} for _, row in table.iterrows()]
+
+
+def _choose_precision(config: TrainConfig) -> Any:
+    named = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+    if config.precision != "auto":
+        return named[config.precision]
+    if config.accelerator == "cpu" or not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"

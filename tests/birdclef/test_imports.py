@@ -1,0 +1,29 @@
+"""What the training service must not load, seen in a fresh process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import birdclef
+
+MODULES = sorted(f"birdclef.{path.stem}" for path in Path(birdclef.__path__[0]).glob("*.py") if path.stem != "__init__")
+FORBIDDEN = {"dask", "distributed", "prefect", "librosa.core", "numba", "soundfile", "soxr"}
+"""torchmetrics looks up librosa's version, which loads the empty shell `librosa` alone."""
+
+
+def loaded_by(*modules: str) -> set[str]:
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return set(printed.split())
+
+
+def test_training_and_evaluation_load_neither_orchestration_nor_decoders() -> None:
+    assert len(MODULES) > 20
+    assert loaded_by(*MODULES).isdisjoint(FORBIDDEN)
+
+
+@pytest.mark.parametrize("stage", ["train", "predict", "baseline", "evaluate"])
+def test_a_stage_that_finds_its_artefact_pays_for_no_framework(stage: str) -> None:
+    assert loaded_by(f"birdclef.{stage}").isdisjoint({"torch", "lightning", "timm", "sklearn", "matplotlib"})

@@ -1,0 +1,238 @@
+"""Training on strips whose species is the band that rings, in a real store."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+
+from birdclef.config import TrainConfig
+from birdclef.fold import FoldData
+from birdclef.loop import SpeciesTraining, fit
+from birdclef.model import SpeciesModel, build_model
+from cache.config import FeatureConfig
+from cache.store import PartWriter
+
+FEATURES = FeatureConfig(sample_rate=1600, n_fft=64, hop_length=100, n_mels=24, fmin=0, fmax=800)  # 16 frames/s
+SPECIES = ["low", "middle", "high"]
+
+
+@pytest.fixture(scope="module")
+def ringing(tmp_path_factory: pytest.TempPathFactory) -> FoldData:
+    """Twelve training and six validation recordings; each species rings in bands of its own, over noise."""
+    store = tmp_path_factory.mktemp("features")
+    writer = PartWriter(store, "part", FEATURES.n_mels)
+    generator = np.random.default_rng(3)
+    rows = []
+    for number in range(18):
+        label = number % len(SPECIES)
+        strip = generator.normal(-60, 3, (80, FEATURES.n_mels))
+        strip[(np.arange(80) // 4) % 3 == 0, 8 * label + 2 : 8 * label + 6] += 30
+        writer.add_strip(f"sha-{number}", strip.astype(np.float32))
+        rows.append({"recording_id": f"r{number}", "label_index": label, "sha256": f"sha-{number}"})
+    writer.publish()
+    table = pd.DataFrame(rows)
+    return FoldData(table[:12].reset_index(drop=True), table[12:].reset_index(drop=True), SPECIES, FEATURES, store)
+
+
+def config(**changes: Any) -> TrainConfig:
+    settings = {
+        "model": {"backbone": "test_resnet", "projection_hidden": 32, "projection_dim": 16},
+        "augment": {"warp_frames": 4},
+        "clip_seconds": 2.0,
+        "species_per_batch": 3,
+        "recordings_per_species": 2,
+        "epochs": 2,
+        "learning_rate": 3e-3,
+        "head_learning_rate_factor": 1.0,
+        "ema_decay": 0.9,
+        "accelerator": "cpu",
+    }
+    return TrainConfig.model_validate(settings | changes)
+
+
+def start(train_config: TrainConfig, classes: int = 3) -> SpeciesModel:
+    torch.manual_seed(0)
+    return build_model(train_config.model, classes)
+
+
+def train(fold: FoldData, train_config: TrainConfig, directory: Path) -> dict[str, torch.Tensor]:
+    """Returns the state that training ends with."""
+    checkpoint = fit(start(train_config), fold, train_config, directory)
+    state: dict[str, torch.Tensor] = torch.load(checkpoint, weights_only=True)["state_dict"]
+    return state
+
+
+def read_log(directory: Path) -> pd.DataFrame:
+    return pd.read_csv(directory / "logs" / "metrics.csv")
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+class KilledError(Exception):
+    """Stands for the death of a process."""
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
+    """Let training die in an epoch, after its first step."""
+    original = SpeciesTraining.training_step
+
+    def dying(self: SpeciesTraining, views: Any, batch_idx: int) -> torch.Tensor:
+        if self.current_epoch == epoch and batch_idx == 1:
+            raise KilledError
+        return original(self, views, batch_idx)
+
+    monkeypatch.setattr(SpeciesTraining, "training_step", dying)
+
+
+@pytest.mark.parametrize("objective", ["ce", "supcon", "joint"])
+def test_species_that_ring_in_their_own_bands_are_told_apart(ringing: FoldData, tmp_path: Path, objective: str) -> None:
+    settings = {"kind": objective, "classifier_epochs": 4}
+    train(ringing, config(objective=settings, epochs=10, steps_per_epoch=6, species_exponent=0.0), tmp_path)
+    assert read_log(tmp_path)["val_macro_f1"].dropna().iloc[-1] == 1.0
+
+
+@pytest.mark.parametrize("objective", ["ce", "supcon", "joint"])
+def test_a_run_that_died_ends_with_the_weights_of_one_that_did_not(
+    ringing: FoldData, tmp_path: Path, objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(
+        objective={"kind": objective, "classifier_epochs": 2},
+        epochs=3,
+        steps_per_epoch=3,
+        model={"backbone": "test_resnet", "dropout": 0.3, "drop_path": 0.1},
+    )
+    unbroken = train(ringing, settings, tmp_path / "unbroken")
+    for epoch in (1, 2, 3) if objective == "supcon" else (1, 2):
+        with monkeypatch.context() as patch:
+            interrupt(patch, epoch)
+            with pytest.raises(KilledError):
+                train(ringing, settings, tmp_path / "died")
+    assert_same(train(ringing, settings, tmp_path / "died"), unbroken)
+    columns = ["epoch", "step", "train_loss", "val_macro_f1", "val_cross_entropy"]
+    pd.testing.assert_frame_equal(read_log(tmp_path / "died")[columns], read_log(tmp_path / "unbroken")[columns])
+
+
+def test_a_torn_log_does_not_stop_a_resumed_run(
+    ringing: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt(patch, 1)
+        with pytest.raises(KilledError):
+            train(ringing, config(steps_per_epoch=2), tmp_path)
+    (tmp_path / "logs" / "metrics.csv").write_text("")
+    train(ringing, config(steps_per_epoch=2), tmp_path)
+    assert set(read_log(tmp_path)["epoch"].dropna()) == {1.0}
+
+
+def test_the_same_seed_gives_the_same_weights(ringing: FoldData, tmp_path: Path) -> None:
+    first, second, other = (
+        train(ringing, config(seed=seed), tmp_path / name) for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert_same(first, second)
+    assert not torch.equal(first["model.classifier.weight"], other["model.classifier.weight"])
+
+
+def test_the_encoder_rests_while_the_classifier_of_supcon_learns(ringing: FoldData, tmp_path: Path) -> None:
+    settings = {"kind": "supcon", "classifier_epochs": 1}
+    short = train(ringing, config(objective=settings, ema_decay=0.0), tmp_path / "short")
+    long = train(ringing, config(objective=settings | {"classifier_epochs": 3}, ema_decay=0.0), tmp_path / "long")
+    encoder = [name for name in short if name.startswith(("model.backbone", "model.projection"))]
+    assert all(torch.equal(short[name], long[name]) for name in encoder)
+    assert not torch.equal(short["model.classifier.weight"], long["model.classifier.weight"])
+    log = read_log(tmp_path / "long").groupby("epoch").first()
+    assert log["train_supcon"].notna().tolist() == [True, True, False, False, False]
+    assert log["train_cross_entropy"].notna().tolist() == [False, False, True, True, True]
+
+
+def test_frozen_stages_keep_weights_and_batch_norm_statistics(ringing: FoldData, tmp_path: Path) -> None:
+    settings = config(model={"backbone": "test_resnet", "frozen_stages": 2}, ema_decay=0.0)
+    before = {f"model.{name}": value.clone() for name, value in start(settings).state_dict().items()}
+    after = train(ringing, settings, tmp_path)
+    frozen = [
+        name
+        for name in after
+        if name.startswith(("model.backbone.conv1", "model.backbone.bn1", "model.backbone.layer1"))
+    ]
+    learning = [name for name in after if name.startswith("model.backbone.layer4") and name.endswith("weight")]
+    assert frozen
+    assert learning
+    assert all(torch.equal(before[name], after[name]) for name in frozen)
+    assert not any(torch.equal(before[name], after[name]) for name in learning)
+
+
+def test_the_average_follows_the_recurrence_with_a_rising_decay(
+    ringing: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visited: list[torch.Tensor] = []
+    original = SpeciesTraining.on_train_batch_start
+
+    def record(self: SpeciesTraining, batch: Any, batch_idx: int) -> None:
+        visited.append(self.model.classifier.weight.detach().clone())
+        original(self, batch, batch_idx)
+
+    monkeypatch.setattr(SpeciesTraining, "on_train_batch_start", record)
+    settings = config(epochs=1, steps_per_epoch=4, ema_decay=0.9)
+    averaged = train(ringing, settings, tmp_path / "averaged")["model.classifier.weight"]
+    last = train(ringing, config(epochs=1, steps_per_epoch=4, ema_decay=0.0), tmp_path / "plain")
+    expected = visited[1].double()  # the first update copies the weights
+    for update, weights in enumerate([*visited[2:4], last["model.classifier.weight"]], start=1):
+        kept = min(0.9, (1 + update) / (10 + update))
+        expected = kept * expected + (1 - kept) * weights.double()
+    assert torch.allclose(averaged.double(), expected, atol=1e-6)
+    assert not torch.allclose(averaged, last["model.classifier.weight"], atol=1e-4)
+
+
+def test_a_loss_that_is_not_finite_stops_training_with_a_remedy(ringing: FoldData, tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match=r"loss is nan at epoch \d+, step \d+. Lower learning_rate"):
+        train(ringing, config(learning_rate=1e30, clip_norm=1e9, warmup_share=0.0, steps_per_epoch=5), tmp_path)
+
+
+def test_only_matrices_decay_and_heads_learn_faster(ringing: FoldData) -> None:
+    settings = config(weight_decay=0.1, learning_rate=1e-3, head_learning_rate_factor=10.0, warmup_share=0.0)
+    model = start(settings)
+    module = SpeciesTraining(model, settings, 1, (torch.zeros(1), torch.zeros(1)))
+    configured: OptimizerLRSchedulerConfig = module.configure_optimizers()
+    decay_of, rate_of = {}, {}
+    for group in configured["optimizer"].param_groups:
+        for parameter in group["params"]:
+            decay_of[id(parameter)], rate_of[id(parameter)] = group["weight_decay"], group["initial_lr"]
+    for name, parameter in model.named_parameters():
+        assert decay_of[id(parameter)] == (0.1 if parameter.ndim > 1 else 0.0), name
+        assert rate_of[id(parameter)] == pytest.approx(1e-3 if name.startswith("backbone") else 1e-2), name
+
+
+@pytest.mark.parametrize("precision", ["auto", "32", "bf16"])
+def test_every_precision_that_a_cpu_has_trains(ringing: FoldData, tmp_path: Path, precision: str) -> None:
+    state = train(ringing, config(precision=precision, epochs=1), tmp_path)
+    assert all(torch.isfinite(value).all() for value in state.values())
+    assert state["model.classifier.weight"].dtype == torch.float32
+
+
+def test_select_best_keeps_the_epoch_with_the_highest_validation_score(ringing: FoldData, tmp_path: Path) -> None:
+    settings = config(select="best", epochs=6)
+    checkpoint = fit(start(settings), ringing, settings, tmp_path)
+    log = read_log(tmp_path).dropna(subset="val_macro_f1")
+    best = log.loc[log["val_macro_f1"].idxmax()]
+    assert checkpoint.name == "best.ckpt"
+    assert torch.load(checkpoint, weights_only=True)["epoch"] == best["epoch"]
+
+
+def test_orphans_and_losses_are_logged_for_each_epoch(ringing: FoldData, tmp_path: Path) -> None:
+    lonely = ringing.train.drop_duplicates("label_index").reset_index(drop=True)
+    train(dataclasses.replace(ringing, train=lonely), config(), tmp_path)
+    log = read_log(tmp_path).groupby("epoch").first()
+    assert log["orphan_rate"].tolist() == [1.0, 1.0]
+    assert (log["train_loss"] - log["train_cross_entropy"] - log["train_supcon"]).abs().max() < 1e-5
+    assert list((tmp_path / "logs").glob("events.out.tfevents.*"))
+    assert (
+        json.dumps(sorted(path.name for path in (tmp_path / "checkpoints").iterdir())) == '["best.ckpt", "last.ckpt"]'
+    )

@@ -1,0 +1,217 @@
+"""Training and prediction as stages, from a generated corpus to predictions, one of them killed for real."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from birdclef.config import PredictConfig, TrainConfig
+from birdclef.crops import gather_windows
+from birdclef.fold import read_fold
+from birdclef.predict import predict
+from birdclef.residency import load_resident
+from birdclef.train import run_recipe, train
+from birdclef.weights import load_run
+from cache.artefact import read_provenance
+from cache.config import DataConfig, FeatureConfig, SplitConfig
+from cache.features import build_features
+from cache.split import build_split, read_split
+from cache.store import StripStore
+from cache.synth import CorpusPlan, synthesize_corpus
+
+TRAIN = TrainConfig.model_validate(
+    {
+        "model": {"backbone": "test_resnet", "projection_hidden": 32, "projection_dim": 16},
+        "clip_seconds": 1.0,
+        "species_per_batch": 8,
+        "recordings_per_species": 2,
+        "epochs": 2,
+        "steps_per_epoch": 2,
+        "accelerator": "cpu",
+    }
+)
+PREDICT = PredictConfig(stride_seconds=0.5)
+
+KILLED_TRAINING = """
+import sys
+from pathlib import Path
+from birdclef.config import TrainConfig
+from birdclef.train import train
+
+train(TrainConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]), 0, Path(sys.argv[3]))
+"""
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workspace")
+
+
+@pytest.fixture(scope="module")
+def split(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    plan = CorpusPlan(species=20, recordings=60, min_seconds=1.0, max_seconds=3.0)
+    corpus = synthesize_corpus(tmp_path_factory.mktemp("data") / "corpus", plan)
+    features = FeatureConfig(hop_length=1024, n_mels=32, workers=1)
+    catalogue = build_features(DataConfig(root=str(corpus)), features, workspace)
+    return build_split(SplitConfig(folds=2), catalogue, workspace)
+
+
+@pytest.fixture(scope="module")
+def run(split: Path, workspace: Path) -> Path:
+    return train(TRAIN, split, 0, workspace)
+
+
+@pytest.fixture(scope="module")
+def predictions(run: Path, workspace: Path) -> Path:
+    return predict(PREDICT, run, workspace)
+
+
+def wait_for(path: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.01)
+
+
+def test_a_run_holds_weights_model_logs_and_checkpoints(run: Path) -> None:
+    assert {path.name for path in run.iterdir()} == {
+        "checkpoints",
+        "logs",
+        "model.json",
+        "provenance.json",
+        "summary.json",
+        "weights.safetensors",
+    }
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["weights"] == "none"
+    assert summary["parameters"] == sum(
+        value.numel() for value in load_run(run, torch.device("cpu")).model.parameters()
+    )
+
+
+def test_a_finished_run_is_found_again(run: Path, split: Path, workspace: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert train(TRAIN, split, 0, workspace) == run
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_what_only_says_where_to_train_does_not_change_the_run(split: Path) -> None:
+    elsewhere = TRAIN.model_copy(update={"accelerator": "gpu", "residency": "host", "folds": (0,)})
+    assert run_recipe(elsewhere, split, 0).key == run_recipe(TRAIN, split, 0).key
+    faster = TRAIN.model_copy(update={"learning_rate": 1.0})
+    assert run_recipe(faster, split, 0).key != run_recipe(TRAIN, split, 0).key
+    assert run_recipe(TRAIN, split, 1).key != run_recipe(TRAIN, split, 0).key
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(split: Path, workspace: Path) -> None:
+    config = TRAIN.model_copy(update={"epochs": 12, "seed": 5})
+    unbroken = train(config, split, 0, workspace)
+    elsewhere = workspace.with_name("killed")
+    elsewhere.mkdir()
+    for kind in ("features", "catalogues", "splits"):
+        (elsewhere / kind).symlink_to(workspace / kind)
+    arguments = [sys.executable, "-c", KILLED_TRAINING, config.model_dump_json(), str(split), str(elsewhere)]
+    process = subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.DEVNULL)
+    staging = elsewhere / ".staging" / f"runs-{unbroken.name}"
+    wait_for(staging / "checkpoints" / "last.ckpt", 120)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (elsewhere / "runs").exists()
+
+    resumed = train(config, split, 0, elsewhere)
+    assert resumed.name == unbroken.name
+    assert not staging.exists()
+    assert (resumed / "weights.safetensors").read_bytes() == (unbroken / "weights.safetensors").read_bytes()
+
+
+def test_a_local_weight_file_counts_by_content(split: Path, tmp_path: Path) -> None:
+    backbone = timm.create_model("test_resnet", in_chans=3, num_classes=10)
+    paths = [tmp_path / name for name in ("a.safetensors", "b.safetensors", "c.safetensors")]
+    state = {name: value.contiguous() for name, value in backbone.state_dict().items()}
+    for path in paths[:2]:
+        save_file(state, path)
+    save_file({**state, "conv1.0.weight": state["conv1.0.weight"] + 1}, paths[2])
+    keys = []
+    for path in paths:
+        model = TRAIN.model.model_copy(update={"weights": str(path)})
+        keys.append(run_recipe(TRAIN.model_copy(update={"model": model}), split, 0).key)
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_training_starts_from_a_local_weight_file(split: Path, workspace: Path, tmp_path: Path) -> None:
+    backbone = timm.create_model("test_resnet", in_chans=1, num_classes=0)
+    save_file({name: value.contiguous() for name, value in backbone.state_dict().items()}, tmp_path / "w.safetensors")
+    model = TRAIN.model.model_copy(update={"weights": str(tmp_path / "w.safetensors"), "frozen_stages": 1})
+    run = train(TRAIN.model_copy(update={"model": model, "ema_decay": 0.0}), split, 0, workspace)
+    stem = load_file(run / "weights.safetensors")["backbone.conv1.0.weight"]
+    assert torch.equal(stem, backbone.state_dict()["conv1.0.weight"])
+    assert json.loads((run / "summary.json").read_text())["weights"] == "local"
+
+
+def test_a_missing_weight_file_is_named_before_anything_is_trained(split: Path, workspace: Path) -> None:
+    model = TRAIN.model.model_copy(update={"weights": "nowhere.safetensors"})
+    with pytest.raises(FileNotFoundError, match=r"model\.weights=nowhere\.safetensors: no such file"):
+        train(TRAIN.model_copy(update={"model": model}), split, 0, workspace)
+
+
+def test_a_loaded_run_knows_species_features_and_fold(run: Path, split: Path, workspace: Path) -> None:
+    trained = load_run(run, torch.device("cpu"))
+    fold = read_fold(split, 0, workspace)
+    assert trained.species == fold.species == sorted(fold.species)
+    assert trained.features == fold.features
+    assert (trained.clip_seconds, trained.fold, trained.split) == (1.0, 0, split.name)
+    assert not trained.model.training
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    for name, value in trained.model.state_dict().items():
+        assert torch.equal(value, checkpoint[f"model.{name}"]), name
+
+
+def test_predictions_cover_the_validation_fold_alone(predictions: Path, split: Path) -> None:
+    recordings = pd.read_csv(predictions / "recordings.csv")
+    folds = read_split(split)
+    assert recordings["recording_id"].tolist() == folds.loc[folds["fold"] == 0, "recording_id"].tolist()
+    probabilities = np.load(predictions / "probabilities.npy")
+    assert probabilities.shape == (1, len(recordings), 20)
+    assert probabilities.sum(axis=2) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_predictions_are_the_mean_of_window_logits(predictions: Path, run: Path, split: Path, workspace: Path) -> None:
+    trained = load_run(run, torch.device("cpu"))
+    fold = read_fold(split, 0, workspace)
+    strips = load_resident(StripStore(fold.store), fold.validation["sha256"].tolist(), torch.device("cpu"), "host")
+    frames, stride = 31, 16  # 1 s and 0.5 s at 31.25 frames per second
+    probabilities = np.load(predictions / "probabilities.npy")[0]
+    for row, length in enumerate(strips.lengths.tolist()):
+        last = max(length - frames, 0)
+        firsts = torch.tensor([*range(0, last, stride), last])
+        windows = gather_windows(strips, torch.full_like(firsts, row), firsts, frames)
+        with torch.inference_mode():
+            expected = trained.model(windows).mean(dim=0).softmax(dim=0)
+        assert probabilities[row] == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_each_shift_and_gain_is_a_view(run: Path, workspace: Path, predictions: Path) -> None:
+    config = PREDICT.model_copy(update={"shift_seconds": (0.0, 0.25), "gain_db": (0.0, 6.0)})
+    directory = predict(config, run, workspace)
+    views = pd.read_csv(directory / "views.csv")
+    assert views[["shift_seconds", "gain_db"]].to_numpy().tolist() == [[0, 0], [0, 6], [0.25, 0], [0.25, 6]]
+    probabilities = np.load(directory / "probabilities.npy")
+    assert np.array_equal(probabilities[0], np.load(predictions / "probabilities.npy")[0])
+    assert not np.allclose(probabilities[0], probabilities[2])
+
+
+def test_the_batch_size_changes_neither_key_nor_prediction(run: Path, workspace: Path, predictions: Path) -> None:
+    alone = PREDICT.model_copy(update={"batch_windows": 1})
+    assert predict(alone, run, workspace) == predictions
+    assert predict(PREDICT.model_copy(update={"stride_seconds": 1.0}), run, workspace) != predictions
+    assert read_provenance(predictions)["inputs"] == {"run": run.name}
