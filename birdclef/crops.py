@@ -16,7 +16,7 @@ def draw_offsets(lengths: Tensor, frames: int, generator: torch.Generator) -> Te
         frames: Length of a crop.
         generator: On the device of `lengths`.
     """
-    room = torch.where(lengths > frames, lengths - frames + 1, lengths)
+    room = torch.where(lengths >= frames, lengths - frames + 1, lengths)
     unit = torch.rand(len(lengths), generator=generator, device=lengths.device)
     return (unit * room).floor()
 

@@ -140,14 +140,24 @@ def load_backbone_weights(backbone: nn.Module, path: Path) -> None:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If names or shapes do not fit; the first ones are named.
+        ValueError: If the file is not one of weights, or names or shapes do not fit; the first ones are named.
     """
     if not path.is_file():
         raise FileNotFoundError(f"model.weights={path}: no such file. Give `none`, `hub` or the path of a weight file.")
-    loaded: dict[str, Tensor] = timm.models.load_state_dict(str(path), weights_only=True)
+    try:
+        loaded: dict[str, Tensor] = timm.models.load_state_dict(str(path), weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path} is not a readable weight file ({type(error).__name__}: {error}). "
+            "Give a safetensors file or a state dict saved by torch."
+        ) from error
     wanted = backbone.state_dict()
     for name, value in loaded.items():
-        if name in wanted and value.ndim == 4 and value.shape[1] == 3 and wanted[name].shape[1] == 1:
+        if (
+            name in wanted
+            and value.ndim == wanted[name].ndim == 4
+            and (value.shape[1], wanted[name].shape[1]) == (3, 1)
+        ):
             loaded[name] = value.sum(dim=1, keepdim=True)
     missing = [name for name in wanted if name not in loaded]
     wrong = [
@@ -181,6 +191,6 @@ def freeze_stages(backbone: nn.Module, stages: int) -> list[nn.Module]:
             parameter.requires_grad_(False)
     return [
         module
-        for _, module in backbone.named_modules()
-        if (own := list(module.parameters(recurse=False))) and not any(parameter.requires_grad for parameter in own)
+        for module in backbone.modules()
+        if (inside := list(module.parameters())) and not any(parameter.requires_grad for parameter in inside)
     ]

@@ -16,7 +16,7 @@ class NoiseBank:
 
     Attributes:
         rows: Index of the strip, (crops,).
-        firsts: First frame, (crops,) float32.
+        firsts: First frame, (crops,).
     """
 
     rows: Tensor

@@ -1,0 +1,81 @@
+"""Strips of noise in a real store, laid out in memory, and a fold of three species built by hand."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from birdclef.fold import FoldData
+from birdclef.residency import ResidentStrips
+from cache.config import FeatureConfig
+from cache.store import PartWriter
+
+N_MELS = 8
+FEATURES = FeatureConfig(sample_rate=1600, n_fft=64, hop_length=100, n_mels=N_MELS, fmin=0, fmax=800)  # 16 frames/s
+TRAIN = {  # recording: (species index, frames)
+    "a1": (0, 70),
+    "a2": (0, 32),
+    "a3": (0, 9),
+    "b1": (1, 40),
+    "b2": (1, 31),
+    "c1": (2, 100),
+}
+VALIDATION = {"a9": (0, 50), "b9": (1, 16), "c9": (2, 5)}
+
+LayOut = Callable[[Sequence[NDArray[np.float16]]], ResidentStrips]
+
+
+@pytest.fixture(scope="session")
+def lay_out() -> LayOut:
+    """Returns a function that lays strips, (frames, channels) each, one after the other."""
+
+    def lay(strips: Sequence[NDArray[np.float16]]) -> ResidentStrips:
+        lengths = [len(strip) for strip in strips]
+        starts = [sum(lengths[:row]) for row in range(len(strips))]
+        return ResidentStrips(
+            torch.from_numpy(np.concatenate(strips).astype(np.float16)), torch.tensor(starts), torch.tensor(lengths)
+        )
+
+    return lay
+
+
+@pytest.fixture(scope="session")
+def strips() -> dict[str, NDArray[np.float16]]:
+    """Returns the strip of each recording, (frames, n_mels) in dB, by recording."""
+    generator = np.random.default_rng(11)
+    return {
+        name: generator.normal(-50, 10, (frames, N_MELS)).clip(-100, 0).astype(np.float16)
+        for name, (_, frames) in {**TRAIN, **VALIDATION}.items()
+    }
+
+
+@pytest.fixture
+def store(tmp_path: Path, strips: dict[str, NDArray[np.float16]]) -> Path:
+    """Returns a feature directory with the strips in two parts, out of order."""
+    directory = tmp_path / "features"
+    names = sorted(strips, reverse=True)
+    for identity, part in (("one", names[:4]), ("two", names[4:])):
+        writer = PartWriter(directory, identity, N_MELS)
+        for name in part:
+            writer.add_strip(f"sha-{name}", strips[name].astype(np.float32))
+        writer.publish()
+    return directory
+
+
+@pytest.fixture
+def fold_data(store: Path) -> FoldData:
+    return FoldData(_side(TRAIN), _side(VALIDATION), ["ant", "bee", "cat"], FEATURES, store)
+
+
+def _side(recordings: dict[str, tuple[int, int]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "recording_id": list(recordings),
+            "label_index": [label for label, _ in recordings.values()],
+            "sha256": [f"sha-{name}" for name in recordings],
+        }
+    )

@@ -1,0 +1,88 @@
+"""P x K batches: their composition, and how often a species is drawn."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+
+from birdclef.sampler import count_orphans, draw_batches
+
+LABELS = np.array([0] * 5 + [1] * 3 + [3] * 2 + [7] * 1, np.int64)
+
+
+def draw(p: int, k: int, steps: int, exponent: float = 0.5, seed: int = 0) -> NDArray[np.int64]:
+    return draw_batches(LABELS, p, k, steps, exponent, np.random.default_rng(seed))
+
+
+def test_batch_holds_k_recordings_of_p_species() -> None:
+    batches = draw(3, 2, 200)
+    assert batches.shape == (200, 6)
+    assert batches.dtype == np.int64
+    for batch in LABELS[batches]:
+        _, counts = np.unique(batch, return_counts=True)
+        assert counts.tolist() == [2, 2, 2]
+
+
+def test_recordings_of_a_species_are_different_as_long_as_it_has_enough() -> None:
+    for batch in draw(4, 3, 200):
+        for species, available in ((0, 5), (1, 3), (3, 2), (7, 1)):
+            chosen = batch[LABELS[batch] == species]
+            assert len(chosen) == 3
+            assert len(set(chosen)) == min(3, available)
+
+
+def test_rare_species_repeats_its_recordings_evenly() -> None:
+    for batch in draw(4, 6, 50):
+        assert np.unique(batch[LABELS[batch] == 1], return_counts=True)[1].tolist() == [2, 2, 2]
+        assert batch[LABELS[batch] == 7].tolist() == [10] * 6
+
+
+def test_p_is_at_most_the_number_of_species() -> None:
+    assert draw(100, 2, 5).shape == (5, 4 * 2)
+
+
+def test_every_recording_of_a_species_is_drawn_alike() -> None:
+    batches = draw(4, 1, 4000)
+    counts = np.bincount(batches[LABELS[batches] == 0], minlength=5)
+    assert counts.sum() == 4000
+    assert stats.chisquare(counts[:5]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("exponent", "weights"),
+    [(0.0, [1, 1, 1, 1]), (0.5, [5**0.5, 3**0.5, 2**0.5, 1]), (1.0, [5, 3, 2, 1])],
+    ids=["alike", "square root", "as recorded"],
+)
+def test_species_is_drawn_in_proportion_to_its_weight(exponent: float, weights: list[float]) -> None:
+    steps = 5000
+    drawn = LABELS[draw(1, 1, steps, exponent)].ravel()
+    observed = [int((drawn == species).sum()) for species in (0, 1, 3, 7)]
+    assert stats.chisquare(observed, steps * np.array(weights) / sum(weights)).pvalue > 1e-3
+
+
+def test_second_species_is_drawn_from_the_rest() -> None:
+    """P(7 among two of four, weights 5, 3, 2, 1) sums over the species drawn first: w/11 * 1/(11 - w)."""
+    chance = 1 / 11 + sum(w / 11 * 1 / (11 - w) for w in (5, 3, 2))
+    steps = 5000
+    drawn = (LABELS[draw(2, 1, steps, 1.0)] == 7).any(axis=1).sum()
+    assert stats.binomtest(int(drawn), steps, chance).pvalue > 1e-3
+
+
+def test_batches_follow_their_generator() -> None:
+    np.testing.assert_array_equal(draw(2, 2, 20), draw(2, 2, 20))
+    assert not np.array_equal(draw(2, 2, 20), draw(2, 2, 20, seed=1))
+
+
+@given(places=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), min_size=1, max_size=20))
+def test_orphans_are_anchors_without_another_recording_of_their_species(places: list[tuple[int, int]]) -> None:
+    orphans = sum(
+        not any(other == label and partner != recording for other, partner in places) for label, recording in places
+    )
+    labels, recordings = np.array(places).T
+    assert count_orphans(labels, recordings) == pytest.approx(orphans / len(places))
+
+
+def test_another_view_of_the_same_recording_leaves_an_orphan() -> None:
+    assert count_orphans(np.array([0, 0, 1, 1]), np.array([4, 4, 5, 6])) == 0.5
