@@ -120,7 +120,7 @@ class TrainConfig(ConfigSection):
     precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
     """Arithmetic of the model; auto: bf16 where the GPU has it, else fp16, and 32 on a CPU."""
     validate_every: PositiveInt = 1
-    """Epochs from one validation and checkpoint to the next."""
+    """Epochs from one validation to the next; the last epoch is always validated."""
     select: Literal["last", "best"] = "last"
     """Epoch whose weights are kept; `best` is chosen on the validation fold and flatters its score."""
     folds: tuple[NonNegativeInt, ...] | None = None

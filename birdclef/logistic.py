@@ -72,5 +72,6 @@ def _choose_penalty(statistics: NDArray[np.float32], labels: NDArray[np.int64], 
 def _fit(statistics: NDArray[np.float32], labels: NDArray[np.int64], inverse_penalty: float) -> Pipeline:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
         regression = LogisticRegression(C=inverse_penalty, max_iter=_MAX_ITERATIONS)
         return make_pipeline(StandardScaler(), regression).fit(statistics, labels)

@@ -87,8 +87,15 @@ class SpeciesTraining(pl.LightningModule):
         """Whether the current epoch trains the linear classifier on the frozen encoder."""
         return self._config.objective.kind == "supcon" and self.current_epoch >= self._config.epochs
 
+    @property
+    def validating(self) -> bool:
+        """Whether the current epoch ends with validation: every so many, and the last one."""
+        done = self.current_epoch + 1
+        return done % self._config.validate_every == 0 or done == self.trainer.max_epochs
+
     def on_train_epoch_start(self) -> None:
         """Put whatever is frozen into eval mode, where batch norm neither adapts nor mixes samples."""
+        self.trainer.check_val_every_n_epoch = 1 if self.validating else self.current_epoch + 2
         for module in self._frozen:
             module.eval()
         if self.classifying:
@@ -132,15 +139,14 @@ class SpeciesTraining(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Tell how far training is, each time it was validated."""
-        trainer = self.trainer
-        done = self.current_epoch + 1
-        if done % self._config.validate_every == 0:
+        if self.validating:
+            metrics = self.trainer.callback_metrics
             logger.info(
                 "train: epoch %d of %d, loss %.3f, validation macro-F1 %.3f",
-                done,
-                trainer.max_epochs,
-                trainer.callback_metrics["train_loss"],
-                trainer.callback_metrics["val_macro_f1"],
+                self.current_epoch + 1,
+                self.trainer.max_epochs,
+                metrics["train_loss"],
+                metrics["val_macro_f1"],
             )
 
     def configure_optimizers(self) -> Any:

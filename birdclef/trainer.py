@@ -69,8 +69,7 @@ def build_trainer(config: TrainConfig, directory: Path) -> pl.Trainer:
             filename=Path(BEST_CHECKPOINT).stem,
             monitor="val_macro_f1",
             mode="max",
-            every_n_epochs=config.validate_every,
-            save_on_train_epoch_end=True,
+            save_on_train_epoch_end=False,
             enable_version_counter=False,
         ),
         ModelCheckpoint(
@@ -92,7 +91,6 @@ def build_trainer(config: TrainConfig, directory: Path) -> pl.Trainer:
         precision=_choose_precision(config),
         max_epochs=count_epochs(config.epochs, config.objective),
         gradient_clip_val=config.clip_norm,
-        check_val_every_n_epoch=config.validate_every,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         log_every_n_steps=1,

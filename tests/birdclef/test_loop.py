@@ -236,3 +236,10 @@ def test_orphans_and_losses_are_logged_for_each_epoch(ringing: FoldData, tmp_pat
     assert (
         json.dumps(sorted(path.name for path in (tmp_path / "checkpoints").iterdir())) == '["best.ckpt", "last.ckpt"]'
     )
+
+
+def test_the_last_epoch_is_validated_whatever_the_interval(ringing: FoldData, tmp_path: Path) -> None:
+    train(ringing, config(epochs=5, validate_every=2), tmp_path)
+    log = read_log(tmp_path).dropna(subset="val_macro_f1")
+    assert log["epoch"].tolist() == [1, 3, 4]
+    assert (tmp_path / "checkpoints" / "best.ckpt").is_file()

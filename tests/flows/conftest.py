@@ -17,7 +17,8 @@ Birdclef = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthesize_corpus(tmp_path_factory.mktemp("data") / "corpus", CorpusPlan(species=20, recordings=80, seed=1))
+    plan = CorpusPlan(species=20, recordings=80, seed=1, min_seconds=1.0, max_seconds=3.0)
+    return synthesize_corpus(tmp_path_factory.mktemp("data") / "corpus", plan)
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,7 @@ def tiny_overrides(corpus: Path) -> list[str]:
         "features.n_mels=32",
         "split.folds=2",
         "train.*.epochs=1",
+        "train.*.clip_seconds=1",
         "train.*.model.backbone=test_efficientnet",
         "evaluate.bootstrap_samples=20",
         "evaluate.permutations=5",
