@@ -1,0 +1,249 @@
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cache.artefact import artefact_key
+from cache.catalogue import (
+    build_catalogue,
+    feature_directory,
+    read_catalogue,
+    read_quarantine,
+    read_species,
+)
+from cache.config import DataConfig, FeatureConfig
+from cache.features import compute_part, find_missing, open_feature_directory
+from cache.hashes import hash_recordings
+from cache.recordings import audio_directory, read_recordings
+from cache.store import StripStore
+
+EncodeAudio = Callable[..., bytes]
+WriteDataset = Callable[..., DataConfig]
+
+FEATURES = FeatureConfig(sample_rate=16_000, fmax=8000.0, n_fft=512, hop_length=160, n_mels=16)
+CONTENT = ("recordings.csv", "species.csv", "quarantine.csv", "summary.json")
+USABLE = ["bird1/a.wav", "bird1/b.wav", "bird1/twin.wav", "bird2/c.wav"]
+REASONS = {
+    "bird1/empty.wav": "empty",
+    "bird1/nan.wav": "non_finite",
+    "bird1/noise.wav": "undecodable",
+    "bird1/pointer.ogg": "undecodable",
+    "bird1/quiet.wav": "silent",
+    "bird1/same.wav": "label_conflict",
+    "bird2/click.wav": "too_short",
+    "bird2/same.wav": "label_conflict",
+}
+
+
+def noise(seed: int, seconds: float = 1.0, level: float = 0.1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, level, round(seconds * 16_000)).clip(-1, 1)
+
+
+def catalogue_of(data: DataConfig, workspace: Path) -> Path:
+    """Builds the catalogue as the stage does, with all strips in one part and no Dask."""
+    recordings = read_recordings(data)
+    audio = audio_directory(data)
+    recordings["sha256"] = hash_recordings(recordings, audio, workspace)
+    store = open_feature_directory(FEATURES, workspace)
+    missing = find_missing(recordings, audio, StripStore(store))
+    if missing:
+        compute_part(missing, FEATURES, store)
+    return build_catalogue(recordings, data, store, workspace)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, encode_audio: EncodeAudio, write_dataset: WriteDataset) -> DataConfig:
+    """Twelve recordings: four usable, and each kind of unusable one."""
+    with_nan = noise(7).astype(np.float32)
+    with_nan[5] = np.nan
+    audio = {
+        "bird2/same.wav": encode_audio(noise(6), 16_000),
+        "bird1/b.wav": encode_audio(noise(2, seconds=1.5), 32_000),
+        "bird1/a.wav": encode_audio(noise(1), 16_000),
+        "bird1/twin.wav": encode_audio(noise(1), 16_000),
+        "bird2/c.wav": encode_audio(noise(3, seconds=2.0), 16_000),
+        "bird1/noise.wav": b"this is not audio",
+        "bird1/pointer.ogg": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2\nsize 12\n",
+        "bird1/empty.wav": encode_audio(np.zeros(0), 16_000),
+        "bird1/nan.wav": encode_audio(with_nan, 16_000, subtype="FLOAT"),
+        "bird1/quiet.wav": encode_audio(noise(4, level=1e-5), 16_000, subtype="FLOAT"),
+        "bird2/click.wav": encode_audio(noise(5, seconds=0.4), 16_000),
+        "bird1/same.wav": encode_audio(noise(6), 16_000),
+    }
+    names = {"bird1": ("Avis prima", "First Bird"), "bird2": ("Avis secunda", "Second Bird")}
+    rows = [
+        {
+            "primary_label": name.split("/")[0],
+            "filename": name,
+            "author": "Ann Other",
+            "scientific_name": names[name.split("/")[0]][0],
+            "common_name": names[name.split("/")[0]][1],
+            "rating": "4.0",
+        }
+        for name in audio
+    ]
+    return write_dataset(tmp_path / "data", rows, audio, max_quarantined_share=0.7)
+
+
+def test_each_unusable_recording_is_listed_with_its_reason(mixed: DataConfig, tmp_path: Path) -> None:
+    quarantine = read_quarantine(catalogue_of(mixed, tmp_path / "work"))
+    assert list(quarantine.columns) == ["recording_id", "label", "reason", "detail"]
+    assert dict(zip(quarantine["recording_id"], quarantine["reason"], strict=True)) == REASONS
+    assert list(quarantine["recording_id"]) == sorted(REASONS)
+    detail = quarantine.set_index("recording_id")["detail"]
+    assert "Git-LFS pointer" in detail["bird1/pointer.ogg"]
+    assert detail["bird1/nan.wav"] == "1 samples are NaN or infinite"
+    assert detail["bird1/same.wav"] == "the same bytes stand under bird1, bird2"
+    assert detail["bird2/click.wav"] == "0.410 s decode, data.min_seconds is 0.5"  # 1 + 6400 // 160 = 41 frames
+    assert "data.silence_db is -60" in detail["bird1/quiet.wav"]
+
+
+def test_usable_recordings_come_by_name_with_frames_and_seconds(mixed: DataConfig, tmp_path: Path) -> None:
+    recordings = read_catalogue(catalogue_of(mixed, tmp_path / "work"))
+    assert list(recordings["recording_id"]) == USABLE
+    assert list(recordings["frames"]) == [101, 76, 101, 201]  # 1 + samples // 160, at 16 kHz
+    assert list(recordings["seconds"]) == [1.01, 0.76, 1.01, 2.01]  # frames / 100
+    assert set(recordings["recordist"]) == {"ann other"}
+    assert list(recordings["rating"]) == ["4.0"] * 4
+    assert recordings["sha256"].nunique() == 3  # a and twin hold the same bytes
+    assert not {"size", "mtime_ns"} & set(recordings.columns)
+
+
+def test_species_are_counted_over_usable_recordings(mixed: DataConfig, tmp_path: Path) -> None:
+    species = read_species(catalogue_of(mixed, tmp_path / "work"))
+    assert species.to_dict("list") == {
+        "label": ["bird1", "bird2"],
+        "scientific_name": ["Avis prima", "Avis secunda"],
+        "common_name": ["First Bird", "Second Bird"],
+        "recordings": [3, 1],
+    }
+
+
+def test_species_without_names_have_empty_ones(
+    tmp_path: Path, encode_audio: EncodeAudio, write_dataset: WriteDataset
+) -> None:
+    audio = {"1.wav": encode_audio(noise(1), 16_000), "2.wav": encode_audio(noise(2), 16_000)}
+    rows = [{"primary_label": label, "filename": name} for label, name in zip("ba", audio, strict=True)]
+    species = read_species(catalogue_of(write_dataset(tmp_path / "data", rows, audio), tmp_path / "work"))
+    assert species.to_dict("list") == {
+        "label": ["a", "b"],
+        "scientific_name": ["", ""],
+        "common_name": ["", ""],
+        "recordings": [1, 1],
+    }
+
+
+def test_summary_counts_recordings_species_and_hours(mixed: DataConfig, tmp_path: Path) -> None:
+    summary = json.loads((catalogue_of(mixed, tmp_path / "work") / "summary.json").read_text())
+    assert summary == {
+        "recordings": 12,
+        "usable": 4,
+        "quarantined": 8,
+        "species": 2,
+        "hours": 0.0013,  # 4.79 s
+    }
+
+
+def test_unreadable_recording_is_quarantined(
+    mixed: DataConfig, tmp_path: Path, encode_audio: EncodeAudio, caplog: pytest.LogCaptureFixture
+) -> None:
+    recordings = read_recordings(mixed)
+    audio = audio_directory(mixed)
+    recordings["sha256"] = hash_recordings(recordings, audio, tmp_path / "work")
+    store = open_feature_directory(FEATURES, tmp_path / "work")
+    missing = find_missing(recordings, audio, StripStore(store))
+    (audio / "bird1/b.wav").unlink()
+    (audio / "bird2/c.wav").write_bytes(encode_audio(noise(99), 16_000))
+    compute_part(missing, FEATURES, store)
+    data = mixed.model_copy(update={"max_quarantined_share": 0.9})
+    quarantine = read_quarantine(build_catalogue(recordings, data, store, tmp_path / "work")).set_index("recording_id")
+    assert quarantine.loc["bird1/b.wav", "reason"] == "unreadable"
+    assert quarantine.loc["bird2/c.wav", "reason"] == "unreadable"
+    assert len(quarantine) == 10
+
+
+def test_recording_without_hash_is_unreadable(mixed: DataConfig, tmp_path: Path) -> None:
+    catalogue_of(mixed, tmp_path / "work")
+    recordings = read_recordings(mixed)
+    recordings["sha256"] = hash_recordings(recordings, audio_directory(mixed), tmp_path / "work")
+    recordings.loc[recordings["recording_id"].isin(["bird1/a.wav", "bird2/c.wav"]), "sha256"] = ""
+    store = open_feature_directory(FEATURES, tmp_path / "work")
+    data = mixed.model_copy(update={"max_quarantined_share": 0.9})
+    catalogue = build_catalogue(recordings, data, store, tmp_path / "work")
+    reasons = read_quarantine(catalogue).set_index("recording_id")["reason"]
+    assert reasons["bird1/a.wav"] == reasons["bird2/c.wav"] == "unreadable"
+    assert list(read_catalogue(catalogue)["recording_id"]) == ["bird1/b.wav", "bird1/twin.wav"]
+
+
+def test_limits_decide_what_is_short_and_silent(mixed: DataConfig, tmp_path: Path) -> None:
+    lenient = mixed.model_copy(update={"min_seconds": 0.3, "silence_db": -99.0})
+    names = set(read_catalogue(catalogue_of(lenient, tmp_path / "work"))["recording_id"])
+    assert names == {*USABLE, "bird2/click.wav", "bird1/quiet.wav"}
+
+
+@pytest.mark.parametrize("share", [0.1, 0.66])
+def test_too_many_unusable_recordings_fail_the_build(mixed: DataConfig, tmp_path: Path, share: float) -> None:
+    strict = mixed.model_copy(update={"max_quarantined_share": share})
+    with pytest.raises(ValueError) as caught:
+        catalogue_of(strict, tmp_path / "work")
+    message = str(caught.value)
+    assert message.startswith("8 of 12 recordings are unusable (")
+    for counted in ("2 undecodable", "2 label_conflict", "1 empty", "1 non_finite", "1 silent", "1 too_short"):
+        assert counted in message
+    assert f"data.max_quarantined_share={share:g}" in message
+    assert "quarantine.csv: mend or remove them, or raise the share." in message
+    named = Path(message.split("listed with their reasons in ")[1].split(": mend")[0])
+    assert len(named.read_text().splitlines()) == 1 + 8
+
+
+def test_share_at_the_limit_passes_and_a_raised_share_mends_the_build(mixed: DataConfig, tmp_path: Path) -> None:
+    strict = mixed.model_copy(update={"max_quarantined_share": 0.5})
+    with pytest.raises(ValueError, match="8 of 12"):
+        catalogue_of(strict, tmp_path / "work")
+    at_limit = mixed.model_copy(update={"max_quarantined_share": 8 / 12})
+    assert len(read_catalogue(catalogue_of(at_limit, tmp_path / "work"))) == 4
+
+
+def test_data_set_without_usable_recording_fails_at_any_share(tmp_path: Path, write_dataset: WriteDataset) -> None:
+    rows = [{"primary_label": "bird1", "filename": "1.wav"}]
+    data = write_dataset(tmp_path / "data", rows, {"1.wav": b"no audio"}, max_quarantined_share=1.0)
+    with pytest.raises(ValueError, match=r"1 of 1 recordings are unusable \(1 undecodable\)"):
+        catalogue_of(data, tmp_path / "work")
+
+
+def test_catalogue_is_the_same_in_every_workspace(mixed: DataConfig, tmp_path: Path) -> None:
+    one, two = catalogue_of(mixed, tmp_path / "one"), catalogue_of(mixed, tmp_path / "two")
+    assert one.name == two.name
+    for name in CONTENT:
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+def test_catalogue_names_its_feature_directory(mixed: DataConfig, tmp_path: Path) -> None:
+    catalogue = catalogue_of(mixed, tmp_path / "work")
+    store = feature_directory(catalogue, tmp_path / "work")
+    assert store == open_feature_directory(FEATURES, tmp_path / "work")
+    assert artefact_key(store) == store.name
+
+
+def test_key_changes_with_a_label_and_not_with_a_modification_time(mixed: DataConfig, tmp_path: Path) -> None:
+    before = catalogue_of(mixed, tmp_path / "work")
+    for path in audio_directory(mixed).rglob("*.wav"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    assert catalogue_of(mixed, tmp_path / "work") == before
+    table = Path(mixed.root) / mixed.metadata
+    table.write_text(table.read_text().replace("bird2,bird2/c.wav", "bird3,bird2/c.wav"))
+    after = catalogue_of(mixed, tmp_path / "work")
+    assert after != before
+    assert list(read_species(after)["label"]) == ["bird1", "bird3"]
+    assert list(read_species(before)["label"]) == ["bird1", "bird2"]
+
+
+def test_key_changes_with_the_content_of_a_recording(
+    mixed: DataConfig, tmp_path: Path, encode_audio: EncodeAudio
+) -> None:
+    before = catalogue_of(mixed, tmp_path / "work")
+    (audio_directory(mixed) / "bird2/c.wav").write_bytes(encode_audio(noise(77, seconds=2.0), 16_000))
+    assert catalogue_of(mixed, tmp_path / "work") != before

@@ -1,0 +1,106 @@
+import pytest
+from pydantic import ValidationError
+
+from cache.artefact import content_key
+from cache.config import ConfigSection, DataConfig, FeatureConfig, SplitConfig
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [(DataConfig, {"root": "data"}), (FeatureConfig, {}), (SplitConfig, {})],
+    ids=["data", "features", "split"],
+)
+def test_unknown_key_is_refused(section: type[ConfigSection], values: dict[str, str]) -> None:
+    section.model_validate(values)
+    with pytest.raises(ValidationError, match=r"n_mel\n.*Extra inputs are not permitted"):
+        section.model_validate({**values, "n_mel": 64})
+
+
+def test_section_is_frozen() -> None:
+    features = FeatureConfig()
+    with pytest.raises(ValidationError, match="frozen"):
+        features.n_mels = 64
+    assert features.n_mels == 128
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        (FeatureConfig, {"sample_rate": 0}),
+        (FeatureConfig, {"n_mels": 0}),
+        (FeatureConfig, {"hop_length": -1}),
+        (FeatureConfig, {"fmin": -1.0}),
+        (FeatureConfig, {"workers": 0}),
+        (DataConfig, {"root": "data", "min_seconds": 0.0}),
+        (DataConfig, {"root": "data", "max_quarantined_share": 1.1}),
+        (DataConfig, {}),
+        (SplitConfig, {"folds": 1}),
+    ],
+)
+def test_value_out_of_range_is_refused(section: type[ConfigSection], values: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        section.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"sample_rate": 32_000, "fmax": 16_000.1},
+        {"sample_rate": 22_050},  # the default fmax of 16 kHz lies above 11 025 Hz
+        {"fmin": 500.0, "fmax": 500.0},
+        {"fmin": 600.0, "fmax": 500.0},
+    ],
+)
+def test_band_outside_the_spectrum_is_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match="must satisfy fmin < fmax <= sample_rate / 2"):
+        FeatureConfig.model_validate(values)
+
+
+def test_band_up_to_half_the_sample_rate_is_accepted() -> None:
+    assert FeatureConfig(sample_rate=22_050, fmax=11_025.0).fmax == 11_025.0
+
+
+def test_frames_per_second_is_the_rate_over_the_hop() -> None:
+    assert FeatureConfig().frames_per_second == 62.5  # 32 000 / 512
+
+
+def test_workers_stay_out_of_the_identity_of_features() -> None:
+    assert FeatureConfig(workers=1).identity() == FeatureConfig(workers=7).identity() == FeatureConfig().identity()
+    assert "workers" not in FeatureConfig(workers=1).identity()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        FeatureConfig(sample_rate=48_000),
+        FeatureConfig(n_fft=1024),
+        FeatureConfig(hop_length=320),
+        FeatureConfig(n_mels=64),
+        FeatureConfig(fmin=50.0),
+        FeatureConfig(fmax=14_000.0),
+        FeatureConfig(floor_db=-80.0),
+    ],
+)
+def test_each_front_end_setting_changes_the_identity(changed: FeatureConfig) -> None:
+    assert changed.identity() != FeatureConfig().identity()
+
+
+def test_place_and_tolerance_stay_out_of_the_identity_of_data() -> None:
+    here = DataConfig(root="here")
+    there = DataConfig(root="there", metadata="m.csv", audio="clips", max_quarantined_share=0.5)
+    assert here.identity() == there.identity() == {"min_seconds": 0.5, "silence_db": -60.0}
+
+
+def test_limits_change_the_identity_of_data() -> None:
+    assert DataConfig(root="here", min_seconds=1.0).identity() != DataConfig(root="here").identity()
+    assert DataConfig(root="here", silence_db=-50.0).identity() != DataConfig(root="here").identity()
+
+
+def test_whole_number_and_fraction_of_the_same_value_have_one_key() -> None:
+    whole = FeatureConfig.model_validate({"fmin": 20, "fmax": 16_000})
+    assert content_key(whole.identity()) == content_key(FeatureConfig(fmin=20.0, fmax=16_000.0).identity())
+
+
+def test_each_field_is_documented() -> None:
+    for section in (DataConfig, FeatureConfig, SplitConfig):
+        assert all(field.description for field in section.model_fields.values())

@@ -1,0 +1,320 @@
+import hashlib
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+
+from cache.artefact import artefact_key
+from cache.catalogue import feature_directory, read_catalogue
+from cache.config import DataConfig, FeatureConfig
+from cache.features import Source, build_features, compute_part, group_sources, open_feature_directory
+from cache.store import StripStore
+
+EncodeAudio = Callable[..., bytes]
+WriteDataset = Callable[..., DataConfig]
+
+PROJECT = Path(__file__).resolve().parents[2]
+RECORDINGS = 24
+PART_RECORDINGS = 3
+FEATURES = FeatureConfig(sample_rate=16_000, fmax=8000.0, n_fft=1024, hop_length=256, n_mels=24, workers=1)
+
+BUILD_SLOWLY = """
+import sys, time
+from pathlib import Path
+from cache import features
+from cache.config import DataConfig, FeatureConfig
+
+compute_at_once = features.compute_part
+
+def compute_part(*arguments, **options):
+    time.sleep(0.4)
+    return compute_at_once(*arguments, **options)
+
+if __name__ == "__main__":
+    features.PART_RECORDINGS = int(sys.argv[3])
+    features.compute_part = compute_part
+    config = FeatureConfig.model_validate_json(sys.argv[4])
+    features.build_features(DataConfig(root=sys.argv[1]), config, Path(sys.argv[2]))
+"""
+
+
+def read_all_bytes(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def store_of(workspace: Path) -> Path:
+    (store,) = (workspace / "features").iterdir()
+    return store
+
+
+def noise(seed: int, seconds: float = 0.8, sample_rate: int = 16_000) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.1, round(seconds * sample_rate)).clip(-1, 1)
+
+
+def make_source(path: Path) -> Source:
+    content = path.read_bytes()
+    return Source(hashlib.sha256(content).hexdigest(), str(path), len(content))
+
+
+@pytest.fixture(scope="module")
+def data(
+    tmp_path_factory: pytest.TempPathFactory, encode_audio: EncodeAudio, write_dataset: WriteDataset
+) -> DataConfig:
+    """Twenty-four recordings of three species, of different lengths and formats."""
+    formats = ("WAV", "FLAC", "OGG")
+    audio = {
+        f"bird{number % 3}/{number}.audio": encode_audio(
+            noise(number, seconds=0.6 + 0.05 * number), 16_000, formats[number % 3]
+        )
+        for number in range(RECORDINGS)
+    }
+    rows = [
+        {"primary_label": name.split("/")[0], "filename": name, "author": f"author {number % 7}"}
+        for number, name in enumerate(audio)
+    ]
+    return write_dataset(tmp_path_factory.mktemp("features") / "data", rows, audio)
+
+
+@pytest.fixture(scope="module")
+def built(data: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A workspace that one worker built without disturbance, and its catalogue."""
+    workspace = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cache.features.PART_RECORDINGS", PART_RECORDINGS)
+        return workspace, build_features(data, FEATURES, workspace)
+
+
+@pytest.fixture
+def copied(data: DataConfig, built: tuple[Path, Path], tmp_path: Path) -> tuple[DataConfig, Path]:
+    """A copy of data set and workspace that a test may change."""
+    shutil.copytree(built[0], tmp_path / "work")
+    shutil.copytree(data.root, tmp_path / "data")
+    return data.model_copy(update={"root": str(tmp_path / "data")}), tmp_path / "work"
+
+
+def test_every_recording_has_the_strip_that_librosa_computes(data: DataConfig, built: tuple[Path, Path]) -> None:
+    workspace, catalogue = built
+    recordings = read_catalogue(catalogue)
+    store = StripStore(feature_directory(catalogue, workspace))
+    assert len(recordings) == RECORDINGS
+    for name, sha256, frames in zip(
+        recordings["recording_id"], recordings["sha256"], recordings["frames"], strict=True
+    ):
+        waveform, _ = soundfile.read(Path(data.root) / "train_audio" / name)
+        power = librosa.feature.melspectrogram(
+            y=waveform, sr=16_000, n_fft=1024, hop_length=256, n_mels=24, fmin=20.0, fmax=8000.0, pad_mode="constant"
+        )
+        expected = 10 * np.log10(np.maximum(power.T, 1e-10))
+        strip = store.read(sha256)
+        assert strip.shape == (frames, 24) == (1 + len(waveform) // 256, 24)
+        np.testing.assert_allclose(strip, expected, rtol=0, atol=0.042)  # half a float16 step at 100, and 0.01
+
+
+def test_parts_are_cut_by_the_number_of_recordings(built: tuple[Path, Path]) -> None:
+    store = store_of(built[0])
+    parts = sorted(path.name for path in (store / "parts").iterdir())
+    assert len(parts) == RECORDINGS / PART_RECORDINGS
+    assert parts == sorted(path.stem for path in (store / "index").iterdir())
+
+
+def test_two_workers_write_the_same_bytes_as_one(
+    data: DataConfig, built: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cache.features.PART_RECORDINGS", PART_RECORDINGS)
+    catalogue = build_features(data, FEATURES.model_copy(update={"workers": 2}), tmp_path)
+    assert catalogue.name == built[1].name
+    assert store_of(tmp_path).name == store_of(built[0]).name
+    for folder in ("parts", "index"):
+        one = read_all_bytes(store_of(built[0]) / folder)
+        assert len(one) >= RECORDINGS / PART_RECORDINGS
+        assert read_all_bytes(store_of(tmp_path) / folder) == one
+    for name in ("recordings.csv", "species.csv", "quarantine.csv", "summary.json"):
+        assert (catalogue / name).read_bytes() == (built[1] / name).read_bytes()
+
+
+def test_rebuild_computes_nothing_and_changes_nothing(
+    copied: tuple[DataConfig, Path], built: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    data, workspace = copied
+    caplog.set_level(logging.INFO, logger="cache.features")
+    first = build_features(data, FEATURES, workspace)  # the copied audio folder has no remembered hashes
+    before = read_all_bytes(workspace)
+    caplog.clear()
+    assert build_features(data, FEATURES, workspace) == first
+    assert first.name == built[1].name
+    assert read_all_bytes(workspace) == before
+    assert [record.getMessage() for record in caplog.records] == [
+        f"features: 0 audio files to compute, {RECORDINGS} from cache"
+    ]
+
+
+def test_ten_more_recordings_are_the_only_ones_computed(
+    copied: tuple[DataConfig, Path], encode_audio: EncodeAudio, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, workspace = copied
+    table = Path(data.root) / "train_metadata.csv"
+    before = read_all_bytes(store_of(workspace))
+    old_strips = set(StripStore(store_of(workspace)).strips)
+    for number in range(10):
+        name = f"bird0/new{number}.wav"
+        (Path(data.root) / "train_audio" / name).write_bytes(encode_audio(noise(100 + number), 16_000))
+        with table.open("a") as stream:
+            stream.write(f"bird0,{name},author 1\n")
+    caplog.set_level(logging.INFO, logger="cache.features")
+    catalogue = build_features(data, FEATURES, workspace)
+    assert f"features: 10 audio files to compute, {RECORDINGS} from cache" in caplog.messages
+    new_strips = set(StripStore(store_of(workspace)).strips) - old_strips
+    assert len(new_strips) == 10
+    assert len(read_catalogue(catalogue)) == RECORDINGS + 10
+    after = read_all_bytes(store_of(workspace))
+    assert {name: after[name] for name in before} == before
+
+
+def test_same_bytes_under_two_names_share_a_strip(
+    copied: tuple[DataConfig, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    data, workspace = copied
+    audio = Path(data.root) / "train_audio"
+    shutil.copyfile(audio / "bird0" / "0.audio", audio / "bird0" / "twin.audio")
+    with (Path(data.root) / "train_metadata.csv").open("a") as stream:
+        stream.write("bird0,bird0/twin.audio,author 5\n")
+    caplog.set_level(logging.INFO, logger="cache.features")
+    recordings = read_catalogue(build_features(data, FEATURES, workspace)).set_index("recording_id")
+    assert f"features: 0 audio files to compute, {RECORDINGS} from cache" in caplog.messages
+    assert recordings.loc["bird0/twin.audio", "sha256"] == recordings.loc["bird0/0.audio", "sha256"]
+    assert len(recordings) == RECORDINGS + 1
+    assert len(StripStore(store_of(workspace)).strips) == RECORDINGS
+
+
+def test_changed_n_mels_makes_another_store_and_leaves_the_first(copied: tuple[DataConfig, Path]) -> None:
+    data, workspace = copied
+    first = store_of(workspace)
+    before = read_all_bytes(first)
+    catalogue = build_features(data, FEATURES.model_copy(update={"n_mels": 16}), workspace)
+    second = feature_directory(catalogue, workspace)
+    assert second != first
+    assert StripStore(second).channels == 16
+    assert StripStore(first).channels == 24
+    assert len(StripStore(second).strips) == RECORDINGS
+    assert read_all_bytes(first) == before
+
+
+def test_killed_build_continues_to_bit_identical_contents(
+    data: DataConfig, built: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "build_slowly.py"
+    script.write_text(BUILD_SLOWLY)
+    workspace = tmp_path / "work"
+    process = subprocess.Popen(
+        [sys.executable, str(script), data.root, str(workspace), str(PART_RECORDINGS), FEATURES.model_dump_json()],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(workspace.glob("features/*/index/*.json")):
+        assert process.poll() is None, "the build ended before its first part"
+        assert time.monotonic() < deadline, "no part within a minute"
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait(timeout=30) == -signal.SIGKILL
+    finished = len(list(workspace.glob("features/*/index/*.json")))
+    assert 0 < finished < RECORDINGS / PART_RECORDINGS
+    assert not (workspace / "catalogues").exists()
+
+    monkeypatch.setattr("cache.features.PART_RECORDINGS", PART_RECORDINGS)
+    catalogue = build_features(data, FEATURES, workspace)
+    for name in ("recordings.csv", "species.csv", "quarantine.csv", "summary.json"):
+        assert (catalogue / name).read_bytes() == (built[1] / name).read_bytes()
+    undisturbed, continued = StripStore(store_of(built[0])), StripStore(store_of(workspace))
+    assert len(continued.strips) == RECORDINGS
+    assert continued.strips == undisturbed.strips
+    for sha256 in undisturbed.strips:
+        assert continued.read(sha256).tobytes() == undisturbed.read(sha256).tobytes()
+
+
+def test_unusable_audio_fails_the_recording_and_not_the_part(tmp_path: Path, encode_audio: EncodeAudio) -> None:
+    contents = {"good.wav": encode_audio(noise(1), 16_000), "bad.wav": b"no audio", "none.wav": encode_audio([])}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    store = open_feature_directory(FEATURES, tmp_path)
+    sources = [make_source(tmp_path / name) for name in contents]
+    assert compute_part(sources, FEATURES, store) == 3
+    strips = StripStore(store)
+    assert set(strips.strips) == {sources[0].sha256}
+    assert {sha256: failure.reason for sha256, failure in strips.failures.items()} == {
+        sources[1].sha256: "undecodable",
+        sources[2].sha256: "empty",
+    }
+
+
+def test_file_that_vanished_or_changed_gives_no_strip_and_no_failure(
+    tmp_path: Path, encode_audio: EncodeAudio, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("kept.wav", "changed.wav", "vanished.wav"):
+        (tmp_path / name).write_bytes(encode_audio(noise(len(name)), 16_000))
+    sources = [make_source(tmp_path / name) for name in ("kept.wav", "changed.wav", "vanished.wav")]
+    (tmp_path / "changed.wav").write_bytes(encode_audio(noise(99), 16_000))
+    (tmp_path / "vanished.wav").unlink()
+    store = open_feature_directory(FEATURES, tmp_path / "work")
+    assert compute_part(sources, FEATURES, store) == 3
+    strips = StripStore(store)
+    assert set(strips.strips) == {sources[0].sha256}
+    assert strips.failures == {}
+    assert any(re.search(r"changed\.wav: changed while", message) for message in caplog.messages)
+    assert any(re.search(r"vanished\.wav: unreadable", message) for message in caplog.messages)
+
+
+def test_opened_feature_directory_is_kept_as_it_is(built: tuple[Path, Path]) -> None:
+    workspace, catalogue = built
+    before = read_all_bytes(workspace / "features")
+    store = open_feature_directory(FEATURES, workspace)
+    assert store == feature_directory(catalogue, workspace)
+    assert artefact_key(store) == store.name
+    assert read_all_bytes(workspace / "features") == before
+
+
+def test_part_is_closed_at_sixty_four_recordings() -> None:
+    sources = [Source(f"{number:04}", "x", 10) for number in range(150)]
+    groups = group_sources(sources)
+    assert [len(group) for group in groups] == [64, 64, 22]
+    assert [source for group in groups for source in group] == sources
+
+
+def test_part_is_closed_once_it_holds_thirty_two_million_bytes() -> None:
+    sizes = [31_999_999, 1, 40_000_000, 16_000_000, 15_999_999, 5, 7]
+    groups = group_sources([Source(str(number), "x", size) for number, size in enumerate(sizes)])
+    assert [[source.size for source in group] for group in groups] == [
+        [31_999_999, 1],
+        [40_000_000],
+        [16_000_000, 15_999_999, 5],
+        [7],
+    ]
+
+
+def test_full_last_part_is_not_followed_by_an_empty_one() -> None:
+    assert [len(group) for group in group_sources([Source(str(number), "x", 1) for number in range(128)])] == [64, 64]
+    assert group_sources([]) == []
+
+
+def test_groups_that_a_killed_build_left_are_the_same() -> None:
+    sources = [Source(f"{number:04}", "x", 1_000_000 * (1 + number % 9)) for number in range(100)]
+    groups = group_sources(sources)
+    assert len(groups) > 4
+    finished = [*groups[1], *groups[3]]
+    assert group_sources([source for source in sources if source not in finished]) == [
+        groups[0],
+        groups[2],
+        *groups[4:],
+    ]

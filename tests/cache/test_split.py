@@ -1,0 +1,349 @@
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cache.artefact import artefact_key, read_provenance
+from cache.catalogue import build_catalogue
+from cache.config import DataConfig, FeatureConfig, SplitConfig
+from cache.features import open_feature_directory
+from cache.recordings import read_recordings
+from cache.split import (
+    PINNED_FOLD,
+    _pin_lost_species,
+    assign_folds,
+    build_split,
+    count_leaks,
+    group_recordings,
+    read_split,
+)
+from cache.store import PartWriter
+
+FEATURES = FeatureConfig(n_mels=2)
+
+
+def make_table(rows: list[tuple[str, str]], **columns: list[object]) -> pd.DataFrame:
+    """A catalogue's table from (label, recordist), each recording with bytes and a duration of its own."""
+    table = pd.DataFrame(rows, columns=["label", "recordist"])
+    return table.assign(
+        recording_id=[f"r{row:03}" for row in range(len(table))],
+        sha256=[f"sha{row}" for row in range(len(table))],
+        seconds=[1.0 + row for row in range(len(table))],
+        **columns,
+    )
+
+
+def well_spread(species: int = 4, recordists: int = 10, each: int = 2) -> pd.DataFrame:
+    """Every recordist has `each` recordings of every species."""
+    return make_table([(f"s{s}", f"ann{r}") for s in range(species) for r in range(recordists) for _ in range(each)])
+
+
+@st.composite
+def random_tables(draw: st.DrawFn) -> tuple[pd.DataFrame, SplitConfig]:
+    """A long-tailed table with shared recordists, unknown ones, duplicates, and a species that fills every fold."""
+    folds = draw(st.integers(2, 5))
+    count = draw(st.integers(1, 60))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    species, recordists = draw(st.integers(1, 12)), draw(st.integers(1, 15))
+    label = np.minimum(generator.geometric(0.3, count), species)
+    recordist = generator.integers(0, recordists, count)  # recordist 0 is nobody
+    audio = generator.integers(0, max(1, round(count * draw(st.floats(0.5, 5)))), count)
+    rows = [(f"s{s}", f"ann{r}" if r else "") for s, r in zip(label, recordist, strict=True)]
+    rows += [("common", f"own{row}") for row in range(2 * folds)]
+    table = make_table(rows)
+    table.loc[: count - 1, "sha256"] = [f"{s}-{a}" for s, a in zip(label, audio, strict=True)]  # one label per content
+    table.loc[: count - 1, "seconds"] = generator.integers(1, 30, count).astype(float)
+    shuffled = table.iloc[generator.permutation(len(table))].reset_index(drop=True)
+    return shuffled, SplitConfig(folds=folds, seed=draw(st.integers(0, 1000)))
+
+
+def brute_force_groups(table: pd.DataFrame) -> list[int]:
+    """Smallest row of each row's group, by joining pairs until nothing changes."""
+    rows = table.to_dict("records")
+    group = list(range(len(rows)))
+    changed = True
+    while changed:
+        changed = False
+        for i, one in enumerate(rows):
+            for j, two in enumerate(rows):
+                same_recordist = one["recordist"] == two["recordist"] not in {"", "unknown"}
+                same_bytes = one["sha256"] == two["sha256"]
+                same_take = all(one[name] == two[name] for name in ("label", "recordist", "seconds"))
+                if (same_recordist or same_bytes or same_take) and group[i] != group[j]:
+                    group[i] = group[j] = min(group[i], group[j])
+                    changed = True
+    return group
+
+
+def brute_force_leaks(table: pd.DataFrame, fold: np.ndarray) -> tuple[int, int]:
+    """Pairs (recordist, species) on both sides, and validation recordings that share one with training."""
+    pairs, leaking = set(), 0
+    for i, validated in enumerate(fold):
+        leaks = False
+        for j, trained in enumerate(fold):
+            same = table["label"][i] == table["label"][j] and table["recordist"][i] == table["recordist"][j] != ""
+            if same and validated != PINNED_FOLD and trained != validated:
+                pairs.add((table["recordist"][i], table["label"][i]))
+                leaks = True
+        leaking += leaks
+    return len(pairs), leaking
+
+
+@settings(deadline=None, max_examples=80)
+@given(random_tables())
+def test_nothing_shared_crosses_folds_and_every_validated_species_is_trained(
+    drawn: tuple[pd.DataFrame, SplitConfig],
+) -> None:
+    table, config = drawn
+    split = assign_folds(table, config)
+    assert list(split["recording_id"]) == list(table["recording_id"])
+    assert list(split["label"]) == list(table["label"])
+    assert set(split["fold"]) <= {PINNED_FOLD, *range(config.folds)}
+    assert list(split["pinned"]) == list(split["fold"] == PINNED_FOLD)
+    folds_of_pair: dict[tuple[str, str], set[int]] = {}
+    folds_of_audio: dict[str, set[int]] = {}
+    for row, fold in enumerate(split["fold"]):
+        if table["recordist"][row]:
+            folds_of_pair.setdefault((table["recordist"][row], table["label"][row]), set()).add(fold)
+        folds_of_audio.setdefault(table["sha256"][row], set()).add(fold)
+    assert all(len(folds) == 1 for folds in folds_of_pair.values())
+    assert all(len(folds) == 1 for folds in folds_of_audio.values())
+    for fold in range(config.folds):
+        validated = set(split.loc[split["fold"] == fold, "label"])
+        trained = set(split.loc[split["fold"] != fold, "label"])
+        assert "common" in validated
+        assert validated <= trained
+
+
+@settings(deadline=None, max_examples=40)
+@given(random_tables())
+def test_groups_are_those_of_a_plain_loop(drawn: tuple[pd.DataFrame, SplitConfig]) -> None:
+    table, _ = drawn
+    group = group_recordings(table)
+    expected = brute_force_groups(table)
+    assert len(set(zip(group, expected, strict=True))) == len(set(group)) == len(set(expected))
+
+
+@settings(deadline=None, max_examples=40)
+@given(random_tables(), st.integers(0, 2**32 - 1))
+def test_leaks_are_those_of_a_double_loop(drawn: tuple[pd.DataFrame, SplitConfig], seed: int) -> None:
+    table, config = drawn
+    fold = np.random.default_rng(seed).integers(-1, config.folds, len(table))
+    pairs, leaking = brute_force_leaks(table, fold)
+    leaks = count_leaks(table, fold)
+    assert leaks["shared_pairs"] == pairs
+    assert leaks["leaking_recordings"] == leaking
+    assert leaks["leaking_share"] == pytest.approx(leaking / max((fold >= 0).sum(), 1), abs=1e-4)
+
+
+def test_leaks_of_a_small_table_by_hand() -> None:
+    table = make_table(
+        [("a", "ann"), ("a", "ann"), ("a", "ann"), ("b", "ann"), ("a", "bob"), ("a", ""), ("a", ""), ("b", "cy")]
+    )
+    fold = np.array([0, 0, 1, 2, 1, 0, 1, PINNED_FOLD])
+    # (ann, a) stands in folds 0 and 1: three recordings leak, of seven validated; the unknown recordist is no pair
+    assert count_leaks(table, fold) == {"shared_pairs": 1, "leaking_recordings": 3, "leaking_share": 0.4286}
+
+
+def test_pair_in_validation_and_always_in_training_leaks_once() -> None:
+    table = make_table([("a", "ann"), ("a", "ann"), ("b", "bob")])
+    assert count_leaks(table, np.array([PINNED_FOLD, 0, 1])) == {
+        "shared_pairs": 1,
+        "leaking_recordings": 1,
+        "leaking_share": 0.5,
+    }
+
+
+def test_nothing_validated_leaks_nothing() -> None:
+    table = make_table([("a", "ann"), ("a", "ann")])
+    assert count_leaks(table, np.array([PINNED_FOLD, PINNED_FOLD])) == {
+        "shared_pairs": 0,
+        "leaking_recordings": 0,
+        "leaking_share": 0.0,
+    }
+
+
+def test_singleton_species_is_pinned_to_training() -> None:
+    table = pd.concat([well_spread(), make_table([("rare", "solo")]).assign(recording_id="rare", sha256="rare")])
+    split = assign_folds(table.reset_index(drop=True), SplitConfig()).set_index("recording_id")
+    assert split.loc["rare", "fold"] == -1
+    assert split.loc["rare", "pinned"]
+    assert (split.drop("rare")["fold"] >= 0).all()
+
+
+def test_species_of_one_recordist_is_pinned_with_all_its_recordings() -> None:
+    own = make_table([("rare", "ann3")] * 6).assign(
+        recording_id=[f"rare{row}" for row in range(6)], sha256=[f"rare{row}" for row in range(6)]
+    )
+    table = pd.concat([well_spread(), own]).reset_index(drop=True)
+    split = assign_folds(table, SplitConfig())
+    assert (split.loc[table["label"] == "rare", "fold"] == PINNED_FOLD).all()
+    others = split[(table["recordist"] == "ann3") & (table["label"] != "rare")]
+    assert (others["fold"] >= 0).all()
+    assert others["fold"].nunique() == 1
+
+
+def test_species_whose_groups_meet_in_one_fold_is_pinned() -> None:
+    split = pd.DataFrame(
+        {
+            "label": ["a", "a", "b", "b", "c", "c", "d"],
+            "fold": [0, 0, 0, 1, 1, PINNED_FOLD, PINNED_FOLD],
+            "pinned": [False, False, False, False, False, True, True],
+        }
+    )
+    pinned = _pin_lost_species(split)
+    # a is in fold 0 only; c is in fold 1 only but always trained as well
+    assert list(pinned["fold"]) == [PINNED_FOLD, PINNED_FOLD, 0, 1, 1, PINNED_FOLD, PINNED_FOLD]
+    assert list(pinned["pinned"]) == [True, True, False, False, False, True, True]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_of_three_species_that_three_recordists_share_is_pinned_in_two_folds(seed: int) -> None:
+    # two of the three recordists must share a fold, and so the species that both recorded has no other fold
+    shared = [("x", "ann"), ("y", "ann"), ("x", "bob"), ("z", "bob"), ("y", "cy"), ("z", "cy")]
+    table = make_table(shared + [("common", f"own{row}") for row in range(6)])
+    split = assign_folds(table, SplitConfig(folds=2, seed=seed))
+    assert set(split.loc[split["pinned"], "label"]) & {"x", "y", "z"}
+    for fold in range(2):
+        validated = set(split.loc[split["fold"] == fold, "label"])
+        assert "common" in validated
+        assert validated <= set(split.loc[split["fold"] != fold, "label"])
+
+
+@pytest.mark.parametrize("nobody", ["", "unknown"])
+def test_unknown_recordist_is_a_group_of_its_own_per_recording(nobody: str) -> None:
+    table = make_table([("a", nobody)] * 5 + [("b", nobody)] * 3 + [("a", "ann"), ("b", "ann")])
+    group = group_recordings(table)
+    assert len(set(group[:8])) == 8
+    assert group[8] == group[9]
+    assert group[8] not in set(group[:8])
+
+
+def test_case_of_the_author_does_not_part_a_recordist(tmp_path: Path) -> None:
+    (tmp_path / "train_audio").mkdir()
+    authors = ("Ann Other", "ANN OTHER", " ann other ", "Bob")
+    lines = ["primary_label,filename,author"]
+    for number, author in enumerate(authors):
+        (tmp_path / "train_audio" / f"{number}.ogg").write_bytes(b"x")
+        lines.append(f"bird{number},{number}.ogg,{author}")
+    (tmp_path / "train_metadata.csv").write_text("\n".join(lines) + "\n")
+    recordings = read_recordings(DataConfig(root=str(tmp_path)))
+    table = recordings.assign(sha256=["a", "b", "c", "d"], seconds=[1.0, 2.0, 3.0, 4.0])
+    group = group_recordings(table)
+    assert group[0] == group[1] == group[2] != group[3]
+
+
+def test_same_species_recordist_and_duration_is_one_take_even_if_nobody_is_named() -> None:
+    table = make_table([("a", ""), ("a", ""), ("a", ""), ("b", "")]).assign(seconds=[7.5, 7.5, 7.6, 7.5])
+    group = group_recordings(table)
+    assert group[0] == group[1]
+    assert len(set(group)) == 3
+
+
+def test_same_bytes_by_two_recordists_join_their_groups() -> None:
+    table = make_table([("a", "ann"), ("b", "ann"), ("a", "bob"), ("c", "bob"), ("c", "cy")])
+    table["sha256"] = ["x", "1", "x", "2", "3"]
+    group = group_recordings(table)
+    assert len(set(group[:4])) == 1
+    assert group[4] != group[0]
+
+
+def test_split_is_the_same_for_the_same_seed_and_another_for_another() -> None:
+    table = well_spread()
+    first = assign_folds(table, SplitConfig(seed=1))
+    pd.testing.assert_frame_equal(assign_folds(table, SplitConfig(seed=1)), first)
+    assert list(assign_folds(table, SplitConfig(seed=2))["fold"]) != list(first["fold"])
+
+
+def test_folds_of_a_well_spread_table_are_stratified() -> None:
+    split = assign_folds(well_spread(species=4, recordists=10, each=2), SplitConfig(folds=5))
+    assert Counter(zip(split["fold"], split["label"], strict=True)) == {
+        (fold, f"s{species}"): 4 for fold in range(5) for species in range(4)
+    }
+
+
+def test_group_is_named_by_its_first_recording() -> None:
+    table = well_spread(species=2, recordists=4, each=1)  # r000 ... r003 are s0 by ann0 ... ann3, r004 ... are s1
+    split = assign_folds(table, SplitConfig(folds=2))
+    assert list(split["group"]) == ["r000", "r001", "r002", "r003"] * 2
+
+
+@pytest.mark.parametrize("recordists", [1, 2, 4])
+def test_fewer_groups_than_folds_are_refused(recordists: int) -> None:
+    table = well_spread(recordists=recordists)
+    groups = recordists if recordists > 1 else 0  # the species of a single recordist are all pinned
+    with pytest.raises(ValueError, match=rf"^{groups} group\(s\) of recordings .* cannot fill split.folds=5: lower"):
+        assign_folds(table, SplitConfig(folds=5))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def catalogue(workspace: Path) -> Path:
+    """A real catalogue: 12 recordists with three takes of each of two species, and a species of one recordist."""
+    rows = [(f"s{s}", f"ann{r}") for s in range(2) for r in range(12) for _ in range(3)] + [("rare", "ann0")]
+    table = make_table(rows).drop(columns="seconds")
+    store = open_feature_directory(FEATURES, workspace)
+    writer = PartWriter(store, "part", 2)
+    for row, sha256 in enumerate(table["sha256"]):
+        writer.add_strip(sha256, np.zeros((100 + row, 2), np.float32))
+    writer.publish()
+    recordings = table.assign(secondary_labels="", size=1, mtime_ns=1)
+    return build_catalogue(recordings, DataConfig(root="unused"), store, workspace)
+
+
+def test_built_split_holds_every_recording_with_its_fold(catalogue: Path, workspace: Path) -> None:
+    directory = build_split(SplitConfig(folds=4), catalogue, workspace)
+    split = read_split(directory)
+    assert list(split.columns) == ["recording_id", "label", "fold", "group", "pinned"]
+    assert list(split["recording_id"]) == [f"r{row:03}" for row in range(73)]
+    assert split["fold"].dtype == np.int64
+    assert split["pinned"].dtype == bool
+    assert Counter(split["fold"]) == {0: 18, 1: 18, 2: 18, 3: 18, PINNED_FOLD: 1}
+    assert list(split.loc[split["pinned"], "label"]) == ["rare"]
+    assert read_provenance(directory)["inputs"] == {"catalogue": artefact_key(catalogue)}
+
+
+def test_report_counts_what_the_split_did(catalogue: Path, workspace: Path) -> None:
+    directory = build_split(SplitConfig(folds=4), catalogue, workspace)
+    report = json.loads((directory / "split_report.json").read_text())
+    assert report["folds"] == 4
+    assert report["groups"] == 12
+    assert report["leak"] == {"shared_pairs": 0, "leaking_recordings": 0, "leaking_share": 0.0}
+    coverage = report["coverage"]
+    assert (coverage["species"], coverage["species_validated"]) == (3, 2)
+    assert coverage["species_never_validated"] == ["rare"]
+    assert coverage["recordings_pinned"] == 1
+    assert coverage["species_missing_per_fold"] == {"0": 1, "1": 1, "2": 1, "3": 1}
+    assert report["recordings_per_fold"] == {"0": 18, "1": 18, "2": 18, "3": 18}
+    assert report["class_counts_per_fold"]["s0"] == {"-1": 0, "0": 9, "1": 9, "2": 9, "3": 9}
+    assert report["class_counts_per_fold"]["rare"] == {"-1": 1, "0": 0, "1": 0, "2": 0, "3": 0}
+
+
+def test_report_shows_that_plain_stratified_folds_leak(catalogue: Path, workspace: Path) -> None:
+    directory = build_split(SplitConfig(folds=4), catalogue, workspace)
+    leak = json.loads((directory / "split_report.json").read_text())["plain_stratified"]["leak"]
+    # three takes of a recordist and species stay together by chance only
+    assert leak["shared_pairs"] > 12
+    assert leak["leaking_recordings"] > 36
+    assert leak["leaking_share"] == pytest.approx(leak["leaking_recordings"] / 73, abs=1e-4)
+
+
+def test_split_is_made_once_per_seed(catalogue: Path, workspace: Path) -> None:
+    first = build_split(SplitConfig(folds=4), catalogue, workspace)
+    assert build_split(SplitConfig(folds=4), catalogue, workspace) == first
+    assert build_split(SplitConfig(folds=4, seed=1), catalogue, workspace) != first
+
+
+def test_catalogue_with_too_few_recordists_gives_no_split(catalogue: Path, workspace: Path) -> None:
+    with pytest.raises(ValueError, match=r"12 group\(s\) of recordings .* cannot fill split.folds=13"):
+        build_split(SplitConfig(folds=13), catalogue, workspace)
+    assert not (workspace / "splits").exists()
