@@ -29,9 +29,15 @@ def build_catalogue(recordings: pd.DataFrame, data: DataConfig, store: Path, wor
         ValueError: If more than `data.max_quarantined_share` of the recordings is unusable, or all of them.
     """
     table = recordings.drop(columns=_SCANNED)
-    inputs = {"features": artefact_key(store), "table": content_key(table.to_csv(index=False))}
+    strips = StripStore(store)
+    unreadable = sorted({sha256 for sha256 in table["sha256"] if sha256 not in strips})
+    inputs = {
+        "features": artefact_key(store),
+        "table": content_key(table.to_csv(index=False)),
+        "unreadable": content_key(unreadable),  # once such a file can be read, the catalogue is another one
+    }
     recipe = Recipe("catalogues", data.identity(), inputs, VERSION)
-    directory = materialise(workspace, recipe, lambda staging: _write(table, data, store, staging))
+    directory = materialise(workspace, recipe, lambda staging: _write(table, data, strips, store, staging))
     _refuse_bad_data(directory, data)
     return directory
 
@@ -59,8 +65,7 @@ def feature_directory(catalogue: Path, workspace: Path) -> Path:
     return workspace / "features" / str(read_provenance(catalogue)["inputs"]["features"])
 
 
-def _write(recordings: pd.DataFrame, data: DataConfig, store: Path, staging: Path) -> None:
-    strips = StripStore(store)
+def _write(recordings: pd.DataFrame, data: DataConfig, strips: StripStore, store: Path, staging: Path) -> None:
     features = read_provenance(store)["config"]
     located = [strips.strips.get(sha256) for sha256 in recordings["sha256"]]
     frames = np.array([strip.frames if strip else 0 for strip in located])
@@ -120,8 +125,9 @@ def _refuse_bad_data(directory: Path, data: DataConfig) -> None:
     if share > data.max_quarantined_share or not summary["usable"]:
         reasons = read_quarantine(directory)["reason"].value_counts().to_dict()
         counted = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        limit = f", more than data.max_quarantined_share={data.max_quarantined_share:g}" if summary["usable"] else ""
         raise ValueError(
-            f"{summary['quarantined']} of {summary['recordings']} recordings are unusable ({counted}), more than "
-            f"data.max_quarantined_share={data.max_quarantined_share:g}. They are listed with their reasons in "
+            f"{summary['quarantined']} of {summary['recordings']} recordings are unusable ({counted}){limit}. "
+            f"They are listed with their reasons in "
             f"{directory / 'quarantine.csv'}: mend or remove them, or raise the share."
         )

@@ -61,7 +61,9 @@ class FeatureConfig(ConfigSection):
     execution_fields: ClassVar[frozenset[str]] = frozenset({"workers"})
 
     @model_validator(mode="after")
-    def _check_band(self) -> Self:
+    def _check_front_end(self) -> Self:
+        if self.n_fft % 2:
+            raise ValueError(f"n_fft={self.n_fft} is odd, and frames are centred: take {self.n_fft + 1}.")
         if not self.fmin < self.fmax <= self.sample_rate / 2:
             raise ValueError(
                 f"fmin={self.fmin} and fmax={self.fmax} must satisfy fmin < fmax <= sample_rate / 2 = "

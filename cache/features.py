@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -17,7 +18,7 @@ from cache.config import DataConfig, FeatureConfig
 from cache.hashes import hash_recordings
 from cache.mel import compute_log_mel
 from cache.recordings import audio_directory, read_recordings
-from cache.store import PartWriter, StripStore, part_id
+from cache.store import PartWriter, StripStore
 from cache.waveform import UnusableAudioError, decode_waveform
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def compute_part(sources: Sequence[Source], features: FeatureConfig, store: Path
 
     A file that vanished or changed since it was hashed is left out; the catalogue lists it as unreadable.
     """
-    writer = PartWriter(store, part_id([source.sha256 for source in sources]), features.n_mels)
+    writer = PartWriter(store, features.n_mels)
     for source in sources:
         try:
             audio = Path(source.path).read_bytes()
@@ -108,7 +109,13 @@ def compute_part(sources: Sequence[Source], features: FeatureConfig, store: Path
         except UnusableAudioError as error:
             writer.add_failure(source.sha256, error.reason, error.detail)
             continue
-        writer.add_strip(source.sha256, compute_log_mel(waveform, features))
+        strip = compute_log_mel(waveform, features)
+        if np.isfinite(strip).all():
+            writer.add_strip(source.sha256, strip)
+        else:
+            writer.add_failure(
+                source.sha256, "non_finite", f"samples up to {np.abs(waveform).max():g} overflow in power"
+            )
     writer.publish()
     return len(sources)
 
@@ -128,9 +135,7 @@ def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store:
         tqdm(total=total, desc="log-mel", unit="recording", disable=not sys.stderr.isatty()) as progress,
     ):
         logger.info("features: Dask dashboard at %s", client.dashboard_link)
-        tasks = client.map(
-            compute_part, heaviest_first, features=features, store=store, pure=False, batch_size=64
-        )
+        tasks = client.map(compute_part, heaviest_first, features=features, store=store, pure=False, batch_size=64)
         for task in as_completed(tasks):
             progress.update(task.result())
 

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import warnings
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -9,6 +10,8 @@ import pandas as pd
 from cache.config import DataConfig
 
 REQUIRED_COLUMNS = ("primary_label", "filename")
+_FROM_TABLE = ("recording_id", "label", "secondary_labels", "recordist", "size", "mtime_ns")
+_ADDED_LATER = ("sha256", "frames", "seconds", "label_index", "fold", "group")
 _MAX_NAMED_ROWS = 5
 
 
@@ -17,7 +20,8 @@ def read_recordings(config: DataConfig) -> pd.DataFrame:
 
     The columns are `recording_id` (the file's path below the audio folder), `label`, `secondary_labels`
     (space-separated, without the label itself), `recordist` (lower-cased author; empty if unknown), `size` and
-    `mtime_ns` of the file, and every other column of the table as text.
+    `mtime_ns` of the file, and every other column of the table as text (under `table_NAME`, if the name is taken by a
+    column that the cache computes).
 
     Raises:
         FileNotFoundError: If the data set's folder, table or audio folder is missing.
@@ -45,7 +49,10 @@ def read_recordings(config: DataConfig) -> pd.DataFrame:
             "recordist": table.get("author", pd.Series("", index=table.index)).str.strip().str.lower(),
             "size": [files[name][0] for name in table["filename"]],
             "mtime_ns": [files[name][1] for name in table["filename"]],
-            **{str(column): others[column] for column in others},
+            **{
+                f"table_{column}" if column in _FROM_TABLE + _ADDED_LATER else str(column): others[column]
+                for column in others
+            },
         }
     )
 
@@ -64,13 +71,17 @@ def scan_audio(directory: Path) -> dict[str, tuple[int, int]]:
         )
     files = {}
     pending = [(str(directory), "")]
+    seen = set()  # a link may lead back to a folder above it
     while pending:
         folder, prefix = pending.pop()
+        if (identity := os.path.realpath(folder)) in seen:
+            continue
+        seen.add(identity)
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir():
                     pending.append((entry.path, f"{prefix}{entry.name}/"))
-                else:
+                elif entry.is_file():  # false for a link that leads nowhere
                     status = entry.stat()
                     files[f"{prefix}{entry.name}"] = (status.st_size, status.st_mtime_ns)
     return files
@@ -84,9 +95,12 @@ def _read_table(config: DataConfig) -> pd.DataFrame:
             f"{config.audio}/, or make a generated one: birdclef synth {config.root}"
         )
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows with more fields than the header
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, skip_blank_lines=False)
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a readable CSV file: {error}. Save it as UTF-8, comma-separated.") from error
+    table = table[(table.fillna("") != "").any(axis=1)].fillna("")  # a blank line keeps its number
     missing = [column for column in REQUIRED_COLUMNS if column not in table]
     if missing:
         raise ValueError(f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.columns)}.")

@@ -1,4 +1,8 @@
-"""Stage 1: stratified folds in which no recordist and no duplicate crosses from training to validation."""
+"""Stage 1: stratified folds in which nothing by one recordist of one species, and no duplicate, crosses to validation.
+
+Groups (recordist, duplicates) stay together; only a species that has no other group is taken out of its group and
+pinned to training.
+"""
 
 import json
 import warnings
@@ -23,12 +27,15 @@ VERSION = 1
 PINNED_FOLD = -1
 """Fold of a recording that is always in training."""
 
+UNKNOWN_RECORDISTS = ("", "unknown")
+
 
 def build_split(config: SplitConfig, catalogue: Path, workspace: Path) -> Path:
     """Returns the directory of the split: `split.csv` and `split_report.json`.
 
     Raises:
-        ValueError: If there are fewer groups than folds, or a (recordist, species) pair crosses folds.
+        ValueError: If there are fewer groups, or recordings of each species, than folds, or if a (recordist, species)
+            pair crosses folds.
     """
     recipe = Recipe("splits", config.identity(), {"catalogue": artefact_key(catalogue)}, VERSION)
     return materialise(workspace, recipe, lambda staging: _write(config, catalogue, staging))
@@ -63,6 +70,12 @@ def assign_folds(recordings: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
             f"{free_groups} group(s) of recordings (by recordist and duplicate) cannot fill "
             f"split.folds={config.folds}: lower split.folds, or add recordings by other recordists."
         )
+    most = int(pd.Series(labels[~pinned]).value_counts().max())
+    if most < config.folds:
+        raise ValueError(
+            f"No species with several groups has more than {most} recordings, so none can be spread over "
+            f"split.folds={config.folds}: lower split.folds, or add recordings."
+        )
     fold = np.full(len(recordings), PINNED_FOLD)
     splitter = StratifiedGroupKFold(config.folds, shuffle=True, random_state=config.seed)
     with _long_tail_expected():
@@ -82,18 +95,18 @@ def group_recordings(recordings: pd.DataFrame) -> NDArray[np.int64]:
     Two recordings share a group if they share a known recordist, the same bytes, or label, recordist and duration.
     An unknown recordist counts as one recordist per recording.
     """
-    unknown = (recordings["recordist"] == "") | (recordings["recordist"] == "unknown")
-    own = recordings["recording_id"].where(unknown, recordings["recordist"])
+    itself = np.arange(len(recordings))
+    unknown = _is_unknown(recordings["recordist"])
     keys = [
-        pd.Series(pd.factorize(own.where(~unknown, "\0" + own))[0]),
-        pd.Series(pd.factorize(recordings["sha256"])[0]),
-        recordings.groupby(["label", "recordist", "seconds"], sort=False).ngroup(),
+        np.where(unknown, len(recordings) + itself, pd.factorize(recordings["recordist"])[0]),
+        pd.factorize(recordings["sha256"])[0],
+        recordings.groupby(["label", "recordist", "seconds"], sort=False).ngroup().to_numpy(),
     ]
     rows, nodes, offset = [], [], len(recordings)
     for key in keys:
-        rows.append(np.arange(len(recordings)))
-        nodes.append(key.to_numpy() + offset)
-        offset += len(recordings)
+        rows.append(itself)
+        nodes.append(key + offset)
+        offset += 2 * len(recordings)
     edges = coo_array(
         (np.ones(len(recordings) * len(keys)), (np.concatenate(rows), np.concatenate(nodes))), shape=(offset, offset)
     )
@@ -108,7 +121,7 @@ def count_leaks(recordings: pd.DataFrame, fold: NDArray[np.int64]) -> dict[str, 
         recordings: label and recordist.
         fold: Validation fold of each recording, -1 for training only, (recordings,).
     """
-    known = (recordings["recordist"] != "").to_numpy()
+    known = ~_is_unknown(recordings["recordist"])
     pair = recordings.groupby(["label", "recordist"], sort=False).ngroup().to_numpy()
     table = pd.DataFrame({"pair": pair, "fold": fold})[known]
     folds_of_pair = table.groupby("pair")["fold"].nunique()
@@ -120,6 +133,10 @@ def count_leaks(recordings: pd.DataFrame, fold: NDArray[np.int64]) -> dict[str, 
         "leaking_recordings": int(leaking.sum()),
         "leaking_share": round(float(leaking.sum()) / max(validated, 1), 4),
     }
+
+
+def _is_unknown(recordist: pd.Series) -> NDArray[np.bool_]:
+    return recordist.isin(UNKNOWN_RECORDISTS).to_numpy(bool)
 
 
 def _pin_lost_species(split: pd.DataFrame) -> pd.DataFrame:

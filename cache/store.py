@@ -5,15 +5,15 @@ Layout of `features/<feature_key>/`:
     parts/<id>/       Zarr v3 array (frames, channels) float16, the strips of one part one after the other
     index/<id>.json   fragment: which strip lies where in the part, and which audio gave none
 
-A part without its fragment does not exist for readers. A part's id hashes the audio in it, so a repeated task
-writes the same bytes, and no two tasks ever write one array.
+A part without its fragment does not exist for readers. A part's id hashes the audio whose strips are in it, so what
+is published twice has the same bytes, and no two tasks ever write one array.
 """
 
 import json
-import os
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,21 +56,18 @@ class Failure:
     detail: str
 
 
-def part_id(sha256s: Sequence[str]) -> str:
-    """Returns the id of the part that holds exactly this audio."""
-    return content_key(sorted(sha256s))
-
-
 class PartWriter:
     """Writes one part, strip by strip, in memory bounded by a chunk and a strip; `publish` makes it visible."""
 
-    def __init__(self, store: Path, identity: str, channels: int) -> None:
+    def __init__(self, store: Path, channels: int) -> None:
         self._store = store
-        self._identity = identity
-        self._staging = store / "parts" / f".{identity}.{os.getpid()}.partial"
-        shutil.rmtree(self._staging, ignore_errors=True)
+        parts = store / "parts"
+        parts.mkdir(parents=True, exist_ok=True)
+        self._staging = Path(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=parts))
+        self._staging.chmod(0o755)
         self._array = zarr.create_array(
             store=str(self._staging),
+            overwrite=True,
             shape=(0, channels),
             chunks=(CHUNK_FRAMES, channels),
             dtype="float16",
@@ -87,7 +84,7 @@ class PartWriter:
             raise ValueError(f"The strip of audio {sha256} holds non-finite values; it must not enter the store.")
         stored = strip.astype(np.float16)
         peak_db, mean_db = round(float(strip.max()), 3), round(float(strip.mean(dtype=np.float64)), 3)
-        self._strips.append(Strip(sha256, self._identity, self._frames, len(stored), peak_db, mean_db))
+        self._strips.append(Strip(sha256, "", self._frames, len(stored), peak_db, mean_db))
         self._frames += len(stored)
         self._pending.append(stored)
         if self._frames - self._array.shape[0] >= CHUNK_FRAMES:
@@ -97,10 +94,11 @@ class PartWriter:
         """Record audio that gives no strip."""
         self._failures.append(Failure(sha256, reason, detail))
 
-    def publish(self) -> None:
-        """Make the part visible: rename its array into place, then write its fragment."""
+    def publish(self) -> str:
+        """Make the part visible: rename its array into place, then write its fragment; returns its id."""
         self._flush(whole_chunks=False)
-        final = self._store / "parts" / self._identity
+        identity = content_key([*(strip.sha256 for strip in self._strips), *map(asdict, self._failures)])
+        final = self._store / "parts" / identity
         try:
             self._staging.rename(final)
         except OSError:
@@ -108,12 +106,13 @@ class PartWriter:
                 raise
             shutil.rmtree(self._staging)  # another builder finished the same part: same id, same bytes
         fragment = {
-            "strips": [asdict(strip) for strip in self._strips],
+            "strips": [asdict(replace(strip, part=identity)) for strip in self._strips],
             "failures": [asdict(failure) for failure in self._failures],
         }
         index = self._store / "index"
         index.mkdir(exist_ok=True)
-        write_atomically(index / f"{self._identity}.json", json.dumps(fragment))
+        write_atomically(index / f"{identity}.json", json.dumps(fragment))
+        return identity
 
     def _flush(self, *, whole_chunks: bool) -> None:
         if not self._pending:
@@ -148,19 +147,23 @@ class StripStore:
         Raises:
             KeyError: If the store has no strip of this audio.
         """
-        if sha256 not in self.strips:
-            raise KeyError(f"{self._directory} has no strip of audio {sha256}. Run the features stage again.")
-        strip = self.strips[sha256]
+        strip = self._find(sha256)
         return self._read_span(strip.part, strip.start, strip.start + strip.frames)
 
     def load(self, sha256s: Iterable[str]) -> tuple[NDArray[np.float16], NDArray[np.int64], NDArray[np.int64]]:
         """Returns many strips in one flat array, each part read once and in order.
 
+        Raises:
+            KeyError: If the store has no strip of one of them.
+            ValueError: If none is asked for.
+
         Returns:
             Values (total_frames, channels); for each requested strip its first row, (strips,), and its
             length in rows, (strips,). A strip asked for twice is stored once.
         """
-        wanted = [self.strips[sha256] for sha256 in sha256s]
+        wanted = [self._find(sha256) for sha256 in sha256s]
+        if not wanted:
+            raise ValueError(f"No strip of {self._directory} was asked for.")
         order = sorted(set(wanted), key=lambda strip: (strip.part, strip.start))
         rows: dict[str, int] = {}
         total = 0
@@ -185,6 +188,11 @@ class StripStore:
         """Width of a strip (mel bands)."""
         part = next(iter(self.strips.values())).part
         return int(zarr.open_array(str(self._directory / "parts" / part), mode="r").shape[1])
+
+    def _find(self, sha256: str) -> Strip:
+        if sha256 not in self.strips:
+            raise KeyError(f"{self._directory} has no strip of audio {sha256}. Run the features stage again.")
+        return self.strips[sha256]
 
     def _read_span(self, part: str, start: int, stop: int) -> NDArray[np.float16]:
         array = zarr.open_array(str(self._directory / "parts" / part), mode="r")

@@ -24,7 +24,8 @@ def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
     """Returns what really decodes of an audio file, mixed to mono and resampled.
 
     The header's length is not trusted: some encoders promise more samples than there are. The format is told from
-    the content, not from a file name.
+    the content, not from a file name. The file is read in one piece, because libsndfile's MP3 decoder gives other
+    samples when it is read in blocks.
 
     Args:
         audio: A whole file in any format that libsndfile reads (Ogg Vorbis / Opus, MP3, WAV, FLAC, ...).
@@ -38,7 +39,7 @@ def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
     """
     try:
         channels, native_rate = soundfile.read(io.BytesIO(audio), dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, TypeError, ValueError, OverflowError) as error:
+    except (soundfile.SoundFileError, TypeError, ValueError, OverflowError, MemoryError) as error:
         raise UnusableAudioError("undecodable", _decoder_message(audio, error)) from error
     if len(channels) == 0:
         raise UnusableAudioError("empty", "no sample decodes")

@@ -165,6 +165,37 @@ def test_unreadable_recording_is_quarantined(
     assert len(quarantine) == 10
 
 
+def test_a_file_that_can_be_read_again_leaves_the_quarantine(mixed: DataConfig, tmp_path: Path) -> None:
+    recordings = read_recordings(mixed)
+    audio = audio_directory(mixed)
+    recordings["sha256"] = hash_recordings(recordings, audio, tmp_path / "work")
+    store = open_feature_directory(FEATURES, tmp_path / "work")
+    data = mixed.model_copy(update={"max_quarantined_share": 0.9})
+    content = (audio / "bird1/b.wav").read_bytes()
+    (audio / "bird1/b.wav").unlink()
+    compute_part(find_missing(recordings, audio, StripStore(store)), FEATURES, store)
+    assert "bird1/b.wav" not in set(
+        read_catalogue(build_catalogue(recordings, data, store, tmp_path / "work"))["recording_id"]
+    )
+    (audio / "bird1/b.wav").write_bytes(content)
+    compute_part(find_missing(recordings, audio, StripStore(store)), FEATURES, store)
+    assert "bird1/b.wav" in set(
+        read_catalogue(build_catalogue(recordings, data, store, tmp_path / "work"))["recording_id"]
+    )
+
+
+def test_samples_whose_power_overflows_are_non_finite(
+    tmp_path: Path, encode_audio: EncodeAudio, write_dataset: WriteDataset
+) -> None:
+    huge = encode_audio(np.full(16_000, 1e25, np.float32), 16_000, "WAV", "FLOAT")
+    rows = [{"primary_label": "bird1", "filename": name} for name in ("a.wav", "huge.wav")]
+    audio = {"a.wav": encode_audio(noise(1), 16_000), "huge.wav": huge}
+    data = write_dataset(tmp_path / "data", rows, audio, max_quarantined_share=0.9)
+    quarantine = read_quarantine(catalogue_of(data, tmp_path / "work"))
+    assert quarantine[["recording_id", "reason"]].to_numpy().tolist() == [["huge.wav", "non_finite"]]
+    assert "overflow" in quarantine["detail"][0]
+
+
 def test_recording_without_hash_is_unreadable(mixed: DataConfig, tmp_path: Path) -> None:
     catalogue_of(mixed, tmp_path / "work")
     recordings = read_recordings(mixed)

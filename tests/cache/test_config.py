@@ -104,3 +104,8 @@ def test_whole_number_and_fraction_of_the_same_value_have_one_key() -> None:
 def test_each_field_is_documented() -> None:
     for section in (DataConfig, FeatureConfig, SplitConfig):
         assert all(field.description for field in section.model_fields.values())
+
+
+def test_odd_fft_length_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"n_fft=2047 is odd, .* take 2048"):
+        FeatureConfig(n_fft=2047)

@@ -224,3 +224,27 @@ def test_scan_follows_a_linked_folder(tmp_path: Path) -> None:
     (tmp_path / "audio").mkdir()
     (tmp_path / "audio" / "species").symlink_to(tmp_path / "elsewhere")
     assert {name: size for name, (size, _) in scan_audio(tmp_path / "audio").items()} == {"species/1.ogg": 4}
+
+
+@pytest.mark.parametrize("row", ["bird1,x/1.ogg,", "extra,bird1,x/1.ogg"])
+def test_rows_with_more_fields_than_the_header_are_refused(prepare: Prepare, row: str) -> None:
+    assert "is not a readable CSV file" in refusal(prepare(f"primary_label,filename\n{row}\n{row}\n"))
+
+
+def test_columns_of_the_table_cannot_replace_computed_ones(prepare: Prepare) -> None:
+    recordings = read_recordings(prepare("primary_label,filename,label,size,fold\nbird1,x/3.ogg,wrong,big,7\n"))
+    assert recordings[["label", "size"]].to_numpy().tolist() == [["bird1", 3]]
+    assert recordings[["table_label", "table_size", "table_fold"]].to_numpy().tolist() == [["wrong", "big", "7"]]
+
+
+def test_blank_lines_are_skipped_and_counted(prepare: Prepare) -> None:
+    config = prepare("primary_label,filename\n\nbird1,x/1.ogg\n,\nbird1,x/zz.ogg\n\n")
+    assert "line 5 (x/zz.ogg)" in refusal(config)
+
+
+def test_links_to_nowhere_and_in_circles_do_not_stop_a_scan(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.ogg").write_bytes(b"123")
+    (tmp_path / "a" / "lost.ogg").symlink_to(tmp_path / "nowhere.ogg")
+    (tmp_path / "a" / "again").symlink_to(tmp_path)
+    assert {name: size for name, (size, _) in scan_audio(tmp_path).items()} == {"a/1.ogg": 3}

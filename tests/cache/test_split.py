@@ -292,7 +292,7 @@ def catalogue(workspace: Path) -> Path:
     rows = [(f"s{s}", f"ann{r}") for s in range(2) for r in range(12) for _ in range(3)] + [("rare", "ann0")]
     table = make_table(rows).drop(columns="seconds")
     store = open_feature_directory(FEATURES, workspace)
-    writer = PartWriter(store, "part", 2)
+    writer = PartWriter(store, 2)
     for row, sha256 in enumerate(table["sha256"]):
         writer.add_strip(sha256, np.zeros((100 + row, 2), np.float32))
     writer.publish()
@@ -347,3 +347,21 @@ def test_catalogue_with_too_few_recordists_gives_no_split(catalogue: Path, works
     with pytest.raises(ValueError, match=r"12 group\(s\) of recordings .* cannot fill split.folds=13"):
         build_split(SplitConfig(folds=13), catalogue, workspace)
     assert not (workspace / "splits").exists()
+
+
+def test_authors_called_unknown_are_no_common_recordist() -> None:
+    table = make_table([(f"s{row % 3}", "unknown") for row in range(60)])
+    assert len(set(group_recordings(table))) == 60
+    split = assign_folds(table, SplitConfig(folds=4))
+    assert count_leaks(table, split["fold"].to_numpy())["shared_pairs"] == 0
+
+
+def test_a_recordist_named_like_a_recording_is_not_its_author() -> None:
+    table = make_table([("s0", ""), ("s1", "r000"), ("s2", "r000")])
+    assert group_recordings(table).tolist() == [0, 1, 1]
+
+
+def test_species_with_fewer_recordings_than_folds_alone_are_refused_with_a_remedy() -> None:
+    table = make_table([(f"s{row % 8}", f"ann{row}") for row in range(16)])
+    with pytest.raises(ValueError, match=r"more than 2 recordings.*split\.folds=3: lower split\.folds"):
+        assign_folds(table, SplitConfig(folds=3))

@@ -166,3 +166,16 @@ def test_error_survives_the_way_between_processes() -> None:
     error = pickle.loads(pickle.dumps(UnusableAudioError("empty", "no sample decodes")))
     assert type(error) is UnusableAudioError
     assert (error.reason, error.detail, str(error)) == ("empty", "no sample decodes", "empty: no sample decodes")
+
+
+def promise_samples(flac: bytes, samples: int) -> bytes:
+    """Returns a FLAC file whose STREAMINFO block, in the last 36 of these 64 bits, promises a number of samples."""
+    fields = int.from_bytes(flac[18:26], "big")
+    return flac[:18] + ((fields >> 36 << 36) | samples).to_bytes(8, "big") + flac[26:]
+
+
+@pytest.mark.parametrize("promised", [0, (1 << 36) - 1])
+def test_flac_header_that_cannot_be_true_is_no_reason_to_die(encode_audio: EncodeAudio, promised: int) -> None:
+    audio = encode_audio(sine(32_000), 32_000, "FLAC")
+    with pytest.raises(UnusableAudioError, match="undecodable"):
+        decode_waveform(promise_samples(audio, promised), 32_000)
