@@ -19,18 +19,18 @@ class Lineage:
     features: Path
 
 
-def trace(predictions: Iterable[Path], workspace: Path) -> Lineage:
-    """Returns where predictions come from.
+def trace(predictions: Iterable[Path], baseline: Path, workspace: Path) -> Lineage:
+    """Returns where predictions, and those of a baseline on the same folds, come from.
 
     Raises:
         ValueError: If they come from different splits.
     """
     runs = tuple(workspace / "runs" / str(read_provenance(path)["inputs"]["run"]) for path in predictions)
-    splits = sorted({str(read_provenance(run)["inputs"]["split"]) for run in runs})
+    splits = sorted({str(read_provenance(path)["inputs"]["split"]) for path in (*runs, baseline)})
     if len(splits) != 1:
         raise ValueError(
             f"The predictions come from {len(splits)} different splits ({', '.join(splits)}), so their folds do not "
-            "match. Train all members on one split."
+            "match. Train all members, and fit the baseline, on one split."
         )
     split = workspace / "splits" / splits[0]
     catalogue = workspace / "catalogues" / str(read_provenance(split)["inputs"]["catalogue"])

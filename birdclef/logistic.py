@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.model_selection import GroupKFold
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
@@ -50,18 +50,22 @@ def predict_out_of_fold(statistics: NDArray[np.float32], recordings: pd.DataFram
     with threadpool_limits(1):  # ten times faster than several threads on matrices this small
         for index in np.unique(fold[fold != PINNED_FOLD]):
             held_out = fold == index
-            penalty = _choose_penalty(statistics[~held_out], labels[~held_out], groups[~held_out])
-            model = _fit(statistics[~held_out], labels[~held_out], penalty)
-            probabilities[np.ix_(np.flatnonzero(held_out), model.classes_)] = model.predict_proba(statistics[held_out])
+            training = statistics[~held_out], labels[~held_out]
+            penalty = _choose_penalty(*training, groups[~held_out])
+            probabilities[held_out] = _predict(training, statistics[held_out], penalty, classes)
     return probabilities
 
 
 def _choose_penalty(statistics: NDArray[np.float32], labels: NDArray[np.int64], groups: NDArray[np.int64]) -> float:
     folds = min(_INNER_FOLDS, len(np.unique(groups)))
+    if folds < 2:
+        return INVERSE_PENALTIES[len(INVERSE_PENALTIES) // 2]
+    classes = int(labels.max()) + 1
     predictions = {penalty: np.zeros_like(labels) for penalty in INVERSE_PENALTIES}
     for training, held_out in GroupKFold(folds).split(statistics, labels, groups):
         for penalty, predicted in predictions.items():
-            predicted[held_out] = _fit(statistics[training], labels[training], penalty).predict(statistics[held_out])
+            known = statistics[training], labels[training]
+            predicted[held_out] = _predict(known, statistics[held_out], penalty, classes).argmax(axis=1)
     scores = {
         penalty: f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0)
         for penalty, predicted in predictions.items()
@@ -69,9 +73,22 @@ def _choose_penalty(statistics: NDArray[np.float32], labels: NDArray[np.int64], 
     return max(scores, key=lambda penalty: scores[penalty])
 
 
-def _fit(statistics: NDArray[np.float32], labels: NDArray[np.int64], inverse_penalty: float) -> Pipeline:
+def _predict(
+    training: tuple[NDArray[np.float32], NDArray[np.int64]],
+    statistics: NDArray[np.float32],
+    inverse_penalty: float,
+    classes: int,
+) -> NDArray[np.float32]:
+    """Returns probabilities by a regression on statistics and labels, (recordings, classes)."""
+    probabilities = np.zeros((len(statistics), classes), np.float32)
+    known = np.unique(training[1])
+    if len(known) == 1:
+        probabilities[:, known[0]] = 1
+        return probabilities
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
         regression = LogisticRegression(C=inverse_penalty, max_iter=_MAX_ITERATIONS)
-        return make_pipeline(StandardScaler(), regression).fit(statistics, labels)
+        model = make_pipeline(StandardScaler(), regression).fit(*training)
+    probabilities[:, known] = model.predict_proba(statistics)
+    return probabilities

@@ -46,17 +46,9 @@ def macro_f1(
 
 def accuracy(probabilities: NDArray[np.floating], labels: Labels, weights: Floats | None = None) -> Floats:
     """Returns the share of recordings whose most probable species is the true one."""
-    return top_accuracy(probabilities, labels, 1, weights)
-
-
-def top_accuracy(
-    probabilities: NDArray[np.floating], labels: Labels, count: int, weights: Floats | None = None
-) -> Floats:
-    """Returns the share of recordings whose true species is among the `count` most probable ones."""
     weights = weights_or_ones(weights, len(labels))
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
-    hit = (order == labels[:, None]).any(axis=1).astype(np.float64)
-    return np.asarray(weights @ hit / weights.sum(axis=1))
+    correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    return np.asarray(weights @ correct / weights.sum(axis=1))
 
 
 def score_species(probabilities: NDArray[np.floating], labels: Labels) -> SpeciesScores:

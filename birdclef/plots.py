@@ -72,8 +72,8 @@ def plot_confusion(matrix: Labels, names: list[str]) -> bytes:
         image = axes.imshow(shares, cmap="Greens", vmin=0, vmax=1, interpolation="nearest")
         axes.set(xlabel="predicted species", ylabel="true species")
         if len(names) <= _MAX_TICK_LABELS:
-            axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-            axes.set_yticks(range(len(names)), names, fontsize=7)
+            axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7, parse_math=False)
+            axes.set_yticks(range(len(names)), names, fontsize=7, parse_math=False)
         axes.figure.colorbar(image, ax=axes, shrink=0.6, label="share of the true species")
 
     return draw((size, size * 0.92), plot)
@@ -95,7 +95,8 @@ def plot_learning_curves(members: dict[str, list[Path]]) -> bytes:
                     axes.plot(curve["epoch"] + 1, curve[column], color=colour, linewidth=1, alpha=0.8, label=label)
         loss_axes.set(xlabel="epoch", ylabel="training loss")
         score_axes.set(xlabel="epoch", ylabel="validation macro-F1", ylim=(0, 1))
-        loss_axes.legend(frameon=False)
+        for text in loss_axes.legend(frameon=False).get_texts():
+            text.set_parse_math(False)
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
     return stream.getvalue()

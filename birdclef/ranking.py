@@ -17,7 +17,8 @@ def macro_roc_auc(probabilities: NDArray[np.floating], labels: Labels, weights: 
     """Returns the mean area under the ROC curve over the species that have it in each weighting, (resamples,)."""
     areas = roc_auc(probabilities, labels, weights)
     defined = ~np.isnan(areas)
-    return np.asarray(np.where(defined, areas, 0).sum(axis=1) / np.maximum(defined.sum(axis=1), 1))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(defined, areas, 0).sum(axis=1) / defined.sum(axis=1))
 
 
 def padded_cmap(probabilities: NDArray[np.floating], labels: Labels, weights: Floats | None = None) -> Floats:

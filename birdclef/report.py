@@ -165,4 +165,5 @@ def _format_number(value: float | None, digits: int = 3) -> str:
 
 
 def _escape_markdown_cell(text: object) -> str:
-    return str(text).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    escaped = str(text).replace("&", "&amp;").replace("<", "&lt;").replace("\\", "\\\\").replace("|", "\\|")
+    return escaped.replace("\n", " ")

@@ -19,6 +19,7 @@ from birdclef.metrics import Floats, Labels, accuracy, macro_f1, score_species
 from birdclef.ranking import average_precision, macro_roc_auc, padded_cmap, roc_auc
 from cache.artefact import read_provenance
 from cache.catalogue import read_quarantine, read_species
+from cache.split import PINNED_FOLD
 
 HEADLINE_METRICS: dict[str, Metric] = {
     "macro_f1": macro_f1,
@@ -28,6 +29,9 @@ HEADLINE_METRICS: dict[str, Metric] = {
 }
 BUCKETS = (("1-9", 1, 9), ("10-99", 10, 99), ("100+", 100, None))
 """Species by their number of usable recordings."""
+
+_PINNED = "too few groups of usable recordings to spread over folds, so it is always in training"
+_NOT_PREDICTED = "it is validated in folds that the members were not trained for"
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def score_members(
         ValueError: If the members cover different recordings or species, or come from different splits.
     """
     paths = [path for directories in members.values() for path in directories]
-    lineage = trace(paths, workspace)
+    lineage = trace(paths, baseline, workspace)
     out_of_fold = {name: read_out_of_fold(directories) for name, directories in members.items()}
     check_members(out_of_fold)
     species = read_species(lineage.catalogue)
@@ -157,8 +161,9 @@ def _describe_coverage(
     quarantined = read_quarantine(lineage.catalogue)
     without_recordings = sorted(set(quarantined["label"]) - set(species["label"]))
     scored = set(recordings["label"])
+    validated = set(catalogue.loc[catalogue["fold"] != PINNED_FOLD, "label"])
     unscored = [
-        {"label": label, "why": "its usable recordings belong to one group, so it is always in training"}
+        {"label": label, "why": _NOT_PREDICTED if label in validated else _PINNED}
         for label in species["label"]
         if label not in scored
     ]

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, ValidationError
 
 from birdclef.config import EvaluateConfig, PredictConfig, TrainConfig
 from cache.config import ConfigSection, DataConfig, FeatureConfig, SplitConfig
+
+MemberName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
 class ExperimentConfig(ConfigSection):
@@ -17,7 +19,7 @@ class ExperimentConfig(ConfigSection):
     data: DataConfig
     features: FeatureConfig = FeatureConfig()
     split: SplitConfig = SplitConfig()
-    train: dict[str, TrainConfig] = Field(min_length=1)
+    train: dict[MemberName, TrainConfig] = Field(min_length=1)
     """Members of the ensemble by name."""
     predict: PredictConfig = PredictConfig()
     evaluate: EvaluateConfig = EvaluateConfig()

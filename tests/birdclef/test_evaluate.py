@@ -1,0 +1,91 @@
+"""Reports on the workspace of tests/conftest.py."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from birdclef.config import EvaluateConfig
+from birdclef.evaluate import evaluate
+
+CONFIG = EvaluateConfig(bootstrap_samples=20, permutations=3, worst_errors=0)
+
+Members = dict[str, list[Path]]
+
+
+@pytest.fixture(scope="module")
+def report(evaluation_members: Members, evaluation_baseline: Path, evaluation_workspace: Path) -> Path:
+    return evaluate(CONFIG, evaluation_members, evaluation_baseline, evaluation_workspace)
+
+
+def list_reports(workspace: Path) -> set[str]:
+    return {path.name for path in (workspace / "reports").iterdir()}
+
+
+def test_report_lies_under_its_key(report: Path, evaluation_workspace: Path) -> None:
+    assert report.parent == evaluation_workspace / "reports"
+    assert json.loads((report / "report.json").read_text())["key"] == report.name
+    assert f"birdclef report {report.name}" in (report / "report.html").read_text()
+    assert {"report.md", "per_species.csv", "errors.csv", "oof.npz"} <= {path.name for path in report.iterdir()}
+
+
+def test_provenance_names_settings_and_predictions(
+    report: Path, evaluation_members: Members, evaluation_baseline: Path
+) -> None:
+    record = json.loads((report / "provenance.json").read_text())
+    assert record["kind"] == "reports"
+    assert record["config"] == CONFIG.model_dump(mode="json")
+    first, second = evaluation_members
+    assert record["inputs"] == {
+        **{f"{first}/{fold}": evaluation_members[first][fold].name for fold in range(3)},
+        **{f"{second}/{fold}": evaluation_members[second][fold].name for fold in range(3)},
+        "baseline": evaluation_baseline.name,
+    }
+
+
+def test_second_call_finds_the_report_and_writes_nothing(
+    report: Path, evaluation_members: Members, evaluation_baseline: Path, evaluation_workspace: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in report.rglob("*")}
+    assert evaluate(CONFIG, evaluation_members, evaluation_baseline, evaluation_workspace) == report
+    assert {path: path.stat().st_mtime_ns for path in report.rglob("*")} == before
+
+
+@pytest.mark.parametrize("change", [{"seed": 5}, {"ensemble": "geometric"}])
+def test_another_setting_gives_another_report(
+    report: Path,
+    evaluation_members: Members,
+    evaluation_baseline: Path,
+    evaluation_workspace: Path,
+    change: dict[str, object],
+) -> None:
+    other = evaluate(CONFIG.model_copy(update=change), evaluation_members, evaluation_baseline, evaluation_workspace)
+    assert other != report
+    metrics, other_metrics = (json.loads((one / "report.json").read_text())["metrics"] for one in (report, other))
+    assert metrics != other_metrics
+
+
+def test_fewer_members_give_another_report(
+    report: Path, evaluation_members: Members, evaluation_baseline: Path, evaluation_workspace: Path
+) -> None:
+    alone = {"scratch": evaluation_members["scratch"]}
+    assert evaluate(CONFIG, alone, evaluation_baseline, evaluation_workspace) != report
+
+
+def test_members_on_different_recordings_are_refused_and_leave_no_report(
+    report: Path, evaluation_members: Members, evaluation_baseline: Path, evaluation_workspace: Path
+) -> None:
+    before = list_reports(evaluation_workspace)
+    assert report.name in before
+    first, second = evaluation_members
+    members = {first: evaluation_members[first], second: evaluation_members[second][1:]}
+    with pytest.raises(ValueError, match=r"cannot be combined: .* recordings stand in only one of them"):
+        evaluate(CONFIG, members, evaluation_baseline, evaluation_workspace)
+    assert list_reports(evaluation_workspace) == before
+
+
+def test_unfinished_predictions_are_refused(
+    evaluation_members: Members, evaluation_baseline: Path, evaluation_workspace: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no finished artefact"):
+        evaluate(CONFIG, {"one": [tmp_path]}, evaluation_baseline, evaluation_workspace)

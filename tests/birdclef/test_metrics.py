@@ -1,0 +1,128 @@
+"""Expected numbers are scikit-learn's, or counted by hand where the test says so."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    precision_recall_fscore_support,
+)
+from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
+
+from birdclef.metrics import accuracy, confusion_matrix, macro_f1, score_species
+
+CLASSES = 7
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    """80 recordings of classes 0 to 4; 5 and 6 have none."""
+    return np.random.default_rng(0).integers(0, 5, 80)
+
+
+@pytest.fixture
+def probabilities(labels: np.ndarray) -> np.ndarray:
+    odds = np.random.default_rng(1).random((len(labels), CLASSES))
+    odds[np.arange(len(labels)), labels] += 0.3
+    odds[:, 6] = 0  # never predicted, never true; class 5 is predicted, never true
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture
+def multiplicities() -> np.ndarray:
+    return np.random.default_rng(2).integers(0, 4, (6, 80)).astype(float)
+
+
+def repeat(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    return np.repeat(values, counts.astype(int), axis=0)
+
+
+def test_macro_f1_is_the_mean_over_species_with_support(probabilities: np.ndarray, labels: np.ndarray) -> None:
+    predicted = probabilities.argmax(axis=1)
+    assert 5 in predicted
+    expected = f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0)
+    assert macro_f1(probabilities, labels) == pytest.approx([expected])
+    assert expected > f1_score(labels, predicted, average="macro", zero_division=0)
+
+
+def test_macro_f1_by_hand() -> None:
+    # truth 0 0 1 1, predicted 0 1 1 2: F1 of 0 is 2*1/(2+1), of 1 is 2*1/(2+2); 2 has no support
+    predicted = np.eye(3)[[0, 1, 1, 2]]
+    assert macro_f1(predicted, np.array([0, 0, 1, 1])) == pytest.approx([(2 / 3 + 1 / 2) / 2])
+
+
+def test_species_that_is_never_predicted_right_scores_zero() -> None:
+    assert macro_f1(np.eye(2)[[1, 1, 1]], np.array([0, 1, 1])) == pytest.approx([(0 + 4 / 5) / 2])
+
+
+def test_macro_f1_of_multiplicities_equals_repeated_rows(
+    probabilities: np.ndarray, labels: np.ndarray, multiplicities: np.ndarray
+) -> None:
+    predicted = probabilities.argmax(axis=1)
+    multiplicities[0, labels == 3] = 0  # a resample may lose a species
+    expected = [
+        f1_score(
+            repeat(labels, counts),
+            repeat(predicted, counts),
+            labels=np.unique(repeat(labels, counts)),
+            average="macro",
+            zero_division=0,
+        )
+        for counts in multiplicities
+    ]
+    assert macro_f1(probabilities, labels, multiplicities) == pytest.approx(expected)
+
+
+def test_macro_f1_among_some_species_counts_errors_into_all(probabilities: np.ndarray, labels: np.ndarray) -> None:
+    among = np.array([True, False, False, True, False, True, False])  # 5 has no support
+    expected = f1_score(labels, probabilities.argmax(axis=1), labels=[0, 3], average="macro", zero_division=0)
+    assert macro_f1(probabilities, labels, None, among) == pytest.approx([expected])
+
+
+def test_macro_f1_without_support_is_undefined(probabilities: np.ndarray, labels: np.ndarray) -> None:
+    among = np.arange(CLASSES) == 6
+    assert np.isnan(macro_f1(probabilities, labels, None, among)).all()
+
+
+def test_accuracy_is_the_share_of_hits(
+    probabilities: np.ndarray, labels: np.ndarray, multiplicities: np.ndarray
+) -> None:
+    predicted = probabilities.argmax(axis=1)
+    assert accuracy(probabilities, labels) == pytest.approx([accuracy_score(labels, predicted)])
+    expected = [accuracy_score(repeat(labels, counts), repeat(predicted, counts)) for counts in multiplicities]
+    assert accuracy(probabilities, labels, multiplicities) == pytest.approx(expected)
+
+
+def test_tied_probabilities_go_to_the_first_species_in_every_metric() -> None:
+    tied = np.full((3, 3), 1 / 3)
+    labels = np.array([0, 1, 2])
+    assert accuracy(tied, labels) == pytest.approx([1 / 3])
+    assert confusion_matrix(tied, labels)[:, 0].tolist() == [1, 1, 1]
+
+
+def test_species_scores_are_precision_recall_f1_and_support(probabilities: np.ndarray, labels: np.ndarray) -> None:
+    scores = score_species(probabilities, labels)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, probabilities.argmax(axis=1), labels=np.arange(CLASSES), zero_division=np.nan
+    )
+    supported = support > 0
+    assert supported.tolist() == [True] * 5 + [False] * 2
+    assert scores.support.tolist() == support.tolist()
+    assert scores.support.dtype == np.int64
+    np.testing.assert_allclose(scores.precision, precision)
+    np.testing.assert_allclose(scores.recall, recall)
+    np.testing.assert_allclose(scores.f1[supported], f1[supported])
+
+
+def test_scores_are_undefined_where_their_denominator_is_zero() -> None:
+    # truth 0 1, predicted 2 1: 0 is never predicted, 2 has no support, 3 has neither
+    scores = score_species(np.eye(4)[[2, 1]], np.array([0, 1]))
+    np.testing.assert_array_equal(scores.precision, [np.nan, 1, 0, np.nan])
+    np.testing.assert_array_equal(scores.recall, [0, 1, np.nan, np.nan])
+    np.testing.assert_array_equal(scores.f1, [0, 1, np.nan, np.nan])
+
+
+def test_confusion_matrix_has_the_truth_in_rows(probabilities: np.ndarray, labels: np.ndarray) -> None:
+    expected = sklearn_confusion_matrix(labels, probabilities.argmax(axis=1), labels=np.arange(CLASSES))
+    assert (expected != expected.T).any()
+    np.testing.assert_array_equal(confusion_matrix(probabilities, labels), expected)
