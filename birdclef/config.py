@@ -83,6 +83,8 @@ class ObjectiveConfig(ConfigSection):
     """Of the cross-entropy only."""
     classifier_epochs: PositiveInt = 10
     """Epochs of the linear classifier on the frozen encoder, after `epochs` of `supcon`."""
+    classifier_learning_rate: PositiveFloat = 1e-2
+    """Peak learning rate of that classifier."""
 
 
 class TrainConfig(ConfigSection):

@@ -173,8 +173,11 @@ class SpeciesTraining(pl.LightningModule):
         main = self._config.epochs * self._steps_per_epoch
         if step < main:
             return rate_factor(step, main, self._config.warmup_share)
-        classifier = self._config.objective.classifier_epochs * self._steps_per_epoch
-        return rate_factor(step - main, classifier, self._config.warmup_share)
+        objective = self._config.objective
+        classifier_steps = objective.classifier_epochs * self._steps_per_epoch
+        head_rate = self._config.learning_rate * self._config.head_learning_rate_factor
+        share = objective.classifier_learning_rate / head_rate
+        return share * rate_factor(step - main, classifier_steps, self._config.warmup_share)
 
 
 def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Path) -> Path:

@@ -41,9 +41,13 @@ def quiet_lightning() -> Iterator[None]:
 
 
 class MovingAverage(WeightAveraging):
-    """Exponential moving average of weights and buffers whose decay rises to its value, so that short runs use it."""
+    """Exponential moving average of weights and buffers whose decay rises to its value, so that short runs use it.
 
-    def __init__(self, decay: float) -> None:
+    At `restart_epoch` the model takes over the average and a new one begins: what is frozen from then on is the
+    averaged encoder, and the classifier learns on what it will be used with.
+    """
+
+    def __init__(self, decay: float, restart_epoch: int | None) -> None:
         def average(averaged: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
             kept = ((1 + updates) / (10 + updates)).clamp(max=decay)
             for old, new in zip(averaged, current, strict=True):
@@ -53,6 +57,13 @@ class MovingAverage(WeightAveraging):
                     old.copy_(new)
 
         super().__init__(multi_avg_fn=average)
+        self._restart_epoch = restart_epoch
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin a new average, if this is the epoch for it."""
+        if trainer.current_epoch == self._restart_epoch and self._average_model is not None:
+            self._copy_average_to_current(pl_module)
+            self._average_model.n_averaged.zero_()
 
 
 def build_trainer(config: TrainConfig, directory: Path) -> pl.Trainer:
@@ -81,7 +92,8 @@ def build_trainer(config: TrainConfig, directory: Path) -> pl.Trainer:
         LearningRateMonitor("epoch"),
     ]
     if config.ema_decay:
-        callbacks.append(MovingAverage(config.ema_decay))
+        restart_epoch = config.epochs if config.objective.kind == "supcon" else None
+        callbacks.append(MovingAverage(config.ema_decay, restart_epoch))
     interactive = sys.stderr.isatty()
     if interactive:
         callbacks.append(TQDMProgressBar(leave=True))

@@ -26,7 +26,7 @@ SPECIES = ["low", "middle", "high"]
 def ringing(tmp_path_factory: pytest.TempPathFactory) -> FoldData:
     """Twelve training and six validation recordings; each species rings in bands of its own, over noise."""
     store = tmp_path_factory.mktemp("features")
-    writer = PartWriter(store, "part", FEATURES.n_mels)
+    writer = PartWriter(store, FEATURES.n_mels)
     generator = np.random.default_rng(3)
     rows = []
     for number in range(18):
@@ -141,10 +141,14 @@ def test_the_same_seed_gives_the_same_weights(ringing: FoldData, tmp_path: Path)
     assert not torch.equal(first["model.classifier.weight"], other["model.classifier.weight"])
 
 
-def test_the_encoder_rests_while_the_classifier_of_supcon_learns(ringing: FoldData, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_the_encoder_rests_while_the_classifier_of_supcon_learns(
+    ringing: FoldData, tmp_path: Path, ema_decay: float
+) -> None:
     settings = {"kind": "supcon", "classifier_epochs": 1}
-    short = train(ringing, config(objective=settings, ema_decay=0.0), tmp_path / "short")
-    long = train(ringing, config(objective=settings | {"classifier_epochs": 3}, ema_decay=0.0), tmp_path / "long")
+    short = train(ringing, config(objective=settings, ema_decay=ema_decay), tmp_path / "short")
+    settings["classifier_epochs"] = 3
+    long = train(ringing, config(objective=settings, ema_decay=ema_decay), tmp_path / "long")
     encoder = [name for name in short if name.startswith(("model.backbone", "model.projection"))]
     assert all(torch.equal(short[name], long[name]) for name in encoder)
     assert not torch.equal(short["model.classifier.weight"], long["model.classifier.weight"])

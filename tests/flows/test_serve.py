@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-_PATIENCE_SECONDS = 180
+_PATIENCE_SECONDS = 240
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def test_scheduled_run_happens(
     ]
     served.post(
         f"deployments/{deployment['id']}/schedules",
-        [{"schedule": {"interval": 3600, "anchor_date": _soon()}, "active": True, "parameters": parameters}],
+        [{"schedule": {"interval": 60, "anchor_date": _soon()}, "active": True, "parameters": parameters}],
     )
     deadline = time.monotonic() + _PATIENCE_SECONDS
     states: list[str] = []
