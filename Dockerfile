@@ -36,7 +36,6 @@ ENV PATH=/opt/birdclef/bin:${PATH} \
     PYTHONUNBUFFERED=1
 USER birdclef
 WORKDIR /app
-VOLUME ["/workspace", "/data"]
 EXPOSE 4200
 ENTRYPOINT ["tini", "--", "birdclef"]
-CMD ["serve"]
+CMD ["serve", "--host", "0.0.0.0"]

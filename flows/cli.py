@@ -81,7 +81,8 @@ def status(workspace: Workspace = WORKSPACE) -> None:
 
 @app.command()
 def serve(
-    port: Annotated[int, typer.Option(help="Port of the Prefect server, if one has to be started.")] = 4200,
+    host: Annotated[str, typer.Option(help="Address that a started Prefect server listens on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of a started Prefect server.")] = 4200,
     workspace: Workspace = WORKSPACE,
 ) -> None:
     """Bring up server, work pool, deployments and worker; stop them on SIGTERM or Ctrl-C."""
@@ -90,7 +91,7 @@ def serve(
 
     project = Path(__file__).resolve().parent.parent
     os.environ["BIRDCLEF_WORKSPACE"] = str(workspace.resolve())
-    serve_deployments(project, port)
+    serve_deployments(project, host, port)
 
 
 @config_app.command("show")

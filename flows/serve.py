@@ -41,14 +41,15 @@ class ServeError(RuntimeError):
     """Serving cannot start or go on; the message says why and what to do."""
 
 
-def serve(project: Path, port: int) -> None:
+def serve(project: Path, host: str, port: int) -> None:
     """Serve the project's deployments until SIGTERM or SIGINT; then stop all that was started.
 
-    A server that already answers at `PREFECT_API_URL` is used, otherwise one is started on 127.0.0.1. Runs that a
+    A server that already answers at `PREFECT_API_URL` is used, otherwise one is started. Runs that a
     killed worker left behind are closed first, for they would block the queue for ever.
 
     Args:
         project: Directory with `prefect.yaml`.
+        host: Address that a started server listens on.
         port: Of the server that is started.
 
     Raises:
@@ -68,7 +69,7 @@ def serve(project: Path, port: int) -> None:
     try:
         url = os.environ.setdefault("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
         if not _answers(url):
-            children["server"] = _start("server", "start", "--host", "127.0.0.1", "--port", str(port))
+            children["server"] = _start("server", "start", "--host", host, "--port", str(port))
             _wait_for_server(url, children["server"])
         os.environ["BIRDCLEF_HOME"] = str(project)
         asyncio.run(_prepare_pool())
