@@ -1,5 +1,6 @@
 """The command line: `birdclef run CONFIG [section.key=value ...]` and its companions."""
 
+import atexit
 import os
 import sys
 from collections.abc import Callable
@@ -115,9 +116,11 @@ def _run_flow(name: str, config: Path, overrides: list[str] | None, workspace: P
     from flows import pipeline
 
     flow: Callable[..., Any] = getattr(pipeline, name)
+    directories: list[str] = []
+    # Registered before Prefect's own farewell, so run after it: the directory is the last line whatever is logged.
+    atexit.register(lambda: typer.echo("\n".join(directories)) if directories else None)
     result = flow(config=str(config), overrides=overrides, workspace=str(workspace.resolve()))
-    for directory in result if isinstance(result, list) else [result]:
-        typer.echo(directory)
+    directories += result if isinstance(result, list) else [result]
 
 
 if __name__ == "__main__":
