@@ -2,6 +2,8 @@ import librosa
 import numpy as np
 import pytest
 import scipy.signal
+import torch
+import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,6 +67,27 @@ def test_strip_equals_librosa_in_double_precision(waveform_name: str, settings_n
     strip = compute_log_mel(waveform, features)
     assert strip.dtype == np.float32
     np.testing.assert_allclose(strip, reference_log_mel(waveform.astype(np.float64), features), rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("waveform_name", ["noise", "very quiet tone", "shorter than n_fft"])
+def test_strip_equals_torchaudio_where_its_float32_window_suffices(waveform_name: str) -> None:
+    waveform, features = WAVEFORMS[waveform_name], FeatureConfig()
+    spectrogram = torchaudio.transforms.MelSpectrogram(
+        features.sample_rate,
+        features.n_fft,
+        hop_length=features.hop_length,
+        n_mels=features.n_mels,
+        f_min=features.fmin,
+        f_max=features.fmax,
+        power=2,
+        center=True,
+        pad_mode="constant",
+        norm="slaney",
+        mel_scale="slaney",
+    ).double()
+    power = spectrogram(torch.from_numpy(waveform).double()).T.numpy()  # (frames, n_mels)
+    expected = 10 * np.log10(np.maximum(power, 1e-10))
+    np.testing.assert_allclose(compute_log_mel(waveform, features), expected, rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("waveform_name", ["noise", "silence"])

@@ -1,0 +1,1 @@
+"""Measurements against what a user would otherwise run, as ratios: `python -m benchmarks NAME`."""

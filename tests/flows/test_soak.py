@@ -1,0 +1,77 @@
+"""Fault injection: the command line killed again and again, in every stage, must end like one left alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+KILLS = 8
+
+
+def command(workspace: Path, overrides: list[str]) -> list[str]:
+    longer = [*overrides, "train.*.epochs=8", "train.*.model.backbone=test_resnet"]
+    return [sys.executable, "-m", "flows.cli", "run", "configs/demo.yaml", *longer, "--workspace", str(workspace)]
+
+
+def finish(workspace: Path, overrides: list[str], environment: dict[str, str]) -> tuple[Path, float]:
+    """Returns the report's directory, and the seconds that the command took."""
+    started = time.monotonic()
+    finished = subprocess.run(
+        command(workspace, overrides), cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    return Path(finished.stdout.splitlines()[-1]), time.monotonic() - started
+
+
+def kill_after(seconds: float, workspace: Path, overrides: list[str], environment: dict[str, str]) -> bool:
+    """Kill the whole process group after some seconds; returns whether it was still at work."""
+    process = subprocess.Popen(
+        command(workspace, overrides),
+        cwd=PROJECT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+    return False
+
+
+def read_parts(workspace: Path) -> dict[str, bytes]:
+    """Returns the bytes of all published parts and fragments."""
+    files = (path for path in (workspace / "features").rglob("*") if path.is_file() and path.name != "provenance.json")
+    return {str(path.relative_to(workspace)): path.read_bytes() for path in files if ".partial" not in str(path)}
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_pipeline_killed_again_and_again_ends_like_one_left_alone(
+    tiny_overrides: list[str], prefect_environment: dict[str, str], tmp_path: Path
+) -> None:
+    calm, seconds = finish(tmp_path / "calm", tiny_overrides, prefect_environment)
+    moments = np.random.default_rng(0).uniform(0.3, 0.9, KILLS) * seconds
+    killed = [kill_after(moment, tmp_path / "killed", tiny_overrides, prefect_environment) for moment in moments]
+    assert sum(killed) >= 3
+    report, _ = finish(tmp_path / "killed", tiny_overrides, prefect_environment)
+
+    assert report.name == calm.name
+    assert read_parts(tmp_path / "killed") == read_parts(tmp_path / "calm")
+    weights = {
+        name: sorted(path.read_bytes() for path in (tmp_path / name / "runs").glob("*/weights.safetensors"))
+        for name in ("calm", "killed")
+    }
+    assert weights["killed"] == weights["calm"]
+    metrics = [json.loads((directory / "report.json").read_text())["metrics"] for directory in (calm, report)]
+    assert metrics[0] == metrics[1]
