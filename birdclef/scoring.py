@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from birdclef.bootstrap import Estimate, Metric, estimate, percentile_interval, resample_groups
 from birdclef.config import EvaluateConfig
+from birdclef.coverage import describe_coverage, describe_quarantine, describe_split
 from birdclef.ensemble import OutOfFold, check_members, combine_members, read_out_of_fold
 from birdclef.fold import read_labelled_recordings
 from birdclef.lineage import Lineage, describe, trace
 from birdclef.metrics import Floats, Labels, accuracy, macro_f1, score_species
 from birdclef.ranking import average_precision, macro_roc_auc, padded_cmap, roc_auc
 from cache.artefact import read_provenance
-from cache.catalogue import read_quarantine, read_species
-from cache.split import PINNED_FOLD
+from cache.catalogue import read_species
 
 HEADLINE_METRICS: dict[str, Metric] = {
     "macro_f1": macro_f1,
@@ -29,9 +29,6 @@ HEADLINE_METRICS: dict[str, Metric] = {
 }
 BUCKETS = (("1-9", 1, 9), ("10-99", 10, 99), ("100+", 100, None))
 """Species by their number of usable recordings."""
-
-_PINNED = "too few groups of usable recordings to spread over folds, so it is always in training"
-_NOT_PREDICTED = "it is validated in folds that the members were not trained for"
 
 
 @dataclass(frozen=True)
@@ -125,13 +122,13 @@ def score_members(
             "metrics": _as_dicts(scorer.estimates(baseline_probabilities)),
             "difference_macro_f1": scorer.macro_f1_difference(combined, baseline_probabilities),
         },
-        "coverage": _describe_coverage(catalogue, recordings, species, lineage),
+        "coverage": describe_coverage(catalogue, recordings, species, lineage),
         "buckets": _score_buckets(combined, recordings, species, scorer),
         "per_species": _score_each_species(combined, recordings, species),
         "ensemble": config.ensemble,
         "members": _score_each_member(out_of_fold, runs, recordings, scorer, config),
-        "quarantine": _describe_quarantine(lineage.catalogue),
-        "split": _describe_split(lineage.split),
+        "quarantine": describe_quarantine(lineage.catalogue),
+        "split": describe_split(lineage.split),
         "lineage": describe(lineage, paths),
     }
     return Scored(report, catalogue, recordings, species, combined, lineage, runs)
@@ -153,29 +150,6 @@ def _build_scorer(recordings: pd.DataFrame, config: EvaluateConfig) -> Scorer:
 
 def _as_dicts(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
     return {name: asdict(value) for name, value in estimates.items()}
-
-
-def _describe_coverage(
-    catalogue: pd.DataFrame, recordings: pd.DataFrame, species: pd.DataFrame, lineage: Lineage
-) -> dict[str, Any]:
-    quarantined = read_quarantine(lineage.catalogue)
-    without_recordings = sorted(set(quarantined["label"]) - set(species["label"]))
-    scored = set(recordings["label"])
-    validated = set(catalogue.loc[catalogue["fold"] != PINNED_FOLD, "label"])
-    unscored = [
-        {"label": label, "why": _NOT_PREDICTED if label in validated else _PINNED}
-        for label in species["label"]
-        if label not in scored
-    ]
-    unscored += [{"label": label, "why": "all its recordings are quarantined"} for label in without_recordings]
-    return {
-        "recordings": len(catalogue) + len(quarantined),
-        "recordings_usable": len(catalogue),
-        "recordings_scored": len(recordings),
-        "species": len(species) + len(without_recordings),
-        "species_scored": len(scored),
-        "species_not_scored": unscored,
-    }
 
 
 def _score_buckets(
@@ -260,17 +234,3 @@ def _score_views(member: OutOfFold, scorer: Scorer) -> list[dict[str, Any]]:
 
 def _as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return cast("list[dict[str, Any]]", table.to_dict(orient="records"))
-
-
-def _describe_quarantine(catalogue: Path) -> dict[str, Any]:
-    quarantined = read_quarantine(catalogue)
-    return {
-        "count": len(quarantined),
-        "by_reason": {str(reason): int(count) for reason, count in quarantined["reason"].value_counts().items()},
-        "recordings": _as_records(quarantined),
-    }
-
-
-def _describe_split(split: Path) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads((split / "split_report.json").read_text())
-    return {name: value for name, value in report.items() if name != "class_counts_per_fold"}
