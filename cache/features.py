@@ -2,8 +2,10 @@
 
 import hashlib
 import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,6 +130,7 @@ def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store:
     heaviest_first = sorted(groups, key=lambda group: -sum(source.size for source in group))
     total = sum(len(group) for group in groups)
     with (
+        _environment_kept(),
         LocalCluster(
             n_workers=_worker_count(features, len(groups)), threads_per_worker=1, dashboard_address="127.0.0.1:0"
         ) as cluster,
@@ -138,6 +141,18 @@ def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store:
         tasks = client.map(compute_part, heaviest_first, features=features, store=store, pure=False, batch_size=64)
         for task in as_completed(tasks):
             progress.update(task.result())
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Undo what Dask's nannies set in this process for their workers: OMP_NUM_THREADS=1 would slow training down."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _worker_count(features: FeatureConfig, groups: int) -> int:

@@ -132,7 +132,9 @@ def test_two_workers_write_the_same_bytes_as_one(
     data: DataConfig, built: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cache.features.PART_RECORDINGS", PART_RECORDINGS)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     catalogue = build_features(data, FEATURES.model_copy(update={"workers": 2}), tmp_path)
+    assert "OMP_NUM_THREADS" not in os.environ, "training in this process would run on one thread"
     assert catalogue.name == built[1].name
     assert store_of(tmp_path).name == store_of(built[0]).name
     for folder in ("parts", "index"):
