@@ -32,12 +32,7 @@ _STYLE: dict[Any, Any] = {
 
 def draw(size: tuple[float, float], plot: Callable[[Axes], None]) -> bytes:
     """Returns a PNG of one plot of a size in inches."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        plot(figure.add_subplot())
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
-    return stream.getvalue()
+    return _render(size, lambda figure: plot(figure.add_subplot()))
 
 
 def plot_f1_against_count(per_species: pd.DataFrame) -> bytes:
@@ -82,8 +77,8 @@ def plot_confusion(matrix: Labels, names: list[str]) -> bytes:
 def plot_learning_curves(members: dict[str, list[Path]]) -> bytes:
     """Returns training loss and validation macro-F1 over epochs, one line per run."""
     colours = mpl.colormaps["Dark2"].colors  # type: ignore[attr-defined]
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(6.8, 2.9), layout="constrained")
+
+    def plot(figure: Figure) -> None:
         loss_axes, score_axes = figure.subplots(1, 2)
         for number, (name, runs) in enumerate(members.items()):
             for fold, run in enumerate(runs):
@@ -97,9 +92,8 @@ def plot_learning_curves(members: dict[str, list[Path]]) -> bytes:
         score_axes.set(xlabel="epoch", ylabel="validation macro-F1", ylim=(0, 1))
         for text in loss_axes.legend(frameon=False).get_texts():
             text.set_parse_math(False)
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
-    return stream.getvalue()
+
+    return _render((6.8, 2.9), plot)
 
 
 def plot_strip(strip: NDArray[np.float16], frames: int) -> bytes:
@@ -116,3 +110,13 @@ def plot_strip(strip: NDArray[np.float16], frames: int) -> bytes:
         axes.set_axis_off()
 
     return draw((3.2, 1.5), plot)
+
+
+def _render(size: tuple[float, float], plot: Callable[[Figure], None]) -> bytes:
+    """Returns a PNG of a figure of a size in inches."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        plot(figure)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+    return stream.getvalue()
