@@ -86,11 +86,15 @@ class TrainingData:
         self.statistics = compute_statistics(self.strips)
 
     @property
+    def batch_recordings(self) -> int:
+        """Recordings in a batch: P x K, with P at most all species."""
+        species = min(self._config.species_per_batch, len(np.unique(self.labels)))
+        return species * self._config.recordings_per_species
+
+    @property
     def steps_per_epoch(self) -> int:
         """Batches per epoch: as configured, or about one pass over the recordings."""
-        species = min(self._config.species_per_batch, len(np.unique(self.labels)))
-        batch = species * self._config.recordings_per_species
-        return self._config.steps_per_epoch or math.ceil(len(self.labels) / batch)
+        return self._config.steps_per_epoch or math.ceil(len(self.labels) / self.batch_recordings)
 
     def batches(self, epoch: int) -> Iterator[tuple[int, int, Tensor]]:
         """Yields epoch, step and the recordings of each batch, (batch,) int64."""

@@ -95,6 +95,7 @@ class SpeciesTraining(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Put whatever is frozen into eval mode, where batch norm neither adapts nor mixes samples."""
+        # Lightning knows only a fixed interval, which would leave out the last epoch.
         self.trainer.check_val_every_n_epoch = 1 if self.validating else self.current_epoch + 2
         for module in self._frozen:
             module.eval()
@@ -196,7 +197,7 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Pat
         training = TrainingData(fold, config, device)
         model.set_input_statistics(*training.statistics)
         validation = load_validation(fold, config, device)
-        batch_windows = len(next(training.batches(0))[2]) * config.views
+        batch_windows = training.batch_recordings * config.views
         module = SpeciesTraining(model, config, training.steps_per_epoch, (validation.labels, validation.windows[0]))
         trainer.fit(
             module,
