@@ -17,15 +17,15 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.mel import FEATURES, librosa_log_mel
 from birdclef.config import TrainConfig
 from birdclef.data import TrainingData
 from birdclef.fold import read_fold
-from cache.config import DataConfig, FeatureConfig, SplitConfig
+from cache.config import DataConfig, SplitConfig
 from cache.features import build_features
 from cache.split import build_split
 from cache.synth import CorpusPlan, synthesize_corpus
 
-FEATURES = FeatureConfig()
 TRAIN = TrainConfig(species_per_batch=16, recordings_per_species=2)  # 32 recordings x 2 views
 REPEATS = 7
 
@@ -64,15 +64,7 @@ def view_from_audio(corpus: Path, name: str, generator: np.random.Generator) -> 
     samples = np.resize(samples, max(length, len(samples)))
     first = generator.integers(0, len(samples) - length + 1)
     crop = librosa.resample(samples[first : first + length], orig_sr=rate, target_sr=FEATURES.sample_rate)
-    power = librosa.feature.melspectrogram(
-        y=crop * 10 ** (generator.uniform(-6, 6) / 20),
-        sr=FEATURES.sample_rate,
-        n_fft=FEATURES.n_fft,
-        hop_length=FEATURES.hop_length,
-        n_mels=FEATURES.n_mels,
-        fmax=FEATURES.fmax,
-    )
-    log_mel = librosa.power_to_db(power)
+    log_mel = librosa_log_mel(crop * 10 ** (generator.uniform(-6, 6) / 20))
     for axis, share in ((0, 0.1), (1, 0.2)):
         size = log_mel.shape[axis]
         width = generator.integers(0, int(share * size) + 1)
