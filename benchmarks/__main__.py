@@ -2,11 +2,12 @@
 
 import typer
 
-from benchmarks import batches, mel
+from benchmarks import batches, features, mel
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("mel")(mel.main)
 app.command("batches")(batches.main)
+app.command("features")(features.main)
 
 if __name__ == "__main__":
     app()
