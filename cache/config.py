@@ -56,9 +56,15 @@ class FeatureConfig(ConfigSection):
     """Lowest stored level, dB re 1."""
 
     workers: PositiveInt | None = None
-    """Dask worker processes; null: one per core."""
+    """Processes that compute on this machine; null: one per core."""
+    cluster: str | None = None
+    """Address of a running Dask scheduler, such as tcp://host:8786; null: this machine computes."""
+    timeout_seconds: PositiveFloat = 300.0
+    """A recording that takes longer to decode is quarantined."""
+    memory_gb: PositiveFloat = 8.0
+    """A recording that takes more memory to decode is quarantined."""
 
-    execution_fields: ClassVar[frozenset[str]] = frozenset({"workers"})
+    execution_fields: ClassVar[frozenset[str]] = frozenset({"workers", "cluster", "timeout_seconds", "memory_gb"})
 
     @model_validator(mode="after")
     def _check_front_end(self) -> Self:

@@ -1,41 +1,30 @@
 """Stage 1: recordings to strips, computed in parallel with Dask, and the catalogue that points at them."""
 
-import hashlib
 import logging
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from cache import mel
 from cache.artefact import Recipe, is_finished, write_provenance
 from cache.catalogue import build_catalogue
 from cache.config import DataConfig, FeatureConfig
 from cache.hashes import hash_recordings
-from cache.mel import compute_log_mel
+from cache.isolation import compute_part_apart, end_children
+from cache.part import Finished, Source
+from cache.progress import BuildProgress
 from cache.recordings import audio_directory, read_recordings
-from cache.store import PartWriter, StripStore
-from cache.waveform import UnusableAudioError, decode_waveform
+from cache.store import StripStore
 
 logger = logging.getLogger(__name__)
 
 PART_RECORDINGS = 64
 PART_BYTES = 32_000_000
-
-
-@dataclass(frozen=True)
-class Source:
-    """One audio file to compute: its hash, where it lies, and its size in bytes."""
-
-    sha256: str
-    path: str
-    size: int
+_TOPIC = "birdclef-features"
 
 
 def build_features(data: DataConfig, features: FeatureConfig, workspace: Path) -> Path:
@@ -48,7 +37,7 @@ def build_features(data: DataConfig, features: FeatureConfig, workspace: Path) -
     audio = audio_directory(data)
     recordings["sha256"] = hash_recordings(recordings, audio, workspace)
     store = open_feature_directory(features, workspace)
-    missing = find_missing(recordings, audio, StripStore(store))
+    missing = find_missing(recordings, audio, StripStore(store), features)
     known = recordings["sha256"].nunique() - len(missing)
     logger.info("features: %d audio files to compute, %d from cache", len(missing), known)
     if missing:
@@ -67,12 +56,18 @@ def open_feature_directory(features: FeatureConfig, workspace: Path) -> Path:
     return store
 
 
-def find_missing(recordings: pd.DataFrame, audio: Path, store: StripStore) -> list[Source]:
-    """Returns the audio that the store has not seen, once per content, ordered by hash."""
+def find_missing(recordings: pd.DataFrame, audio: Path, store: StripStore, features: FeatureConfig) -> list[Source]:
+    """Returns the audio that the store has not seen, or that a limit then lower stopped, once each, ordered by hash."""
+    limits = {"timeout": features.timeout_seconds, "too_large": features.memory_gb}
+    again = {
+        sha256
+        for sha256, failure in store.failures.items()
+        if failure.limit is not None and failure.limit < limits[failure.reason]
+    }
     sources = {
         sha256: Source(sha256, str(audio / name), int(size))
         for name, size, sha256 in zip(recordings["recording_id"], recordings["size"], recordings["sha256"], strict=True)
-        if sha256 and sha256 not in store
+        if sha256 and (sha256 not in store or sha256 in again)
     }
     return [sources[sha256] for sha256 in sorted(sources)]
 
@@ -91,71 +86,59 @@ def group_sources(sources: Sequence[Source]) -> list[list[Source]]:
     return [group for group in groups if group]
 
 
-def compute_part(sources: Sequence[Source], features: FeatureConfig, store: Path) -> int:
-    """Decode a group of recordings and publish its part; returns the number of sources.
-
-    A file that vanished or changed since it was hashed is left out; the catalogue lists it as unreadable.
-    """
-    writer = PartWriter(store, features.n_mels)
-    for source in sources:
-        try:
-            audio = Path(source.path).read_bytes()
-        except OSError as error:
-            logger.warning("%s: unreadable (%s)", source.path, error)
-            continue
-        if hashlib.sha256(audio).hexdigest() != source.sha256:
-            logger.warning("%s: changed while the features were built", source.path)
-            continue
-        try:
-            waveform = decode_waveform(audio, features.sample_rate)
-        except UnusableAudioError as error:
-            writer.add_failure(source.sha256, error.reason, error.detail)
-            continue
-        strip = compute_log_mel(waveform, features)
-        if np.isfinite(strip).all():
-            writer.add_strip(source.sha256, strip)
-        else:
-            writer.add_failure(
-                source.sha256, "non_finite", f"samples up to {np.abs(waveform).max():g} overflow in power"
-            )
-    writer.publish()
-    return len(sources)
-
-
 def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store: Path) -> None:
-    """Run one Dask task per part, the heaviest first, with a progress bar in recordings."""
+    """Run one Dask task per part, the heaviest first so that no worker idles at the end."""
     # Imported here so that a rerun with nothing to compute does not pay for Dask.
-    from distributed import Client, LocalCluster, as_completed
+    from distributed import as_completed
 
-    heaviest_first = sorted(groups, key=lambda group: -sum(source.size for source in group))
-    total = sum(len(group) for group in groups)
+    sizes = [sum(source.size for source in group) for group in groups]
+    heaviest_first = sorted(range(len(groups)), key=lambda index: -sizes[index])
     with (
-        _environment_kept(),
-        LocalCluster(
-            n_workers=_worker_count(features, len(groups)), threads_per_worker=1, dashboard_address="127.0.0.1:0"
-        ) as cluster,
-        Client(cluster) as client,
-        tqdm(total=total, desc="log-mel", unit="recording", disable=not sys.stderr.isatty()) as progress,
+        BuildProgress(sum(len(group) for group in groups), sum(sizes)) as progress,
+        _client(features) as client,
     ):
+        client.subscribe_topic(_TOPIC, lambda event: progress.add(Finished.from_message(event[1]["finished"])))
         logger.info("features: Dask dashboard at %s", client.dashboard_link)
-        tasks = client.map(compute_part, heaviest_first, features=features, store=store, pure=False, batch_size=64)
+        tasks = client.map(
+            _compute_part, [groups[index] for index in heaviest_first], features=features, store=store, pure=False
+        )
         for task in as_completed(tasks):
-            progress.update(task.result())
+            task.result()
+
+
+def _compute_part(sources: Sequence[Source], features: FeatureConfig, store: Path) -> None:
+    """The Dask task: compute a part, telling the client of each recording."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    for finished in compute_part_apart(sources, features, store):
+        worker.log_event(_TOPIC, {"finished": asdict(finished)})
 
 
 @contextmanager
-def _environment_kept() -> Iterator[None]:
-    """Undo what Dask's nannies set in this process for their workers: OMP_NUM_THREADS=1 would slow training down."""
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update(before)
-
-
-def _worker_count(features: FeatureConfig, groups: int) -> int:
+def _client(features: FeatureConfig) -> Iterator[Any]:
+    """Yields a client of the configured scheduler, or of threads here, each with a process to compute in."""
+    import dask
     from dask.system import CPU_COUNT
+    from distributed import Client, LocalCluster
 
-    return min(features.workers or CPU_COUNT, groups)
+    if features.cluster:
+        with Client(features.cluster) as client:
+            yield client
+        return
+    try:
+        with (
+            dask.config.set({"distributed.dashboard.link": "http://127.0.0.1:{port}/status"}),
+            LocalCluster(
+                n_workers=1,
+                threads_per_worker=features.workers or CPU_COUNT,
+                processes=False,
+                memory_limit=0,
+                dashboard_address="127.0.0.1:0",
+                worker_dashboard_address="127.0.0.1:0",
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+    finally:
+        end_children()

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import zarr
@@ -49,15 +50,26 @@ class Strip:
 
 @dataclass(frozen=True)
 class Failure:
-    """Audio that gave no strip, and why."""
+    """Audio that gave no strip, and why.
+
+    Attributes:
+        sha256: Hash of the audio file.
+        reason: The word under which it is quarantined.
+        detail: More on the reason.
+        limit: The limit of time or memory that it overran, if that is the reason: with a higher one it is tried again.
+    """
 
     sha256: str
     reason: str
     detail: str
+    limit: float | None = None
 
 
 class PartWriter:
-    """Writes one part, strip by strip, in memory bounded by a chunk and a strip; `publish` makes it visible."""
+    """Writes one part, strip by strip, in memory bounded by a chunk and a strip; `publish` makes it visible.
+
+    As a context manager it removes what was not published.
+    """
 
     def __init__(self, store: Path, channels: int) -> None:
         self._store = store
@@ -78,6 +90,12 @@ class PartWriter:
         self._strips: list[Strip] = []
         self._failures: list[Failure] = []
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._staging, ignore_errors=True)
+
     def add_strip(self, sha256: str, strip: NDArray[np.float32]) -> None:
         """Append a strip, (frames, channels)."""
         if not np.isfinite(strip).all():
@@ -90,9 +108,9 @@ class PartWriter:
         if self._frames - self._array.shape[0] >= CHUNK_FRAMES:
             self._flush(whole_chunks=True)
 
-    def add_failure(self, sha256: str, reason: str, detail: str) -> None:
+    def add_failure(self, failure: Failure) -> None:
         """Record audio that gives no strip."""
-        self._failures.append(Failure(sha256, reason, detail))
+        self._failures.append(failure)
 
     def publish(self) -> str:
         """Make the part visible: rename its array into place, then write its fragment; returns its id."""
@@ -136,6 +154,8 @@ class StripStore:
             fragment = json.loads(fragment_path.read_text())
             self.strips.update((entry["sha256"], Strip(**entry)) for entry in fragment["strips"])
             self.failures.update((entry["sha256"], Failure(**entry)) for entry in fragment["failures"])
+        for sha256 in self.strips:
+            self.failures.pop(sha256, None)  # it succeeded when it was tried again
 
     def __contains__(self, sha256: str) -> bool:
         """Whether this audio was computed, with or without success."""

@@ -36,10 +36,11 @@ def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
 
     Raises:
         UnusableAudioError: With reason `undecodable`, `empty` or `non_finite`.
+        MemoryError: If the samples, or those that the header promises, do not fit.
     """
     try:
         channels, native_rate = soundfile.read(io.BytesIO(audio), dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, TypeError, ValueError, OverflowError, MemoryError) as error:
+    except (soundfile.SoundFileError, TypeError, ValueError, OverflowError) as error:
         raise UnusableAudioError("undecodable", _decoder_message(audio, error)) from error
     if len(channels) == 0:
         raise UnusableAudioError("empty", "no sample decodes")

@@ -22,7 +22,7 @@ from cache.catalogue import build_catalogue
 from cache.config import DataConfig, FeatureConfig, SplitConfig
 from cache.features import open_feature_directory
 from cache.split import build_split
-from cache.store import PartWriter
+from cache.store import Failure, PartWriter
 
 FEATURES = FeatureConfig(sample_rate=8_000, n_fft=512, hop_length=256, n_mels=16, fmin=50.0, fmax=4_000.0)
 SPECIES = {
@@ -62,7 +62,7 @@ def evaluation_catalogue(evaluation_workspace: Path) -> Path:
             recordist = "anna" if label in ("abbowl", "barwre") and index == 0 else f"{label} {index % recordists}"
             rows.append([name, label, recordist, scientific_name, common_name, sha256])
     for name, label in (("lostlark/0.ogg", "lostlark"), ("lostlark/1.ogg", "lostlark")):
-        writer.add_failure(_hash(name), "undecodable", "header <b>broken</b> | no frame decodes")
+        writer.add_failure(Failure(_hash(name), "undecodable", "header <b>broken</b> | no frame decodes"))
         rows.append([name, label, "anna", "Alauda perdita", "Lost Lark", _hash(name)])
     writer.add_strip(_hash("short"), np.full((10, FEATURES.n_mels), -20.0, np.float32))  # 0.32 s
     rows.append(["abbowl/short.ogg", "abbowl", "bert", "Bubo abbas", "Abbey Owl", _hash("short")])

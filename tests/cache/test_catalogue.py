@@ -15,8 +15,9 @@ from cache.catalogue import (
     read_species,
 )
 from cache.config import DataConfig, FeatureConfig
-from cache.features import compute_part, find_missing, open_feature_directory
+from cache.features import find_missing, open_feature_directory
 from cache.hashes import hash_recordings
+from cache.part import compute_part
 from cache.recordings import audio_directory, read_recordings
 from cache.store import StripStore
 
@@ -48,9 +49,9 @@ def catalogue_of(data: DataConfig, workspace: Path) -> Path:
     audio = audio_directory(data)
     recordings["sha256"] = hash_recordings(recordings, audio, workspace)
     store = open_feature_directory(FEATURES, workspace)
-    missing = find_missing(recordings, audio, StripStore(store))
+    missing = find_missing(recordings, audio, StripStore(store), FEATURES)
     if missing:
-        compute_part(missing, FEATURES, store)
+        list(compute_part(missing, FEATURES, store, {}))
     return build_catalogue(recordings, data, store, workspace)
 
 
@@ -154,10 +155,10 @@ def test_unreadable_recording_is_quarantined(
     audio = audio_directory(mixed)
     recordings["sha256"] = hash_recordings(recordings, audio, tmp_path / "work")
     store = open_feature_directory(FEATURES, tmp_path / "work")
-    missing = find_missing(recordings, audio, StripStore(store))
+    missing = find_missing(recordings, audio, StripStore(store), FEATURES)
     (audio / "bird1/b.wav").unlink()
     (audio / "bird2/c.wav").write_bytes(encode_audio(noise(99), 16_000))
-    compute_part(missing, FEATURES, store)
+    list(compute_part(missing, FEATURES, store, {}))
     data = mixed.model_copy(update={"max_quarantined_share": 0.9})
     quarantine = read_quarantine(build_catalogue(recordings, data, store, tmp_path / "work")).set_index("recording_id")
     assert quarantine.loc["bird1/b.wav", "reason"] == "unreadable"
@@ -173,12 +174,12 @@ def test_a_file_that_can_be_read_again_leaves_the_quarantine(mixed: DataConfig, 
     data = mixed.model_copy(update={"max_quarantined_share": 0.9})
     content = (audio / "bird1/b.wav").read_bytes()
     (audio / "bird1/b.wav").unlink()
-    compute_part(find_missing(recordings, audio, StripStore(store)), FEATURES, store)
+    list(compute_part(find_missing(recordings, audio, StripStore(store), FEATURES), FEATURES, store, {}))
     assert "bird1/b.wav" not in set(
         read_catalogue(build_catalogue(recordings, data, store, tmp_path / "work"))["recording_id"]
     )
     (audio / "bird1/b.wav").write_bytes(content)
-    compute_part(find_missing(recordings, audio, StripStore(store)), FEATURES, store)
+    list(compute_part(find_missing(recordings, audio, StripStore(store), FEATURES), FEATURES, store, {}))
     assert "bird1/b.wav" in set(
         read_catalogue(build_catalogue(recordings, data, store, tmp_path / "work"))["recording_id"]
     )

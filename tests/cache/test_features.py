@@ -1,7 +1,5 @@
-import hashlib
 import logging
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -12,14 +10,16 @@ from pathlib import Path
 
 import librosa
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
 from cache.artefact import artefact_key
 from cache.catalogue import feature_directory, read_catalogue
 from cache.config import DataConfig, FeatureConfig
-from cache.features import Source, build_features, compute_part, group_sources, open_feature_directory
-from cache.store import StripStore
+from cache.features import build_features, find_missing, group_sources, open_feature_directory
+from cache.part import Source
+from cache.store import Failure, PartWriter, StripStore
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
@@ -35,15 +35,15 @@ from pathlib import Path
 from cache import features
 from cache.config import DataConfig, FeatureConfig
 
-compute_at_once = features.compute_part
+compute_at_once = features.compute_part_apart
 
-def compute_part(*arguments, **options):
+def compute_part_apart(*arguments):
     time.sleep(0.4)
-    return compute_at_once(*arguments, **options)
+    return compute_at_once(*arguments)
 
 if __name__ == "__main__":
     features.PART_RECORDINGS = int(sys.argv[3])
-    features.compute_part = compute_part
+    features.compute_part_apart = compute_part_apart
     config = FeatureConfig.model_validate_json(sys.argv[4])
     features.build_features(DataConfig(root=sys.argv[1]), config, Path(sys.argv[2]))
 """
@@ -60,11 +60,6 @@ def store_of(workspace: Path) -> Path:
 
 def noise(seed: int, seconds: float = 0.8, sample_rate: int = 16_000) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.1, round(seconds * sample_rate)).clip(-1, 1)
-
-
-def make_source(path: Path) -> Source:
-    content = path.read_bytes()
-    return Source(hashlib.sha256(content).hexdigest(), str(path), len(content))
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +151,7 @@ def test_rebuild_computes_nothing_and_changes_nothing(
     assert build_features(data, FEATURES, workspace) == first
     assert first.name == built[1].name
     assert read_all_bytes(workspace) == before
-    assert [record.getMessage() for record in caplog.records] == [
-        f"features: 0 audio files to compute, {RECORDINGS} from cache"
-    ]
+    assert caplog.messages == [f"features: 0 audio files to compute, {RECORDINGS} from cache"]
 
 
 def test_ten_more_recordings_are_the_only_ones_computed(
@@ -246,38 +239,6 @@ def test_killed_build_continues_to_bit_identical_contents(
         assert continued.read(sha256).tobytes() == undisturbed.read(sha256).tobytes()
 
 
-def test_unusable_audio_fails_the_recording_and_not_the_part(tmp_path: Path, encode_audio: EncodeAudio) -> None:
-    contents = {"good.wav": encode_audio(noise(1), 16_000), "bad.wav": b"no audio", "none.wav": encode_audio([])}
-    for name, content in contents.items():
-        (tmp_path / name).write_bytes(content)
-    store = open_feature_directory(FEATURES, tmp_path)
-    sources = [make_source(tmp_path / name) for name in contents]
-    assert compute_part(sources, FEATURES, store) == 3
-    strips = StripStore(store)
-    assert set(strips.strips) == {sources[0].sha256}
-    assert {sha256: failure.reason for sha256, failure in strips.failures.items()} == {
-        sources[1].sha256: "undecodable",
-        sources[2].sha256: "empty",
-    }
-
-
-def test_file_that_vanished_or_changed_gives_no_strip_and_no_failure(
-    tmp_path: Path, encode_audio: EncodeAudio, caplog: pytest.LogCaptureFixture
-) -> None:
-    for name in ("kept.wav", "changed.wav", "vanished.wav"):
-        (tmp_path / name).write_bytes(encode_audio(noise(len(name)), 16_000))
-    sources = [make_source(tmp_path / name) for name in ("kept.wav", "changed.wav", "vanished.wav")]
-    (tmp_path / "changed.wav").write_bytes(encode_audio(noise(99), 16_000))
-    (tmp_path / "vanished.wav").unlink()
-    store = open_feature_directory(FEATURES, tmp_path / "work")
-    assert compute_part(sources, FEATURES, store) == 3
-    strips = StripStore(store)
-    assert set(strips.strips) == {sources[0].sha256}
-    assert strips.failures == {}
-    assert any(re.search(r"changed\.wav: changed while", message) for message in caplog.messages)
-    assert any(re.search(r"vanished\.wav: unreadable", message) for message in caplog.messages)
-
-
 def test_opened_feature_directory_is_kept_as_it_is(built: tuple[Path, Path]) -> None:
     workspace, catalogue = built
     before = read_all_bytes(workspace / "features")
@@ -320,3 +281,27 @@ def test_groups_that_a_killed_build_left_are_the_same() -> None:
         groups[2],
         *groups[4:],
     ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        ({}, []),
+        ({"timeout_seconds": 20.0}, ["slow"]),
+        ({"timeout_seconds": 5.0}, []),
+        ({"memory_gb": 4.5}, ["large"]),
+    ],
+)
+def test_recording_stopped_by_a_limit_is_tried_again_with_a_higher_one(
+    tmp_path: Path, changed: dict[str, float], again: list[str]
+) -> None:
+    with PartWriter(tmp_path, 4) as writer:
+        writer.add_failure(Failure("slow", "timeout", "", limit=10.0))
+        writer.add_failure(Failure("large", "too_large", "", limit=4.0))
+        writer.add_failure(Failure("bad", "undecodable", ""))
+        writer.publish()
+    features = FeatureConfig(timeout_seconds=10.0, memory_gb=4.0).model_copy(update=changed)
+    names = ["bad", "large", "slow"]
+    recordings = pd.DataFrame({"recording_id": names, "sha256": names, "size": 1})
+    missing = find_missing(recordings, tmp_path, StripStore(tmp_path), features)
+    assert [source.sha256 for source in missing] == again

@@ -152,7 +152,7 @@ def test_two_writers_of_the_same_input_write_the_same_bytes(tmp_path: Path, monk
         writer = PartWriter(tmp_path / name, CHANNELS)
         for sha256, strip in strips.items():
             writer.add_strip(sha256, strip)
-        writer.add_failure("d", "empty", "no sample decodes")
+        writer.add_failure(Failure("d", "empty", "no sample decodes"))
         part = writer.publish()
     one = read_all_bytes(tmp_path / "one")
     assert one == read_all_bytes(tmp_path / "two")
@@ -172,14 +172,17 @@ def test_non_finite_strip_is_refused(tmp_path: Path, value: float) -> None:
 
 def test_failures_are_recorded_with_reason_and_detail(tmp_path: Path) -> None:
     writer = PartWriter(tmp_path, CHANNELS)
-    writer.add_failure("bad", "empty", "no sample decodes")
+    writer.add_failure(Failure("bad", "empty", "no sample decodes"))
     part = writer.publish()
     store = StripStore(tmp_path)
     assert "bad" in store
     assert store.failures == {"bad": Failure("bad", "empty", "no sample decodes")}
     assert store.strips == {}
     fragment = json.loads((tmp_path / "index" / f"{part}.json").read_text())
-    assert fragment == {"strips": [], "failures": [{"sha256": "bad", "reason": "empty", "detail": "no sample decodes"}]}
+    assert fragment == {
+        "strips": [],
+        "failures": [{"sha256": "bad", "reason": "empty", "detail": "no sample decodes", "limit": None}],
+    }
 
 
 def test_reading_an_unknown_strip_names_it_and_the_way_out(tmp_path: Path) -> None:

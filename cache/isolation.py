@@ -1,0 +1,231 @@
+"""Parts computed in child processes, so that a recording which kills or blocks its process costs only itself.
+
+A child computes one part after the other. If it dies, or takes too long over a recording, the part is computed again
+in a new child; a recording that ends two children is recorded as a failure, and the part goes on without it.
+"""
+
+import logging
+import os
+import pickle
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import IO, Any
+
+from cache.config import FeatureConfig
+from cache.part import Finished, Source, Started, compute_part
+from cache.store import Failure
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS = 2
+_IDLE_SECONDS = 30.0  # an unused child ends itself, so that workers elsewhere keep none
+_CHILD = """
+import sys
+from multiprocessing.connection import Connection
+from cache.isolation import serve
+serve(Connection(int(sys.argv[1])), parent=int(sys.argv[2]))
+"""
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+class ChildDiedError(RuntimeError):
+    """A child ended while it computed; `source` is the recording it was at, `failure` what to record of it."""
+
+    def __init__(self, source: Source | None, failure: Failure | None, detail: str) -> None:
+        super().__init__(detail)
+        self.source = source
+        self.failure = failure
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """An error that ended a part but not the child."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True)
+class _PartPublished:
+    """The part is visible."""
+
+
+def compute_part_apart(sources: Sequence[Source], features: FeatureConfig, store: Path) -> Iterator[Finished]:
+    """Compute and publish a part in this thread's child process; yields each recording once it is done.
+
+    Raises:
+        OSError: If the part cannot be written.
+        ChildDiedError: If children keep dying while they are at no recording.
+    """
+    told: set[str] = set()
+    deaths: Counter[str] = Counter()
+    refused: dict[str, Failure] = {}
+    while True:
+        try:
+            for event in _children.get().compute(sources, features, store, refused):
+                if isinstance(event, Finished) and event.source.sha256 not in told:
+                    told.add(event.source.sha256)
+                    yield event
+        except ChildDiedError as death:
+            name = death.source.sha256 if death.source else ""
+            deaths[name] += 1
+            if deaths[name] < _ATTEMPTS:
+                logger.warning("%s; its part is computed again", death)
+            elif death.failure:
+                logger.warning("%s; it goes to quarantine", death)
+                refused[name] = death.failure
+            else:
+                raise
+        else:
+            return
+
+
+def end_children() -> None:
+    """End the child processes of all threads."""
+    _children.end()
+
+
+class _Child:
+    """The parent's side of a child process."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the child
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _CHILD, str(theirs.fileno()), str(os.getpid())],
+                env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._messages,
+                pass_fds=[theirs.fileno()],
+            )
+        self._connection: Connection = Connection(ours.detach())
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def compute(
+        self, sources: Sequence[Source], features: FeatureConfig, store: Path, refused: dict[str, Failure]
+    ) -> Iterator[Started | Finished]:
+        current: Source | None = None
+        idle_again = False
+        try:
+            self._connection.send((sources, features, store, refused))
+            while True:
+                if not self._connection.poll(features.timeout_seconds):
+                    raise self._overdue(current, features.timeout_seconds)
+                event = self._connection.recv()
+                if isinstance(event, _PartPublished | _Raised):
+                    idle_again = True
+                    break
+                current = event.source if isinstance(event, Started) else None
+                yield event
+        except (EOFError, ConnectionError, pickle.UnpicklingError) as error:
+            raise self._died(current) from error
+        finally:
+            if not idle_again:
+                self.end()
+        if isinstance(event, _Raised):
+            raise event.error
+
+    def end(self) -> None:
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+        self._messages.close()
+
+    def _overdue(self, source: Source | None, limit: float) -> ChildDiedError:
+        if source is None:
+            return ChildDiedError(None, None, f"A part was not written within features.timeout_seconds={limit:g}")
+        detail = f"not decoded within features.timeout_seconds={limit:g}"
+        return ChildDiedError(
+            source, Failure(source.sha256, "timeout", detail, limit=limit), f"{source.path}: {detail}"
+        )
+
+    def _died(self, source: Source | None) -> ChildDiedError:
+        status = self._process.wait()
+        ending = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        self._messages.seek(0)
+        last_words = self._messages.read().decode(errors="replace").strip().splitlines()[-1:]
+        if source is None:
+            return ChildDiedError(None, None, f"A process that computes features ended ({ending}): {last_words}")
+        detail = f"its decoding ended the process ({ending})"
+        return ChildDiedError(source, Failure(source.sha256, "crash", detail), f"{source.path}: {detail}")
+
+
+class _Children:
+    """The child of each thread that computes parts."""
+
+    def __init__(self) -> None:
+        self._by_thread: dict[int, _Child] = {}
+        self._lock = threading.Lock()
+
+    def get(self) -> _Child:
+        with self._lock:
+            child = self._by_thread.get(threading.get_ident())
+            if child is None or not child.alive:
+                child = self._by_thread[threading.get_ident()] = _Child()
+            return child
+
+    def end(self) -> None:
+        with self._lock:
+            for child in self._by_thread.values():
+                child.end()
+            self._by_thread.clear()
+
+
+_children = _Children()
+
+
+def serve(connection: Connection, parent: int) -> None:
+    """The child's side: compute parts until the parent, a process id, is gone or asks for none for a while."""
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    while connection.poll(_IDLE_SECONDS):
+        try:
+            sources, features, store, refused = connection.recv()
+        except EOFError:
+            return
+        _limit_memory(features)
+        outcome: Any = _PartPublished()
+        try:
+            for event in compute_part(sources, features, store, refused):
+                connection.send(event)
+        except Exception as error:  # it is raised again in the parent
+            outcome = _Raised(_sendable(error))
+        connection.send(outcome)
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, even in the middle of a recording that never ends."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _sendable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - made here
+    except Exception:  # whatever keeps a foreign error from being sent
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _limit_memory(features: FeatureConfig) -> None:
+    """Let allocations fail beyond the limit for one recording, where the system tells what is in use already."""
+    usage = Path("/proc/self/statm")
+    if usage.exists():
+        in_use = int(usage.read_text().split()[0]) * resource.getpagesize()
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (in_use + round(features.memory_gb * 1e9), hard))

@@ -1,0 +1,107 @@
+"""One part of the store: its recordings decoded, turned into strips and published together."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from cache.config import FeatureConfig
+from cache.mel import compute_log_mel
+from cache.store import Failure, PartWriter
+from cache.waveform import UnusableAudioError, decode_waveform
+
+
+@dataclass(frozen=True)
+class Source:
+    """One audio file to compute: its hash, where it lies, and its size in bytes."""
+
+    sha256: str
+    path: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Started:
+    """A recording is being decoded from now on."""
+
+    source: Source
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A recording is done.
+
+    Attributes:
+        source: The recording.
+        seconds: Of audio in its strip; 0 if it gave none.
+        reason: Why it gave no strip; empty if it did, `unreadable` if the file vanished or changed since it was hashed.
+        detail: More on the reason.
+    """
+
+    source: Source
+    seconds: float = 0.0
+    reason: str = ""
+    detail: str = ""
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> Self:
+        """Returns what `dataclasses.asdict` took apart."""
+        return cls(**{**message, "source": Source(**message["source"])})
+
+
+def compute_part(
+    sources: Sequence[Source], features: FeatureConfig, store: Path, refused: Mapping[str, Failure]
+) -> Iterator[Started | Finished]:
+    """Compute a group of recordings and publish its part; yields before and after each of them.
+
+    A file that vanished or changed since it was hashed is left out; the catalogue lists it as unreadable.
+
+    Args:
+        sources: The recordings, in the order of their strips.
+        features: Front-end settings.
+        store: Feature directory.
+        refused: By sha256, recordings that must not be decoded, and the failure to record instead.
+
+    Raises:
+        OSError: If the part cannot be written. Nothing of it is visible then.
+    """
+    with PartWriter(store, features.n_mels) as writer:
+        for source in sources:
+            if source.sha256 in refused:
+                writer.add_failure(refused[source.sha256])
+                yield Finished(source, reason=refused[source.sha256].reason, detail=refused[source.sha256].detail)
+                continue
+            yield Started(source)
+            yield _add_recording(source, features, writer)
+        writer.publish()
+
+
+def _add_recording(source: Source, features: FeatureConfig, writer: PartWriter) -> Finished:
+    try:
+        audio = Path(source.path).read_bytes()
+    except OSError as error:
+        return Finished(source, reason="unreadable", detail=str(error))
+    if hashlib.sha256(audio).hexdigest() != source.sha256:
+        return Finished(source, reason="unreadable", detail="changed while the features were built")
+    try:
+        waveform = decode_waveform(audio, features.sample_rate)
+        strip = compute_log_mel(waveform, features)
+        if not np.isfinite(strip).all():
+            raise UnusableAudioError("non_finite", f"samples up to {np.abs(waveform).max():g} overflow in power")
+    except UnusableAudioError as error:
+        writer.add_failure(Failure(source.sha256, error.reason, error.detail))
+        return Finished(source, reason=error.reason, detail=error.detail)
+    except MemoryError:
+        failure = Failure(
+            source.sha256,
+            "too_large",
+            f"decoding takes more than features.memory_gb={features.memory_gb:g}",
+            limit=features.memory_gb,
+        )
+        writer.add_failure(failure)
+        return Finished(source, reason=failure.reason, detail=failure.detail)
+    writer.add_strip(source.sha256, strip)
+    return Finished(source, seconds=len(waveform) / features.sample_rate)

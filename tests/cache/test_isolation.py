@@ -1,0 +1,194 @@
+"""Children that really die: the fault is planted by a `sitecustomize` that every child process imports."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cache import isolation
+from cache.config import FeatureConfig
+from cache.isolation import ChildDiedError, compute_part_apart, end_children
+from cache.part import Source
+from cache.store import StripStore
+
+EncodeAudio = Callable[..., bytes]
+
+FEATURES = FeatureConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=256, n_mels=8, timeout_seconds=30.0)
+
+PLANT_FAULTS = """
+import ctypes, os, time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+read = soundfile.read
+
+def faulty_read(stream, **options):
+    audio = stream.getvalue()
+    if audio.startswith(b"SEGFAULT"):
+        ctypes.string_at(0)
+    if audio.startswith(b"EXIT"):
+        os._exit(7)
+    if audio.startswith(b"HANG"):
+        time.sleep(3600)
+    if audio.startswith(b"HUGE"):
+        return np.zeros((10**9, 1), np.float32), 8_000
+    if audio.startswith(b"ONCE") and not Path(audio[4:].decode()).exists():
+        Path(audio[4:].decode()).touch()
+        os._exit(7)
+    return read(stream, **options) if not audio.startswith(b"ONCE") else (np.ones((9000, 1), np.float32), 8_000)
+
+soundfile.read = faulty_read
+"""
+
+
+@pytest.fixture(autouse=True)
+def children_end() -> Iterator[None]:
+    yield
+    end_children()
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(PLANT_FAULTS)
+    monkeypatch.syspath_prepend(str(folder))
+
+
+@pytest.fixture
+def good(encode_audio: EncodeAudio) -> list[bytes]:
+    generator = np.random.default_rng(0)
+    return [encode_audio(generator.normal(0, 0.1, 8_000 + number), 8_000) for number in range(4)]
+
+
+def write_sources(folder: Path, contents: list[bytes]) -> list[Source]:
+    sources = []
+    for number, content in enumerate(contents):
+        path = folder / f"{number}.audio"
+        path.write_bytes(content)
+        sources.append(Source(hashlib.sha256(content).hexdigest(), str(path), len(content)))
+    return sources
+
+
+def read_files(store: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "detail"),
+    [
+        (b"SEGFAULT", "crash", "its decoding ended the process (SIGSEGV)"),
+        (b"EXIT", "crash", "its decoding ended the process (exit status 7)"),
+        (b"HANG", "timeout", "not decoded within features.timeout_seconds=2"),
+        (b"HUGE", "too_large", "decoding takes more than features.memory_gb=1"),
+    ],
+)
+@pytest.mark.usefixtures("faulty")
+def test_recording_that_ends_its_process_costs_only_itself(
+    fault: bytes, reason: str, detail: str, good: list[bytes], tmp_path: Path
+) -> None:
+    sources = write_sources(tmp_path, [good[0], good[1], fault, good[2]])
+    features = FEATURES.model_copy(update={"timeout_seconds": 2.0, "memory_gb": 1.0})
+    finished = list(compute_part_apart(sources, features, tmp_path / "store"))
+    assert [event.source for event in finished] == sources
+    assert [event.reason for event in finished] == ["", "", reason, ""]
+    store = StripStore(tmp_path / "store")
+    assert set(store.strips) == {sources[number].sha256 for number in (0, 1, 3)}
+    (failure,) = store.failures.values()
+    assert (failure.sha256, failure.reason, failure.detail) == (sources[2].sha256, reason, detail)
+    assert len(list((tmp_path / "store" / "index").iterdir())) == 1
+
+
+@pytest.mark.usefixtures("faulty")
+def test_several_faulty_recordings_in_one_part_are_all_found(good: list[bytes], tmp_path: Path) -> None:
+    sources = write_sources(tmp_path, [b"EXIT 1", good[0], b"SEGFAULT", b"EXIT 2"])
+    reasons = [event.reason for event in compute_part_apart(sources, FEATURES, tmp_path / "store")]
+    assert sorted(reasons) == ["", "crash", "crash", "crash"]
+    assert set(StripStore(tmp_path / "store").strips) == {sources[1].sha256}
+
+
+@pytest.mark.usefixtures("faulty")
+def test_recording_that_fails_once_is_kept(good: list[bytes], tmp_path: Path) -> None:
+    sources = write_sources(tmp_path, [good[0], b"ONCE" + str(tmp_path / "marker").encode(), good[1]])
+    finished = list(compute_part_apart(sources, FEATURES, tmp_path / "store"))
+    assert (tmp_path / "marker").exists()
+    assert [event.reason for event in finished] == ["", "", ""]
+    assert StripStore(tmp_path / "store").failures == {}
+
+
+def test_killed_child_changes_no_byte(good: list[bytes], tmp_path: Path) -> None:
+    sources = write_sources(tmp_path, good)
+    list(compute_part_apart(sources, FEATURES, tmp_path / "calm"))
+    events = compute_part_apart(sources, FEATURES, tmp_path / "killed")
+    next(events)
+    (child,) = isolation._children._by_thread.values()
+    os.kill(child._process.pid, signal.SIGKILL)
+    list(events)
+    parts = {name: content for name, content in read_files(tmp_path / "killed").items() if ".partial" not in name}
+    assert parts == read_files(tmp_path / "calm")
+
+
+def test_child_serves_one_part_after_the_other(good: list[bytes], tmp_path: Path) -> None:
+    sources = write_sources(tmp_path, good)
+    pids = set()
+    for source in sources:
+        list(compute_part_apart([source], FEATURES, tmp_path / "store"))
+        pids |= {child._process.pid for child in isolation._children._by_thread.values()}
+    assert len(pids) == 1
+    assert len(StripStore(tmp_path / "store").strips) == len(sources)
+
+
+def test_error_of_the_store_is_raised_here_and_the_child_goes_on(good: list[bytes], tmp_path: Path) -> None:
+    sources = write_sources(tmp_path, good)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        list(compute_part_apart(sources, FEATURES, tmp_path / "file" / "store"))
+    assert len(list(compute_part_apart(sources, FEATURES, tmp_path / "store"))) == len(sources)
+
+
+@pytest.mark.usefixtures("good")
+def test_children_that_die_at_no_recording_end_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("import os\nos._exit(3)\n")
+    monkeypatch.syspath_prepend(str(folder))
+    with pytest.raises(ChildDiedError, match="exit status 3"):
+        list(compute_part_apart(write_sources(tmp_path, [b"x"]), FEATURES, tmp_path / "store"))
+
+
+def test_child_ends_soon_after_its_parent_even_in_a_recording_that_never_ends(tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(PLANT_FAULTS)
+    (source,) = write_sources(tmp_path, [b"HANG"])
+    script = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(folder)!r})
+from cache import isolation
+from cache.config import FeatureConfig
+from cache.part import Source
+child = isolation._children.get()
+print(child._process.pid, flush=True)
+list(isolation.compute_part_apart([{source!r}], FeatureConfig(), Path({str(tmp_path / "store")!r})))
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        time.sleep(2)
+        assert Path(f"/proc/{child}").exists()
+        parent.kill()
+        parent.wait()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{child}").exists()
