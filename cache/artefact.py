@@ -25,7 +25,7 @@ _RECORDED_PACKAGES = (
     "birdclef",
     "numpy",
     "scipy",
-    "librosa",
+    "opencv-python-headless",
     "soundfile",
     "soxr",
     "zarr",
@@ -154,6 +154,15 @@ def write_atomically(path: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     partial.replace(path)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Have the system write a file's content to the disk now, so that it outlasts the machine."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _installed_version(name: str) -> str | None:
