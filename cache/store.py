@@ -7,12 +7,17 @@ Layout of `features/<feature_key>/`:
 
 A part without its fragment does not exist for readers. A part's id hashes the audio whose strips are in it, so what
 is published twice has the same bytes, and no two tasks ever write one array.
+
+Chunks are not compressed: LZ4 and Zstandard save 21 % and 27 % of log-mel in float16, and cost half the loading speed.
 """
 
+import hashlib
 import json
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -20,11 +25,15 @@ from typing import Self
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
+from zarr.core.buffer.cpu import NDBuffer
 
-from cache.artefact import content_key, write_atomically
+from cache.artefact import content_key, flush_to_disk, write_atomically
 
-CHUNK_FRAMES = 4096
+CHUNK_FRAMES = 8192
+_CHUNKS_PER_WRITE = 4  # each write costs some 15 ms, whatever its size
+_LOADING_THREADS = 4
+
+zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"})  # 1.5 to 3 times faster than zarr's own
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,7 @@ class Strip:
         frames: Length.
         peak_db: Highest value.
         mean_db: Mean over frames and channels.
+        digest: Of its stored bytes, so that damage and mix-ups are found.
     """
 
     sha256: str
@@ -46,6 +56,7 @@ class Strip:
     frames: int
     peak_db: float
     mean_db: float
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -65,8 +76,13 @@ class Failure:
     limit: float | None = None
 
 
+def digest_strip(stored: NDArray[np.float16]) -> str:
+    """Returns 16 hex digits of the sha256 of a strip as it is stored, (frames, channels)."""
+    return hashlib.sha256(stored.tobytes()).hexdigest()[:16]
+
+
 class PartWriter:
-    """Writes one part, strip by strip, in memory bounded by a chunk and a strip; `publish` makes it visible.
+    """Writes one part, strip by strip, in memory bounded by some chunks and a strip; `publish` makes it visible.
 
     As a context manager it removes what was not published.
     """
@@ -83,7 +99,7 @@ class PartWriter:
             shape=(0, channels),
             chunks=(CHUNK_FRAMES, channels),
             dtype="float16",
-            compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=2)],
+            compressors=None,
         )
         self._pending: list[NDArray[np.float16]] = []
         self._frames = 0
@@ -102,10 +118,10 @@ class PartWriter:
             raise ValueError(f"The strip of audio {sha256} holds non-finite values; it must not enter the store.")
         stored = strip.astype(np.float16)
         peak_db, mean_db = round(float(strip.max()), 3), round(float(strip.mean(dtype=np.float64)), 3)
-        self._strips.append(Strip(sha256, "", self._frames, len(stored), peak_db, mean_db))
+        self._strips.append(Strip(sha256, "", self._frames, len(stored), peak_db, mean_db, digest_strip(stored)))
         self._frames += len(stored)
         self._pending.append(stored)
-        if self._frames - self._array.shape[0] >= CHUNK_FRAMES:
+        if self._frames - self._array.shape[0] >= _CHUNKS_PER_WRITE * CHUNK_FRAMES:
             self._flush(whole_chunks=True)
 
     def add_failure(self, failure: Failure) -> None:
@@ -115,6 +131,9 @@ class PartWriter:
     def publish(self) -> str:
         """Make the part visible: rename its array into place, then write its fragment; returns its id."""
         self._flush(whole_chunks=False)
+        for path in self._staging.rglob("*"):
+            if path.is_file():
+                flush_to_disk(path)
         identity = content_key([*(strip.sha256 for strip in self._strips), *map(asdict, self._failures)])
         final = self._store / "parts" / identity
         try:
@@ -184,22 +203,26 @@ class StripStore:
         wanted = [self._find(sha256) for sha256 in sha256s]
         if not wanted:
             raise ValueError(f"No strip of {self._directory} was asked for.")
-        order = sorted(set(wanted), key=lambda strip: (strip.part, strip.start))
+        strips_of_part: dict[str, list[Strip]] = {}
+        for strip in sorted(set(wanted), key=lambda strip: (strip.part, strip.start)):
+            strips_of_part.setdefault(strip.part, []).append(strip)
         rows: dict[str, int] = {}
         total = 0
-        for strip in order:
+        for strip in (strip for strips in strips_of_part.values() for strip in strips):
             rows[strip.sha256] = total
             total += strip.frames
         values = np.empty((total, self.channels), np.float16)
-        by_part: dict[str, list[Strip]] = {}
-        for strip in order:
-            by_part.setdefault(strip.part, []).append(strip)
-        for part, strips in by_part.items():
+        scratch = threading.local()
+
+        def load_part(strips: list[Strip]) -> None:
             first = strips[0].start
-            span = self._read_span(part, first, strips[-1].start + strips[-1].frames)
+            span = self._read_span(strips[0].part, first, strips[-1].start + strips[-1].frames, scratch)
             for strip in strips:
                 row = rows[strip.sha256]
                 values[row : row + strip.frames] = span[strip.start - first :][: strip.frames]
+
+        with ThreadPoolExecutor(_LOADING_THREADS) as pool:
+            list(pool.map(load_part, strips_of_part.values()))
         starts = np.array([rows[strip.sha256] for strip in wanted], np.int64)
         return values, starts, np.array([strip.frames for strip in wanted], np.int64)
 
@@ -214,6 +237,19 @@ class StripStore:
             raise KeyError(f"{self._directory} has no strip of audio {sha256}. Run the features stage again.")
         return self.strips[sha256]
 
-    def _read_span(self, part: str, start: int, stop: int) -> NDArray[np.float16]:
+    def _read_span(
+        self, part: str, start: int, stop: int, scratch: threading.local | None = None
+    ) -> NDArray[np.float16]:
+        """Returns rows of a part, (stop - start, channels), in memory that `scratch` keeps for this thread's next call.
+
+        Fresh memory has to be faulted in page by page, which takes longer than reading into it.
+        """
         array = zarr.open_array(str(self._directory / "parts" / part), mode="r")
-        return np.asarray(array[start:stop], dtype=np.float16)
+        span: NDArray[np.float16] | None = getattr(scratch, "span", None)
+        if span is None or len(span) < stop - start:
+            span = np.empty((stop - start, array.shape[1]), np.float16)
+        if scratch is not None:
+            scratch.span = span
+        span = span[: stop - start]
+        array.get_basic_selection(slice(start, stop), out=NDBuffer.from_numpy_array(span))
+        return span

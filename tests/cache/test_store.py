@@ -94,10 +94,10 @@ def test_part_without_fragment_is_invisible(tmp_path: Path) -> None:
 def test_whole_chunks_are_written_before_the_part_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cache.store.CHUNK_FRAMES", 8)
     writer = PartWriter(tmp_path, CHANNELS)
-    for sha256, strip in random_strips({"a": 7, "b": 13, "c": 3}).items():
+    for sha256, strip in random_strips({"a": 20, "b": 17, "c": 3}).items():
         writer.add_strip(sha256, strip)
     (staging,) = (tmp_path / "parts").iterdir()
-    assert zarr.open_array(str(staging), mode="r").shape == (16, CHANNELS)  # 7 + 13 frames hold two chunks of 8
+    assert zarr.open_array(str(staging), mode="r").shape == (32, CHANNELS)  # 20 + 17 frames hold four chunks of 8
 
 
 def test_unpublished_part_is_invisible(tmp_path: Path) -> None:
