@@ -22,6 +22,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
+import cv2
+
 from cache.config import FeatureConfig
 from cache.part import Finished, Source, Started, compute_part
 from cache.store import Failure
@@ -36,7 +38,13 @@ from multiprocessing.connection import Connection
 from cache.isolation import serve
 serve(Connection(int(sys.argv[1])), parent=int(sys.argv[2]))
 """
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # glibc would give each buffer back to the system and fault its pages in again, some 10 ms per minute of audio
+    "MALLOC_MMAP_THRESHOLD_": "1000000000",
+    "MALLOC_TRIM_THRESHOLD_": "1000000000",
+}
 
 
 class ChildDiedError(RuntimeError):
@@ -104,7 +112,7 @@ class _Child:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _CHILD, str(theirs.fileno()), str(os.getpid())],
-                env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._messages,
@@ -192,6 +200,7 @@ _children = _Children()
 def serve(connection: Connection, parent: int) -> None:
     """The child's side: compute parts until the parent, a process id, is gone or asks for none for a while."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    cv2.setNumThreads(1)
     while connection.poll(_IDLE_SECONDS):
         try:
             sources, features, store, refused = connection.recv()

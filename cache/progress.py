@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -43,16 +44,17 @@ class BuildProgress:
         if kind is None:
             logger.info("features: %s", self.summary())
 
-    def add(self, finished: Finished) -> None:
-        """Count a recording that is done."""
-        self._done_recordings += 1
-        self._done_bytes += finished.source.size
-        self._audio_seconds += finished.seconds
-        if finished.reason:
-            self.reasons[finished.reason] += 1
-            logger.warning("%s: %s (%s)", finished.source.path, finished.reason, finished.detail)
-        self._bar.update(finished.source.size)
+    def add(self, finished: Iterable[Finished]) -> None:
+        """Count recordings that are done."""
+        for recording in finished:
+            self._done_recordings += 1
+            self._done_bytes += recording.source.size
+            self._audio_seconds += recording.seconds
+            if recording.reason:
+                self.reasons[recording.reason] += 1
+                logger.warning("%s: %s (%s)", recording.source.path, recording.reason, recording.detail)
         self._bar.set_postfix_str(self.summary(), refresh=False)
+        self._bar.update(self._done_bytes - self._bar.n)
         now = time.monotonic()
         if self._bar.disable and now - self._told >= _SECONDS_BETWEEN_LINES:
             self._told = now
