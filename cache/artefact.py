@@ -19,6 +19,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from cache.work import at_work
+
 KINDS = ("features", "catalogues", "splits", "runs", "predictions", "reports")
 PROVENANCE = "provenance.json"
 _RECORDED_PACKAGES = (
@@ -85,7 +87,7 @@ def materialise(workspace: Path, recipe: Recipe, build: Callable[[Path], None], 
         return final
     staging = workspace / ".staging" / f"{recipe.kind}-{recipe.key}"
     staging.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{staging}.lock"):
+    with at_work(workspace), FileLock(f"{staging}.lock"):
         if is_finished(final):
             return final
         if not resumable:

@@ -10,7 +10,7 @@ from cache.artefact import Recipe, artefact_key, content_key, materialise, read_
 from cache.config import DataConfig
 from cache.store import StripStore
 
-VERSION = 1
+VERSION = 2
 """Raised by hand when the same recordings give another catalogue."""
 
 _SCANNED = ["size", "mtime_ns"]
@@ -56,7 +56,7 @@ def read_species(directory: Path) -> pd.DataFrame:
 
 
 def read_quarantine(directory: Path) -> pd.DataFrame:
-    """Returns the unusable recordings: recording_id, label, reason, detail."""
+    """Returns the unusable recordings: recording_id, label, sha256, reason, detail."""
     return pd.read_csv(directory / "quarantine.csv", dtype=str, keep_default_na=False)
 
 
@@ -77,7 +77,7 @@ def _write(recordings: pd.DataFrame, data: DataConfig, strips: StripStore, store
     usable = table[~quarantined].sort_values("recording_id")
     usable.to_csv(staging / "recordings.csv", index=False)
     _count_species(usable).to_csv(staging / "species.csv", index=False)
-    quarantine = table.loc[quarantined, ["recording_id", "label"]].assign(
+    quarantine = table.loc[quarantined, ["recording_id", "label", "sha256"]].assign(
         reason=[faults[name][0] for name in table.loc[quarantined, "recording_id"]],
         detail=[faults[name][1] for name in table.loc[quarantined, "recording_id"]],
     )

@@ -20,6 +20,7 @@ from cache.part import Finished, Source
 from cache.progress import BuildProgress
 from cache.recordings import audio_directory, read_recordings
 from cache.store import StripStore
+from cache.work import at_work
 
 logger = logging.getLogger(__name__)
 
@@ -35,27 +36,33 @@ def build_features(data: DataConfig, features: FeatureConfig, workspace: Path) -
     Raises:
         FileNotFoundError, ValueError: If the data set cannot be read, or too much of it is unusable.
     """
-    recordings = read_recordings(data)
-    audio = audio_directory(data)
-    recordings["sha256"] = hash_recordings(recordings, audio, workspace)
-    store = open_feature_directory(features, workspace)
-    missing = find_missing(recordings, audio, StripStore(store), features)
-    known = recordings["sha256"].nunique() - len(missing)
-    logger.info("features: %d audio files to compute, %d from cache", len(missing), known)
-    if missing:
-        _compute(group_sources(missing), features, store)
-    return build_catalogue(recordings, data, store, workspace)
+    with at_work(workspace):
+        recordings = read_recordings(data)
+        audio = audio_directory(data)
+        recordings["sha256"] = hash_recordings(recordings, audio, workspace)
+        store = open_feature_directory(features, workspace)
+        missing = find_missing(recordings, audio, StripStore(store), features)
+        known = recordings["sha256"].nunique() - len(missing)
+        logger.info("features: %d audio files to compute, %d from cache", len(missing), known)
+        if missing:
+            _compute(group_sources(missing), features, store)
+        return build_catalogue(recordings, data, store, workspace)
 
 
 def open_feature_directory(features: FeatureConfig, workspace: Path) -> Path:
     """Returns the store of a feature configuration, made empty if it does not exist."""
-    recipe = Recipe("features", features.identity(), {}, mel.VERSION)
+    recipe = feature_recipe(features)
     store = recipe.directory(workspace)
     if not is_finished(store):
         (store / "parts").mkdir(parents=True, exist_ok=True)
         (store / "index").mkdir(exist_ok=True)
         write_provenance(store, recipe, seconds=0.0)
     return store
+
+
+def feature_recipe(features: FeatureConfig) -> Recipe:
+    """Returns what defines the store of a feature configuration."""
+    return Recipe("features", features.identity(), {}, mel.VERSION)
 
 
 def find_missing(recordings: pd.DataFrame, audio: Path, store: StripStore, features: FeatureConfig) -> list[Source]:

@@ -18,7 +18,7 @@ def hash_recordings(recordings: pd.DataFrame, audio: Path, workspace: Path) -> p
     A file whose path, size and modification time are known is not read again. A file that cannot be read gets an
     empty hash.
     """
-    memory = workspace / "hashes" / f"{content_key(str(audio.resolve()))}.csv"
+    memory = _memory_of(audio, workspace)
     identity = recordings[_IDENTITY]
     known = _read_memory(memory)
     merged = identity.merge(known, on=_IDENTITY, how="left")
@@ -31,6 +31,15 @@ def hash_recordings(recordings: pd.DataFrame, audio: Path, workspace: Path) -> p
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(memory, updated.sort_values("recording_id").to_csv(index=False))
     return pd.Series(merged["sha256"].to_numpy(), index=recordings.index, name="sha256")
+
+
+def forget_hashes(audio: Path, workspace: Path) -> None:
+    """Forget all hashes of an audio folder, so that its files are read again."""
+    _memory_of(audio, workspace).unlink(missing_ok=True)
+
+
+def _memory_of(audio: Path, workspace: Path) -> Path:
+    return workspace / "hashes" / f"{content_key(str(audio.resolve()))}.csv"
 
 
 def _read_memory(memory: Path) -> pd.DataFrame:

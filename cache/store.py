@@ -76,9 +76,55 @@ class Failure:
     limit: float | None = None
 
 
+@dataclass(frozen=True)
+class Fragment:
+    """What one part of the store holds.
+
+    Attributes:
+        strips: In the order of their rows.
+        failures: Audio of the part that gave no strip.
+    """
+
+    strips: tuple[Strip, ...]
+    failures: tuple[Failure, ...]
+
+    @property
+    def identity(self) -> str:
+        """Id of the part."""
+        return content_key([*(strip.sha256 for strip in self.strips), *map(asdict, self.failures)])
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Returns the fragment in a file."""
+        fragment = json.loads(path.read_text())
+        part = path.stem
+        return cls(
+            tuple(Strip(part=part, **entry) for entry in fragment["strips"]),
+            tuple(Failure(**entry) for entry in fragment["failures"]),
+        )
+
+    def to_json(self) -> str:
+        """Returns the content of the fragment's file, whose name is the part that its strips lie in."""
+        strips = [{name: value for name, value in asdict(strip).items() if name != "part"} for strip in self.strips]
+        return json.dumps({"strips": strips, "failures": [asdict(failure) for failure in self.failures]})
+
+
 def digest_strip(stored: NDArray[np.float16]) -> str:
     """Returns 16 hex digits of the sha256 of a strip as it is stored, (frames, channels)."""
     return hashlib.sha256(stored.tobytes()).hexdigest()[:16]
+
+
+def find_damaged_strips(part: Path, fragment: Fragment) -> list[Strip]:
+    """Returns the strips of a fragment that do not lie in the array as they were written."""
+    try:
+        array = zarr.open_array(str(part), mode="r")
+        return [
+            strip
+            for strip in fragment.strips
+            if digest_strip(np.asarray(array[strip.start : strip.start + strip.frames])) != strip.digest
+        ]
+    except (OSError, ValueError, RuntimeError, KeyError):
+        return list(fragment.strips)  # the array itself cannot be opened or read
 
 
 class PartWriter:
@@ -100,6 +146,7 @@ class PartWriter:
             chunks=(CHUNK_FRAMES, channels),
             dtype="float16",
             compressors=None,
+            attributes={"features": store.name},
         )
         self._pending: list[NDArray[np.float16]] = []
         self._frames = 0
@@ -118,7 +165,20 @@ class PartWriter:
             raise ValueError(f"The strip of audio {sha256} holds non-finite values; it must not enter the store.")
         stored = strip.astype(np.float16)
         peak_db, mean_db = round(float(strip.max()), 3), round(float(strip.mean(dtype=np.float64)), 3)
-        self._strips.append(Strip(sha256, "", self._frames, len(stored), peak_db, mean_db, digest_strip(stored)))
+        self._append(Strip(sha256, "", self._frames, len(stored), peak_db, mean_db, digest_strip(stored)), stored)
+
+    def copy_strip(self, strip: Strip, stored: NDArray[np.float16]) -> None:
+        """Append a strip of another part as it is stored there, (frames, channels).
+
+        Raises:
+            ValueError: If it is not what was written there.
+        """
+        if digest_strip(stored) != strip.digest:
+            raise ValueError(f"The strip of audio {strip.sha256} in part {strip.part} is damaged. Run birdclef verify.")
+        self._append(replace(strip, part="", start=self._frames), stored)
+
+    def _append(self, strip: Strip, stored: NDArray[np.float16]) -> None:
+        self._strips.append(strip)
         self._frames += len(stored)
         self._pending.append(stored)
         if self._frames - self._array.shape[0] >= _CHUNKS_PER_WRITE * CHUNK_FRAMES:
@@ -134,21 +194,22 @@ class PartWriter:
         for path in self._staging.rglob("*"):
             if path.is_file():
                 flush_to_disk(path)
-        identity = content_key([*(strip.sha256 for strip in self._strips), *map(asdict, self._failures)])
+        fragment = Fragment(tuple(self._strips), tuple(self._failures))
+        identity = fragment.identity
         final = self._store / "parts" / identity
         try:
             self._staging.rename(final)
         except OSError:
             if not final.is_dir():
                 raise
-            shutil.rmtree(self._staging)  # another builder finished the same part: same id, same bytes
-        fragment = {
-            "strips": [asdict(replace(strip, part=identity)) for strip in self._strips],
-            "failures": [asdict(failure) for failure in self._failures],
-        }
+            if find_damaged_strips(final, fragment):
+                shutil.rmtree(final)
+                self._staging.rename(final)
+            else:  # another builder published the same part
+                shutil.rmtree(self._staging)
         index = self._store / "index"
         index.mkdir(exist_ok=True)
-        write_atomically(index / f"{identity}.json", json.dumps(fragment))
+        write_atomically(index / f"{identity}.json", fragment.to_json())
         return identity
 
     def _flush(self, *, whole_chunks: bool) -> None:
@@ -170,9 +231,9 @@ class StripStore:
         self.strips: dict[str, Strip] = {}
         self.failures: dict[str, Failure] = {}
         for fragment_path in sorted((directory / "index").glob("*.json")):
-            fragment = json.loads(fragment_path.read_text())
-            self.strips.update((entry["sha256"], Strip(**entry)) for entry in fragment["strips"])
-            self.failures.update((entry["sha256"], Failure(**entry)) for entry in fragment["failures"])
+            fragment = Fragment.read(fragment_path)
+            self.strips.update((strip.sha256, strip) for strip in fragment.strips)
+            self.failures.update((failure.sha256, failure) for failure in fragment.failures)
         for sha256 in self.strips:
             self.failures.pop(sha256, None)  # it succeeded when it was tried again
 

@@ -11,7 +11,7 @@ import typer
 
 from flows.config import dump_config, load_config
 from flows.settings import apply_settings
-from flows.status import format_status, read_status
+from flows.status import format_size, format_status, read_status
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -78,6 +78,52 @@ def synth(
 def status(workspace: Workspace = WORKSPACE) -> None:
     """List the artefacts of a workspace with lineage, size and age."""
     typer.echo(format_status(list(read_status(workspace)), workspace))
+
+
+@app.command()
+def verify(
+    config: Config,
+    overrides: Overrides = None,
+    workspace: Workspace = WORKSPACE,
+    share: Annotated[float, typer.Option(help="Share of the parts that are read whole.", min=0, max=1)] = 1.0,
+    repair: Annotated[bool, typer.Option(help="Compute again what is damaged.")] = True,
+) -> None:
+    """Check the features of a data set against their digests and the audio; exit status 1 if damage stays."""
+    from cache.verify import verify as verify_features
+
+    apply_settings()
+    experiment = load_config(config, overrides or ())
+    verdict = verify_features(experiment.data, experiment.features, workspace, share, repair=repair)
+    for damage in verdict.damages:
+        typer.echo(f"part {damage.part}: {damage.problem} ({len(damage.strips)} strips)")
+    for recording in verdict.changed:
+        typer.echo(f"{recording}: the audio changed, but neither its size nor its time")
+    if verdict.sound:
+        typer.echo(f"{verdict.store} is sound.")
+    elif repair:
+        typer.echo(f"{verdict.store}: what is named above was computed again.")
+    else:
+        typer.echo(f"{verdict.store} is damaged. Without --no-repair, what is named above is computed again.")
+        raise typer.Exit(1)
+
+
+@app.command()
+def gc(
+    workspace: Workspace = WORKSPACE,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+) -> None:
+    """Show what no report or run needs, and remove it once confirmed."""
+    from cache.garbage import collect_garbage, find_garbage
+
+    garbage = find_garbage(workspace)
+    for item in garbage:
+        typer.echo(f"{format_size(item.size_bytes):>9}  {item.path.relative_to(workspace)}: {item.why}")
+    if not garbage:
+        typer.echo(f"{workspace} holds nothing that could go.")
+        return
+    if not yes:
+        typer.confirm(f"Remove {format_size(sum(item.size_bytes for item in garbage))}?", abort=True)
+    collect_garbage(workspace)
 
 
 @app.command()

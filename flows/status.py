@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cache.artefact import KINDS, list_artefacts, read_provenance
+from cache.garbage import folder_bytes
 
 _AGE_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
@@ -38,7 +39,7 @@ def read_status(workspace: Path) -> Iterator[ArtefactStatus]:
             provenance["kind"],
             provenance["key"],
             tuple(f"{name} {key[:16]}" for name, key in provenance["inputs"].items()),
-            sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()),
+            folder_bytes(directory),
             (now - datetime.fromisoformat(provenance["created"])).total_seconds(),
         )
 
@@ -50,7 +51,7 @@ def format_status(artefacts: list[ArtefactStatus], workspace: Path) -> str:
     width = max(len(kind) for kind in KINDS)
     lines = [f"{'kind':{width}}  {'key':16}  {'size':>9}  {'age':>7}  made from"]
     lines += [
-        f"{artefact.kind:{width}}  {artefact.key}  {_format_size(artefact.size_bytes):>9}  "
+        f"{artefact.kind:{width}}  {artefact.key}  {format_size(artefact.size_bytes):>9}  "
         f"{_format_age(artefact.age_seconds):>7}  {', '.join(artefact.made_from) or '-'}"
         for artefact in artefacts
     ]
@@ -60,7 +61,8 @@ def format_status(artefacts: list[ArtefactStatus], workspace: Path) -> str:
     return "\n".join(lines)
 
 
-def _format_size(size_bytes: int) -> str:
+def format_size(size_bytes: int) -> str:
+    """Returns a size in the largest unit that leaves a digit before the point."""
     size = float(size_bytes)
     for unit in ("B", "kB", "MB"):
         if size < 1000:

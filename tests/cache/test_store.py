@@ -149,13 +149,13 @@ def test_two_writers_of_the_same_input_write_the_same_bytes(tmp_path: Path, monk
     monkeypatch.setattr("cache.store.CHUNK_FRAMES", 8)
     strips = random_strips({"a": 7, "b": 2, "c": 30})
     for name in ("one", "two"):
-        writer = PartWriter(tmp_path / name, CHANNELS)
+        writer = PartWriter(tmp_path / name / "store", CHANNELS)
         for sha256, strip in strips.items():
             writer.add_strip(sha256, strip)
         writer.add_failure(Failure("d", "empty", "no sample decodes"))
         part = writer.publish()
-    one = read_all_bytes(tmp_path / "one")
-    assert one == read_all_bytes(tmp_path / "two")
+    one = read_all_bytes(tmp_path / "one" / "store")
+    assert one == read_all_bytes(tmp_path / "two" / "store")
     assert {f"index/{part}.json", f"parts/{part}/zarr.json"} < set(one)
 
 

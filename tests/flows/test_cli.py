@@ -102,3 +102,47 @@ def test_missing_data_names_the_remedy(birdclef: Birdclef, tmp_path: Path) -> No
     failed = birdclef("features", "configs/demo.yaml", f"data.root={tmp_path}/none", "--workspace", str(tmp_path))
     assert failed.returncode == 1
     assert f"birdclef synth {tmp_path}/none" in failed.stderr
+
+
+def test_verify_names_damage_and_repairs_only_it(
+    birdclef: Birdclef, tiny_overrides: list[str], workspace: Path, first_run: subprocess.CompletedProcess[str]
+) -> None:
+    arguments = ("verify", "configs/demo.yaml", *tiny_overrides, "--workspace", str(workspace))
+    sound = birdclef(*arguments)
+    assert sound.returncode == 0, sound.stderr
+    assert sound.stdout.endswith("is sound.\n")
+    part = sorted(workspace.glob("features/*/parts/*"))[0]
+    chunk = part / "c" / "0" / "0"
+    content = chunk.read_bytes()
+    chunk.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    told = birdclef(*arguments, "--no-repair")
+    assert told.returncode == 1
+    assert f"part {part.name}: 1 of " in told.stdout
+    repaired = birdclef(*arguments)
+    assert repaired.returncode == 0, repaired.stderr
+    assert repaired.stdout.endswith("what is named above was computed again.\n")
+    assert chunk.read_bytes() == content
+
+
+def test_gc_shows_and_removes_what_nothing_refers_to(
+    birdclef: Birdclef, tiny_overrides: list[str], workspace: Path, first_run: subprocess.CompletedProcess[str]
+) -> None:
+    made = birdclef(
+        "features", "configs/demo.yaml", *tiny_overrides, "features.n_mels=8", "--workspace", str(workspace)
+    )
+    assert made.returncode == 0, made.stderr
+    catalogue = Path(made.stdout.splitlines()[-1])
+    leftover = workspace / ".staging" / "reports-killed"
+    leftover.mkdir()
+    (leftover / "half").write_text("x" * 2000)
+    asked = birdclef("gc", "--workspace", str(workspace))  # nobody answers
+    assert asked.returncode == 1
+    assert "2.0 kB  .staging/reports-killed: left by work that did not end" in asked.stdout
+    assert leftover.is_dir()
+    removed = birdclef("gc", "--workspace", str(workspace), "--yes")
+    assert removed.returncode == 0, removed.stderr
+    assert not leftover.exists()
+    assert catalogue.is_dir()  # the newest of its features
+    assert Path(first_run.stdout.splitlines()[-1]).is_dir()
+    again = birdclef("gc", "--workspace", str(workspace))
+    assert again.stdout.endswith("holds nothing that could go.\n")

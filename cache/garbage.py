@@ -1,0 +1,141 @@
+"""What a workspace no longer needs: leftovers of killed work, artefacts that nothing refers to, dead parts."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from cache.artefact import list_artefacts, read_provenance
+from cache.catalogue import feature_directory, read_catalogue, read_quarantine
+from cache.store import Fragment, PartWriter, Strip
+from cache.work import alone_at_work
+
+MOSTLY_DEAD = 0.5
+"""A part is written anew once more than this share of its frames belongs to audio that no catalogue names."""
+
+_ROOTS = ("reports", "runs")
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """Something that can go.
+
+    Attributes:
+        path: The folder.
+        why: It is not needed.
+        size_bytes: Of its files.
+        kept: Strips in it that are still needed, and are written to another part first.
+    """
+
+    path: Path
+    why: str
+    size_bytes: int
+    kept: tuple[Strip, ...] = ()
+
+
+def find_garbage(workspace: Path) -> list[Garbage]:
+    """Returns what can go.
+
+    Kept are all reports and runs, the newest catalogue of each feature store, and whatever these were made from.
+    """
+    artefacts = {path.name: path for path in list_artefacts(workspace)}
+    kept = _reach(artefacts, [*_roots(artefacts.values()), *_newest_catalogues(artefacts.values())])
+    garbage = [
+        Garbage(path, "no report or run refers to it", folder_bytes(path))
+        for key, path in artefacts.items()
+        if key not in kept
+    ]
+    staging = workspace / ".staging"
+    unfinished = sorted(path for path in staging.iterdir() if path.is_dir()) if staging.is_dir() else []
+    garbage += [
+        Garbage(path, "left by work that did not end", folder_bytes(path))
+        for path in unfinished
+        if not path.name.startswith("runs-")  # a killed training goes on from its checkpoint
+    ]
+    live: dict[Path, set[str]] = {}
+    for path in kept.values():
+        if path.parent.name == "catalogues":
+            named = {*read_catalogue(path)["sha256"], *read_quarantine(path)["sha256"]}
+            live.setdefault(feature_directory(path, workspace), set()).update(named)
+    for store, audio in sorted(live.items()):
+        garbage += _find_in_store(store, audio)
+    return garbage
+
+
+def collect_garbage(workspace: Path) -> list[Garbage]:
+    """Remove what can go; returns it.
+
+    Raises:
+        AtWorkError: If something is being built in the workspace.
+    """
+    with alone_at_work(workspace):
+        garbage = find_garbage(workspace)
+        for item in garbage:
+            if item.kept:
+                _write_anew(item)
+            if item.path.parent.name == "parts":
+                (item.path.parent.parent / "index" / f"{item.path.name}.json").unlink(missing_ok=True)
+            shutil.rmtree(item.path)
+    return garbage
+
+
+def folder_bytes(folder: Path) -> int:
+    """Returns the size of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _roots(artefacts: Iterable[Path]) -> list[Path]:
+    return [path for path in artefacts if path.parent.name in _ROOTS]
+
+
+def _newest_catalogues(artefacts: Iterable[Path]) -> list[Path]:
+    newest: dict[str, tuple[str, Path]] = {}
+    for path in artefacts:
+        if path.parent.name == "catalogues":
+            provenance = read_provenance(path)
+            store, created = provenance["inputs"]["features"], provenance["created"]
+            newest[store] = max(newest.get(store, ("", path)), (created, path))
+    return [path for _, path in newest.values()]
+
+
+def _reach(artefacts: dict[str, Path], roots: Iterable[Path]) -> dict[str, Path]:
+    """Returns the roots and what they were made from, by key."""
+    reached: dict[str, Path] = {}
+    pending = list(roots)
+    while pending:
+        path = pending.pop()
+        if path.name not in reached:
+            reached[path.name] = path
+            inputs = read_provenance(path)["inputs"].values()
+            pending += [artefacts[key] for key in inputs if key in artefacts]
+    return reached
+
+
+def _find_in_store(store: Path, live: set[str]) -> Iterator[Garbage]:
+    for part in sorted((store / "parts").iterdir()):
+        index = store / "index" / f"{part.name}.json"
+        if not index.is_file():
+            yield Garbage(part, "left by a build that did not end", folder_bytes(part))
+            continue
+        strips = Fragment.read(index).strips
+        needed = tuple(strip for strip in strips if strip.sha256 in live)
+        dead = 1 - sum(strip.frames for strip in needed) / max(sum(strip.frames for strip in strips), 1)
+        if strips and not needed:
+            yield Garbage(part, "no catalogue names its audio", folder_bytes(part))
+        elif strips and dead > MOSTLY_DEAD:
+            yield Garbage(part, f"no catalogue names {dead:.0%} of its audio", folder_bytes(part), needed)
+
+
+def _write_anew(item: Garbage) -> None:
+    """Copy the strips that are needed, and the failures, to a part of their own."""
+    store = item.path.parent.parent
+    array = zarr.open_array(str(item.path), mode="r")
+    with PartWriter(store, array.shape[1]) as writer:
+        for strip in item.kept:
+            writer.copy_strip(strip, np.asarray(array[strip.start : strip.start + strip.frames]))
+        for failure in Fragment.read(store / "index" / f"{item.path.name}.json").failures:
+            writer.add_failure(failure)
+        writer.publish()

@@ -1,0 +1,154 @@
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cache.artefact import Recipe, artefact_key, materialise
+from cache.catalogue import build_catalogue, read_quarantine
+from cache.config import DataConfig, FeatureConfig
+from cache.features import open_feature_directory
+from cache.garbage import collect_garbage, find_garbage, folder_bytes
+from cache.store import Failure, PartWriter, StripStore
+from cache.verify import find_damage
+from cache.work import AtWorkError, at_work
+
+FEATURES = FeatureConfig(n_mels=4)
+
+
+def sha256(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def write_part(store: Path, names: str, failures: str = "") -> str:
+    generator = np.random.default_rng(len(names))
+    with PartWriter(store, FEATURES.n_mels) as writer:
+        for name in names:
+            writer.add_strip(sha256(name), generator.normal(-30, 5, (100, FEATURES.n_mels)).astype(np.float32))
+        for name in failures:
+            writer.add_failure(Failure(sha256(name), "undecodable", "no frame decodes"))
+        return writer.publish()
+
+
+def write_catalogue(store: Path, names: str, workspace: Path) -> Path:
+    table = pd.DataFrame(
+        {
+            "recording_id": [f"{name}.ogg" for name in names],
+            "label": "bird",
+            "secondary_labels": "",
+            "recordist": "",
+            "size": 1,
+            "mtime_ns": 1,
+            "sha256": [sha256(name) for name in names],
+        }
+    )
+    data = DataConfig(root="unused", max_quarantined_share=0.9)
+    return build_catalogue(table, data, store, workspace)
+
+
+def write_artefact(kind: str, inputs: dict[str, str], workspace: Path) -> Path:
+    return materialise(
+        workspace, Recipe(kind, {}, inputs, 1), lambda staging: (staging / "x").write_text("x" * 100) and None
+    )
+
+
+def age(artefact: Path, created: str) -> None:
+    """Give an artefact another time of creation."""
+    path = artefact / "provenance.json"
+    text = path.read_text()
+    start = text.index('"created": "') + len('"created": "')
+    path.write_text(text[:start] + created + text[start + len(created) :])
+
+
+def test_what_reports_and_runs_were_made_from_is_kept_and_the_rest_can_go(tmp_path: Path) -> None:
+    store = open_feature_directory(FEATURES, tmp_path)
+    write_part(store, "ab")
+    catalogue = write_catalogue(store, "ab", tmp_path)
+    split = write_artefact("splits", {"catalogue": artefact_key(catalogue)}, tmp_path)
+    run = write_artefact("runs", {"split": artefact_key(split)}, tmp_path)
+    predictions = write_artefact("predictions", {"run": artefact_key(run)}, tmp_path)
+    report = write_artefact("reports", {"cnn/0": artefact_key(predictions)}, tmp_path)
+    lonely_split = write_artefact("splits", {"catalogue": artefact_key(catalogue), "other": "x"}, tmp_path)
+    lonely_predictions = write_artefact("predictions", {"run": artefact_key(run), "other": "x"}, tmp_path)
+    lonely_store = open_feature_directory(FeatureConfig(n_mels=5), tmp_path)
+    removed = {item.path for item in collect_garbage(tmp_path)}
+    assert removed == {lonely_split, lonely_predictions, lonely_store}
+    assert all(path.is_dir() for path in (store, catalogue, split, run, predictions, report))
+    assert not any(path.exists() for path in removed)
+    assert find_garbage(tmp_path) == []
+
+
+def test_newest_catalogue_is_kept_without_a_report(tmp_path: Path) -> None:
+    store = open_feature_directory(FEATURES, tmp_path)
+    write_part(store, "abc")
+    old, new = write_catalogue(store, "ab", tmp_path), write_catalogue(store, "abc", tmp_path)
+    age(old, "2020-01-01")
+    assert [item.path for item in collect_garbage(tmp_path)] == [old]
+    assert new.is_dir()
+    assert len(StripStore(store).strips) == 3
+
+
+def test_leftovers_of_killed_builds_can_go_but_not_a_training_that_goes_on(tmp_path: Path) -> None:
+    store = open_feature_directory(FEATURES, tmp_path)
+    part = write_part(store, "ab")
+    write_catalogue(store, "ab", tmp_path)
+    orphan = write_part(store, "cd")
+    (store / "index" / f"{orphan}.json").unlink()
+    torn = PartWriter(store, FEATURES.n_mels)
+    torn.add_strip("x", np.zeros((5, FEATURES.n_mels), np.float32))
+    for name in ("splits-abc", "runs-abc"):
+        (tmp_path / ".staging" / name).mkdir()
+    collect_garbage(tmp_path)
+    assert [path.name for path in (store / "parts").iterdir()] == [part]
+    assert sorted(path.name for path in (tmp_path / ".staging").iterdir() if path.is_dir()) == ["runs-abc"]
+
+
+def test_dead_part_goes_mostly_dead_part_is_compacted_and_live_part_stays(tmp_path: Path) -> None:
+    store = open_feature_directory(FEATURES, tmp_path)
+    dead, mostly, live = write_part(store, "abc"), write_part(store, "defg", failures="z"), write_part(store, "hi")
+    write_catalogue(store, "ghz", tmp_path)
+    before = {name: StripStore(store).read(sha256(name)) for name in "gh"}
+    parts_before = folder_bytes(store / "parts" / live)
+    reasons = {item.path.name: item.why for item in collect_garbage(tmp_path)}
+    assert reasons == {dead: "no catalogue names its audio", mostly: "no catalogue names 75% of its audio"}
+    after = StripStore(store)
+    assert set(after.strips) == {sha256(name) for name in "ghi"}
+    assert set(after.failures) == {sha256("z")}
+    for name, strip in before.items():
+        np.testing.assert_array_equal(after.read(sha256(name)), strip)
+    assert folder_bytes(store / "parts" / live) == parts_before
+    assert list(find_damage(store, 1.0, np.random.default_rng(0))) == []
+    assert find_garbage(tmp_path) == []
+
+
+def test_damaged_strip_is_not_compacted_into_a_sound_part(tmp_path: Path) -> None:
+    store = open_feature_directory(FEATURES, tmp_path)
+    part = write_part(store, "abcd")
+    write_catalogue(store, "a", tmp_path)
+    chunk = store / "parts" / part / "c" / "0" / "0"
+    os.truncate(chunk, 10)
+    chunk.write_bytes(chunk.read_bytes() + bytes(8192 * FEATURES.n_mels * 2 - 10))
+    with pytest.raises(ValueError, match=r"is damaged\. Run birdclef verify"):
+        collect_garbage(tmp_path)
+    assert len(StripStore(store).strips) == 4
+
+
+def test_nothing_is_removed_while_something_is_built(tmp_path: Path) -> None:
+    store = open_feature_directory(FEATURES, tmp_path)
+    with at_work(tmp_path), pytest.raises(AtWorkError):
+        collect_garbage(tmp_path)
+    assert store.is_dir()
+
+
+def test_quarantined_recording_keeps_its_strip(tmp_path: Path) -> None:
+    store = open_feature_directory(FEATURES, tmp_path)
+    write_part(store, "ab")
+    with PartWriter(store, FEATURES.n_mels) as writer:
+        writer.add_strip(sha256("s"), np.full((3, FEATURES.n_mels), -20.0, np.float32))
+        writer.publish()
+    catalogue = write_catalogue(store, "abs", tmp_path)
+    assert read_quarantine(catalogue)["reason"].tolist() == ["too_short"]
+    assert collect_garbage(tmp_path) == []
+    assert sha256("s") in StripStore(store).strips
