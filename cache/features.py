@@ -138,8 +138,15 @@ def _client(features: FeatureConfig) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     if features.cluster:
-        with Client(features.cluster) as client:
-            yield client
+        try:
+            remote = Client(features.cluster)
+        except OSError as error:
+            raise ConnectionError(
+                f"No Dask scheduler answers at features.cluster={features.cluster} ({error}). Start one with `dask "
+                "scheduler`, or set features.cluster=null to compute here."
+            ) from error
+        with remote:
+            yield remote
         return
     try:
         with (

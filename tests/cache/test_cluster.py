@@ -1,0 +1,76 @@
+"""The same store from the workers of a Dask scheduler that runs elsewhere, started by hand as its user would."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import dask
+import numpy as np
+import pytest
+
+from cache.config import DataConfig, FeatureConfig
+from cache.features import build_features
+
+EncodeAudio = Callable[..., bytes]
+WriteDataset = Callable[..., DataConfig]
+
+PROJECT = Path(__file__).resolve().parents[2]
+FEATURES = FeatureConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=256, n_mels=8, workers=1)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[str]:
+    """The address of a scheduler with two workers, each in a directory of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}  # the package is installed there, and nothing else
+    commands = [["scheduler", "--host", address, "--no-dashboard"], *[["worker", address, "--nthreads", "1"]] * 2]
+    with ExitStack() as stack:
+        for number, arguments in enumerate(commands):
+            folder = tmp_path / f"machine {number}"
+            folder.mkdir()
+            process = subprocess.Popen([sys.executable, "-m", "dask", *arguments], cwd=folder, env=environment)
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+        yield address
+
+
+def read_store(workspace: Path) -> dict[str, bytes]:
+    files = (path for path in (workspace / "features").rglob("*") if path.is_file() and path.name != "provenance.json")
+    return {str(path.relative_to(workspace)): path.read_bytes() for path in files}
+
+
+def test_workers_elsewhere_build_the_same_store(
+    cluster: str,
+    tmp_path: Path,
+    encode_audio: EncodeAudio,
+    write_dataset: WriteDataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cache.features.PART_RECORDINGS", 2)
+    generator = np.random.default_rng(0)
+    audio = {f"bird/{number}.wav": encode_audio(generator.normal(0, 0.1, 9_000), 8_000) for number in range(8)}
+    audio["bird/bad.wav"] = b"no audio"
+    rows = [{"primary_label": "bird", "filename": name} for name in audio]
+    data = write_dataset(tmp_path / "data", rows, audio).model_copy(update={"max_quarantined_share": 0.5})
+    there = build_features(data, FEATURES.model_copy(update={"cluster": cluster}), tmp_path / "there")
+    here = build_features(data, FEATURES, tmp_path / "here")
+    assert there.name == here.name
+    assert read_store(tmp_path / "there") == read_store(tmp_path / "here")
+    assert len(list((tmp_path / "there").glob("features/*/index/*.json"))) == 5
+
+
+def test_scheduler_that_does_not_answer_is_named(
+    tmp_path: Path, encode_audio: EncodeAudio, write_dataset: WriteDataset
+) -> None:
+    audio = {"bird/0.wav": encode_audio(np.zeros(9_000), 8_000)}
+    data = write_dataset(tmp_path / "data", [{"primary_label": "bird", "filename": "bird/0.wav"}], audio)
+    features = FEATURES.model_copy(update={"cluster": "tcp://127.0.0.1:9"})
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        with pytest.raises(ConnectionError, match="No Dask scheduler answers at features.cluster=tcp://127.0.0.1:9"):
+            build_features(data, features, tmp_path / "work")
