@@ -2,12 +2,14 @@
 
 import typer
 
-from benchmarks import batches, features, mel
+from benchmarks import batches, features, load, mel, rescan
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("mel")(mel.main)
 app.command("batches")(batches.main)
 app.command("features")(features.main)
+app.command("rescan")(rescan.main)
+app.command("load")(load.main)
 
 if __name__ == "__main__":
     app()
