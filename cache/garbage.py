@@ -10,8 +10,9 @@ import zarr
 
 from cache.artefact import list_artefacts, read_provenance
 from cache.catalogue import feature_directory, read_catalogue, read_quarantine
-from cache.store import Fragment, PartWriter, Strip
+from cache.fragment import Fragment, Strip
 from cache.work import alone_at_work
+from cache.writer import PartWriter
 
 MOSTLY_DEAD = 0.5
 """A part is written anew once more than this share of its frames belongs to audio that no catalogue names."""

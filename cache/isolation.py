@@ -25,8 +25,8 @@ from typing import IO, Any
 import cv2
 
 from cache.config import FeatureConfig
+from cache.fragment import Failure
 from cache.part import Finished, Source, Started, compute_part
-from cache.store import Failure
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ from typing import Any, Self
 import numpy as np
 
 from cache.config import FeatureConfig
+from cache.fragment import Failure
 from cache.mel import compute_log_mel
-from cache.store import Failure, PartWriter
 from cache.waveform import UnusableAudioError, decode_waveform
+from cache.writer import PartWriter
 
 
 @dataclass(frozen=True)

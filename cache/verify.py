@@ -13,10 +13,11 @@ import zarr
 from cache.artefact import read_provenance
 from cache.config import DataConfig, FeatureConfig
 from cache.features import build_features, feature_recipe
+from cache.fragment import Fragment
 from cache.hashes import forget_hashes, hash_recordings
 from cache.recordings import audio_directory, read_recordings
-from cache.store import Fragment, find_damaged_strips
 from cache.work import alone_at_work
+from cache.writer import find_damaged_strips
 
 
 @dataclass(frozen=True)

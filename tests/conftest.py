@@ -21,8 +21,9 @@ from cache.artefact import Recipe, artefact_key, materialise, read_provenance
 from cache.catalogue import build_catalogue
 from cache.config import DataConfig, FeatureConfig, SplitConfig
 from cache.features import open_feature_directory
+from cache.fragment import Failure
 from cache.split import build_split
-from cache.store import Failure, PartWriter
+from cache.writer import PartWriter
 
 FEATURES = FeatureConfig(sample_rate=8_000, n_fft=512, hop_length=256, n_mels=16, fmin=50.0, fmax=4_000.0)
 SPECIES = {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from birdclef.fold import FoldData
 from birdclef.residency import ResidentStrips
 from cache.config import FeatureConfig
-from cache.store import PartWriter
+from cache.writer import PartWriter
 
 N_MELS = 8
 FEATURES = FeatureConfig(sample_rate=1600, n_fft=64, hop_length=100, n_mels=N_MELS, fmin=0, fmax=800)  # 16 frames/s

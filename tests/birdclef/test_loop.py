@@ -16,7 +16,7 @@ from birdclef.fold import FoldData
 from birdclef.loop import SpeciesTraining, fit
 from birdclef.model import SpeciesModel, build_model
 from cache.config import FeatureConfig
-from cache.store import PartWriter
+from cache.writer import PartWriter
 
 FEATURES = FeatureConfig(sample_rate=1600, n_fft=64, hop_length=100, n_mels=24, fmin=0, fmax=800)  # 16 frames/s
 SPECIES = ["low", "middle", "high"]

@@ -91,7 +91,7 @@ def mixed(tmp_path: Path, encode_audio: EncodeAudio, write_dataset: WriteDataset
 
 def test_each_unusable_recording_is_listed_with_its_reason(mixed: DataConfig, tmp_path: Path) -> None:
     quarantine = read_quarantine(catalogue_of(mixed, tmp_path / "work"))
-    assert list(quarantine.columns) == ["recording_id", "label", "reason", "detail"]
+    assert list(quarantine.columns) == ["recording_id", "label", "sha256", "reason", "detail"]
     assert dict(zip(quarantine["recording_id"], quarantine["reason"], strict=True)) == REASONS
     assert list(quarantine["recording_id"]) == sorted(REASONS)
     detail = quarantine.set_index("recording_id")["detail"]

@@ -18,8 +18,10 @@ from cache.artefact import artefact_key
 from cache.catalogue import feature_directory, read_catalogue
 from cache.config import DataConfig, FeatureConfig
 from cache.features import build_features, find_missing, group_sources, open_feature_directory
+from cache.fragment import Failure
 from cache.part import Source
-from cache.store import Failure, PartWriter, StripStore
+from cache.store import StripStore
+from cache.writer import PartWriter
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]

@@ -10,10 +10,12 @@ from cache.artefact import Recipe, artefact_key, materialise
 from cache.catalogue import build_catalogue, read_quarantine
 from cache.config import DataConfig, FeatureConfig
 from cache.features import open_feature_directory
+from cache.fragment import Failure
 from cache.garbage import collect_garbage, find_garbage, folder_bytes
-from cache.store import Failure, PartWriter, StripStore
+from cache.store import StripStore
 from cache.verify import find_damage
 from cache.work import AtWorkError, at_work
+from cache.writer import PartWriter
 
 FEATURES = FeatureConfig(n_mels=4)
 

@@ -127,8 +127,8 @@ def test_recording_that_fails_once_is_kept(good: list[bytes], tmp_path: Path) ->
 
 def test_killed_child_changes_no_byte(good: list[bytes], tmp_path: Path) -> None:
     sources = write_sources(tmp_path, good)
-    list(compute_part_apart(sources, FEATURES, tmp_path / "calm"))
-    events = compute_part_apart(sources, FEATURES, tmp_path / "killed")
+    list(compute_part_apart(sources, FEATURES, tmp_path / "calm" / "store"))
+    events = compute_part_apart(sources, FEATURES, tmp_path / "killed" / "store")
     next(events)
     (child,) = isolation._children._by_thread.values()
     os.kill(child._process.pid, signal.SIGKILL)

@@ -8,8 +8,9 @@ import pytest
 
 from cache.config import FeatureConfig
 from cache.features import open_feature_directory
+from cache.fragment import Failure
 from cache.part import Finished, Source, Started, compute_part
-from cache.store import Failure, StripStore
+from cache.store import StripStore
 
 EncodeAudio = Callable[..., bytes]
 

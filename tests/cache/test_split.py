@@ -22,7 +22,7 @@ from cache.split import (
     group_recordings,
     read_split,
 )
-from cache.store import PartWriter
+from cache.writer import PartWriter
 
 FEATURES = FeatureConfig(n_mels=2)
 

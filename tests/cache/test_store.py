@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import zarr
 
-from cache.store import CHUNK_FRAMES, Failure, PartWriter, StripStore
+from cache.fragment import Failure
+from cache.store import StripStore
+from cache.writer import CHUNK_FRAMES, PartWriter
 
 CHANNELS = 3
 
@@ -42,7 +44,7 @@ def read_all_bytes(directory: Path) -> dict[str, bytes]:
 def test_strips_round_trip_across_chunk_boundaries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lengths: dict[str, int]
 ) -> None:
-    monkeypatch.setattr("cache.store.CHUNK_FRAMES", 8)
+    monkeypatch.setattr("cache.writer.CHUNK_FRAMES", 8)
     strips = random_strips(lengths)
     part = write_part(tmp_path, strips)
     store = StripStore(tmp_path)
@@ -92,7 +94,7 @@ def test_part_without_fragment_is_invisible(tmp_path: Path) -> None:
 
 
 def test_whole_chunks_are_written_before_the_part_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cache.store.CHUNK_FRAMES", 8)
+    monkeypatch.setattr("cache.writer.CHUNK_FRAMES", 8)
     writer = PartWriter(tmp_path, CHANNELS)
     for sha256, strip in random_strips({"a": 20, "b": 17, "c": 3}).items():
         writer.add_strip(sha256, strip)
@@ -146,7 +148,7 @@ def test_leftover_of_a_killed_writer_is_in_nobodys_way(tmp_path: Path) -> None:
 
 
 def test_two_writers_of_the_same_input_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cache.store.CHUNK_FRAMES", 8)
+    monkeypatch.setattr("cache.writer.CHUNK_FRAMES", 8)
     strips = random_strips({"a": 7, "b": 2, "c": 30})
     for name in ("one", "two"):
         writer = PartWriter(tmp_path / name / "store", CHANNELS)
@@ -189,6 +191,11 @@ def test_reading_an_unknown_strip_names_it_and_the_way_out(tmp_path: Path) -> No
     write_part(tmp_path, random_strips({"a": 4}))
     with pytest.raises(KeyError, match=r"no strip of audio zzz\. Run the features stage again"):
         StripStore(tmp_path).read("zzz")
+
+
+def test_strip_of_zeros_is_stored_like_any_other(tmp_path: Path) -> None:
+    write_part(tmp_path, {"a": np.zeros((CHUNK_FRAMES + 5, CHANNELS), np.float32)})
+    np.testing.assert_array_equal(StripStore(tmp_path).read("a"), np.zeros((CHUNK_FRAMES + 5, CHANNELS)))
 
 
 def test_empty_store_contains_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""What the index tells of a part: its strips, and the audio that gave none."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from cache.artefact import content_key
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Where a strip lies, and how loud it is.
+
+    Attributes:
+        sha256: Hash of the audio file.
+        part: Id of the part that holds it.
+        start: First frame in the part.
+        frames: Length.
+        peak_db: Highest value.
+        mean_db: Mean over frames and channels.
+        digest: Of its stored bytes, so that damage and mix-ups are found.
+    """
+
+    sha256: str
+    part: str
+    start: int
+    frames: int
+    peak_db: float
+    mean_db: float
+    digest: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Audio that gave no strip, and why.
+
+    Attributes:
+        sha256: Hash of the audio file.
+        reason: The word under which it is quarantined.
+        detail: More on the reason.
+        limit: The limit of time or memory that it overran, if that is the reason: with a higher one it is tried again.
+    """
+
+    sha256: str
+    reason: str
+    detail: str
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """What one part of the store holds.
+
+    Attributes:
+        strips: In the order of their rows.
+        failures: Audio of the part that gave no strip.
+    """
+
+    strips: tuple[Strip, ...]
+    failures: tuple[Failure, ...]
+
+    @property
+    def identity(self) -> str:
+        """Id of the part."""
+        return content_key([*(strip.sha256 for strip in self.strips), *map(asdict, self.failures)])
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Returns the fragment in a file."""
+        fragment = json.loads(path.read_text())
+        part = path.stem
+        return cls(
+            tuple(Strip(part=part, **entry) for entry in fragment["strips"]),
+            tuple(Failure(**entry) for entry in fragment["failures"]),
+        )
+
+    def to_json(self) -> str:
+        """Returns the content of the fragment's file, whose name is the part that its strips lie in."""
+        strips = [{name: value for name, value in asdict(strip).items() if name != "part"} for strip in self.strips]
+        return json.dumps({"strips": strips, "failures": [asdict(failure) for failure in self.failures]})

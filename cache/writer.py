@@ -1,0 +1,133 @@
+"""Writes a part of the store: a Zarr array and its index fragment, which appear whole or not at all."""
+
+import hashlib
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from cache.artefact import flush_to_disk, write_atomically
+from cache.fragment import Failure, Fragment, Strip
+
+CHUNK_FRAMES = 8192
+_CHUNKS_PER_WRITE = 4  # each write costs some 15 ms, whatever its size
+
+
+def digest_strip(stored: NDArray[np.float16]) -> str:
+    """Returns 16 hex digits of the sha256 of a strip as it is stored, (frames, channels)."""
+    return hashlib.sha256(stored.tobytes()).hexdigest()[:16]
+
+
+def find_damaged_strips(part: Path, fragment: Fragment) -> list[Strip]:
+    """Returns the strips of a fragment that do not lie in the array as they were written."""
+    try:
+        array = zarr.open_array(str(part), mode="r")
+        return [
+            strip
+            for strip in fragment.strips
+            if digest_strip(np.asarray(array[strip.start : strip.start + strip.frames])) != strip.digest
+        ]
+    except (OSError, ValueError, RuntimeError, KeyError):
+        return list(fragment.strips)  # the array itself cannot be opened or read
+
+
+class PartWriter:
+    """Writes one part, strip by strip, in memory bounded by some chunks and a strip; `publish` makes it visible.
+
+    As a context manager it removes what was not published.
+    """
+
+    def __init__(self, store: Path, channels: int) -> None:
+        self._store = store
+        parts = store / "parts"
+        parts.mkdir(parents=True, exist_ok=True)
+        self._staging = Path(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=parts))
+        self._staging.chmod(0o755)
+        self._array = zarr.create_array(
+            store=str(self._staging),
+            overwrite=True,
+            shape=(0, channels),
+            chunks=(CHUNK_FRAMES, channels),
+            dtype="float16",
+            compressors=None,
+            attributes={"features": store.name},
+            config={"write_empty_chunks": True},  # a chunk that is not there is a damaged one
+        )
+        self._pending: list[NDArray[np.float16]] = []
+        self._frames = 0
+        self._strips: list[Strip] = []
+        self._failures: list[Failure] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+    def add_strip(self, sha256: str, strip: NDArray[np.float32]) -> None:
+        """Append a strip, (frames, channels)."""
+        if not np.isfinite(strip).all():
+            raise ValueError(f"The strip of audio {sha256} holds non-finite values; it must not enter the store.")
+        stored = strip.astype(np.float16)
+        peak_db, mean_db = round(float(strip.max()), 3), round(float(strip.mean(dtype=np.float64)), 3)
+        self._append(Strip(sha256, "", self._frames, len(stored), peak_db, mean_db, digest_strip(stored)), stored)
+
+    def copy_strip(self, strip: Strip, stored: NDArray[np.float16]) -> None:
+        """Append a strip of another part as it is stored there, (frames, channels).
+
+        Raises:
+            ValueError: If it is not what was written there.
+        """
+        if digest_strip(stored) != strip.digest:
+            raise ValueError(f"The strip of audio {strip.sha256} in part {strip.part} is damaged. Run birdclef verify.")
+        self._append(replace(strip, part="", start=self._frames), stored)
+
+    def _append(self, strip: Strip, stored: NDArray[np.float16]) -> None:
+        self._strips.append(strip)
+        self._frames += len(stored)
+        self._pending.append(stored)
+        if self._frames - self._array.shape[0] >= _CHUNKS_PER_WRITE * CHUNK_FRAMES:
+            self._flush(whole_chunks=True)
+
+    def add_failure(self, failure: Failure) -> None:
+        """Record audio that gives no strip."""
+        self._failures.append(failure)
+
+    def publish(self) -> str:
+        """Make the part visible: rename its array into place, then write its fragment; returns its id."""
+        self._flush(whole_chunks=False)
+        for path in self._staging.rglob("*"):
+            if path.is_file():
+                flush_to_disk(path)
+        fragment = Fragment(tuple(self._strips), tuple(self._failures))
+        identity = fragment.identity
+        final = self._store / "parts" / identity
+        try:
+            self._staging.rename(final)
+        except OSError:
+            if not final.is_dir():
+                raise
+            if find_damaged_strips(final, fragment):
+                shutil.rmtree(final)
+                self._staging.rename(final)
+            else:  # another builder published the same part
+                shutil.rmtree(self._staging)
+        index = self._store / "index"
+        index.mkdir(exist_ok=True)
+        write_atomically(index / f"{identity}.json", fragment.to_json())
+        return identity
+
+    def _flush(self, *, whole_chunks: bool) -> None:
+        if not self._pending:
+            return
+        pending = np.concatenate(self._pending)  # (frames, channels)
+        written = self._array.shape[0]
+        count = len(pending) // CHUNK_FRAMES * CHUNK_FRAMES if whole_chunks else len(pending)
+        self._array.resize((written + count, self._array.shape[1]))
+        self._array[written:] = pending[:count]
+        self._pending = [pending[count:]] if count < len(pending) else []
