@@ -36,7 +36,7 @@ def _write(split: Path, workspace: Path, staging: Path) -> None:
     from birdclef.fold import read_labelled_recordings
     from birdclef.logistic import predict_out_of_fold, strip_statistics
     from cache.catalogue import feature_directory, read_species
-    from cache.split import PINNED_FOLD
+    from cache.grouping import is_validated
     from cache.store import StripStore
 
     started = time.perf_counter()
@@ -45,7 +45,7 @@ def _write(split: Path, workspace: Path, staging: Path) -> None:
     store = StripStore(feature_directory(catalogue, workspace))
     statistics = np.stack([strip_statistics(store.read(sha256)) for sha256 in recordings["sha256"]])
     probabilities = predict_out_of_fold(statistics, recordings, len(read_species(catalogue)))
-    validated = (recordings["fold"] != PINNED_FOLD).to_numpy()
+    validated = is_validated(recordings["fold"]).to_numpy()
     np.save(staging / "probabilities.npy", probabilities[validated][np.newaxis])  # (1, recordings, classes)
     recordings.loc[validated, ["recording_id", "label"]].to_csv(staging / "recordings.csv", index=False)
     seconds = round(time.perf_counter() - started, 3)

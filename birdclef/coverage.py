@@ -8,7 +8,7 @@ import pandas as pd
 
 from birdclef.lineage import Lineage
 from cache.catalogue import read_quarantine
-from cache.split import PINNED_FOLD
+from cache.grouping import is_validated
 
 _PINNED = "too few groups of usable recordings to spread over folds, so it is always in training"
 _NOT_PREDICTED = "it is validated in folds that the members were not trained for"
@@ -28,7 +28,7 @@ def describe_coverage(
     quarantined = read_quarantine(lineage.catalogue)
     without_recordings = sorted(set(quarantined["label"]) - set(species["label"]))
     scored = set(recordings["label"])
-    validated = set(catalogue.loc[catalogue["fold"] != PINNED_FOLD, "label"])
+    validated = set(catalogue.loc[is_validated(catalogue["fold"]), "label"])
     unscored = [
         {"label": label, "why": _NOT_PREDICTED if label in validated else _PINNED}
         for label in species["label"]

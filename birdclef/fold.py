@@ -8,7 +8,8 @@ import pandas as pd
 from cache.artefact import read_provenance
 from cache.catalogue import feature_directory, read_catalogue, read_species
 from cache.config import FeatureConfig
-from cache.split import PINNED_FOLD, read_split
+from cache.grouping import is_trained_on, is_validated
+from cache.split import read_split
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,10 @@ def read_fold(split: Path, fold: int, workspace: Path) -> FoldData:
     species = read_species(catalogue)["label"].tolist()
     recordings = read_labelled_recordings(split, catalogue)
     validated = (recordings["fold"] == fold).to_numpy()
-    if fold == PINNED_FOLD or not validated.any():
-        raise ValueError(f"{split} has no fold {fold}; it has folds {sorted(set(recordings['fold']) - {PINNED_FOLD})}.")
+    if fold < 0 or not validated.any():
+        folds = sorted(set(recordings.loc[is_validated(recordings["fold"]), "fold"]))
+        raise ValueError(f"{split} has no fold {fold}; it has folds {folds}.")
     features = FeatureConfig(**read_provenance(store)["config"])
-    train, validation = (recordings[side].reset_index(drop=True) for side in (~validated, validated))
+    trained = is_trained_on(recordings["fold"], fold).to_numpy()
+    train, validation = (recordings[side].reset_index(drop=True) for side in (trained, validated))
     return FoldData(train, validation, species, features, store)

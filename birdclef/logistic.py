@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from cache.split import PINNED_FOLD
+from cache.grouping import is_trained_on, is_validated
 
 PERCENTILES = (5, 25, 50, 75, 95)
 INVERSE_PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3)
@@ -40,19 +40,19 @@ def predict_out_of_fold(statistics: NDArray[np.float32], recordings: pd.DataFram
 
     Args:
         statistics: (recordings, features).
-        recordings: label_index, fold (-1: only trained on, its rows stay zero) and group.
+        recordings: label_index, fold (rows stay zero where it is negative) and group.
         classes: Number of species.
     """
     labels = recordings["label_index"].to_numpy()
-    fold = recordings["fold"].to_numpy()
+    fold = recordings["fold"]
     groups = pd.factorize(recordings["group"])[0]
     probabilities = np.zeros((len(recordings), classes), np.float32)
     with threadpool_limits(1):  # ten times faster than several threads on matrices this small
-        for index in np.unique(fold[fold != PINNED_FOLD]):
-            held_out = fold == index
-            training = statistics[~held_out], labels[~held_out]
-            penalty = _choose_penalty(*training, groups[~held_out])
-            probabilities[held_out] = _predict(training, statistics[held_out], penalty, classes)
+        for index in np.unique(fold[is_validated(fold)]):
+            scored, trained = (fold == index).to_numpy(), is_trained_on(fold, index).to_numpy()
+            training = statistics[trained], labels[trained]
+            penalty = _choose_penalty(*training, groups[trained])
+            probabilities[scored] = _predict(training, statistics[scored], penalty, classes)
     return probabilities
 
 

@@ -90,3 +90,19 @@ class SplitConfig(ConfigSection):
     """Number of folds."""
     seed: int = 42
     """Seed of the fold assignment."""
+    group_by: str = "recordist"
+    """What must not be on both sides: `recordist`; `recordist+place`, within 0.1 degrees; `recording`, nothing but
+    duplicates; or a column of the table of recordings, such as a site's name."""
+    fold_column: str | None = None
+    """Column of the table that gives each recording's fold: 0 to folds - 1, or -1 for training only; null: assigned."""
+    test_share: float = Field(default=0.0, ge=0, le=0.5)
+    """Share of the recordings held out, group by group, from training and validation."""
+
+    @model_validator(mode="after")
+    def _check_fold_source(self) -> Self:
+        if self.fold_column and self.test_share:
+            raise ValueError(
+                f"test_share={self.test_share} cannot be held out of the folds that fold_column='{self.fold_column}' "
+                "gives: set test_share=0, or leave the recordings out of the table."
+            )
+        return self

@@ -5,6 +5,7 @@ pinned to training.
 """
 
 import json
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,20 +15,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from cache.artefact import Recipe, artefact_key, materialise
 from cache.catalogue import read_catalogue
 from cache.config import SplitConfig
+from cache.grouping import PINNED_FOLD, RECORDIST, TEST_FOLD, count_leaks, group_recordings, table_column
 
-VERSION = 1
+logger = logging.getLogger(__name__)
+
+VERSION = 2
 """Raised by hand when the same catalogue and settings give other folds."""
-
-PINNED_FOLD = -1
-"""Fold of a recording that is always in training."""
-
-UNKNOWN_RECORDISTS = ("", "unknown")
 
 
 def build_split(config: SplitConfig, catalogue: Path, workspace: Path) -> Path:
@@ -35,14 +32,14 @@ def build_split(config: SplitConfig, catalogue: Path, workspace: Path) -> Path:
 
     Raises:
         ValueError: If there are fewer groups, or recordings of each species, than folds, or if a (recordist, species)
-            pair crosses folds.
+            pair crosses folds although recordists are to be kept together.
     """
     recipe = Recipe("splits", config.identity(), {"catalogue": artefact_key(catalogue)}, VERSION)
     return materialise(workspace, recipe, lambda staging: _write(config, catalogue, staging))
 
 
 def read_split(directory: Path) -> pd.DataFrame:
-    """Returns recording_id, label, fold (-1: always in training), group, pinned."""
+    """Returns recording_id, label, fold (-1: always in training, -2: held out), group, pinned."""
     table = pd.read_csv(directory / "split.csv", dtype=str, keep_default_na=False)
     return table.assign(fold=table["fold"].astype("int64"), pinned=table["pinned"] == "True")
 
@@ -51,111 +48,107 @@ def assign_folds(recordings: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
     """Returns the split of a catalogue's recordings, in their order.
 
     Species whose recordings all belong to one group would be missing from training when that group is validated:
-    they are pinned to training. All others are spread by `StratifiedGroupKFold` over the groups.
+    they are pinned to training. All others are spread by `StratifiedGroupKFold` over the groups, after as much as
+    `test_share` asks for was taken out in the same way.
 
     Args:
-        recordings: recording_id, label, recordist, sha256, seconds.
-        config: Number of folds and seed.
+        recordings: recording_id, label, recordist, sha256, seconds, and the columns that `config` names.
+        config: Number of folds, grouping and seed.
+
+    Raises:
+        ValueError: If there are fewer groups, or recordings of each species, than folds, or if a column is missing or
+            gives other folds than 0 to folds - 1 and -1.
     """
+    labels, group = recordings["label"].to_numpy(str), group_recordings(recordings, config.group_by)
+    first_of_group = recordings["recording_id"].to_numpy(str)[np.unique(group, return_index=True)[1]]
+    split = pd.DataFrame(
+        {"recording_id": recordings["recording_id"], "label": labels, "fold": TEST_FOLD, "group": first_of_group[group]}
+    )
+    if config.fold_column:
+        split["fold"] = _given_folds(recordings, config)
+    else:
+        rest = ~_hold_out(labels, group, config)
+        split.loc[rest, "fold"] = _spread(labels[rest], group[rest], config.folds, config.seed)
+        split.loc[~np.isin(labels, labels[rest]), "fold"] = PINNED_FOLD  # nothing of it would be left to train on
+        split = _pin_lost_species(split)
+    return split.assign(pinned=split["fold"] == PINNED_FOLD)
+
+
+def _given_folds(recordings: pd.DataFrame, config: SplitConfig) -> NDArray[np.int64]:
+    """Returns the fold that a column of the table gives each recording, (recordings,)."""
+    column = table_column(recordings, str(config.fold_column), "split.fold_column")
+    fold = pd.to_numeric(column, errors="coerce")
+    wrong = ~fold.isin([PINNED_FOLD, *range(config.folds)])
+    absent = sorted(set(range(config.folds)) - set(fold))
+    if wrong.any() or absent:
+        some = zip(recordings.loc[wrong, "recording_id"].head(3), column[wrong].head(3), strict=True)
+        examples = ", ".join(f"{name} ({value!r})" for name, value in some)
+        problem = f"{int(wrong.sum())} other values, such as {examples}" if wrong.any() else f"none of fold {absent}"
+        raise ValueError(
+            f"split.fold_column={config.fold_column!r} must give 0 to {config.folds - 1} (split.folds={config.folds}), "
+            f"or {PINNED_FOLD} for training only, but has {problem}. Correct the table or split.folds."
+        )
+    return fold.to_numpy(np.int64)
+
+
+def _hold_out(labels: NDArray[np.str_], group: NDArray[np.int64], config: SplitConfig) -> NDArray[np.bool_]:
+    """Returns which recordings are kept from training and validation, (recordings,), about `test_share` of them."""
+    if not config.test_share:
+        return np.zeros(len(labels), bool)
+    held_out: NDArray[np.bool_] = _spread(labels, group, max(2, round(1 / config.test_share)), config.seed) == 0
+    return held_out
+
+
+def _spread(labels: NDArray[np.str_], group: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """Returns the fold of each recording, -1 for species of a single group, (recordings,)."""
     # Imported here so that a split found in the workspace does not pay for scikit-learn.
     from sklearn.model_selection import StratifiedGroupKFold
 
-    group = group_recordings(recordings)
-    labels = recordings["label"].to_numpy(str)
     groups_of_species = pd.DataFrame({"label": labels, "group": group}).groupby("label")["group"].nunique()
     pinned = np.isin(labels, groups_of_species.index[groups_of_species == 1])
     free_groups = len(np.unique(group[~pinned]))
-    if free_groups < config.folds:
+    if free_groups < folds:
         raise ValueError(
             f"{free_groups} group(s) of recordings (by recordist and duplicate) cannot fill "
-            f"split.folds={config.folds}: lower split.folds, or add recordings by other recordists."
+            f"split.folds={folds}: lower split.folds, or add recordings by other recordists."
         )
     most = int(pd.Series(labels[~pinned]).value_counts().max())
-    if most < config.folds:
+    if most < folds:
         raise ValueError(
             f"No species with several groups has more than {most} recordings, so none can be spread over "
-            f"split.folds={config.folds}: lower split.folds, or add recordings."
+            f"split.folds={folds}: lower split.folds, or add recordings."
         )
-    fold = np.full(len(recordings), PINNED_FOLD)
-    splitter = StratifiedGroupKFold(config.folds, shuffle=True, random_state=config.seed)
+    fold = np.full(len(labels), PINNED_FOLD)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with _long_tail_expected():
         for index, (_, validation) in enumerate(splitter.split(labels[~pinned], labels[~pinned], group[~pinned])):
             fold[np.flatnonzero(~pinned)[validation]] = index
-    first_of_group = recordings["recording_id"].to_numpy(str)[np.unique(group, return_index=True)[1]]
-    split = pd.DataFrame(
-        {"recording_id": recordings["recording_id"], "label": labels, "fold": fold, "group": first_of_group[group]}
-    )
-    split["pinned"] = split["fold"] == PINNED_FOLD
-    return _pin_lost_species(split)
-
-
-def group_recordings(recordings: pd.DataFrame) -> NDArray[np.int64]:
-    """Returns the group of each recording, (recordings,): whatever must stay on one side of a split.
-
-    Two recordings share a group if they share a known recordist, the same bytes, or label, recordist and duration.
-    An unknown recordist counts as one recordist per recording.
-    """
-    itself = np.arange(len(recordings))
-    unknown = _is_unknown(recordings["recordist"])
-    keys = [
-        np.where(unknown, len(recordings) + itself, pd.factorize(recordings["recordist"])[0]),
-        pd.factorize(recordings["sha256"])[0],
-        recordings.groupby(["label", "recordist", "seconds"], sort=False).ngroup().to_numpy(),
-    ]
-    rows, nodes, offset = [], [], len(recordings)
-    for key in keys:
-        rows.append(itself)
-        nodes.append(key + offset)
-        offset += 2 * len(recordings)
-    edges = coo_array(
-        (np.ones(len(recordings) * len(keys)), (np.concatenate(rows), np.concatenate(nodes))), shape=(offset, offset)
-    )
-    component = connected_components(edges, directed=False)[1][: len(recordings)]
-    return pd.factorize(component)[0].astype(np.int64)
-
-
-def count_leaks(recordings: pd.DataFrame, fold: NDArray[np.int64]) -> dict[str, float]:
-    """Returns how many validation recordings share recordist and species with a training recording of their fold.
-
-    Args:
-        recordings: label and recordist.
-        fold: Validation fold of each recording, -1 for training only, (recordings,).
-    """
-    known = ~_is_unknown(recordings["recordist"])
-    pair = recordings.groupby(["label", "recordist"], sort=False).ngroup().to_numpy()
-    table = pd.DataFrame({"pair": pair, "fold": fold})[known]
-    folds_of_pair = table.groupby("pair")["fold"].nunique()
-    crossing = table["pair"].map(folds_of_pair).to_numpy() > 1
-    leaking = crossing & (table["fold"] != PINNED_FOLD).to_numpy()
-    validated = int((fold != PINNED_FOLD).sum())
-    return {
-        "shared_pairs": int((folds_of_pair > 1).sum()),
-        "leaking_recordings": int(leaking.sum()),
-        "leaking_share": round(float(leaking.sum()) / max(validated, 1), 4),
-    }
-
-
-def _is_unknown(recordist: pd.Series) -> NDArray[np.bool_]:
-    return recordist.isin(UNKNOWN_RECORDISTS).to_numpy(bool)
+    return fold
 
 
 def _pin_lost_species(split: pd.DataFrame) -> pd.DataFrame:
-    """Pin, group by group, what would leave a species without training recordings in some fold."""
+    """Returns the split with species pinned that would have no training recordings in some fold otherwise."""
     while True:
-        spread = split[~split["pinned"]].groupby("label")["fold"].nunique()
-        always_trained = set(split.loc[split["pinned"], "label"])
+        spread = split[split["fold"] >= 0].groupby("label")["fold"].nunique()
+        always_trained = set(split.loc[split["fold"] == PINNED_FOLD, "label"])
         lost = [label for label in spread.index[spread == 1] if label not in always_trained]
         if not lost:
             return split
-        split.loc[split["label"].isin(lost), "fold"] = PINNED_FOLD
-        split["pinned"] = split["fold"] == PINNED_FOLD
+        split.loc[split["label"].isin(lost) & (split["fold"] != TEST_FOLD), "fold"] = PINNED_FOLD
 
 
 def _write(config: SplitConfig, catalogue: Path, staging: Path) -> None:
     recordings = read_catalogue(catalogue)
     split = assign_folds(recordings, config)
     report = _report(recordings, split, config)
-    if report["leak"]["shared_pairs"]:
+    lenient = config.fold_column or config.group_by != RECORDIST
+    if report["leak"]["shared_pairs"] and lenient:
+        logger.warning(
+            "split: %d (recordist, species) pairs stand on both sides, as split.%s lets them: scores are flattered",
+            report["leak"]["shared_pairs"],
+            f"fold_column={config.fold_column}" if config.fold_column else f"group_by={config.group_by}",
+        )
+    elif report["leak"]["shared_pairs"]:
         raise ValueError(
             f"{report['leak']['shared_pairs']} (recordist, species) pairs stand on both sides of the split of "
             f"{catalogue}. This is a defect of the grouping; please report it with the catalogue."
@@ -166,10 +159,11 @@ def _write(config: SplitConfig, catalogue: Path, staging: Path) -> None:
 
 def _report(recordings: pd.DataFrame, split: pd.DataFrame, config: SplitConfig) -> dict[str, Any]:
     fold = split["fold"].to_numpy()
-    validated = split[fold != PINNED_FOLD]
+    validated = split[fold >= 0]
     never = sorted(set(split["label"]) - set(validated["label"]))
     return {
         "folds": config.folds,
+        "group_by": config.fold_column or config.group_by,
         "groups": int(split["group"].nunique()),
         "leak": count_leaks(recordings, fold),
         "coverage": {
@@ -178,6 +172,7 @@ def _report(recordings: pd.DataFrame, split: pd.DataFrame, config: SplitConfig) 
             "species_never_validated": never,
             "why": "all their usable recordings belong to one group or fold, so they are pinned to training",
             "recordings_pinned": int((fold == PINNED_FOLD).sum()),
+            "recordings_held_out": int((fold == TEST_FOLD).sum()),
             "species_missing_per_fold": {
                 str(index): int(split["label"].nunique() - split.loc[fold == index, "label"].nunique())
                 for index in range(config.folds)

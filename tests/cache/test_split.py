@@ -12,16 +12,9 @@ from cache.artefact import artefact_key, read_provenance
 from cache.catalogue import build_catalogue
 from cache.config import DataConfig, FeatureConfig, SplitConfig
 from cache.features import open_feature_directory
+from cache.grouping import PINNED_FOLD, TEST_FOLD, count_leaks, group_recordings, is_trained_on
 from cache.recordings import read_recordings
-from cache.split import (
-    PINNED_FOLD,
-    _pin_lost_species,
-    assign_folds,
-    build_split,
-    count_leaks,
-    group_recordings,
-    read_split,
-)
+from cache.split import _pin_lost_species, assign_folds, build_split, read_split
 from cache.writer import PartWriter
 
 FEATURES = FeatureConfig(n_mels=2)
@@ -199,7 +192,6 @@ def test_species_whose_groups_meet_in_one_fold_is_pinned() -> None:
     pinned = _pin_lost_species(split)
     # a is in fold 0 only; c is in fold 1 only but always trained as well
     assert list(pinned["fold"]) == [PINNED_FOLD, PINNED_FOLD, 0, 1, 1, PINNED_FOLD, PINNED_FOLD]
-    assert list(pinned["pinned"]) == [True, True, False, False, False, True, True]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -365,3 +357,115 @@ def test_species_with_fewer_recordings_than_folds_alone_are_refused_with_a_remed
     table = make_table([(f"s{row % 8}", f"ann{row}") for row in range(16)])
     with pytest.raises(ValueError, match=r"more than 2 recordings.*split\.folds=3: lower split\.folds"):
         assign_folds(table, SplitConfig(folds=3))
+
+
+def spread_table(recordings: int = 120, species: int = 4, recordists: int = 30) -> pd.DataFrame:
+    """Recordings of a few species by many recordists, each at two places, with a site and a given fold."""
+    number = np.arange(recordings)
+    recordist = number % recordists
+    return pd.DataFrame(
+        {
+            "recording_id": [f"{index:04}" for index in number],
+            "label": [f"species {index}" for index in number // recordists % species],
+            "recordist": [f"recordist {index}" for index in recordist],
+            "sha256": [f"sha {index}" for index in number],
+            "seconds": number.astype(float),
+            "latitude": [f"{index % 2:.2f}" for index in number],
+            "longitude": "10.05",
+            "site": [f"site {index // 3}" for index in recordist],
+            "table_fold": [str(index % 3) for index in recordist],
+        }
+    )
+
+
+def groups_of(table: pd.DataFrame, group_by: str) -> list[set[str]]:
+    """The recordings of each group, largest first."""
+    split = pd.DataFrame({"recording_id": table["recording_id"], "group": group_recordings(table, group_by)})
+    return sorted(
+        (set(rows) for _, rows in split.groupby("group")["recording_id"]), key=lambda rows: (-len(rows), min(rows))
+    )
+
+
+def test_recordings_are_grouped_by_what_is_asked_for() -> None:
+    table = spread_table(recordings=8, recordists=4)
+    table["latitude"] = ["1.01", "1.01", "1.01", "", "1.09", "1.11", "1.05", ""]
+    table["site"] = ["north", "north", "", "", "north", "", "", "south"]
+    table.loc[3, "recordist"] = "unknown"
+    names = list(table["recording_id"])
+    of = {name: [{names[index] for index in rows} for rows in groups] for name, groups in {
+        "recordist": [(0, 4), (1, 5), (2, 6), (3,), (7,)],
+        "recordist+place": [(0, 4), (2, 6), (1,), (3,), (5,), (7,)],  # 1.01 and 1.11 lie in two cells
+        "recording": [(0,), (1,), (2,), (3,), (4,), (5,), (6,), (7,)],
+        "site": [(0, 1, 4), (2,), (3,), (5,), (6,), (7,)],  # an unknown site is no common one
+    }.items()}  # fmt: skip
+    for group_by, groups in of.items():
+        assert groups_of(table, group_by) == groups
+
+
+def test_duplicates_share_a_group_whatever_is_asked_for() -> None:
+    table = spread_table(recordings=8, recordists=4)
+    table.loc[5, "sha256"] = table.loc[0, "sha256"]
+    assert {table.loc[0, "recording_id"], table.loc[5, "recording_id"]} in groups_of(table, "recording")
+
+
+@pytest.mark.parametrize(
+    ("group_by", "message"),
+    [("sight", "split.group_by='sight': the table of recordings has no such column"), ("recordist+place", "latitude")],
+)
+def test_missing_column_to_group_by_is_named(group_by: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        group_recordings(spread_table().drop(columns="latitude"), group_by)
+
+
+def test_no_group_of_a_column_crosses_folds() -> None:
+    table = spread_table()
+    split = assign_folds(table, SplitConfig(folds=3, group_by="site"))
+    assert split.groupby(table["site"])["fold"].nunique().max() == 1
+
+
+def test_given_folds_are_honoured() -> None:
+    table = spread_table()
+    table.loc[:4, "table_fold"] = "-1"
+    split = assign_folds(table, SplitConfig(folds=3, fold_column="fold"))
+    assert list(split["fold"].astype(str)) == list(table["table_fold"])
+    assert list(split.index[split["pinned"]]) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["3", "x", ""], r"3 other values, such as 0000 \('3'\), 0001 \('x'\), 0002 \(''\)"),
+        (["0.5"], r"1 other values, such as 0000 \('0.5'\)"),
+    ],
+)
+def test_given_folds_that_are_none_are_named(given: list[str], message: str) -> None:
+    table = spread_table()
+    table.loc[: len(given) - 1, "table_fold"] = given
+    with pytest.raises(ValueError, match=message):
+        assign_folds(table, SplitConfig(folds=3, fold_column="fold"))
+
+
+def test_given_folds_must_fill_every_fold() -> None:
+    with pytest.raises(ValueError, match=r"none of fold \[3\]"):
+        assign_folds(spread_table(), SplitConfig(folds=4, fold_column="fold"))
+    with pytest.raises(ValueError, match=r"split\.fold_column='part': the table of recordings has no such column"):
+        assign_folds(spread_table(), SplitConfig(folds=4, fold_column="part"))
+
+
+def test_test_part_is_held_out_by_group_and_leaves_every_species_in_training() -> None:
+    table = spread_table()
+    table.loc[:, "label"] = table["label"].where(table.index != 7, "rare")  # one recording only
+    split = assign_folds(table, SplitConfig(folds=3, test_share=0.2))
+    held_out = split["fold"] == TEST_FOLD
+    assert 0.12 < held_out.mean() < 0.28
+    assert not set(table.loc[held_out, "recordist"]) & set(table.loc[~held_out & ~split["pinned"], "recordist"])
+    assert split.loc[7, "fold"] == PINNED_FOLD
+    for fold in range(3):
+        trained = is_trained_on(split["fold"], fold)
+        assert not (trained & held_out).any()
+        assert set(split.loc[trained, "label"]) == set(table["label"])
+
+
+def test_a_test_share_beside_given_folds_is_refused() -> None:
+    with pytest.raises(ValueError, match="cannot be held out of the folds that fold_column='fold' gives"):
+        SplitConfig(fold_column="fold", test_share=0.1)

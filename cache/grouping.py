@@ -1,0 +1,127 @@
+"""Which recordings belong together: by recordist, place or any column, and as duplicates."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+RECORDIST = "recordist"
+RECORDIST_AND_PLACE = "recordist+place"
+RECORDING = "recording"
+UNKNOWN_RECORDISTS = ("", "unknown")
+PLACE_DEGREES = 0.1
+"""Side of the cell in which recordings count as made in one place, about 11 km."""
+
+PINNED_FOLD = -1
+"""Fold of a recording that is always in training."""
+
+TEST_FOLD = -2
+"""Fold of a recording that is held out from training and validation."""
+
+
+def group_recordings(recordings: pd.DataFrame, group_by: str = RECORDIST) -> NDArray[np.int64]:
+    """Returns the group of each recording, (recordings,): whatever must stay on one side of a split.
+
+    Two recordings share a group if they share what `group_by` says, the same bytes, or label, recordist and duration.
+    A recording whose recordist, or whose value in the column, is unknown shares it with no other.
+
+    Args:
+        recordings: recording_id, label, recordist, sha256, seconds, and the column that `group_by` names.
+        group_by: `recordist`, `recordist+place`, `recording`, or the name of a column.
+
+    Raises:
+        ValueError: If there is no such column.
+    """
+    itself = np.arange(len(recordings))
+    value, unknown = _values_to_share(recordings, group_by)
+    keys = [
+        np.where(unknown, len(recordings) + itself, pd.factorize(value)[0]),
+        pd.factorize(recordings["sha256"])[0],
+        recordings.groupby(["label", "recordist", "seconds"], sort=False).ngroup().to_numpy(),
+    ]
+    rows, nodes, offset = [], [], len(recordings)
+    for key in keys:
+        rows.append(itself)
+        nodes.append(key + offset)
+        offset += 2 * len(recordings)
+    edges = coo_array(
+        (np.ones(len(recordings) * len(keys)), (np.concatenate(rows), np.concatenate(nodes))), shape=(offset, offset)
+    )
+    component = connected_components(edges, directed=False)[1][: len(recordings)]
+    return pd.factorize(component)[0].astype(np.int64)
+
+
+def count_leaks(recordings: pd.DataFrame, fold: NDArray[np.int64]) -> dict[str, float]:
+    """Returns how many validation recordings share recordist and species with a training recording of their fold.
+
+    Args:
+        recordings: label and recordist.
+        fold: Validation fold of each recording, -1 for training only, (recordings,).
+    """
+    known = ~_is_unknown(recordings["recordist"])
+    pair = recordings.groupby(["label", "recordist"], sort=False).ngroup().to_numpy()
+    table = pd.DataFrame({"pair": pair, "fold": fold})[known]
+    folds_of_pair = table.groupby("pair")["fold"].nunique()
+    crossing = table["pair"].map(folds_of_pair).to_numpy() > 1
+    leaking = crossing & (table["fold"] != PINNED_FOLD).to_numpy()
+    validated = int((fold != PINNED_FOLD).sum())
+    return {
+        "shared_pairs": int((folds_of_pair > 1).sum()),
+        "leaking_recordings": int(leaking.sum()),
+        "leaking_share": round(float(leaking.sum()) / max(validated, 1), 4),
+    }
+
+
+def is_validated(fold: pd.Series) -> pd.Series:
+    """Returns which recordings belong to a validation fold."""
+    return fold >= 0
+
+
+def is_trained_on(fold: pd.Series, validation_fold: int) -> pd.Series:
+    """Returns which recordings the model learns from whose validation fold this is."""
+    return (fold != validation_fold) & (fold != TEST_FOLD)
+
+
+def table_column(recordings: pd.DataFrame, name: str, setting: str) -> pd.Series:
+    """Returns a column of the user's table, which bears another name if the cache computes one of its name.
+
+    Raises:
+        ValueError: If there is none; it names the setting that asked for it.
+    """
+    for candidate in (f"table_{name}", name):
+        if candidate in recordings:
+            return recordings[candidate]
+    raise ValueError(
+        f"{setting}={name!r}: the table of recordings has no such column. It has {', '.join(recordings.columns)}."
+    )
+
+
+def _values_to_share(recordings: pd.DataFrame, group_by: str) -> tuple[pd.Series, NDArray[np.bool_]]:
+    """Returns what recordings of one group have in common, and which recordings do not tell."""
+    if group_by in (RECORDIST, RECORDIST_AND_PLACE):
+        recordist = recordings["recordist"]
+        place = _place(recordings) if group_by == RECORDIST_AND_PLACE else ""
+        return recordist + place, _is_unknown(recordist)
+    if group_by == RECORDING:
+        return recordings["recording_id"], np.ones(len(recordings), bool)
+    column = table_column(recordings, group_by, "split.group_by")
+    return column, (column == "").to_numpy(bool)
+
+
+def _place(recordings: pd.DataFrame) -> pd.Series:
+    """Returns the cell of each recording as text; all recordings without coordinates lie in one."""
+    missing = [name for name in ("latitude", "longitude") if name not in recordings]
+    if missing:
+        raise ValueError(
+            f"split.group_by={RECORDIST_AND_PLACE!r} needs {' and '.join(missing)}, which the table lacks. "
+            f"Add the column(s), or set split.group_by={RECORDIST}."
+        )
+    degrees = recordings[["latitude", "longitude"]].apply(pd.to_numeric, errors="coerce")
+    cell = np.floor(degrees / PLACE_DEGREES).astype("Int64").astype(str)
+    place: pd.Series = "@" + cell["latitude"] + "," + cell["longitude"]
+    return place
+
+
+def _is_unknown(recordist: pd.Series) -> NDArray[np.bool_]:
+    return recordist.isin(UNKNOWN_RECORDISTS).to_numpy(bool)
