@@ -1,9 +1,7 @@
 """Pictures of a report."""
 
-import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -13,26 +11,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from birdclef.metrics import Labels
+from cache.figure import ACCENT, FAINT, INK, render
 
-INK, ACCENT, FAINT = "#1f2933", "#1b6e5a", "#c9d2d9"
 _MAX_TICK_LABELS = 60
-_STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.titlesize": 10,
-    "axes.titlecolor": INK,
-    "svg.hashsalt": "birdclef",
-}
 
 
 def draw(size: tuple[float, float], plot: Callable[[Axes], None]) -> bytes:
     """Returns a PNG of one plot of a size in inches."""
-    return _render(size, lambda figure: plot(figure.add_subplot()))
+    return render(size, lambda figure: plot(figure.add_subplot()))
 
 
 def plot_f1_against_count(per_species: pd.DataFrame) -> bytes:
@@ -93,7 +79,7 @@ def plot_learning_curves(members: dict[str, list[Path]]) -> bytes:
         for text in loss_axes.legend(frameon=False).get_texts():
             text.set_parse_math(False)
 
-    return _render((6.8, 2.9), plot)
+    return render((6.8, 2.9), plot)
 
 
 def plot_strip(strip: NDArray[np.float16], frames: int) -> bytes:
@@ -110,13 +96,3 @@ def plot_strip(strip: NDArray[np.float16], frames: int) -> bytes:
         axes.set_axis_off()
 
     return draw((3.2, 1.5), plot)
-
-
-def _render(size: tuple[float, float], plot: Callable[[Figure], None]) -> bytes:
-    """Returns a PNG of a figure of a size in inches."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        plot(figure)
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
-    return stream.getvalue()

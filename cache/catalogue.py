@@ -66,6 +66,9 @@ def feature_directory(catalogue: Path, workspace: Path) -> Path:
 
 
 def _write(recordings: pd.DataFrame, data: DataConfig, strips: StripStore, store: Path, staging: Path) -> None:
+    # Imported here so that a catalogue found in the workspace does not pay for matplotlib.
+    from cache.pictures import plot_catalogue
+
     features = read_provenance(store)["config"]
     located = [strips.strips.get(sha256) for sha256 in recordings["sha256"]]
     frames = np.array([strip.frames if strip else 0 for strip in located])
@@ -89,6 +92,7 @@ def _write(recordings: pd.DataFrame, data: DataConfig, strips: StripStore, store
         "species": int(usable["label"].nunique()),
         "hours": round(float(usable["seconds"].sum()) / 3600, 4),
     }
+    (staging / "catalogue.png").write_bytes(plot_catalogue(usable, quarantine))
     (staging / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
 
 

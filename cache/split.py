@@ -138,6 +138,9 @@ def _pin_lost_species(split: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write(config: SplitConfig, catalogue: Path, staging: Path) -> None:
+    # Imported here so that a split found in the workspace does not pay for matplotlib.
+    from cache.pictures import plot_split
+
     recordings = read_catalogue(catalogue)
     split = assign_folds(recordings, config)
     report = _report(recordings, split, config)
@@ -154,6 +157,7 @@ def _write(config: SplitConfig, catalogue: Path, staging: Path) -> None:
             f"{catalogue}. This is a defect of the grouping; please report it with the catalogue."
         )
     split.to_csv(staging / "split.csv", index=False)
+    (staging / "split.png").write_bytes(plot_split(split, report))
     (staging / "split_report.json").write_text(json.dumps(report, indent=2) + "\n")
 
 

@@ -1,7 +1,7 @@
 """Whatever happens to a data set between builds, the catalogue is the one that a build from scratch would give."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,14 @@ CHANGES = st.one_of(
     st.tuples(st.just("collect"), st.just(""), st.just(0)),
     st.tuples(st.just("build"), st.just(""), st.just(0)),
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures() -> Iterator[None]:
+    """They are not what is compared, and drawing them would take most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cache.pictures.plot_catalogue", lambda *_: b"")
+        yield
 
 
 @pytest.fixture(scope="module")
