@@ -38,8 +38,8 @@ def gather_crops(strips: ResidentStrips, rows: Tensor, positions: Tensor) -> Ten
     weight = (positions - lower).unsqueeze(-1)  # (batch, frames, 1)
     starts, lengths = strips.starts[rows].unsqueeze(1), strips.lengths[rows].unsqueeze(1)  # (batch, 1)
     first = lower.long()
-    below = strips.values[starts + first % lengths].float()  # (batch, frames, n_mels)
-    above = strips.values[starts + (first + 1) % lengths].float()  # (batch, frames, n_mels)
+    below = strips.decibels(strips.values[starts + first % lengths])  # (batch, frames, n_mels)
+    above = strips.decibels(strips.values[starts + (first + 1) % lengths])  # (batch, frames, n_mels)
     crops = torch.lerp(below, above, weight)  # (batch, frames, n_mels)
     return crops.transpose(1, 2).unsqueeze(1)  # (batch, 1, n_mels, frames)
 
@@ -48,5 +48,5 @@ def gather_windows(strips: ResidentStrips, rows: Tensor, first_frames: Tensor, f
     """Returns windows at whole frames, (batch, 1, n_mels, frames) float32 in dB; they wrap around their strip."""
     positions = first_frames.unsqueeze(1) + torch.arange(frames, device=first_frames.device)  # (batch, frames)
     starts, lengths = strips.starts[rows].unsqueeze(1), strips.lengths[rows].unsqueeze(1)  # (batch, 1)
-    windows = strips.values[starts + positions % lengths].float()  # (batch, frames, n_mels)
+    windows = strips.decibels(strips.values[starts + positions % lengths])  # (batch, frames, n_mels)
     return windows.transpose(1, 2).unsqueeze(1)  # (batch, 1, n_mels, frames)

@@ -174,7 +174,7 @@ def compute_statistics(strips: ResidentStrips) -> tuple[float, float]:
     """Returns mean and standard deviation of all resident values, in dB."""
     total = squares = 0.0
     for chunk in strips.values.split(_CHUNK_FRAMES):
-        values = chunk.double()
+        values = strips.decibels(chunk).double()
         total += float(values.sum())
         squares += float(values.square().sum())
     mean = total / strips.values.numel()

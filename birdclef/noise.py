@@ -25,7 +25,8 @@ class NoiseBank:
 
 def compute_frame_levels(strips: ResidentStrips) -> Tensor:
     """Returns the mean power of each resident frame, (total_frames,) float64."""
-    return torch.cat([(10 ** (chunk.double() / 10)).mean(dim=1) for chunk in strips.values.split(_CHUNK_FRAMES)])
+    chunks = (strips.decibels(chunk).double() for chunk in strips.values.split(_CHUNK_FRAMES))
+    return torch.cat([(10 ** (chunk / 10)).mean(dim=1) for chunk in chunks])
 
 
 def build_noise_bank(strips: ResidentStrips, frame_levels: Tensor, frames: int) -> NoiseBank:

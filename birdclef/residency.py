@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from cache.encoding import FLOAT16, StripEncoding
 from cache.store import StripStore
 
 logger = logging.getLogger(__name__)
@@ -20,17 +21,25 @@ class ResidentStrips:
     """Strips laid one after the other.
 
     Attributes:
-        values: dB, (total_frames, channels) float16, on the device or in (pinned) host memory.
+        values: As stored, (total_frames, channels) float16 or uint8, on the device or in (pinned) host memory.
         starts: First frame of each strip in `values`, (strips,) int64, beside `values`.
         lengths: Frames of each strip, (strips,) int64, beside `values`.
+        encoding: What the values mean.
     """
 
     values: Tensor
     starts: Tensor
     lengths: Tensor
+    encoding: StripEncoding = FLOAT16
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def decibels(self, stored: Tensor) -> Tensor:
+        """Returns some of `values` in dB, of the same shape, float32."""
+        if self.encoding.dtype == "float16":
+            return stored.float()
+        return stored.float().mul_(self.encoding.step_db).add_(self.encoding.offset_db)
 
 
 def load_resident(
@@ -47,7 +56,9 @@ def load_resident(
     if place.type == "cpu" and device.type == "cuda":
         flat = flat.pin_memory()
     logger.info("resident strips: %.1f MB of %d recordings on %s", values.nbytes / 1e6, len(starts), place)
-    return ResidentStrips(flat.to(place), torch.from_numpy(starts).to(place), torch.from_numpy(lengths).to(place))
+    return ResidentStrips(
+        flat.to(place), torch.from_numpy(starts).to(place), torch.from_numpy(lengths).to(place), store.encoding
+    )
 
 
 def choose_place(n_bytes: int, device: torch.device, residency: Literal["auto", "device", "host"]) -> torch.device:

@@ -4,6 +4,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from cache.encoding import StoredType
+
 
 class ConfigSection(BaseModel):
     """A frozen section of an experiment that refuses unknown keys."""
@@ -54,6 +56,8 @@ class FeatureConfig(ConfigSection):
     """Highest frequency, Hz."""
     floor_db: float = -100.0
     """Lowest stored level, dB re 1."""
+    dtype: StoredType = "float16"
+    """How strips are stored: float16, or uint8 at half the size, in steps of 0.5 dB up to `floor_db` + 127.5."""
 
     workers: PositiveInt | None = None
     """Processes that compute on this machine; null: one per core."""

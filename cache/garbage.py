@@ -11,6 +11,7 @@ import zarr
 from cache.artefact import list_artefacts, read_provenance
 from cache.catalogue import feature_directory, read_catalogue, read_quarantine
 from cache.fragment import Fragment, Strip
+from cache.rows import PartRows
 from cache.work import alone_at_work
 from cache.writer import PartWriter
 
@@ -134,7 +135,7 @@ def _write_anew(item: Garbage) -> None:
     """Copy the strips that are needed, and the failures, to a part of their own."""
     store = item.path.parent.parent
     array = zarr.open_array(str(item.path), mode="r")
-    with PartWriter(store, array.shape[1]) as writer:
+    with PartWriter(store, array.shape[1], PartRows.open(item.path).encoding) as writer:
         for strip in item.kept:
             writer.copy_strip(strip, np.asarray(array[strip.start : strip.start + strip.frames]))
         for failure in Fragment.read(store / "index" / f"{item.path.name}.json").failures:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from cache.config import FeatureConfig
+from cache.encoding import StripEncoding
 from cache.fragment import Failure
 from cache.mel import compute_log_mel
 from cache.waveform import UnusableAudioError, decode_waveform
@@ -69,7 +70,8 @@ def compute_part(
     Raises:
         OSError: If the part cannot be written. Nothing of it is visible then.
     """
-    with PartWriter(store, features.n_mels) as writer:
+    encoding = StripEncoding.of(features.dtype, features.floor_db)
+    with PartWriter(store, features.n_mels, encoding) as writer:
         for source in sources:
             if source.sha256 in refused:
                 writer.add_failure(refused[source.sha256])

@@ -3,9 +3,11 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args
 
-import numpy as np
 from numpy.typing import NDArray
+
+from cache.encoding import StoredType, StripEncoding
 
 
 class DamagedPartError(ValueError):
@@ -14,7 +16,7 @@ class DamagedPartError(ValueError):
 
 @dataclass(frozen=True)
 class PartRows:
-    """The rows of an uncompressed Zarr v3 array, (frames, channels) float16.
+    """The rows of an uncompressed Zarr v3 array, (frames, channels).
 
     Zarr defines its chunks as plain little-endian rows, so any of them is read by one system call without a copy, 1.6
     times as fast as zarrs does and 4 times as fast as zarr. A missing chunk is an error here, where Zarr reads zeros.
@@ -24,12 +26,14 @@ class PartRows:
         frames: Rows of the array.
         channels: Values per row.
         chunk_frames: Rows per chunk.
+        encoding: What the stored values mean.
     """
 
     directory: Path
     frames: int
     channels: int
     chunk_frames: int
+    encoding: StripEncoding
 
     @classmethod
     def open(cls, directory: Path) -> "PartRows":
@@ -41,18 +45,19 @@ class PartRows:
         try:
             metadata = json.loads((directory / "zarr.json").read_text())
             (frames, channels), chunk_shape = metadata["shape"], metadata["chunk_grid"]["configuration"]["chunk_shape"]
-            layout = metadata["data_type"], metadata["codecs"], chunk_shape[1]
+            layout = metadata["data_type"], [codec["name"] for codec in metadata["codecs"]], chunk_shape[1]
+            attributes = metadata["attributes"]
+            encoding = StripEncoding(metadata["data_type"], attributes["step_db"], attributes["offset_db"])
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise DamagedPartError(
                 f"{directory} is not a readable Zarr array ({error}). Run birdclef verify."
             ) from error
-        plain = [{"name": "bytes", "configuration": {"endian": "little"}}]
-        if layout != ("float16", plain, channels):
-            raise DamagedPartError(f"{directory} holds {layout}, not plain float16 rows. Run birdclef verify.")
-        return cls(directory, frames, channels, chunk_shape[0])
+        if layout not in [(dtype, ["bytes"], channels) for dtype in get_args(StoredType)]:
+            raise DamagedPartError(f"{directory} holds {layout}, not plain rows. Run birdclef verify.")
+        return cls(directory, frames, channels, chunk_shape[0], encoding)
 
-    def read(self, start: int, out: NDArray[np.float16]) -> None:
-        """Fill `out`, (rows, channels), with the rows from `start` on.
+    def read(self, start: int, out: NDArray[Any]) -> None:
+        """Fill `out`, (rows, channels) of the stored type, with the rows from `start` on.
 
         Raises:
             DamagedPartError: If a chunk is missing or too short.

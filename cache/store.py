@@ -2,7 +2,7 @@
 
 Layout of `features/<feature_key>/`:
 
-    parts/<id>/       Zarr v3 array (frames, channels) float16, the strips of one part one after the other
+    parts/<id>/       Zarr v3 array (frames, channels) float16 or uint8, the strips of one part one after the other
     index/<id>.json   fragment: which strip lies where in the part, and which audio gave none
 
 A part without its fragment does not exist for readers. A part's id hashes the audio whose strips are in it, so what
@@ -15,10 +15,12 @@ loading.
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.encoding import StripEncoding
 from cache.fragment import Failure, Fragment, Strip
 from cache.rows import PartRows
 
@@ -44,7 +46,7 @@ class StripStore:
         return sha256 in self.strips or sha256 in self.failures
 
     def read(self, sha256: str) -> NDArray[np.float16]:
-        """Returns one strip, (frames, channels).
+        """Returns one strip in dB, (frames, channels).
 
         Raises:
             KeyError: If the store has no strip of this audio.
@@ -52,11 +54,11 @@ class StripStore:
         """
         strip = self._find(sha256)
         array = PartRows.open(self._directory / "parts" / strip.part)
-        values = np.empty((strip.frames, array.channels), np.float16)
-        array.read(strip.start, values)
-        return values
+        stored = np.empty((strip.frames, array.channels), array.encoding.dtype)
+        array.read(strip.start, stored)
+        return array.encoding.decode(stored)
 
-    def load(self, sha256s: Iterable[str]) -> tuple[NDArray[np.float16], NDArray[np.int64], NDArray[np.int64]]:
+    def load(self, sha256s: Iterable[str]) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
         """Returns many strips in one flat array, each part read once and in order.
 
         Raises:
@@ -65,8 +67,8 @@ class StripStore:
             ValueError: If none is asked for.
 
         Returns:
-            Values (total_frames, channels); for each requested strip its first row, (strips,), and its
-            length in rows, (strips,). A strip asked for twice is stored once.
+            Values as they are stored, (total_frames, channels), which `encoding` gives a meaning; for each requested
+            strip its first row, (strips,), and its length in rows, (strips,). A strip asked for twice is stored once.
         """
         wanted = [self._find(sha256) for sha256 in sha256s]
         if not wanted:
@@ -78,7 +80,7 @@ class StripStore:
             strips_of_part.setdefault(strip.part, []).append(strip)
             rows[strip.sha256] = total
             total += strip.frames
-        values = np.empty((total, self.channels), np.float16)
+        values = np.empty((total, self.channels), self.encoding.dtype)
 
         def load_part(part: str) -> None:
             array = PartRows.open(self._directory / "parts" / part)
@@ -93,8 +95,15 @@ class StripStore:
     @property
     def channels(self) -> int:
         """Width of a strip (mel bands)."""
-        part = next(iter(self.strips.values())).part
-        return PartRows.open(self._directory / "parts" / part).channels
+        return self._any_part().channels
+
+    @property
+    def encoding(self) -> StripEncoding:
+        """What the values of `load` mean."""
+        return self._any_part().encoding
+
+    def _any_part(self) -> PartRows:
+        return PartRows.open(self._directory / "parts" / next(iter(self.strips.values())).part)
 
     def _find(self, sha256: str) -> Strip:
         if sha256 not in self.strips:

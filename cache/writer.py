@@ -5,20 +5,21 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
 from cache.artefact import flush_to_disk, write_atomically
+from cache.encoding import FLOAT16, StripEncoding
 from cache.fragment import Failure, Fragment, Strip
 
 CHUNK_FRAMES = 8192
 _CHUNKS_PER_WRITE = 4  # each write costs some 15 ms, whatever its size
 
 
-def digest_strip(stored: NDArray[np.float16]) -> str:
+def digest_strip(stored: NDArray[Any]) -> str:
     """Returns 16 hex digits of the sha256 of a strip as it is stored, (frames, channels)."""
     return hashlib.sha256(stored.tobytes()).hexdigest()[:16]
 
@@ -42,8 +43,9 @@ class PartWriter:
     As a context manager it removes what was not published.
     """
 
-    def __init__(self, store: Path, channels: int) -> None:
+    def __init__(self, store: Path, channels: int, encoding: StripEncoding = FLOAT16) -> None:
         self._store = store
+        self._encoding = encoding
         parts = store / "parts"
         parts.mkdir(parents=True, exist_ok=True)
         self._staging = Path(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=parts))
@@ -53,12 +55,12 @@ class PartWriter:
             overwrite=True,
             shape=(0, channels),
             chunks=(CHUNK_FRAMES, channels),
-            dtype="float16",
+            dtype=encoding.dtype,
             compressors=None,
-            attributes={"features": store.name},
+            attributes={"features": store.name, "step_db": encoding.step_db, "offset_db": encoding.offset_db},
             config={"write_empty_chunks": True},  # a chunk that is not there is a damaged one
         )
-        self._pending: list[NDArray[np.float16]] = []
+        self._pending: list[NDArray[Any]] = []
         self._frames = 0
         self._strips: list[Strip] = []
         self._failures: list[Failure] = []
@@ -73,11 +75,11 @@ class PartWriter:
         """Append a strip, (frames, channels)."""
         if not np.isfinite(strip).all():
             raise ValueError(f"The strip of audio {sha256} holds non-finite values; it must not enter the store.")
-        stored = strip.astype(np.float16)
+        stored = self._encoding.encode(strip)
         peak_db, mean_db = round(float(strip.max()), 3), round(float(strip.mean(dtype=np.float64)), 3)
         self._append(Strip(sha256, "", self._frames, len(stored), peak_db, mean_db, digest_strip(stored)), stored)
 
-    def copy_strip(self, strip: Strip, stored: NDArray[np.float16]) -> None:
+    def copy_strip(self, strip: Strip, stored: NDArray[Any]) -> None:
         """Append a strip of another part as it is stored there, (frames, channels).
 
         Raises:
@@ -87,7 +89,7 @@ class PartWriter:
             raise ValueError(f"The strip of audio {strip.sha256} in part {strip.part} is damaged. Run birdclef verify.")
         self._append(replace(strip, part="", start=self._frames), stored)
 
-    def _append(self, strip: Strip, stored: NDArray[np.float16]) -> None:
+    def _append(self, strip: Strip, stored: NDArray[Any]) -> None:
         self._strips.append(strip)
         self._frames += len(stored)
         self._pending.append(stored)

@@ -8,8 +8,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from birdclef.crops import gather_crops, gather_windows
+from birdclef.data import compute_statistics
+from birdclef.noise import compute_frame_levels
 from birdclef.residency import choose_place, load_resident
+from cache.encoding import FLOAT16, StripEncoding
 from cache.store import StripStore
+from cache.writer import PartWriter
 
 CPU = torch.device("cpu")
 NAMES = ["c1", "a3", "a1", "b9"]
@@ -62,3 +67,25 @@ def test_strips_that_do_not_fit_go_to_pinned_memory_or_are_refused(store: Path) 
         choose_place(10**15, device, "device")
     assert load_resident(StripStore(store), ["sha-a1"], device, "host").values.is_pinned()
     assert load_resident(StripStore(store), ["sha-a1"], device, "auto").values.is_cuda
+
+
+def test_stored_bytes_give_what_the_same_decibels_in_float16_give(tmp_path: Path) -> None:
+    generator = np.random.default_rng(3)
+    values = np.round(2 * generator.normal(-40, 8, (90, 6))).astype(np.float32) / 2  # whole steps
+    resident = {}
+    for name, encoding in {"float16": FLOAT16, "uint8": StripEncoding.of("uint8", -100.0)}.items():
+        with PartWriter(tmp_path / name, 6, encoding) as writer:
+            writer.add_strip("a", values[:50])
+            writer.add_strip("b", values[50:])
+            writer.publish()
+        resident[name] = load_resident(StripStore(tmp_path / name), ["a", "b"], torch.device("cpu"), "auto")
+    assert resident["uint8"].values.dtype == torch.uint8
+    rows, positions = torch.tensor([0, 1, 1]), torch.linspace(-4, 60, 21).repeat(3, 1)
+    for compute in (
+        lambda strips: gather_crops(strips, rows, positions),
+        lambda strips: gather_windows(strips, rows, torch.tensor([0, 3, 30]), 12),
+        compute_frame_levels,
+        lambda strips: torch.tensor(compute_statistics(strips)),
+    ):
+        torch.testing.assert_close(compute(resident["uint8"]), compute(resident["float16"]), rtol=0, atol=0)
+    torch.testing.assert_close(resident["uint8"].decibels(resident["uint8"].values), torch.from_numpy(values))

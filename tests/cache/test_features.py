@@ -307,3 +307,19 @@ def test_recording_stopped_by_a_limit_is_tried_again_with_a_higher_one(
     recordings = pd.DataFrame({"recording_id": names, "sha256": names, "size": 1})
     missing = find_missing(recordings, tmp_path, StripStore(tmp_path), features)
     assert [source.sha256 for source in missing] == again
+
+
+def test_bytes_hold_the_same_strips_in_half_the_space(
+    data: DataConfig, built: tuple[Path, Path], tmp_path: Path
+) -> None:
+    catalogue = build_features(data, FEATURES.model_copy(update={"dtype": "uint8"}), tmp_path)
+    fine, coarse = StripStore(store_of(built[0])), StripStore(feature_directory(catalogue, tmp_path))
+    names = list(fine.strips)
+    values, starts, lengths = coarse.load(names)
+    assert values.dtype == np.uint8
+    assert values.nbytes * 2 == fine.load(names)[0].nbytes
+    for name, start, length in zip(names, starts, lengths, strict=True):
+        assert coarse.read(name).dtype == np.float16
+        np.testing.assert_allclose(coarse.read(name).astype(float), fine.read(name).astype(float), atol=0.25 + 0.032)
+        np.testing.assert_array_equal(coarse.encoding.decode(values[start : start + length]), coarse.read(name))
+    assert read_catalogue(catalogue)["frames"].tolist() == read_catalogue(built[1])["frames"].tolist()

@@ -1,0 +1,52 @@
+"""How strips are stored: as float16, or as bytes in steps of half a decibel."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEP_DB = 0.5
+
+StoredType = Literal["float16", "uint8"]
+
+
+@dataclass(frozen=True)
+class StripEncoding:
+    """Stored values and decibels: dB = stored * step_db + offset_db.
+
+    Attributes:
+        dtype: Of the stored values.
+        step_db: 1 for float16.
+        offset_db: 0 for float16.
+    """
+
+    dtype: StoredType = "float16"
+    step_db: float = 1.0
+    offset_db: float = 0.0
+
+    @classmethod
+    def of(cls, dtype: StoredType, floor_db: float) -> "StripEncoding":
+        """Returns the encoding of a store whose lowest level is `floor_db`."""
+        return cls() if dtype == "float16" else cls(dtype, STEP_DB, floor_db)
+
+    def encode(self, strip: NDArray[np.float32]) -> NDArray[Any]:
+        """Returns a strip in dB, (frames, channels), as it is stored.
+
+        float16 misses by up to 0.03 dB. uint8 misses by up to 0.25 dB, and cuts off what lies 127.5 dB above the floor.
+        """
+        if self.dtype == "float16":
+            return strip.astype(np.float16)
+        steps = np.rint((strip - np.float32(self.offset_db)) / np.float32(self.step_db))
+        levels: NDArray[np.uint8] = np.clip(steps, 0, 255).astype(np.uint8)
+        return levels
+
+    def decode(self, stored: NDArray[Any]) -> NDArray[np.float16]:
+        """Returns stored values in dB, of any shape."""
+        if self.dtype == "float16":
+            return stored
+        return (stored * np.float32(self.step_db) + np.float32(self.offset_db)).astype(np.float16)
+
+
+FLOAT16 = StripEncoding()
+"""Stored values are decibels."""
