@@ -103,11 +103,10 @@ def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store:
     sizes = [sum(source.size for source in group) for group in groups]
     heaviest_first = sorted(range(len(groups)), key=lambda index: -sizes[index])
     with (
-        BuildProgress(sum(len(group) for group in groups), sum(sizes)) as progress,
         _client(features) as client,
+        BuildProgress(sum(len(group) for group in groups), sum(sizes)) as progress,
     ):
         client.subscribe_topic(_TOPIC, lambda event: progress.add(map(Finished.from_message, event[1]["finished"])))
-        logger.info("features: Dask dashboard at %s", client.dashboard_link)
         tasks = client.map(
             _compute_part, [groups[index] for index in heaviest_first], features=features, store=store, pure=False
         )
@@ -146,6 +145,7 @@ def _client(features: FeatureConfig) -> Iterator[Any]:
                 "scheduler`, or set features.cluster=null to compute here."
             ) from error
         with remote:
+            logger.info("features: Dask dashboard at %s", remote.dashboard_link)
             yield remote
         return
     try:
@@ -161,6 +161,7 @@ def _client(features: FeatureConfig) -> Iterator[Any]:
             ) as cluster,
             Client(cluster) as client,
         ):
+            logger.info("features: Dask dashboard at %s", client.dashboard_link)
             yield client
     finally:
         end_children()

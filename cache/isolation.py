@@ -1,7 +1,8 @@
 """Parts computed in child processes, so that a recording which kills or blocks its process costs only itself.
 
 A child computes one part after the other. If it dies, or takes too long over a recording, the part is computed again
-in a new child; a recording that ends two children is recorded as a failure, and the part goes on without it.
+in a new child; a recording that ends two children (five, if they were killed from outside) is recorded as a failure,
+and the part goes on without it.
 """
 
 import logging
@@ -31,6 +32,7 @@ from cache.part import Finished, Source, Started, compute_part
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 2
+_ATTEMPTS_IF_KILLED = 5  # somebody else ended the child, so the recording is likely to have had no part in it
 _IDLE_SECONDS = 30.0  # an unused child ends itself, so that workers elsewhere keep none
 _CHILD = """
 import sys
@@ -48,12 +50,19 @@ _ENVIRONMENT = {
 
 
 class ChildDiedError(RuntimeError):
-    """A child ended while it computed; `source` is the recording it was at, `failure` what to record of it."""
+    """A child ended while it computed.
 
-    def __init__(self, source: Source | None, failure: Failure | None, detail: str) -> None:
+    Attributes:
+        source: The recording it was at, if any.
+        failure: What to record of this recording, if it ends this many children.
+        attempts: This many.
+    """
+
+    def __init__(self, source: Source | None, failure: Failure | None, detail: str, attempts: int = _ATTEMPTS) -> None:
         super().__init__(detail)
         self.source = source
         self.failure = failure
+        self.attempts = attempts
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,7 @@ def compute_part_apart(sources: Sequence[Source], features: FeatureConfig, store
         except ChildDiedError as death:
             name = death.source.sha256 if death.source else ""
             deaths[name] += 1
-            if deaths[name] < _ATTEMPTS:
+            if deaths[name] < death.attempts:
                 logger.warning("%s; its part is computed again", death)
             elif death.failure:
                 logger.warning("%s; it goes to quarantine", death)
@@ -168,9 +177,11 @@ class _Child:
         self._messages.seek(0)
         last_words = self._messages.read().decode(errors="replace").strip().splitlines()[-1:]
         if source is None:
-            return ChildDiedError(None, None, f"A process that computes features ended ({ending}): {last_words}")
+            message = f"A process that computes features ended ({ending}): {last_words}"
+            return ChildDiedError(None, None, message, _ATTEMPTS_IF_KILLED)
+        attempts = _ATTEMPTS_IF_KILLED if status in (-signal.SIGKILL, -signal.SIGTERM) else _ATTEMPTS
         detail = f"its decoding ended the process ({ending})"
-        return ChildDiedError(source, Failure(source.sha256, "crash", detail), f"{source.path}: {detail}")
+        return ChildDiedError(source, Failure(source.sha256, "crash", detail), f"{source.path}: {detail}", attempts)
 
 
 class _Children:
