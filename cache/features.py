@@ -38,9 +38,9 @@ def build_features(data: DataConfig, features: FeatureConfig, workspace: Path) -
     """
     with at_work(workspace):
         recordings = read_recordings(data)
-        audio = audio_directory(data)
+        audio = audio_directory(data).absolute()  # workers elsewhere run in other directories
         recordings["sha256"] = hash_recordings(recordings, audio, workspace)
-        store = open_feature_directory(features, workspace)
+        store = open_feature_directory(features, workspace.absolute())
         missing = find_missing(recordings, audio, StripStore(store), features)
         known = recordings["sha256"].nunique() - len(missing)
         logger.info("features: %d audio files to compute, %d from cache", len(missing), known)

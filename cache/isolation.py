@@ -82,14 +82,15 @@ def compute_part_apart(sources: Sequence[Source], features: FeatureConfig, store
 
     Raises:
         OSError: If the part cannot be written.
-        ChildDiedError: If children keep dying while they are at no recording.
+        ChildDiedError: If children keep dying while they are at no recording, or `end_children` was called.
     """
     told: set[str] = set()
     deaths: Counter[str] = Counter()
     refused: dict[str, Failure] = {}
+    generation = _children.generation
     while True:
         try:
-            for event in _children.get().compute(sources, features, store, refused):
+            for event in _children.get(generation).compute(sources, features, store, refused):
                 if isinstance(event, Finished) and event.source.sha256 not in told:
                     told.add(event.source.sha256)
                     yield event
@@ -108,7 +109,7 @@ def compute_part_apart(sources: Sequence[Source], features: FeatureConfig, store
 
 
 def end_children() -> None:
-    """End the child processes of all threads."""
+    """End the child processes of all threads, and the computations that still go on in them."""
     _children.end()
 
 
@@ -157,10 +158,14 @@ class _Child:
         if isinstance(event, _Raised):
             raise event.error
 
-    def end(self) -> None:
-        self._connection.close()
+    def kill(self) -> None:
+        """End the process; the thread that waits for it learns of it from the connection."""
         self._process.kill()
         self._process.wait()
+
+    def end(self) -> None:
+        self.kill()
+        self._connection.close()
         self._messages.close()
 
     def _overdue(self, source: Source | None, limit: float) -> ChildDiedError:
@@ -184,15 +189,22 @@ class _Child:
         return ChildDiedError(source, Failure(source.sha256, "crash", detail), f"{source.path}: {detail}", attempts)
 
 
+def _stopped() -> ChildDiedError:
+    return ChildDiedError(None, None, "The computation of features was stopped.", attempts=0)
+
+
 class _Children:
     """The child of each thread that computes parts."""
 
     def __init__(self) -> None:
+        self.generation = 0
         self._by_thread: dict[int, _Child] = {}
         self._lock = threading.Lock()
 
-    def get(self) -> _Child:
+    def get(self, generation: int) -> _Child:
         with self._lock:
+            if generation != self.generation:
+                raise _stopped()
             child = self._by_thread.get(threading.get_ident())
             if child is None or not child.alive:
                 child = self._by_thread[threading.get_ident()] = _Child()
@@ -200,8 +212,9 @@ class _Children:
 
     def end(self) -> None:
         with self._lock:
+            self.generation += 1
             for child in self._by_thread.values():
-                child.end()
+                child.kill()
             self._by_thread.clear()
 
 

@@ -58,7 +58,9 @@ def test_workers_elsewhere_build_the_same_store(
     audio["bird/bad.wav"] = b"no audio"
     rows = [{"primary_label": "bird", "filename": name} for name in audio]
     data = write_dataset(tmp_path / "data", rows, audio).model_copy(update={"max_quarantined_share": 0.5})
-    there = build_features(data, FEATURES.model_copy(update={"cluster": cluster}), tmp_path / "there")
+    monkeypatch.chdir(tmp_path)
+    data = data.model_copy(update={"root": "data"})
+    there = build_features(data, FEATURES.model_copy(update={"cluster": cluster}), Path("there"))
     here = build_features(data, FEATURES, tmp_path / "here")
     assert there.name == here.name
     assert read_store(tmp_path / "there") == read_store(tmp_path / "here")

@@ -137,6 +137,16 @@ def test_killed_child_changes_no_byte(good: list[bytes], tmp_path: Path) -> None
     assert parts == read_files(tmp_path / "calm")
 
 
+def test_ended_computation_starts_no_new_child(good: list[bytes], tmp_path: Path) -> None:
+    events = compute_part_apart(write_sources(tmp_path, good), FEATURES, tmp_path / "store")
+    next(events)
+    end_children()
+    with pytest.raises(ChildDiedError, match="was stopped"):
+        list(events)
+    assert isolation._children._by_thread == {}
+    assert len(list(compute_part_apart(write_sources(tmp_path, good), FEATURES, tmp_path / "store"))) == len(good)
+
+
 def test_child_serves_one_part_after_the_other(good: list[bytes], tmp_path: Path) -> None:
     sources = write_sources(tmp_path, good)
     pids = set()
@@ -177,7 +187,7 @@ sys.path.insert(0, {str(folder)!r})
 from cache import isolation
 from cache.config import FeatureConfig
 from cache.part import Source
-child = isolation._children.get()
+child = isolation._children.get(0)
 print(child._process.pid, flush=True)
 list(isolation.compute_part_apart([{source!r}], FeatureConfig(), Path({str(tmp_path / "store")!r})))
 """
