@@ -1,6 +1,7 @@
 """The catalogue: which recordings of a data set are usable and where their strips are, and which are not and why."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +31,14 @@ def build_catalogue(recordings: pd.DataFrame, data: DataConfig, store: Path, wor
     """
     table = recordings.drop(columns=_SCANNED)
     strips = StripStore(store)
-    unreadable = sorted({sha256 for sha256 in table["sha256"] if sha256 not in strips})
+    audio = sorted(set(table["sha256"]))
+    unreadable = [sha256 for sha256 in audio if sha256 not in strips]
+    failures = [asdict(strips.failures[sha256]) for sha256 in audio if sha256 in strips.failures]
     inputs = {
         "features": artefact_key(store),
         "table": content_key(table.to_csv(index=False)),
-        "unreadable": content_key(unreadable),  # once such a file can be read, the catalogue is another one
+        # once such a file can be read, or decoded with a higher limit, the catalogue is another one
+        "unusable": content_key([unreadable, failures]),
     }
     recipe = Recipe("catalogues", data.identity(), inputs, VERSION)
     directory = materialise(workspace, recipe, lambda staging: _write(table, data, strips, store, staging))

@@ -100,7 +100,7 @@ class SplitConfig(ConfigSection):
     fold_column: str | None = None
     """Column of the table that gives each recording's fold: 0 to folds - 1, or -1 for training only; null: assigned."""
     test_share: float = Field(default=0.0, ge=0, le=0.5)
-    """Share of the recordings held out, group by group, from training and validation."""
+    """Share of the recordings held out, group by group, from training and validation: one part in 2, 3, 4, ..."""
 
     @model_validator(mode="after")
     def _check_fold_source(self) -> Self:
@@ -108,5 +108,10 @@ class SplitConfig(ConfigSection):
             raise ValueError(
                 f"test_share={self.test_share} cannot be held out of the folds that fold_column='{self.fold_column}' "
                 "gives: set test_share=0, or leave the recordings out of the table."
+            )
+        if self.test_share and abs(1 / self.test_share - round(1 / self.test_share)) > 0.01 / self.test_share:
+            parts = round(1 / self.test_share)
+            raise ValueError(
+                f"test_share={self.test_share} is not one part in a whole number: take {1 / parts:.4g} (1/{parts})."
             )
         return self

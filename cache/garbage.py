@@ -2,13 +2,13 @@
 
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import zarr
 
-from cache.artefact import list_artefacts, read_provenance
+from cache.artefact import PROVENANCE, list_artefacts, read_provenance
 from cache.catalogue import feature_directory, read_catalogue, read_quarantine
 from cache.fragment import Fragment, Strip
 from cache.rows import PartRows
@@ -67,26 +67,36 @@ def find_garbage(workspace: Path) -> list[Garbage]:
     return garbage
 
 
-def collect_garbage(workspace: Path) -> list[Garbage]:
+def collect_garbage(workspace: Path, confirmed: Iterable[Garbage] | None = None) -> list[Garbage]:
     """Remove what can go; returns it.
+
+    Args:
+        workspace: Where artefacts lie.
+        confirmed: Remove nothing else, even if more could go by now; none: everything.
 
     Raises:
         AtWorkError: If something is being built in the workspace.
     """
+    paths = None if confirmed is None else {item.path for item in confirmed}
     with alone_at_work(workspace):
-        garbage = find_garbage(workspace)
+        garbage = [item for item in find_garbage(workspace) if paths is None or item.path in paths]
         for item in garbage:
             if item.kept:
                 _write_anew(item)
             if item.path.parent.name == "parts":
                 (item.path.parent.parent / "index" / f"{item.path.name}.json").unlink(missing_ok=True)
+            (item.path / PROVENANCE).unlink(missing_ok=True)  # half removed, it must not look finished
             shutil.rmtree(item.path)
     return garbage
 
 
 def folder_bytes(folder: Path) -> int:
     """Returns the size of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    size = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a builder beside this may move its files
+            size += path.stat().st_size if path.is_file() else 0
+    return size
 
 
 def _roots(artefacts: Iterable[Path]) -> list[Path]:
@@ -134,10 +144,12 @@ def _find_in_store(store: Path, live: set[str]) -> Iterator[Garbage]:
 def _write_anew(item: Garbage) -> None:
     """Copy the strips that are needed, and the failures, to a part of their own."""
     store = item.path.parent.parent
-    array = zarr.open_array(str(item.path), mode="r")
-    with PartWriter(store, array.shape[1], PartRows.open(item.path).encoding) as writer:
+    array = PartRows.open(item.path)
+    with PartWriter(store, array.channels, array.encoding) as writer:
         for strip in item.kept:
-            writer.copy_strip(strip, np.asarray(array[strip.start : strip.start + strip.frames]))
+            stored = np.empty((strip.frames, array.channels), array.encoding.dtype)
+            array.read(strip.start, stored)
+            writer.copy_strip(strip, stored)
         for failure in Fragment.read(store / "index" / f"{item.path.name}.json").failures:
             writer.add_failure(failure)
         writer.publish()

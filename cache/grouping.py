@@ -57,15 +57,15 @@ def count_leaks(recordings: pd.DataFrame, fold: NDArray[np.int64]) -> dict[str, 
 
     Args:
         recordings: label and recordist.
-        fold: Validation fold of each recording, -1 for training only, (recordings,).
+        fold: Validation fold of each recording, -1 for training only, -2 for neither, (recordings,).
     """
-    known = ~_is_unknown(recordings["recordist"])
+    known = ~_is_unknown(recordings["recordist"]) & (fold != TEST_FOLD)
     pair = recordings.groupby(["label", "recordist"], sort=False).ngroup().to_numpy()
     table = pd.DataFrame({"pair": pair, "fold": fold})[known]
     folds_of_pair = table.groupby("pair")["fold"].nunique()
     crossing = table["pair"].map(folds_of_pair).to_numpy() > 1
-    leaking = crossing & (table["fold"] != PINNED_FOLD).to_numpy()
-    validated = int((fold != PINNED_FOLD).sum())
+    leaking = crossing & is_validated(table["fold"]).to_numpy()
+    validated = int((fold >= 0).sum())
     return {
         "shared_pairs": int((folds_of_pair > 1).sum()),
         "leaking_recordings": int(leaking.sum()),

@@ -33,6 +33,19 @@ def hash_recordings(recordings: pd.DataFrame, audio: Path, workspace: Path) -> p
     return pd.Series(merged["sha256"].to_numpy(), index=recordings.index, name="sha256")
 
 
+def find_changed(recordings: pd.DataFrame, audio: Path, workspace: Path) -> list[str]:
+    """Returns the recordings whose bytes are not those that path, size and modification time stand for in memory.
+
+    Every remembered file is read. A file that cannot be read is none of them.
+    """
+    known = _read_memory(_memory_of(audio, workspace))
+    remembered = recordings[_IDENTITY].merge(known, on=_IDENTITY)
+    with ThreadPoolExecutor(_HASHING_THREADS) as pool:
+        true = pd.Series(list(pool.map(_hash_file, [audio / name for name in remembered["recording_id"]])), dtype=str)
+    changed = (true != "") & (true != remembered["sha256"])
+    return sorted(remembered.loc[changed.to_numpy(bool), "recording_id"])
+
+
 def forget_hashes(audio: Path, workspace: Path) -> None:
     """Forget all hashes of an audio folder, so that its files are read again."""
     _memory_of(audio, workspace).unlink(missing_ok=True)

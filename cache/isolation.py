@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 2
 _ATTEMPTS_IF_KILLED = 5  # somebody else ended the child, so the recording is likely to have had no part in it
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 _IDLE_SECONDS = 30.0  # an unused child ends itself, so that workers elsewhere keep none
 _CHILD = """
 import sys
@@ -85,7 +86,7 @@ def compute_part_apart(sources: Sequence[Source], features: FeatureConfig, store
         ChildDiedError: If children keep dying while they are at no recording, or `end_children` was called.
     """
     told: set[str] = set()
-    deaths: Counter[str] = Counter()
+    deaths: Counter[tuple[str, int]] = Counter()
     refused: dict[str, Failure] = {}
     generation = _children.generation
     while True:
@@ -96,8 +97,8 @@ def compute_part_apart(sources: Sequence[Source], features: FeatureConfig, store
                     yield event
         except ChildDiedError as death:
             name = death.source.sha256 if death.source else ""
-            deaths[name] += 1
-            if deaths[name] < death.attempts:
+            deaths[name, death.attempts] += 1
+            if deaths[name, death.attempts] < death.attempts:
                 logger.warning("%s; its part is computed again", death)
             elif death.failure:
                 logger.warning("%s; it goes to quarantine", death)
@@ -121,7 +122,7 @@ class _Child:
         self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the child
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _CHILD, str(theirs.fileno()), str(os.getpid())],
+                [sys.executable, "-P", "-c", _CHILD, str(theirs.fileno()), str(os.getpid())],
                 env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -184,7 +185,7 @@ class _Child:
         if source is None:
             message = f"A process that computes features ended ({ending}): {last_words}"
             return ChildDiedError(None, None, message, _ATTEMPTS_IF_KILLED)
-        attempts = _ATTEMPTS_IF_KILLED if status in (-signal.SIGKILL, -signal.SIGTERM) else _ATTEMPTS
+        attempts = _ATTEMPTS_IF_KILLED if -status in _FROM_OUTSIDE else _ATTEMPTS
         detail = f"its decoding ended the process ({ending})"
         return ChildDiedError(source, Failure(source.sha256, "crash", detail), f"{source.path}: {detail}", attempts)
 
@@ -224,6 +225,7 @@ _children = _Children()
 def serve(connection: Connection, parent: int) -> None:
     """The child's side: compute parts until the parent, a process id, is gone or asks for none for a while."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what ends
     cv2.setNumThreads(1)
     while connection.poll(_IDLE_SECONDS):
         try:
@@ -260,5 +262,5 @@ def _limit_memory(features: FeatureConfig) -> None:
     usage = Path("/proc/self/statm")
     if usage.exists():
         in_use = int(usage.read_text().split()[0]) * resource.getpagesize()
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (in_use + round(features.memory_gb * 1e9), hard))
+        limit, (_, hard) = in_use + round(features.memory_gb * 1e9), resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

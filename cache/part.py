@@ -85,26 +85,21 @@ def compute_part(
 def _add_recording(source: Source, features: FeatureConfig, writer: PartWriter) -> Finished:
     try:
         audio = Path(source.path).read_bytes()
-    except OSError as error:
-        return Finished(source, reason="unreadable", detail=str(error))
-    if hashlib.sha256(audio).hexdigest() != source.sha256:
-        return Finished(source, reason="unreadable", detail="changed while the features were built")
-    try:
+        if hashlib.sha256(audio).hexdigest() != source.sha256:
+            return Finished(source, reason="unreadable", detail="changed while the features were built")
         waveform = decode_waveform(audio, features.sample_rate)
         strip = compute_log_mel(waveform, features)
         if not np.isfinite(strip).all():
             raise UnusableAudioError("non_finite", f"samples up to {np.abs(waveform).max():g} overflow in power")
+    except OSError as error:
+        return Finished(source, reason="unreadable", detail=str(error))
     except UnusableAudioError as error:
-        writer.add_failure(Failure(source.sha256, error.reason, error.detail))
-        return Finished(source, reason=error.reason, detail=error.detail)
+        failure = Failure(source.sha256, error.reason, error.detail)
     except MemoryError:
-        failure = Failure(
-            source.sha256,
-            "too_large",
-            f"decoding takes more than features.memory_gb={features.memory_gb:g}",
-            limit=features.memory_gb,
-        )
-        writer.add_failure(failure)
-        return Finished(source, reason=failure.reason, detail=failure.detail)
-    writer.add_strip(source.sha256, strip)
-    return Finished(source, seconds=len(waveform) / features.sample_rate)
+        detail = f"decoding takes more than features.memory_gb={features.memory_gb:g}"
+        failure = Failure(source.sha256, "too_large", detail, limit=features.memory_gb)
+    else:
+        writer.add_strip(source.sha256, strip)
+        return Finished(source, seconds=len(waveform) / features.sample_rate)
+    writer.add_failure(failure)
+    return Finished(source, reason=failure.reason, detail=failure.detail)

@@ -27,6 +27,7 @@ class PartRows:
         channels: Values per row.
         chunk_frames: Rows per chunk.
         encoding: What the stored values mean.
+        features: Key of the feature directory that it was written for.
     """
 
     directory: Path
@@ -34,6 +35,7 @@ class PartRows:
     channels: int
     chunk_frames: int
     encoding: StripEncoding
+    features: str
 
     @classmethod
     def open(cls, directory: Path) -> "PartRows":
@@ -48,13 +50,13 @@ class PartRows:
             layout = metadata["data_type"], [codec["name"] for codec in metadata["codecs"]], chunk_shape[1]
             attributes = metadata["attributes"]
             encoding = StripEncoding(metadata["data_type"], attributes["step_db"], attributes["offset_db"])
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise DamagedPartError(
                 f"{directory} is not a readable Zarr array ({error}). Run birdclef verify."
             ) from error
         if layout not in [(dtype, ["bytes"], channels) for dtype in get_args(StoredType)]:
             raise DamagedPartError(f"{directory} holds {layout}, not plain rows. Run birdclef verify.")
-        return cls(directory, frames, channels, chunk_shape[0], encoding)
+        return cls(directory, frames, channels, chunk_shape[0], encoding, str(attributes.get("features", "")))
 
     def read(self, start: int, out: NDArray[Any]) -> None:
         """Fill `out`, (rows, channels) of the stored type, with the rows from `start` on.

@@ -68,7 +68,8 @@ def assign_folds(recordings: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
         split["fold"] = _given_folds(recordings, config)
     else:
         rest = ~_hold_out(labels, group, config)
-        split.loc[rest, "fold"] = _spread(labels[rest], group[rest], config.folds, config.seed)
+        setting = f"split.folds={config.folds}"
+        split.loc[rest, "fold"] = _spread(labels[rest], group[rest], config.folds, config.seed, setting)
         split.loc[~np.isin(labels, labels[rest]), "fold"] = PINNED_FOLD  # nothing of it would be left to train on
         split = _pin_lost_species(split)
     return split.assign(pinned=split["fold"] == PINNED_FOLD)
@@ -95,12 +96,15 @@ def _hold_out(labels: NDArray[np.str_], group: NDArray[np.int64], config: SplitC
     """Returns which recordings are kept from training and validation, (recordings,), about `test_share` of them."""
     if not config.test_share:
         return np.zeros(len(labels), bool)
-    held_out: NDArray[np.bool_] = _spread(labels, group, max(2, round(1 / config.test_share)), config.seed) == 0
+    parts = round(1 / config.test_share)
+    held_out: NDArray[np.bool_] = _spread(labels, group, parts, config.seed, f"split.test_share=1/{parts}") == 0
     return held_out
 
 
-def _spread(labels: NDArray[np.str_], group: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
-    """Returns the fold of each recording, -1 for species of a single group, (recordings,)."""
+def _spread(
+    labels: NDArray[np.str_], group: NDArray[np.int64], folds: int, seed: int, setting: str
+) -> NDArray[np.int64]:
+    """Returns the fold of each recording, -1 for species of a single group, (recordings,); `setting` asked for them."""
     # Imported here so that a split found in the workspace does not pay for scikit-learn.
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -109,14 +113,14 @@ def _spread(labels: NDArray[np.str_], group: NDArray[np.int64], folds: int, seed
     free_groups = len(np.unique(group[~pinned]))
     if free_groups < folds:
         raise ValueError(
-            f"{free_groups} group(s) of recordings (by recordist and duplicate) cannot fill "
-            f"split.folds={folds}: lower split.folds, or add recordings by other recordists."
+            f"{free_groups} group(s) of recordings (by recordist, say, and duplicate) cannot fill the {folds} parts "
+            f"that {setting} asks for: ask for fewer, or add recordings by other recordists."
         )
     most = int(pd.Series(labels[~pinned]).value_counts().max())
     if most < folds:
         raise ValueError(
-            f"No species with several groups has more than {most} recordings, so none can be spread over "
-            f"split.folds={folds}: lower split.folds, or add recordings."
+            f"No species with several groups has more than {most} recordings, so none can be spread over the {folds} "
+            f"parts that {setting} asks for: ask for fewer, or add recordings."
         )
     fold = np.full(len(labels), PINNED_FOLD)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)

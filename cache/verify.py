@@ -1,21 +1,21 @@
 """Whether the store still holds what was written, and the audio is still what was hashed; damage is withdrawn."""
 
-import json
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import zarr
 
 from cache.artefact import read_provenance
 from cache.config import DataConfig, FeatureConfig
+from cache.encoding import StripEncoding
 from cache.features import build_features, feature_recipe
 from cache.fragment import Fragment
-from cache.hashes import forget_hashes, hash_recordings
+from cache.hashes import find_changed, forget_hashes, hash_recordings
 from cache.recordings import audio_directory, read_recordings
+from cache.rows import DamagedPartError, PartRows
 from cache.work import alone_at_work
 from cache.writer import find_damaged_strips
 
@@ -43,11 +43,13 @@ class Verdict:
         store: Feature directory.
         damages: Parts that are not as they were written.
         changed: Recordings whose audio changed without a trace in size and time.
+        left: Damages that were not repaired.
     """
 
     store: Path
     damages: tuple[Damage, ...]
     changed: tuple[str, ...]
+    left: tuple[Damage, ...]
 
     @property
     def sound(self) -> bool:
@@ -64,15 +66,15 @@ def find_damage(store: Path, share: float, rng: np.random.Generator) -> Iterator
             and the existence of arrays are checked in all.
         rng: Chooses them.
     """
-    fragments = {path.stem: path for path in sorted((store / "index").glob("*.json"))}
     arrays = {path.name for path in (store / "parts").iterdir() if not path.name.startswith(".")}
+    fragments = {path.stem: path for path in sorted((store / "index").glob("*.json"))}  # later: a builder may add some
     for part in sorted(arrays - fragments.keys()):
         yield Damage(part, "the index fragment is missing")
     read = rng.random(len(fragments)) < share
     for (part, path), whole in zip(fragments.items(), read, strict=True):
         try:
             fragment = Fragment.read(path)
-        except (ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError) as error:
             yield Damage(part, f"the index fragment cannot be read ({error})")
             continue
         problem = _check_part(store, part, fragment, whole=bool(whole))
@@ -80,26 +82,13 @@ def find_damage(store: Path, share: float, rng: np.random.Generator) -> Iterator
             yield Damage(part, problem, tuple(strip.sha256 for strip in fragment.strips))
 
 
-def find_changed_audio(recordings: pd.DataFrame, audio: Path, workspace: Path) -> list[str]:
-    """Returns the recordings whose file has other bytes than its path, size and modification time stood for.
-
-    What was remembered of them is forgotten, so that the next build takes the file for what it is.
-
-    Args:
-        recordings: Of `read_recordings`.
-        audio: Audio folder.
-        workspace: Where the hashes are remembered.
-    """
-    remembered = hash_recordings(recordings, audio, workspace)
-    forget_hashes(audio, workspace)
-    true = hash_recordings(recordings, audio, workspace)
-    return sorted(recordings.loc[(remembered != true).to_numpy(), "recording_id"])
-
-
 def verify(
     data: DataConfig, features: FeatureConfig, workspace: Path, share: float, seed: int = 0, *, repair: bool
 ) -> Verdict:
     """Returns what is wrong with the features of a data set; with `repair` it is computed again, and nothing else is.
+
+    A damaged part that holds other data sets' strips too, or strips of audio that is gone, is left as it is: its sound
+    strips could not be made again from here.
 
     Args:
         data: Data set.
@@ -111,18 +100,24 @@ def verify(
 
     Raises:
         FileNotFoundError: If the features were never built.
-        AtWorkError: If something is being built in the workspace, so that nothing can be withdrawn.
+        AtWorkError: If something is being built in the workspace, so that nothing could be withdrawn.
     """
     store = feature_recipe(features).directory(workspace)
     read_provenance(store)
-    damages = tuple(find_damage(store, share, np.random.default_rng(seed)))
-    changed = tuple(find_changed_audio(read_recordings(data), audio_directory(data), workspace))
-    if repair:
-        with alone_at_work(workspace):
-            for damage in damages:
+    recordings, audio = read_recordings(data), audio_directory(data)
+    with alone_at_work(workspace) if repair else nullcontext():
+        changed = find_changed(recordings, audio, workspace)
+        damages = list(find_damage(store, share, np.random.default_rng(seed)))
+        if repair and changed:
+            forget_hashes(audio, workspace)
+        own = set(hash_recordings(recordings, audio, workspace)) if repair else set()
+        left = [damage for damage in damages if not own.issuperset(damage.strips)]
+        for damage in damages if repair else ():
+            if damage not in left:
                 withdraw(store, damage)
+    if repair:
         build_features(data, features, workspace)
-    return Verdict(store, damages, changed)
+    return Verdict(store, tuple(damages), tuple(changed), tuple(left) if repair else tuple(damages))
 
 
 def withdraw(store: Path, damage: Damage) -> None:
@@ -139,18 +134,19 @@ def _check_part(store: Path, part: str, fragment: Fragment, *, whole: bool) -> s
     if not directory.is_dir():
         return "the array is missing"
     try:
-        array = zarr.open_array(str(directory), mode="r")
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+        array = PartRows.open(directory)
+    except DamagedPartError as error:
         return f"the array cannot be opened ({error})"
-    if array.attrs.get("features") != store.name:
-        return f"the array belongs to features {array.attrs.get('features')}"
+    if array.features != store.name:
+        return f"the array belongs to features {array.features}"
+    features = FeatureConfig(**read_provenance(store)["config"])
+    expected = features.n_mels, StripEncoding.of(features.dtype, features.floor_db)
     frames = sum(strip.frames for strip in fragment.strips)
-    channels = read_provenance(store)["config"]["n_mels"]
-    if array.shape != (frames, channels):
-        return f"the array has shape {array.shape}, not {(frames, channels)}"
-    chunk = array.chunks[0]
-    missing = [row for row in range(0, frames, chunk) if not (directory / "c" / str(row // chunk) / "0").is_file()]
+    if (array.frames, array.channels, array.encoding) != (frames, *expected):
+        return f"the array holds {array.frames} rows of {array.channels}, {array.encoding}, not {frames}, {expected}"
+    chunks = range(-(-frames // array.chunk_frames))
+    missing = [chunk for chunk in chunks if not (directory / "c" / str(chunk) / "0").is_file()]
     if missing:
-        return f"{len(missing)} of {-(-frames // chunk)} chunks are missing"
+        return f"{len(missing)} of {len(chunks)} chunks are missing"
     damaged = find_damaged_strips(directory, fragment) if whole else []
     return f"{len(damaged)} of {len(fragment.strips)} strips differ from their digest" if damaged else ""

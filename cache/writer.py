@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cache.artefact import flush_to_disk, write_atomically
 from cache.encoding import FLOAT16, StripEncoding
 from cache.fragment import Failure, Fragment, Strip
+from cache.rows import DamagedPartError, PartRows
 
 CHUNK_FRAMES = 8192
 _CHUNKS_PER_WRITE = 4  # each write costs some 15 ms, whatever its size
@@ -27,14 +28,19 @@ def digest_strip(stored: NDArray[Any]) -> str:
 def find_damaged_strips(part: Path, fragment: Fragment) -> list[Strip]:
     """Returns the strips of a fragment that do not lie in the array as they were written."""
     try:
-        array = zarr.open_array(str(part), mode="r")
-        return [
-            strip
-            for strip in fragment.strips
-            if digest_strip(np.asarray(array[strip.start : strip.start + strip.frames])) != strip.digest
-        ]
-    except (OSError, ValueError, RuntimeError, KeyError):
-        return list(fragment.strips)  # the array itself cannot be opened or read
+        array = PartRows.open(part)
+    except DamagedPartError:
+        return list(fragment.strips)
+    return [strip for strip in fragment.strips if not _is_sound(strip, array)]
+
+
+def _is_sound(strip: Strip, array: PartRows) -> bool:
+    stored = np.empty((strip.frames, array.channels), array.encoding.dtype)
+    try:
+        array.read(strip.start, stored)
+    except DamagedPartError:
+        return False
+    return digest_strip(stored) == strip.digest
 
 
 class PartWriter:

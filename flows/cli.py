@@ -100,11 +100,15 @@ def verify(
         typer.echo(f"{recording}: the audio changed, but neither its size nor its time")
     if verdict.sound:
         typer.echo(f"{verdict.store} is sound.")
-    elif repair:
-        typer.echo(f"{verdict.store}: what is named above was computed again.")
-    else:
+        return
+    if not repair:
         typer.echo(f"{verdict.store} is damaged. Without --no-repair, what is named above is computed again.")
         raise typer.Exit(1)
+    for damage in verdict.left:
+        typer.echo(f"part {damage.part} was left, for it holds strips of other audio too: verify its data set.")
+    if verdict.left:
+        raise typer.Exit(1)
+    typer.echo(f"{verdict.store}: what is named above was computed again.")
 
 
 @app.command()
@@ -123,7 +127,7 @@ def gc(
         return
     if not yes:
         typer.confirm(f"Remove {format_size(sum(item.size_bytes for item in garbage))}?", abort=True)
-    collect_garbage(workspace)
+    collect_garbage(workspace, garbage)
 
 
 @app.command()

@@ -4,6 +4,8 @@ A task is one call of a stage. What is reused is decided by the artefacts' keys,
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from prefect import flow, task
@@ -18,6 +20,7 @@ from birdclef.train import train
 from cache.config import DataConfig, FeatureConfig, SplitConfig
 from cache.features import build_features
 from cache.split import build_split
+from cache.work import at_work
 from flows.config import ExperimentConfig, load_config
 from flows.settings import show_stage_messages
 
@@ -76,7 +79,8 @@ def features_flow(
         overrides: `section.key=value` settings on top of it.
         workspace: Directory of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
-    return str(_features(*_prepare(config, overrides, workspace)))
+    with _prepared(config, overrides, workspace) as (experiment, directory):
+        return str(_features(experiment, directory))
 
 
 @flow(name="birdclef-split")
@@ -88,7 +92,8 @@ def split_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None,
         overrides: `section.key=value` settings on top of it.
         workspace: Directory of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
-    return str(_split(*_prepare(config, overrides, workspace)))
+    with _prepared(config, overrides, workspace) as (experiment, directory):
+        return str(_split(experiment, directory))
 
 
 @flow(name="birdclef-train")
@@ -102,9 +107,9 @@ def train_flow(
         overrides: `section.key=value` settings on top of it.
         workspace: Directory of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
-    experiment, directory = _prepare(config, overrides, workspace)
-    members = _train(experiment, _split(experiment, directory), directory)
-    return [str(run) for runs in members.values() for run in runs.values()]
+    with _prepared(config, overrides, workspace) as (experiment, directory):
+        members = _train(experiment, _split(experiment, directory), directory)
+        return [str(run) for runs in members.values() for run in runs.values()]
 
 
 @flow(name="birdclef-evaluate")
@@ -118,7 +123,8 @@ def evaluate_flow(
         overrides: `section.key=value` settings on top of it.
         workspace: Directory of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
-    return str(_evaluate(*_prepare(config, overrides, workspace)))
+    with _prepared(config, overrides, workspace) as (experiment, directory):
+        return str(_evaluate(experiment, directory))
 
 
 @flow(name="birdclef")
@@ -132,7 +138,8 @@ def full_pipeline(
         overrides: `section.key=value` settings on top of it.
         workspace: Directory of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
-    return str(_evaluate(*_prepare(config, overrides, workspace)))
+    with _prepared(config, overrides, workspace) as (experiment, directory):
+        return str(_evaluate(experiment, directory))
 
 
 def resolve_workspace(workspace: str | None) -> Path:
@@ -140,9 +147,15 @@ def resolve_workspace(workspace: str | None) -> Path:
     return Path(workspace or os.environ.get("BIRDCLEF_WORKSPACE") or "workspace").resolve()
 
 
-def _prepare(config: str, overrides: list[str] | None, workspace: str | None) -> tuple[ExperimentConfig, Path]:
+@contextmanager
+def _prepared(
+    config: str, overrides: list[str] | None, workspace: str | None
+) -> Iterator[tuple[ExperimentConfig, Path]]:
+    """Yields the experiment and the workspace, where nothing is collected as garbage between two stages."""
     show_stage_messages()
-    return load_config(Path(config), overrides or ()), resolve_workspace(workspace)
+    experiment, directory = load_config(Path(config), overrides or ()), resolve_workspace(workspace)
+    with at_work(directory):
+        yield experiment, directory
 
 
 def _features(experiment: ExperimentConfig, workspace: Path) -> Path:

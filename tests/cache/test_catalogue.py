@@ -16,6 +16,7 @@ from cache.catalogue import (
 )
 from cache.config import DataConfig, FeatureConfig
 from cache.features import find_missing, open_feature_directory
+from cache.fragment import Failure
 from cache.hashes import hash_recordings
 from cache.part import compute_part
 from cache.recordings import audio_directory, read_recordings
@@ -279,3 +280,22 @@ def test_key_changes_with_the_content_of_a_recording(
     before = catalogue_of(mixed, tmp_path / "work")
     (audio_directory(mixed) / "bird2/c.wav").write_bytes(encode_audio(noise(77, seconds=2.0), 16_000))
     assert catalogue_of(mixed, tmp_path / "work") != before
+
+
+def test_recording_that_succeeds_with_a_higher_limit_leaves_the_quarantine(
+    tmp_path: Path, encode_audio: EncodeAudio, write_dataset: WriteDataset
+) -> None:
+    audio = {f"bird/{number}.wav": encode_audio(noise(number), 16_000) for number in range(2)}
+    data = write_dataset(tmp_path / "data", [{"primary_label": "bird", "filename": name} for name in audio], audio)
+    data = data.model_copy(update={"max_quarantined_share": 0.5})
+    recordings, workspace = read_recordings(data), tmp_path / "work"
+    recordings["sha256"] = hash_recordings(recordings, audio_directory(data), workspace)
+    store = open_feature_directory(FEATURES, workspace)
+    slow, quick = find_missing(recordings, audio_directory(data), StripStore(store), FEATURES)
+    refusal = Failure(slow.sha256, "timeout", "not decoded in time", limit=1.0)
+    list(compute_part([slow, quick], FEATURES, store, {slow.sha256: refusal}))
+    assert read_quarantine(build_catalogue(recordings, data, store, workspace))["reason"].tolist() == ["timeout"]
+    list(compute_part([slow], FEATURES, store, {}))
+    catalogue = build_catalogue(recordings, data, store, workspace)
+    assert len(read_catalogue(catalogue)) == 2
+    assert read_quarantine(catalogue).empty

@@ -154,3 +154,15 @@ def test_quarantined_recording_keeps_its_strip(tmp_path: Path) -> None:
     assert read_quarantine(catalogue)["reason"].tolist() == ["too_short"]
     assert collect_garbage(tmp_path) == []
     assert sha256("s") in StripStore(store).strips
+
+
+def test_only_what_was_confirmed_goes(tmp_path: Path) -> None:
+    store = open_feature_directory(FEATURES, tmp_path)
+    write_part(store, "ab")
+    catalogue = write_catalogue(store, "ab", tmp_path)
+    first = write_artefact("splits", {"catalogue": artefact_key(catalogue)}, tmp_path)
+    shown = find_garbage(tmp_path)
+    second = write_artefact("splits", {"catalogue": artefact_key(catalogue), "other": "x"}, tmp_path)
+    collect_garbage(tmp_path, shown)
+    assert not first.exists()
+    assert second.is_dir()

@@ -87,14 +87,17 @@ def test_refused_recording_is_not_touched_and_recorded_as_told(tmp_path: Path, e
     assert set(store.strips) == {sources[1].sha256}
 
 
+@pytest.mark.parametrize(
+    "step", ["pathlib.Path.read_bytes", "cache.part.decode_waveform", "cache.part.compute_log_mel"]
+)
 def test_recording_beyond_memory_is_recorded_with_the_limit(
-    tmp_path: Path, encode_audio: EncodeAudio, monkeypatch: pytest.MonkeyPatch
+    step: str, tmp_path: Path, encode_audio: EncodeAudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_memory(*_: object) -> None:
         raise MemoryError
 
     sources = write_sources(tmp_path, encode_audio, 1)
-    monkeypatch.setattr("cache.part.decode_waveform", no_memory)
+    monkeypatch.setattr(step, no_memory)
     list(compute_part(sources, FEATURES.model_copy(update={"memory_gb": 2.5}), tmp_path / "store", {}))
     (failure,) = StripStore(tmp_path / "store").failures.values()
     assert failure == Failure(

@@ -269,7 +269,9 @@ def test_group_is_named_by_its_first_recording() -> None:
 def test_fewer_groups_than_folds_are_refused(recordists: int) -> None:
     table = well_spread(recordists=recordists)
     groups = recordists if recordists > 1 else 0  # the species of a single recordist are all pinned
-    with pytest.raises(ValueError, match=rf"^{groups} group\(s\) of recordings .* cannot fill split.folds=5: lower"):
+    with pytest.raises(
+        ValueError, match=rf"^{groups} group\(s\) of recordings .* cannot fill the 5 parts that split.folds=5"
+    ):
         assign_folds(table, SplitConfig(folds=5))
 
 
@@ -336,7 +338,9 @@ def test_split_is_made_once_per_seed(catalogue: Path, workspace: Path) -> None:
 
 
 def test_catalogue_with_too_few_recordists_gives_no_split(catalogue: Path, workspace: Path) -> None:
-    with pytest.raises(ValueError, match=r"12 group\(s\) of recordings .* cannot fill split.folds=13"):
+    with pytest.raises(
+        ValueError, match=r"12 group\(s\) of recordings .* cannot fill the 13 parts that split\.folds=13"
+    ):
         build_split(SplitConfig(folds=13), catalogue, workspace)
     assert not (workspace / "splits").exists()
 
@@ -355,7 +359,7 @@ def test_a_recordist_named_like_a_recording_is_not_its_author() -> None:
 
 def test_species_with_fewer_recordings_than_folds_alone_are_refused_with_a_remedy() -> None:
     table = make_table([(f"s{row % 8}", f"ann{row}") for row in range(16)])
-    with pytest.raises(ValueError, match=r"more than 2 recordings.*split\.folds=3: lower split\.folds"):
+    with pytest.raises(ValueError, match=r"more than 2 recordings.*split\.folds=3 asks for: ask for fewer"):
         assign_folds(table, SplitConfig(folds=3))
 
 

@@ -187,6 +187,18 @@ def test_failures_are_recorded_with_reason_and_detail(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_failure_that_promises_least_of_another_attempt_stands(tmp_path: Path, turned: bool) -> None:
+    low, high = Failure("a", "timeout", "", limit=10.0), Failure("a", "timeout", "", limit=20.0)
+    final, other = Failure("b", "crash", ""), Failure("b", "timeout", "", limit=10.0)
+    for failures in [(high, other), (low, final)] if turned else [(low, final), (high, other)]:
+        writer = PartWriter(tmp_path, CHANNELS)
+        for failure in failures:
+            writer.add_failure(failure)
+        writer.publish()
+    assert StripStore(tmp_path).failures == {"a": high, "b": final}
+
+
 def test_reading_an_unknown_strip_names_it_and_the_way_out(tmp_path: Path) -> None:
     write_part(tmp_path, random_strips({"a": 4}))
     with pytest.raises(KeyError, match=r"no strip of audio zzz\. Run the features stage again"):
