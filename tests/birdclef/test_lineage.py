@@ -65,7 +65,7 @@ def test_description_holds_keys_and_settings_of_everything(
     assert described["catalogue"]["key"] == evaluation_catalogue.name
     assert described["catalogue"]["config"]["min_seconds"] == 0.5
     assert described["catalogue"]["table"] == read_record(evaluation_catalogue)["inputs"]["table"]
-    assert described["split"] == {"key": evaluation_split.name, "config": {"folds": 3, "seed": 42}}
+    assert described["split"] == {"key": evaluation_split.name, "config": SplitConfig(folds=3).identity()}
     assert described["predictions"] == [path.name for path in predictions]
     assert [run["config"]["fold"] for run in described["runs"]] == [0, 1, 2, 0, 1, 2]
     assert [run["config"]["seed"] for run in described["runs"]] == [1, 1, 1, 2, 2, 2]
