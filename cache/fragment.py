@@ -8,6 +8,10 @@ from typing import Self
 from cache.artefact import content_key
 
 
+class DamagedPartError(ValueError):
+    """A part whose array or fragment is not as it was written, or lacks bytes."""
+
+
 @dataclass(frozen=True)
 class Strip:
     """Where a strip lies, and how loud it is.
@@ -67,13 +71,21 @@ class Fragment:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Returns the fragment in a file."""
-        fragment = json.loads(path.read_text())
-        part = path.stem
-        return cls(
-            tuple(Strip(part=part, **entry) for entry in fragment["strips"]),
-            tuple(Failure(**entry) for entry in fragment["failures"]),
-        )
+        """Returns the fragment in a file.
+
+        Raises:
+            DamagedPartError: If it is none.
+        """
+        try:
+            fragment = json.loads(path.read_text())
+            return cls(
+                tuple(Strip(part=path.stem, **entry) for entry in fragment["strips"]),
+                tuple(Failure(**entry) for entry in fragment["failures"]),
+            )
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise DamagedPartError(
+                f"{path} is not a readable index fragment ({error}). Run birdclef verify."
+            ) from error
 
     def to_json(self) -> str:
         """Returns the content of the fragment's file, whose name is the part that its strips lie in."""

@@ -8,10 +8,7 @@ from typing import Any, get_args
 from numpy.typing import NDArray
 
 from cache.encoding import StoredType, StripEncoding
-
-
-class DamagedPartError(ValueError):
-    """An array that is not as `cache.writer` writes it, or lacks bytes."""
+from cache.fragment import DamagedPartError
 
 
 @dataclass(frozen=True)

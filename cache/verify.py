@@ -12,10 +12,10 @@ from cache.artefact import read_provenance
 from cache.config import DataConfig, FeatureConfig
 from cache.encoding import StripEncoding
 from cache.features import build_features, feature_recipe
-from cache.fragment import Fragment
+from cache.fragment import DamagedPartError, Fragment
 from cache.hashes import find_changed, forget_hashes, hash_recordings
 from cache.recordings import audio_directory, read_recordings
-from cache.rows import DamagedPartError, PartRows
+from cache.rows import PartRows
 from cache.work import alone_at_work
 from cache.writer import find_damaged_strips
 
@@ -70,14 +70,16 @@ def find_damage(store: Path, share: float, rng: np.random.Generator) -> Iterator
     fragments = {path.stem: path for path in sorted((store / "index").glob("*.json"))}  # later: a builder may add some
     for part in sorted(arrays - fragments.keys()):
         yield Damage(part, "the index fragment is missing")
+    features = FeatureConfig(**read_provenance(store)["config"])
+    expected = features.n_mels, StripEncoding.of(features.dtype, features.floor_db)
     read = rng.random(len(fragments)) < share
     for (part, path), whole in zip(fragments.items(), read, strict=True):
         try:
             fragment = Fragment.read(path)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except DamagedPartError as error:
             yield Damage(part, f"the index fragment cannot be read ({error})")
             continue
-        problem = _check_part(store, part, fragment, whole=bool(whole))
+        problem = _check_part(store, part, fragment, expected, whole=bool(whole))
         if problem:
             yield Damage(part, problem, tuple(strip.sha256 for strip in fragment.strips))
 
@@ -88,7 +90,8 @@ def verify(
     """Returns what is wrong with the features of a data set; with `repair` it is computed again, and nothing else is.
 
     A damaged part that holds other data sets' strips too, or strips of audio that is gone, is left as it is: its sound
-    strips could not be made again from here.
+    strips could not be made again from here. Only if its fragment cannot be read does it go, for no reader can open the
+    store until then.
 
     Args:
         data: Data set.
@@ -126,8 +129,8 @@ def withdraw(store: Path, damage: Damage) -> None:
     shutil.rmtree(store / "parts" / damage.part, ignore_errors=True)
 
 
-def _check_part(store: Path, part: str, fragment: Fragment, *, whole: bool) -> str:
-    """Returns what is wrong with a part, empty if nothing is."""
+def _check_part(store: Path, part: str, fragment: Fragment, expected: tuple[int, StripEncoding], *, whole: bool) -> str:
+    """Returns what is wrong with a part of so many channels in an encoding, empty if nothing is."""
     if fragment.identity != part:
         return f"the index fragment describes another part, {fragment.identity}"
     directory = store / "parts" / part
@@ -139,8 +142,6 @@ def _check_part(store: Path, part: str, fragment: Fragment, *, whole: bool) -> s
         return f"the array cannot be opened ({error})"
     if array.features != store.name:
         return f"the array belongs to features {array.features}"
-    features = FeatureConfig(**read_provenance(store)["config"])
-    expected = features.n_mels, StripEncoding.of(features.dtype, features.floor_db)
     frames = sum(strip.frames for strip in fragment.strips)
     if (array.frames, array.channels, array.encoding) != (frames, *expected):
         return f"the array holds {array.frames} rows of {array.channels}, {array.encoding}, not {frames}, {expected}"

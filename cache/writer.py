@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from cache.artefact import flush_to_disk, write_atomically
 from cache.encoding import FLOAT16, StripEncoding
-from cache.fragment import Failure, Fragment, Strip
-from cache.rows import DamagedPartError, PartRows
+from cache.fragment import DamagedPartError, Failure, Fragment, Strip
+from cache.rows import PartRows
 
 CHUNK_FRAMES = 8192
 _CHUNKS_PER_WRITE = 4  # each write costs some 15 ms, whatever its size

@@ -8,7 +8,8 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cache.rows import DamagedPartError, PartRows
+from cache.fragment import DamagedPartError
+from cache.rows import PartRows
 
 PLAIN = {"step_db": 1.0, "offset_db": 0.0}
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import zarr
 
-from cache.fragment import Failure
+from cache.fragment import DamagedPartError, Failure
 from cache.store import StripStore
 from cache.writer import CHUNK_FRAMES, PartWriter
 
@@ -197,6 +197,16 @@ def test_failure_that_promises_least_of_another_attempt_stands(tmp_path: Path, t
             writer.add_failure(failure)
         writer.publish()
     assert StripStore(tmp_path).failures == {"a": high, "b": final}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "null", '{"strips": []}', '{"strips": [{"sha256": "a"}], "failures": []}']
+)
+def test_torn_fragment_is_named_with_the_remedy(tmp_path: Path, content: str) -> None:
+    part = write_part(tmp_path, random_strips({"a": 4}))
+    (tmp_path / "index" / f"{part}.json").write_text(content)
+    with pytest.raises(DamagedPartError, match=rf"{part}\.json is not a readable index fragment.*Run birdclef verify"):
+        StripStore(tmp_path)
 
 
 def test_reading_an_unknown_strip_names_it_and_the_way_out(tmp_path: Path) -> None:
