@@ -190,10 +190,6 @@ class _Child:
         return ChildDiedError(source, Failure(source.sha256, "crash", detail), f"{source.path}: {detail}", attempts)
 
 
-def _stopped() -> ChildDiedError:
-    return ChildDiedError(None, None, "The computation of features was stopped.", attempts=0)
-
-
 class _Children:
     """The child of each thread that computes parts."""
 
@@ -205,7 +201,7 @@ class _Children:
     def get(self, generation: int) -> _Child:
         with self._lock:
             if generation != self.generation:
-                raise _stopped()
+                raise ChildDiedError(None, None, "The computation of features was stopped.", attempts=0)
             child = self._by_thread.get(threading.get_ident())
             if child is None or not child.alive:
                 child = self._by_thread[threading.get_ident()] = _Child()

@@ -83,7 +83,8 @@ class StripStore:
             strips_of_part.setdefault(strip.part, []).append(strip)
             rows[strip.sha256] = total
             total += strip.frames
-        values = np.empty((total, self.channels), self.encoding.dtype)
+        layout = self._any_part()
+        values = np.empty((total, layout.channels), layout.encoding.dtype)
 
         def load_part(part: str) -> None:
             array = PartRows.open(self._directory / "parts" / part)
