@@ -97,11 +97,6 @@ class StripStore:
         return values, starts, np.array([strip.frames for strip in wanted], np.int64)
 
     @property
-    def channels(self) -> int:
-        """Width of a strip (mel bands)."""
-        return self._any_part().channels
-
-    @property
     def encoding(self) -> StripEncoding:
         """What the values of `load` mean."""
         return self._any_part().encoding

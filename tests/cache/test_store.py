@@ -256,11 +256,6 @@ def test_load_of_an_unknown_strip_fails(tmp_path: Path) -> None:
         StripStore(tmp_path).load(["a", "zzz"])
 
 
-def test_channels_are_the_width_of_a_strip(tmp_path: Path) -> None:
-    write_part(tmp_path, random_strips({"a": 5}))
-    assert StripStore(tmp_path).channels == CHANNELS
-
-
 def test_part_id_depends_on_the_audio_in_it(tmp_path: Path) -> None:
     strips = random_strips({"a": 2, "b": 3, "ab": 4})
     ids = [write_part(tmp_path, {name: strips[name] for name in names}) for names in (["a", "b"], ["ab"], ["a"])]
