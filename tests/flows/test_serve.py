@@ -9,8 +9,10 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -28,8 +30,16 @@ class Served:
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         request = Request(f"{self.url}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
-        with urlopen(request, timeout=30) as response:
-            return json.loads(response.read() or "null")
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urlopen(request, timeout=30) as response:
+                    return json.loads(response.read() or "null")
+            except HTTPError as error:
+                # The server's word for a locked database, rolled back: Prefect's own client tries again too.
+                if error.code != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
 
     def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
