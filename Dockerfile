@@ -16,7 +16,7 @@ COPY flows flows
 RUN if [ -n "${TORCH_INDEX_URL}" ]; then \
         /opt/birdclef/bin/pip install --index-url "${TORCH_INDEX_URL}" "torch>=2.13,<2.15" "torchvision>=0.28,<0.30"; \
     fi \
-    && /opt/birdclef/bin/pip install -e .
+    && /opt/birdclef/bin/pip install -e ".[s3]"
 
 FROM ${BASE_IMAGE}
 RUN apt-get update \

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from cache.artefact import Recipe, artefact_key, materialise, read_provenance
+from cache.artefact import Recipe, artefact_key, find_artefact, materialise, read_provenance
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def _write(split: Path, workspace: Path, staging: Path) -> None:
     from cache.store import StripStore
 
     started = time.perf_counter()
-    catalogue = workspace / "catalogues" / str(read_provenance(split)["inputs"]["catalogue"])
+    catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
     recordings = read_labelled_recordings(split, catalogue)
     store = StripStore(feature_directory(catalogue, workspace))
     statistics = np.stack([strip_statistics(store.read(sha256)) for sha256 in recordings["sha256"]])

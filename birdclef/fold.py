@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cache.artefact import read_provenance
+from cache.artefact import find_artefact, read_provenance
 from cache.catalogue import feature_directory, read_catalogue, read_species
 from cache.config import FeatureConfig
 from cache.grouping import is_trained_on, is_validated
@@ -52,7 +52,7 @@ def read_fold(split: Path, fold: int, workspace: Path) -> FoldData:
     Raises:
         ValueError: If the split has no such fold.
     """
-    catalogue = workspace / "catalogues" / str(read_provenance(split)["inputs"]["catalogue"])
+    catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
     store = feature_directory(catalogue, workspace)
     species = read_species(catalogue)["label"].tolist()
     recordings = read_labelled_recordings(split, catalogue)

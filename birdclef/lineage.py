@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cache.artefact import read_provenance
+from cache.artefact import find_artefact, read_provenance
 from cache.catalogue import feature_directory
 
 
@@ -25,15 +25,15 @@ def trace(predictions: Iterable[Path], baseline: Path, workspace: Path) -> Linea
     Raises:
         ValueError: If they come from different splits.
     """
-    runs = tuple(workspace / "runs" / str(read_provenance(path)["inputs"]["run"]) for path in predictions)
+    runs = tuple(find_artefact(workspace, "runs", read_provenance(path)["inputs"]["run"]) for path in predictions)
     splits = sorted({str(read_provenance(path)["inputs"]["split"]) for path in (*runs, baseline)})
     if len(splits) != 1:
         raise ValueError(
             f"The predictions come from {len(splits)} different splits ({', '.join(splits)}), so their folds do not "
             "match. Train all members, and fit the baseline, on one split."
         )
-    split = workspace / "splits" / splits[0]
-    catalogue = workspace / "catalogues" / str(read_provenance(split)["inputs"]["catalogue"])
+    split = find_artefact(workspace, "splits", splits[0])
+    catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
     return Lineage(runs, split, catalogue, feature_directory(catalogue, workspace))
 
 

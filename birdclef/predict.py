@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from birdclef.config import PredictConfig
-from cache.artefact import Recipe, artefact_key, materialise
+from cache.artefact import Recipe, artefact_key, find_artefact, materialise
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def _write(config: PredictConfig, run: Path, workspace: Path, staging: Path) -> 
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trained = load_run(run, device)
-    fold = read_fold(workspace / "splits" / trained.split, trained.fold, workspace)
+    fold = read_fold(find_artefact(workspace, "splits", trained.split), trained.fold, workspace)
     strips = load_resident(StripStore(fold.store), fold.validation["sha256"].tolist(), device, "auto")
     frames = fold.clip_frames(trained.clip_seconds)
     rows, firsts = plan_windows(strips.lengths, frames, fold.clip_frames(config.stride_seconds))

@@ -18,7 +18,7 @@ from birdclef.fold import read_labelled_recordings
 from birdclef.lineage import Lineage, describe, trace
 from birdclef.metrics import Floats, Labels, accuracy, macro_f1, score_species
 from birdclef.ranking import average_precision, macro_roc_auc, padded_cmap, roc_auc
-from cache.artefact import read_provenance
+from cache.artefact import find_artefact, read_provenance
 from cache.catalogue import read_species
 
 HEADLINE_METRICS: dict[str, Metric] = {
@@ -110,7 +110,7 @@ def score_members(
     combined = combine_members([member.mean for member in out_of_fold.values()], config.ensemble)
     scorer = _build_scorer(recordings, config)
     runs = {
-        name: [workspace / "runs" / str(read_provenance(path)["inputs"]["run"]) for path in directories]
+        name: [find_artefact(workspace, "runs", read_provenance(path)["inputs"]["run"]) for path in directories]
         for name, directories in members.items()
     }
     baseline_probabilities = _select(read_out_of_fold([baseline]), scored_ids)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +18,13 @@ from torch import Tensor
 
 from birdclef.config import TrainConfig
 from birdclef.objective import count_epochs
+from cache.artefact import keep_unfinished
 
 logger = logging.getLogger(__name__)
 
 LAST_CHECKPOINT = "last.ckpt"
 BEST_CHECKPOINT = "best.ckpt"
+_SECONDS_BETWEEN_COPIES = 60.0
 _EXPECTED_WARNINGS = (
     ".*does not have many workers.*",  # a batch is only indices
     ".*IterableDataset. has .__len__. defined.*",  # no loader process iterates over it twice
@@ -66,6 +69,20 @@ class MovingAverage(WeightAveraging):
             self._average_model.n_averaged.zero_()
 
 
+class KeepCheckpoints(pl.Callback):
+    """Lets a training that is killed together with its machine go on from about its last minute on another one."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._kept = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Keep the checkpoints that the epoch before left, at most once a minute."""
+        if trainer.is_global_zero and time.monotonic() - self._kept > _SECONDS_BETWEEN_COPIES:
+            keep_unfinished(self._directory, last=f"checkpoints/{LAST_CHECKPOINT}")
+            self._kept = time.monotonic()
+
+
 def build_trainer(config: TrainConfig, directory: Path) -> pl.Trainer:
     """Returns a trainer that keeps the best and the last checkpoint and logs to CSV and TensorBoard.
 
@@ -90,6 +107,7 @@ def build_trainer(config: TrainConfig, directory: Path) -> pl.Trainer:
             enable_version_counter=False,
         ),
         LearningRateMonitor("epoch"),
+        KeepCheckpoints(directory),
     ]
     if config.ema_decay:
         restart_epoch = config.epochs if config.objective.kind == "supcon" else None

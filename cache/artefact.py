@@ -7,11 +7,14 @@ computed twice, and a changed setting never meets a stale result.
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +22,10 @@ from typing import Any
 
 from filelock import FileLock
 
+from cache.mirror import Mirror
 from cache.work import at_work
+
+logger = logging.getLogger(__name__)
 
 KINDS = ("features", "catalogues", "splits", "runs", "predictions", "reports")
 PROVENANCE = "provenance.json"
@@ -78,6 +84,8 @@ def file_key(path: Path) -> str:
 def materialise(workspace: Path, recipe: Recipe, build: Callable[[Path], None], *, resumable: bool = False) -> Path:
     """Returns the directory of the recipe's artefact, built now if it does not exist yet.
 
+    In a workspace that mirrors a URL, what is there is fetched, and what is built here is sent there.
+
     `build` fills a staging directory that nobody reads; one rename publishes it. A lock that dies with its
     process keeps two builders apart. With `resumable`, what a killed build left in staging is handed to the next
     one; otherwise staging starts empty.
@@ -88,17 +96,76 @@ def materialise(workspace: Path, recipe: Recipe, build: Callable[[Path], None], 
     staging = workspace / ".staging" / f"{recipe.kind}-{recipe.key}"
     staging.parent.mkdir(parents=True, exist_ok=True)
     with at_work(workspace), FileLock(f"{staging}.lock"):
-        if is_finished(final):
+        if is_finished(final) or fetch_artefact(final, workspace):
+            shutil.rmtree(staging, ignore_errors=True)
             return final
+        mirror = Mirror.of(workspace)
         if not resumable:
             shutil.rmtree(staging, ignore_errors=True)
+        elif mirror and not staging.exists():
+            mirror.fetch(staging, staging, list(mirror.sizes(staging)))
         staging.mkdir(exist_ok=True)
         started = time.monotonic()
         build(staging)
         write_provenance(staging, recipe, seconds=time.monotonic() - started)
+        if mirror:
+            mirror.send(staging, final, last=PROVENANCE)
+            mirror.remove(staging)
         final.parent.mkdir(parents=True, exist_ok=True)
         staging.rename(final)
     return final
+
+
+def keep_unfinished(staging: Path, *, last: str) -> None:
+    """Let a builder on another machine go on from here, if the workspace mirrors a URL.
+
+    Args:
+        staging: What a resumable build has so far.
+        last: The file in it that makes the others usable.
+    """
+    if mirror := Mirror.of(staging.parent.parent):
+        mirror.send(staging, staging, last=last)
+
+
+def find_artefact(workspace: Path, kind: str, key: str) -> Path:
+    """Returns the directory of an artefact that is not made now, fetched if the workspace mirrors a URL that has it.
+
+    It may turn out not to be there; whoever reads its provenance is told so.
+    """
+    directory = workspace / kind / key
+    if not is_finished(directory):
+        fetch_artefact(directory, workspace)
+    return directory
+
+
+def fetch_artefact(final: Path, workspace: Path) -> bool:
+    """Returns whether the URL that a workspace mirrors has an artefact, which then is in its directory `final`.
+
+    One whose files are not those that its provenance tells of counts as none.
+    """
+    mirror = Mirror.of(workspace)
+    provenance = mirror.read(final / PROVENANCE) if mirror else None
+    if mirror is None or provenance is None:
+        return False
+    incoming = workspace / ".staging" / f"{final.parent.name}-{final.name}.{uuid.uuid4().hex}"
+    try:
+        incoming.mkdir(parents=True)
+        digests: dict[str, str] = json.loads(provenance)["files"]
+        mirror.fetch(final, incoming, list(digests))
+        damaged = sorted(name for name, digest in digests.items() if file_key(incoming / name) != digest)
+        if damaged:
+            logger.warning("%s is damaged (%s): it is made again", mirror.address(final), ", ".join(damaged))
+            return False
+        (incoming / PROVENANCE).write_bytes(provenance)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # another process fetched it meanwhile
+            incoming.rename(final)
+    except FileNotFoundError as error:
+        logger.warning("%s is damaged (%s): it is made again", mirror.address(final), error)
+        return False
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+    return is_finished(final)
 
 
 def is_finished(directory: Path) -> bool:
@@ -107,12 +174,14 @@ def is_finished(directory: Path) -> bool:
 
 
 def write_provenance(directory: Path, recipe: Recipe, seconds: float) -> None:
-    """Write `provenance.json`: the recipe, and when, how long and on what it was made."""
+    """Write `provenance.json`: the recipe, the sha256 of all files, and when, how long and on what it was made."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
     record = {
         **asdict(recipe),
         "key": recipe.key,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
+        "files": {path.relative_to(directory).as_posix(): file_key(path) for path in files},
         "packages": {name: _installed_version(name) for name in _RECORDED_PACKAGES},
         "hardware": {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()},
     }

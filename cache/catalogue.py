@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cache.artefact import Recipe, artefact_key, content_key, materialise, read_provenance
+from cache.artefact import Recipe, artefact_key, content_key, find_artefact, materialise, read_provenance
 from cache.config import DataConfig
 from cache.store import StripStore
 
 VERSION = 2
 """Raised by hand when the same recordings give another catalogue."""
 
-_SCANNED = ["size", "mtime_ns"]
+_SCANNED = ["size", "version"]
 
 
 def build_catalogue(recordings: pd.DataFrame, data: DataConfig, store: Path, workspace: Path) -> Path:
@@ -66,7 +66,7 @@ def read_quarantine(directory: Path) -> pd.DataFrame:
 
 def feature_directory(catalogue: Path, workspace: Path) -> Path:
     """Returns the feature directory whose strips a catalogue points at."""
-    return workspace / "features" / str(read_provenance(catalogue)["inputs"]["features"])
+    return find_artefact(workspace, "features", read_provenance(catalogue)["inputs"]["features"])
 
 
 def _write(recordings: pd.DataFrame, data: DataConfig, strips: StripStore, store: Path, staging: Path) -> None:

@@ -6,16 +6,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 
 from cache import mel
-from cache.artefact import Recipe, is_finished, write_provenance
+from cache.address import is_url
+from cache.artefact import PROVENANCE, Recipe, fetch_artefact, is_finished, write_provenance
 from cache.catalogue import build_catalogue
 from cache.config import DataConfig, FeatureConfig
 from cache.hashes import hash_recordings
 from cache.isolation import compute_part_apart, end_children
+from cache.mirror import Mirror, open_workspace
 from cache.part import Finished, Source
 from cache.progress import BuildProgress
 from cache.recordings import audio_directory, read_recordings
@@ -38,14 +41,14 @@ def build_features(data: DataConfig, features: FeatureConfig, workspace: Path) -
     """
     with at_work(workspace):
         recordings = read_recordings(data)
-        audio = audio_directory(data).absolute()  # workers elsewhere run in other directories
+        audio = audio_directory(data)
         recordings["sha256"] = hash_recordings(recordings, audio, workspace)
         store = open_feature_directory(features, workspace.absolute())
         missing = find_missing(recordings, audio, StripStore(store), features)
         known = recordings["sha256"].nunique() - len(missing)
         logger.info("features: %d audio files to compute, %d from cache", len(missing), known)
         if missing:
-            _compute(group_sources(missing), features, store)
+            _compute(group_sources(missing), features, _address_for_workers(store, features))
         return build_catalogue(recordings, data, store, workspace)
 
 
@@ -53,10 +56,13 @@ def open_feature_directory(features: FeatureConfig, workspace: Path) -> Path:
     """Returns the store of a feature configuration, made empty if it does not exist."""
     recipe = feature_recipe(features)
     store = recipe.directory(workspace)
-    if not is_finished(store):
-        (store / "parts").mkdir(parents=True, exist_ok=True)
-        (store / "index").mkdir(exist_ok=True)
+    if not is_finished(store) and not fetch_artefact(store, workspace):
+        store.mkdir(parents=True, exist_ok=True)
         write_provenance(store, recipe, seconds=0.0)
+        if mirror := Mirror.of(workspace):
+            mirror.write(store / PROVENANCE, (store / PROVENANCE).read_bytes())
+    for folder in ("parts", "index"):
+        (store / folder).mkdir(exist_ok=True)
     return store
 
 
@@ -65,7 +71,7 @@ def feature_recipe(features: FeatureConfig) -> Recipe:
     return Recipe("features", features.identity(), {}, mel.VERSION)
 
 
-def find_missing(recordings: pd.DataFrame, audio: Path, store: StripStore, features: FeatureConfig) -> list[Source]:
+def find_missing(recordings: pd.DataFrame, audio: str, store: StripStore, features: FeatureConfig) -> list[Source]:
     """Returns the audio that the store has not seen, or that a limit then lower stopped, once each, ordered by hash."""
     limits = {"timeout": features.timeout_seconds, "too_large": features.memory_gb}
     again = {
@@ -74,7 +80,7 @@ def find_missing(recordings: pd.DataFrame, audio: Path, store: StripStore, featu
         if failure.limit is not None and failure.limit < limits[failure.reason]
     }
     sources = {
-        sha256: Source(sha256, str(audio / name), int(size))
+        sha256: Source(sha256, f"{audio}/{name}", int(size))
         for name, size, sha256 in zip(recordings["recording_id"], recordings["size"], recordings["sha256"], strict=True)
         if sha256 and (sha256 not in store or sha256 in again)
     }
@@ -95,8 +101,20 @@ def group_sources(sources: Sequence[Source]) -> list[list[Source]]:
     return [group for group in groups if group]
 
 
-def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store: Path) -> None:
-    """Run one Dask task per part, the heaviest first so that no worker idles at the end."""
+def _address_for_workers(store: Path, features: FeatureConfig) -> str:
+    """Returns the directory of the store; workers elsewhere, who do not see a mirror of this machine, get its URL."""
+    mirror = Mirror.of_store(store)
+    return mirror.address(store) if mirror and features.cluster else str(store)
+
+
+def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store: str) -> None:
+    """Run one Dask task per part, the heaviest first so that no worker idles at the end.
+
+    Args:
+        groups: Recordings of each part.
+        features: Front-end settings.
+        store: Path or URL of the feature directory, as the workers see it.
+    """
     # Imported here so that a rerun with nothing to compute does not pay for Dask.
     from distributed import as_completed
 
@@ -114,19 +132,36 @@ def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store:
             task.result()
 
 
-def _compute_part(sources: Sequence[Source], features: FeatureConfig, store: Path) -> None:
+def _compute_part(sources: Sequence[Source], features: FeatureConfig, store: str) -> None:
     """The Dask task: compute a part, telling the client twice a second which recordings are done."""
     from distributed import get_worker
 
     worker = get_worker()
+    if (key := feature_recipe(features).key) != store.rpartition("/")[2]:
+        raise RuntimeError(
+            f"The Dask worker at {worker.address} would write other features ({key}) than those of {store}: another "
+            "release of birdclef is installed there. Install the same one as here."
+        )
     untold: list[dict[str, Any]] = []
     told = time.monotonic()
-    for finished in compute_part_apart(sources, features, store):
-        untold.append(asdict(finished))
-        if time.monotonic() - told > _SECONDS_BETWEEN_EVENTS:
-            worker.log_event(_TOPIC, {"finished": untold})
-            untold, told = [], time.monotonic()
+    with _store_here(store) as directory:
+        for finished in compute_part_apart(sources, features, directory):
+            untold.append(asdict(finished))
+            if time.monotonic() - told > _SECONDS_BETWEEN_EVENTS:
+                worker.log_event(_TOPIC, {"finished": untold})
+                untold, told = [], time.monotonic()
     worker.log_event(_TOPIC, {"finished": untold})
+
+
+@contextmanager
+def _store_here(store: str) -> Iterator[Path]:
+    """Yields the feature directory, or one that mirrors its URL for as long as a part takes."""
+    if not is_url(store):
+        yield Path(store)
+        return
+    workspace, kind, key = store.rsplit("/", 2)
+    with TemporaryDirectory() as folder:
+        yield open_workspace(workspace, Path(folder)) / kind / key
 
 
 @contextmanager

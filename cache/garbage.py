@@ -11,8 +11,9 @@ import numpy as np
 from cache.artefact import PROVENANCE, list_artefacts, read_provenance
 from cache.catalogue import feature_directory, read_catalogue, read_quarantine
 from cache.fragment import Fragment, Strip
+from cache.mirror import Mirror
 from cache.rows import PartRows
-from cache.work import alone_at_work
+from cache.work import AtWorkError, alone_at_work
 from cache.writer import PartWriter
 
 MOSTLY_DEAD = 0.5
@@ -42,7 +43,16 @@ def find_garbage(workspace: Path) -> list[Garbage]:
     """Returns what can go.
 
     Kept are all reports and runs, the newest catalogue of each feature store, and whatever these were made from.
+
+    Raises:
+        AtWorkError: If the workspace mirrors a URL: nothing could keep out builders on other machines.
     """
+    if mirror := Mirror.of(workspace):
+        raise AtWorkError(
+            f"{mirror.url} has no lock that would keep builders on other machines out while something is removed. Run "
+            "birdclef gc on a workspace in a folder, or remove artefacts that `birdclef status` lists by hand, reports "
+            "and runs first."
+        )
     artefacts = {path.name: path for path in list_artefacts(workspace)}
     kept = _reach(artefacts, [*_roots(artefacts.values()), *_newest_catalogues(artefacts.values())])
     garbage = [

@@ -1,68 +1,91 @@
-"""The sha256 of every recording, remembered by path, size and modification time so that a rescan is cheap."""
+"""The sha256 of every recording, remembered by path, size and version so that a rescan is cheap."""
 
+import hashlib
 import io
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 
+from cache.address import is_url, read_bytes, transfer
 from cache.artefact import content_key, file_key, write_atomically
+from cache.mirror import Mirror
 
 _HASHING_THREADS = 4
-_IDENTITY = ["recording_id", "size", "mtime_ns"]
+_IDENTITY = ["recording_id", "size", "version"]
 
 
-def hash_recordings(recordings: pd.DataFrame, audio: Path, workspace: Path) -> pd.Series:
+def hash_recordings(recordings: pd.DataFrame, audio: str, workspace: Path) -> pd.Series:
     """Returns the sha256 of each recording's file, in the order of `recordings`.
 
-    A file whose path, size and modification time are known is not read again. A file that cannot be read gets an
-    empty hash.
+    A file whose path, size and version are known is not read again. A file that cannot be read gets an empty hash.
+
+    Args:
+        recordings: recording_id, size and version of each file.
+        audio: Path or URL of the folder that they lie in.
+        workspace: Where the hashes are remembered.
     """
     memory = _memory_of(audio, workspace)
     identity = recordings[_IDENTITY]
-    known = _read_memory(memory)
+    known = _read_memory(memory, workspace)
     merged = identity.merge(known, on=_IDENTITY, how="left")
     unknown = merged["sha256"].isna()
     if unknown.any():
-        with ThreadPoolExecutor(_HASHING_THREADS) as pool:
-            paths = [audio / name for name in merged.loc[unknown, "recording_id"]]
-            merged.loc[unknown, "sha256"] = list(pool.map(_hash_file, paths))
+        merged.loc[unknown, "sha256"] = _hash_files(merged.loc[unknown, "recording_id"], audio)
         updated = pd.concat([merged[merged["sha256"] != ""], known]).drop_duplicates("recording_id")
+        text = updated.sort_values("recording_id").to_csv(index=False)
         memory.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(memory, updated.sort_values("recording_id").to_csv(index=False))
+        write_atomically(memory, text)
+        if mirror := Mirror.of(workspace):
+            mirror.write(memory, text.encode())
     return pd.Series(merged["sha256"].to_numpy(), index=recordings.index, name="sha256")
 
 
-def find_changed(recordings: pd.DataFrame, audio: Path, workspace: Path) -> list[str]:
-    """Returns the recordings whose bytes are not those that path, size and modification time stand for in memory.
+def find_changed(recordings: pd.DataFrame, audio: str, workspace: Path) -> list[str]:
+    """Returns the recordings whose bytes are not those that path, size and version stand for in memory.
 
     Every remembered file is read. A file that cannot be read is none of them.
     """
-    known = _read_memory(_memory_of(audio, workspace))
+    known = _read_memory(_memory_of(audio, workspace), workspace)
     remembered = recordings[_IDENTITY].merge(known, on=_IDENTITY)
-    with ThreadPoolExecutor(_HASHING_THREADS) as pool:
-        true = pd.Series(list(pool.map(_hash_file, [audio / name for name in remembered["recording_id"]])), dtype=str)
+    true = pd.Series(_hash_files(remembered["recording_id"], audio), dtype=str)
     changed = (true != "") & (true != remembered["sha256"])
     return sorted(remembered.loc[changed.to_numpy(bool), "recording_id"])
 
 
-def forget_hashes(audio: Path, workspace: Path) -> None:
+def forget_hashes(audio: str, workspace: Path) -> None:
     """Forget all hashes of an audio folder, so that its files are read again."""
-    _memory_of(audio, workspace).unlink(missing_ok=True)
+    memory = _memory_of(audio, workspace)
+    memory.unlink(missing_ok=True)
+    if mirror := Mirror.of(workspace):
+        mirror.remove(memory)
 
 
-def _memory_of(audio: Path, workspace: Path) -> Path:
-    return workspace / "hashes" / f"{content_key(str(audio.resolve()))}.csv"
+def _memory_of(audio: str, workspace: Path) -> Path:
+    return workspace / "hashes" / f"{content_key([audio, *_IDENTITY])}.csv"
 
 
-def _read_memory(memory: Path) -> pd.DataFrame:
-    text = memory.read_text() if memory.is_file() else ",".join([*_IDENTITY, "sha256"]) + "\n"
-    table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    return table.astype({"size": "int64", "mtime_ns": "int64"})
+def _read_memory(memory: Path, workspace: Path) -> pd.DataFrame:
+    mirror = Mirror.of(workspace)
+    content = mirror.read(memory) if mirror else memory.read_bytes() if memory.is_file() else None
+    nothing = ",".join([*_IDENTITY, "sha256"]).encode()
+    table = pd.read_csv(io.BytesIO(content or nothing), dtype=str, keep_default_na=False)
+    return table.astype({"size": "int64"})
 
 
-def _hash_file(path: Path) -> str:
+def _hash_files(names: Iterable[str], audio: str) -> list[str]:
+    addresses = [f"{audio}/{name}" for name in names]
+    if is_url(audio):
+        return transfer(_hash_file, addresses)
+    with ThreadPoolExecutor(_HASHING_THREADS) as pool:
+        return list(pool.map(_hash_file, addresses))
+
+
+def _hash_file(address: str) -> str:
     try:
-        return file_key(path)
+        return hashlib.sha256(read_bytes(address)).hexdigest() if is_url(address) else file_key(Path(address))
+    except ConnectionError:
+        raise
     except OSError:
         return ""

@@ -174,7 +174,7 @@ class _Child:
             return ChildDiedError(None, None, f"A part was not written within features.timeout_seconds={limit:g}")
         detail = f"not decoded within features.timeout_seconds={limit:g}"
         return ChildDiedError(
-            source, Failure(source.sha256, "timeout", detail, limit=limit), f"{source.path}: {detail}"
+            source, Failure(source.sha256, "timeout", detail, limit=limit), f"{source.address}: {detail}"
         )
 
     def _died(self, source: Source | None) -> ChildDiedError:
@@ -187,7 +187,7 @@ class _Child:
             return ChildDiedError(None, None, message, _ATTEMPTS_IF_KILLED)
         attempts = _ATTEMPTS_IF_KILLED if -status in _FROM_OUTSIDE else _ATTEMPTS
         detail = f"its decoding ended the process ({ending})"
-        return ChildDiedError(source, Failure(source.sha256, "crash", detail), f"{source.path}: {detail}", attempts)
+        return ChildDiedError(source, Failure(source.sha256, "crash", detail), f"{source.address}: {detail}", attempts)
 
 
 class _Children:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from cache.address import read_bytes
 from cache.config import FeatureConfig
 from cache.encoding import StripEncoding
 from cache.fragment import Failure
@@ -18,10 +19,10 @@ from cache.writer import PartWriter
 
 @dataclass(frozen=True)
 class Source:
-    """One audio file to compute: its hash, where it lies, and its size in bytes."""
+    """One audio file to compute: its hash, its path or URL, and its size in bytes."""
 
     sha256: str
-    path: str
+    address: str
     size: int
 
 
@@ -68,7 +69,7 @@ def compute_part(
         refused: By sha256, recordings that must not be decoded, and the failure to record instead.
 
     Raises:
-        OSError: If the part cannot be written. Nothing of it is visible then.
+        OSError: If the part cannot be written, or the audio's place not be reached. Nothing of it is visible then.
     """
     encoding = StripEncoding.of(features.dtype, features.floor_db)
     with PartWriter(store, features.n_mels, encoding) as writer:
@@ -84,13 +85,15 @@ def compute_part(
 
 def _add_recording(source: Source, features: FeatureConfig, writer: PartWriter) -> Finished:
     try:
-        audio = Path(source.path).read_bytes()
+        audio = read_bytes(source.address)
         if hashlib.sha256(audio).hexdigest() != source.sha256:
             return Finished(source, reason="unreadable", detail="changed while the features were built")
         waveform = decode_waveform(audio, features.sample_rate)
         strip = compute_log_mel(waveform, features)
         if not np.isfinite(strip).all():
             raise UnusableAudioError("non_finite", f"samples up to {np.abs(waveform).max():g} overflow in power")
+    except ConnectionError:
+        raise  # nothing is known about the recording
     except OSError as error:
         return Finished(source, reason="unreadable", detail=str(error))
     except UnusableAudioError as error:

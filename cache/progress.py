@@ -52,7 +52,7 @@ class BuildProgress:
             self._audio_seconds += recording.seconds
             if recording.reason:
                 self.reasons[recording.reason] += 1
-                logger.warning("%s: %s (%s)", recording.source.path, recording.reason, recording.detail)
+                logger.warning("%s: %s (%s)", recording.source.address, recording.reason, recording.detail)
         self._bar.set_postfix_str(self.summary(), refresh=False)
         self._bar.update(self._done_bytes - self._bar.n)
         now = time.monotonic()

@@ -1,16 +1,18 @@
 """The checked table of recordings behind a data set: one row per audio file."""
 
 import ast
+import io
 import os
 import warnings
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from cache.address import is_url, list_files, read_bytes, resolve_address
 from cache.config import DataConfig
 
 REQUIRED_COLUMNS = ("primary_label", "filename")
-_FROM_TABLE = ("recording_id", "label", "secondary_labels", "recordist", "size", "mtime_ns")
+_FROM_TABLE = ("recording_id", "label", "secondary_labels", "recordist", "size", "version")
 _ADDED_LATER = ("sha256", "frames", "seconds", "label_index", "fold", "group")
 _MAX_NAMED_ROWS = 5
 
@@ -20,8 +22,8 @@ def read_recordings(config: DataConfig) -> pd.DataFrame:
 
     The columns are `recording_id` (the file's path below the audio folder), `label`, `secondary_labels`
     (space-separated, without the label itself), `recordist` (lower-cased author; empty if unknown), `size` and
-    `mtime_ns` of the file, and every other column of the table as text (under `table_NAME`, if the name is taken by a
-    column that the cache computes).
+    `version` of the file (see `scan_audio`), and every other column of the table as text (under `table_NAME`, if the
+    name is taken by a column that the cache computes).
 
     Raises:
         FileNotFoundError: If the data set's folder, table or audio folder is missing.
@@ -32,7 +34,7 @@ def read_recordings(config: DataConfig) -> pd.DataFrame:
     problems = _find_problems(table, files)
     if problems:
         raise ValueError(
-            f"{Path(config.root) / config.metadata} cannot be used:\n"
+            f"{_table_address(config)} cannot be used:\n"
             + "\n".join(f"  {problem}" for problem in problems)
             + "\nCorrect these rows (the header is line 1) or remove them, and run again."
         )
@@ -48,7 +50,7 @@ def read_recordings(config: DataConfig) -> pd.DataFrame:
             ],
             "recordist": table.get("author", pd.Series("", index=table.index)).str.strip().str.lower(),
             "size": [files[name][0] for name in table["filename"]],
-            "mtime_ns": [files[name][1] for name in table["filename"]],
+            "version": [files[name][1] for name in table["filename"]],
             **{
                 f"table_{column}" if column in _FROM_TABLE + _ADDED_LATER else str(column): others[column]
                 for column in others
@@ -57,20 +59,30 @@ def read_recordings(config: DataConfig) -> pd.DataFrame:
     )
 
 
-def audio_directory(config: DataConfig) -> Path:
-    """Returns the folder that recording ids are relative to."""
-    return Path(config.root) / config.audio
+def audio_directory(config: DataConfig) -> str:
+    """Returns the absolute path, or the URL, of the folder that recording ids are relative to."""
+    return f"{resolve_address(config.root)}/{config.audio}"
 
 
-def scan_audio(directory: Path) -> dict[str, tuple[int, int]]:
-    """Returns size in bytes and modification time in ns of every file below `directory`, by relative POSIX path."""
-    if not directory.is_dir():
+def scan_audio(directory: str) -> dict[str, tuple[int, str]]:
+    """Returns size in bytes and version of every file below a folder or URL, by relative POSIX path.
+
+    The version changes with the content: the modification time in ns, or what an object store says of a file.
+    """
+    files = list_files(directory) if is_url(directory) else _scan_folder(directory)
+    if not files and (is_url(directory) or not Path(directory).is_dir()):
         raise FileNotFoundError(
             f"The audio folder {directory} does not exist. Set data.root to the folder that holds it "
             "(and data.audio to its name)."
         )
-    files = {}
-    pending = [(str(directory), "")]
+    return files
+
+
+def _scan_folder(directory: str) -> dict[str, tuple[int, str]]:
+    files: dict[str, tuple[int, str]] = {}
+    if not Path(directory).is_dir():
+        return files
+    pending = [(directory, "")]
     seen = set()  # a link may lead back to a folder above it
     while pending:
         folder, prefix = pending.pop()
@@ -83,21 +95,25 @@ def scan_audio(directory: Path) -> dict[str, tuple[int, int]]:
                     pending.append((entry.path, f"{prefix}{entry.name}/"))
                 elif entry.is_file():  # false for a link that leads nowhere
                     status = entry.stat()
-                    files[f"{prefix}{entry.name}"] = (status.st_size, status.st_mtime_ns)
+                    files[f"{prefix}{entry.name}"] = (status.st_size, str(status.st_mtime_ns))
     return files
 
 
 def _read_table(config: DataConfig) -> pd.DataFrame:
-    path = Path(config.root) / config.metadata
-    if not path.is_file():
+    path = _table_address(config)
+    try:
+        content = read_bytes(path)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise FileNotFoundError(
             f"There is no table of recordings at {path}. Set data.root to a folder with {config.metadata} and "
             f"{config.audio}/, or make a generated one: birdclef synth {config.root}"
-        )
+        ) from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows with more fields than the header
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, skip_blank_lines=False)
+            table = pd.read_csv(
+                io.BytesIO(content), dtype=str, keep_default_na=False, index_col=False, skip_blank_lines=False
+            )
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a readable CSV file: {error}. Save it as UTF-8, comma-separated.") from error
     table = table[(table.fillna("") != "").any(axis=1)].fillna("")  # a blank line keeps its number
@@ -109,7 +125,11 @@ def _read_table(config: DataConfig) -> pd.DataFrame:
     return table
 
 
-def _find_problems(table: pd.DataFrame, files: dict[str, tuple[int, int]]) -> list[str]:
+def _table_address(config: DataConfig) -> str:
+    return f"{resolve_address(config.root)}/{config.metadata}"
+
+
+def _find_problems(table: pd.DataFrame, files: dict[str, tuple[int, str]]) -> list[str]:
     """Returns one line per kind of problem, with the lines of the file that have it."""
     names = table["filename"]
     outside = names.map(_escapes)

@@ -13,17 +13,24 @@ loading.
 """
 
 import math
+import shutil
+import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.address import download, transfer
+from cache.artefact import write_atomically
 from cache.encoding import StripEncoding
-from cache.fragment import Failure, Fragment, Strip
+from cache.fragment import DamagedPartError, Failure, Fragment, Strip
+from cache.mirror import Mirror
 from cache.rows import PartRows
+from cache.writer import find_damaged_strips
 
 _LOADING_THREADS = 4
 
@@ -33,6 +40,9 @@ class StripStore:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._mirror = Mirror.of_store(directory)
+        if self._mirror:
+            fetch_index(directory, self._mirror)
         self.strips: dict[str, Strip] = {}
         self.failures: dict[str, Failure] = {}
         for fragment_path in sorted((directory / "index").glob("*.json")):
@@ -56,7 +66,7 @@ class StripStore:
             DamagedPartError: If the array lacks it.
         """
         strip = self._find(sha256)
-        array = PartRows.open(self._directory / "parts" / strip.part)
+        array = self._open(strip.part)
         stored = np.empty((strip.frames, array.channels), array.encoding.dtype)
         array.read(strip.start, stored)
         return array.encoding.decode(stored)
@@ -83,11 +93,13 @@ class StripStore:
             strips_of_part.setdefault(strip.part, []).append(strip)
             rows[strip.sha256] = total
             total += strip.frames
+        if self._mirror:
+            transfer(self._open, strips_of_part)
         layout = self._any_part()
         values = np.empty((total, layout.channels), layout.encoding.dtype)
 
         def load_part(part: str) -> None:
-            array = PartRows.open(self._directory / "parts" / part)
+            array = self._open(part)
             for strip in strips_of_part[part]:
                 array.read(strip.start, values[rows[strip.sha256] :][: strip.frames])
 
@@ -102,12 +114,57 @@ class StripStore:
         return self._any_part().encoding
 
     def _any_part(self) -> PartRows:
-        return PartRows.open(self._directory / "parts" / next(iter(self.strips.values())).part)
+        return self._open(next(iter(self.strips.values())).part)
+
+    def _open(self, part: str) -> PartRows:
+        if self._mirror:
+            fetch_part(self._directory, part, self._mirror)
+        return PartRows.open(self._directory / "parts" / part)
 
     def _find(self, sha256: str) -> Strip:
         if sha256 not in self.strips:
             raise KeyError(f"{self._directory} has no strip of audio {sha256}. Run the features stage again.")
         return self.strips[sha256]
+
+
+def fetch_index(store: Path, mirror: Mirror) -> None:
+    """Make the fragments of a feature directory those that the URL has which it mirrors."""
+    index = store / "index"
+    index.mkdir(parents=True, exist_ok=True)
+    here, there = {path.name for path in index.glob("*.json")}, mirror.sizes(index).keys()
+    for name in here - there:
+        (index / name).unlink(missing_ok=True)
+        shutil.rmtree(store / "parts" / Path(name).stem, ignore_errors=True)
+
+    def fetch(name: str) -> None:
+        if content := mirror.read(index / name):
+            write_atomically(index / name, content.decode())
+
+    transfer(fetch, sorted(there - here))
+
+
+def fetch_part(store: Path, part: str, mirror: Mirror) -> None:
+    """Bring the array of a part here from the URL that the feature directory mirrors, unless it is here.
+
+    Raises:
+        DamagedPartError: If what the URL has is not what was written.
+    """
+    final = store / "parts" / part
+    if final.is_dir():
+        return
+    final.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=final.parent) as folder:
+        incoming = Path(folder) / part
+        for name in mirror.sizes(final):
+            download(f"{mirror.address(final)}/{name}", incoming / name)
+        damaged = find_damaged_strips(incoming, Fragment.read(store / "index" / f"{part}.json"))
+        if damaged:
+            raise DamagedPartError(
+                f"{mirror.address(final)} is not as it was written: {len(damaged)} strips are damaged. "
+                "Run birdclef verify."
+            )
+        with suppress(OSError):  # another process fetched it meanwhile
+            incoming.rename(final)
 
 
 def _finality(failure: Failure) -> float:

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.artefact import read_provenance
+from cache.artefact import find_artefact, read_provenance
 from cache.config import DataConfig, FeatureConfig
 from cache.encoding import StripEncoding
 from cache.features import build_features, feature_recipe
 from cache.fragment import DamagedPartError, Fragment
 from cache.hashes import find_changed, forget_hashes, hash_recordings
+from cache.mirror import Mirror
 from cache.recordings import audio_directory, read_recordings
 from cache.rows import PartRows
+from cache.store import fetch_index, fetch_part
 from cache.work import alone_at_work
 from cache.writer import find_damaged_strips
 
@@ -60,13 +62,21 @@ class Verdict:
 def find_damage(store: Path, share: float, rng: np.random.Generator) -> Iterator[Damage]:
     """Yields the parts of a feature directory that are not as they were written.
 
+    Of a directory that mirrors a URL, all that is read is fetched anew.
+
     Args:
         store: Feature directory.
         share: Of the parts, chosen at random, in which every strip is read and compared with its digest; fragments
             and the existence of arrays are checked in all.
         rng: Chooses them.
     """
-    arrays = {path.name for path in (store / "parts").iterdir() if not path.name.startswith(".")}
+    mirror = Mirror.of_store(store)
+    if mirror:
+        shutil.rmtree(store / "index", ignore_errors=True)
+        fetch_index(store, mirror)
+        arrays = {name.partition("/")[0] for name in mirror.sizes(store / "parts")}
+    else:
+        arrays = {path.name for path in (store / "parts").iterdir() if not path.name.startswith(".")}
     fragments = {path.stem: path for path in sorted((store / "index").glob("*.json"))}  # later: a builder may add some
     for part in sorted(arrays - fragments.keys()):
         yield Damage(part, "the index fragment is missing")
@@ -79,7 +89,15 @@ def find_damage(store: Path, share: float, rng: np.random.Generator) -> Iterator
         except DamagedPartError as error:
             yield Damage(part, f"the index fragment cannot be read ({error})")
             continue
-        problem = _check_part(store, part, fragment, expected, whole=bool(whole))
+        problem = ""
+        if mirror and whole:
+            problem = _fetch_anew(store, part, mirror)
+        elif mirror and part not in arrays:
+            problem = "the array is missing"
+        elif mirror and not (store / "parts" / part).is_dir():
+            continue  # not among those that are read
+        if not problem:
+            problem = _check_part(store, part, fragment, expected, whole=bool(whole))
         if problem:
             yield Damage(part, problem, tuple(strip.sha256 for strip in fragment.strips))
 
@@ -105,7 +123,8 @@ def verify(
         FileNotFoundError: If the features were never built.
         AtWorkError: If something is being built in the workspace, so that nothing could be withdrawn.
     """
-    store = feature_recipe(features).directory(workspace)
+    recipe = feature_recipe(features)
+    store = find_artefact(workspace, recipe.kind, recipe.key)
     read_provenance(store)
     recordings, audio = read_recordings(data), audio_directory(data)
     with alone_at_work(workspace) if repair else nullcontext():
@@ -125,8 +144,21 @@ def verify(
 
 def withdraw(store: Path, damage: Damage) -> None:
     """Take a damaged part out of the store: its strips are missing then, and the next build computes them."""
+    if mirror := Mirror.of_store(store):
+        mirror.remove(store / "index" / f"{damage.part}.json")
+        mirror.remove(store / "parts" / damage.part)
     (store / "index" / f"{damage.part}.json").unlink(missing_ok=True)
     shutil.rmtree(store / "parts" / damage.part, ignore_errors=True)
+
+
+def _fetch_anew(store: Path, part: str, mirror: Mirror) -> str:
+    """Returns what is wrong with the array that the mirrored URL has, empty if nothing is."""
+    shutil.rmtree(store / "parts" / part, ignore_errors=True)
+    try:
+        fetch_part(store, part, mirror)
+    except DamagedPartError as error:
+        return str(error).removesuffix(" Run birdclef verify.")
+    return ""
 
 
 def _check_part(store: Path, part: str, fragment: Fragment, expected: tuple[int, StripEncoding], *, whole: bool) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cache.artefact import flush_to_disk, write_atomically
 from cache.encoding import FLOAT16, StripEncoding
 from cache.fragment import DamagedPartError, Failure, Fragment, Strip
+from cache.mirror import Mirror
 from cache.rows import PartRows
 
 CHUNK_FRAMES = 8192
@@ -125,9 +126,12 @@ class PartWriter:
                 self._staging.rename(final)
             else:  # another builder published the same part
                 shutil.rmtree(self._staging)
-        index = self._store / "index"
-        index.mkdir(exist_ok=True)
-        write_atomically(index / f"{identity}.json", fragment.to_json())
+        entry = self._store / "index" / f"{identity}.json"
+        if mirror := Mirror.of_store(self._store):
+            mirror.send(final, final)
+            mirror.write(entry, fragment.to_json().encode())
+        entry.parent.mkdir(exist_ok=True)
+        write_atomically(entry, fragment.to_json())
         return identity
 
     def _flush(self, *, whole_chunks: bool) -> None:

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from cache.address import resolve_address
+from cache.mirror import open_workspace
 from flows.config import dump_config, load_config
 from flows.settings import apply_settings
 from flows.status import format_size, format_status, read_status
@@ -25,9 +27,10 @@ app.add_typer(config_app, name="config")
 Config = Annotated[Path, typer.Argument(help="YAML file of the experiment, such as configs/small.yaml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, as often as wanted.")]
 Workspace = Annotated[
-    Path, typer.Option(envvar="BIRDCLEF_WORKSPACE", help="Directory of the artefacts.", file_okay=False)
+    str,
+    typer.Option(envvar="BIRDCLEF_WORKSPACE", help="Directory of the artefacts, or a URL such as s3://bucket/folder."),
 ]
-WORKSPACE = Path("workspace")
+WORKSPACE = "workspace"
 
 
 @app.command()
@@ -77,7 +80,7 @@ def synth(
 @app.command()
 def status(workspace: Workspace = WORKSPACE) -> None:
     """List the artefacts of a workspace with lineage, size and age."""
-    typer.echo(format_status(list(read_status(workspace)), workspace))
+    typer.echo(format_status(list(read_status(open_workspace(workspace))), open_workspace(workspace)))
 
 
 @app.command()
@@ -93,7 +96,7 @@ def verify(
 
     apply_settings()
     experiment = load_config(config, overrides or ())
-    verdict = verify_features(experiment.data, experiment.features, workspace, share, repair=repair)
+    verdict = verify_features(experiment.data, experiment.features, open_workspace(workspace), share, repair=repair)
     for damage in verdict.damages:
         typer.echo(f"part {damage.part}: {damage.problem} ({len(damage.strips)} strips)")
     for recording in verdict.changed:
@@ -119,15 +122,16 @@ def gc(
     """Show what no report or run needs, and remove it once confirmed."""
     from cache.garbage import collect_garbage, find_garbage
 
-    garbage = find_garbage(workspace)
+    directory = open_workspace(workspace)
+    garbage = find_garbage(directory)
     for item in garbage:
-        typer.echo(f"{format_size(item.size_bytes):>9}  {item.path.relative_to(workspace)}: {item.why}")
+        typer.echo(f"{format_size(item.size_bytes):>9}  {item.path.relative_to(directory)}: {item.why}")
     if not garbage:
         typer.echo(f"{workspace} holds nothing that could go.")
         return
     if not yes:
         typer.confirm(f"Remove {format_size(sum(item.size_bytes for item in garbage))}?", abort=True)
-    collect_garbage(workspace, garbage)
+    collect_garbage(directory, garbage)
 
 
 @app.command()
@@ -141,7 +145,7 @@ def serve(
     from flows.serve import serve as serve_deployments
 
     project = Path(__file__).resolve().parent.parent
-    os.environ["BIRDCLEF_WORKSPACE"] = str(workspace.resolve())
+    os.environ["BIRDCLEF_WORKSPACE"] = resolve_address(workspace)
     serve_deployments(project, host, port)
 
 
@@ -160,7 +164,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def _run_flow(name: str, config: Path, overrides: list[str] | None, workspace: Path) -> None:
+def _run_flow(name: str, config: Path, overrides: list[str] | None, workspace: str) -> None:
     load_config(config, overrides or ())  # a wrong configuration is told before a server starts
     apply_settings()
     from flows import pipeline
@@ -169,7 +173,7 @@ def _run_flow(name: str, config: Path, overrides: list[str] | None, workspace: P
     directories: list[str] = []
     # Registered before Prefect's own farewell, so run after it: the directory is the last line whatever is logged.
     atexit.register(lambda: typer.echo("\n".join(directories)) if directories else None)
-    result = flow(config=str(config), overrides=overrides, workspace=str(workspace.resolve()))
+    result = flow(config=str(config), overrides=overrides, workspace=resolve_address(workspace))
     directories += result if isinstance(result, list) else [result]
 
 

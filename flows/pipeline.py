@@ -19,6 +19,7 @@ from birdclef.predict import predict
 from birdclef.train import train
 from cache.config import DataConfig, FeatureConfig, SplitConfig
 from cache.features import build_features
+from cache.mirror import open_workspace, published_address
 from cache.split import build_split
 from cache.work import at_work
 from flows.config import ExperimentConfig, load_config
@@ -62,8 +63,9 @@ def baseline_task(split: Path, workspace: Path) -> Path:
 def evaluate_task(config: EvaluateConfig, members: dict[str, list[Path]], baseline: Path, workspace: Path) -> Path:
     """Score and combine the members; returns the report, which also becomes an artifact of the run."""
     report = evaluate(config, members, baseline, workspace)
+    page = published_address(report / "report.html", workspace)
     create_markdown_artifact(
-        (report / "report.md").read_text(), key=REPORT_ARTIFACT, description=f"Full report: {report / 'report.html'}"
+        (report / "report.md").read_text(), key=REPORT_ARTIFACT, description=f"Full report: {page}"
     )
     return report
 
@@ -77,10 +79,10 @@ def features_flow(
     Args:
         config: YAML file of the experiment.
         overrides: `section.key=value` settings on top of it.
-        workspace: Directory of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
+        workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
     with _prepared(config, overrides, workspace) as (experiment, directory):
-        return str(_features(experiment, directory))
+        return published_address(_features(experiment, directory), directory)
 
 
 @flow(name="birdclef-split")
@@ -90,10 +92,10 @@ def split_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None,
     Args:
         config: YAML file of the experiment.
         overrides: `section.key=value` settings on top of it.
-        workspace: Directory of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
+        workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
     with _prepared(config, overrides, workspace) as (experiment, directory):
-        return str(_split(experiment, directory))
+        return published_address(_split(experiment, directory), directory)
 
 
 @flow(name="birdclef-train")
@@ -105,11 +107,11 @@ def train_flow(
     Args:
         config: YAML file of the experiment.
         overrides: `section.key=value` settings on top of it.
-        workspace: Directory of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
+        workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
     with _prepared(config, overrides, workspace) as (experiment, directory):
         members = _train(experiment, _split(experiment, directory), directory)
-        return [str(run) for runs in members.values() for run in runs.values()]
+        return [published_address(run, directory) for runs in members.values() for run in runs.values()]
 
 
 @flow(name="birdclef-evaluate")
@@ -121,10 +123,10 @@ def evaluate_flow(
     Args:
         config: YAML file of the experiment.
         overrides: `section.key=value` settings on top of it.
-        workspace: Directory of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
+        workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
     with _prepared(config, overrides, workspace) as (experiment, directory):
-        return str(_evaluate(experiment, directory))
+        return published_address(_evaluate(experiment, directory), directory)
 
 
 @flow(name="birdclef")
@@ -136,15 +138,15 @@ def full_pipeline(
     Args:
         config: YAML file of the experiment.
         overrides: `section.key=value` settings on top of it.
-        workspace: Directory of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
+        workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
     with _prepared(config, overrides, workspace) as (experiment, directory):
-        return str(_evaluate(experiment, directory))
+        return published_address(_evaluate(experiment, directory), directory)
 
 
 def resolve_workspace(workspace: str | None) -> Path:
-    """Returns the workspace directory: as given, else $BIRDCLEF_WORKSPACE, else `workspace`."""
-    return Path(workspace or os.environ.get("BIRDCLEF_WORKSPACE") or "workspace").resolve()
+    """Returns the directory of the workspace: as given, else $BIRDCLEF_WORKSPACE, else `workspace`."""
+    return open_workspace(workspace or os.environ.get("BIRDCLEF_WORKSPACE") or "workspace")
 
 
 @contextmanager

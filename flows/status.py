@@ -1,12 +1,16 @@
 """What a workspace holds: every artefact with its lineage, size and age."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from cache.artefact import KINDS, list_artefacts, read_provenance
+from cache.address import transfer
+from cache.artefact import KINDS, PROVENANCE, list_artefacts, read_provenance
 from cache.garbage import folder_bytes
+from cache.mirror import Mirror, published_address
 
 _AGE_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
@@ -33,21 +37,40 @@ class ArtefactStatus:
 def read_status(workspace: Path) -> Iterator[ArtefactStatus]:
     """Yields the finished artefacts of a workspace in stage order."""
     now = datetime.now(UTC)
-    for directory in list_artefacts(workspace):
-        provenance = read_provenance(directory)
+    for provenance, size_bytes in _read_artefacts(workspace):
         yield ArtefactStatus(
             provenance["kind"],
             provenance["key"],
             tuple(f"{name} {key[:16]}" for name, key in provenance["inputs"].items()),
-            folder_bytes(directory),
+            size_bytes,
             (now - datetime.fromisoformat(provenance["created"])).total_seconds(),
         )
+
+
+def _read_artefacts(workspace: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yields provenance and size of the finished artefacts, those of the URL if the workspace mirrors one."""
+    mirror = Mirror.of(workspace)
+    if mirror is None:
+        for directory in list_artefacts(workspace):
+            yield read_provenance(directory), folder_bytes(directory)
+        return
+    sizes = mirror.sizes(workspace)
+    finished = [workspace / name for name in sizes if name.count("/") == 2 and name.endswith(f"/{PROVENANCE}")]
+    for path, content in sorted(zip(finished, transfer(mirror.read, finished), strict=True), key=_stage_order):
+        folder = path.parent.relative_to(workspace).as_posix()
+        if content:
+            yield json.loads(content), sum(size for name, size in sizes.items() if name.startswith(f"{folder}/"))
+
+
+def _stage_order(artefact: tuple[Path, bytes | None]) -> tuple[int, str]:
+    directory = artefact[0].parent
+    return KINDS.index(directory.parent.name), directory.name
 
 
 def format_status(artefacts: list[ArtefactStatus], workspace: Path) -> str:
     """Returns the artefacts as an aligned table, with unfinished work below it."""
     if not artefacts:
-        return f"{workspace} holds no artefact yet."
+        return f"{published_address(workspace, workspace)} holds no artefact yet."
     width = max(len(kind) for kind in KINDS)
     lines = [f"{'kind':{width}}  {'key':16}  {'size':>9}  {'age':>7}  made from"]
     lines += [

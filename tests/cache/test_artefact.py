@@ -235,3 +235,10 @@ def test_failed_atomic_write_keeps_the_old_text(tmp_path: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
         write_atomically(path, "second \ud800")  # a lone surrogate has no UTF-8
     assert path.read_text() == "first"
+
+
+def test_provenance_tells_the_digest_of_each_file(tmp_path: Path) -> None:
+    directory = materialise(tmp_path, RECIPE, write_result)
+    # printf done | sha256sum
+    digest = "a4c3ed04a95a3da14a9d235c83d868bed7c0f45cf7f3faa751ee8f50598d2211"
+    assert read_provenance(directory)["files"] == {"result.txt": digest}

@@ -111,7 +111,7 @@ def test_usable_recordings_come_by_name_with_frames_and_seconds(mixed: DataConfi
     assert set(recordings["recordist"]) == {"ann other"}
     assert list(recordings["rating"]) == ["4.0"] * 4
     assert recordings["sha256"].nunique() == 3  # a and twin hold the same bytes
-    assert not {"size", "mtime_ns"} & set(recordings.columns)
+    assert not {"size", "version"} & set(recordings.columns)
 
 
 def test_species_are_counted_over_usable_recordings(mixed: DataConfig, tmp_path: Path) -> None:
@@ -157,8 +157,8 @@ def test_unreadable_recording_is_quarantined(
     recordings["sha256"] = hash_recordings(recordings, audio, tmp_path / "work")
     store = open_feature_directory(FEATURES, tmp_path / "work")
     missing = find_missing(recordings, audio, StripStore(store), FEATURES)
-    (audio / "bird1/b.wav").unlink()
-    (audio / "bird2/c.wav").write_bytes(encode_audio(noise(99), 16_000))
+    Path(audio, "bird1/b.wav").unlink()
+    Path(audio, "bird2/c.wav").write_bytes(encode_audio(noise(99), 16_000))
     list(compute_part(missing, FEATURES, store, {}))
     data = mixed.model_copy(update={"max_quarantined_share": 0.9})
     quarantine = read_quarantine(build_catalogue(recordings, data, store, tmp_path / "work")).set_index("recording_id")
@@ -173,13 +173,13 @@ def test_a_file_that_can_be_read_again_leaves_the_quarantine(mixed: DataConfig, 
     recordings["sha256"] = hash_recordings(recordings, audio, tmp_path / "work")
     store = open_feature_directory(FEATURES, tmp_path / "work")
     data = mixed.model_copy(update={"max_quarantined_share": 0.9})
-    content = (audio / "bird1/b.wav").read_bytes()
-    (audio / "bird1/b.wav").unlink()
+    content = Path(audio, "bird1/b.wav").read_bytes()
+    Path(audio, "bird1/b.wav").unlink()
     list(compute_part(find_missing(recordings, audio, StripStore(store), FEATURES), FEATURES, store, {}))
     assert "bird1/b.wav" not in set(
         read_catalogue(build_catalogue(recordings, data, store, tmp_path / "work"))["recording_id"]
     )
-    (audio / "bird1/b.wav").write_bytes(content)
+    Path(audio, "bird1/b.wav").write_bytes(content)
     list(compute_part(find_missing(recordings, audio, StripStore(store), FEATURES), FEATURES, store, {}))
     assert "bird1/b.wav" in set(
         read_catalogue(build_catalogue(recordings, data, store, tmp_path / "work"))["recording_id"]
@@ -263,7 +263,7 @@ def test_catalogue_names_its_feature_directory(mixed: DataConfig, tmp_path: Path
 
 def test_key_changes_with_a_label_and_not_with_a_modification_time(mixed: DataConfig, tmp_path: Path) -> None:
     before = catalogue_of(mixed, tmp_path / "work")
-    for path in audio_directory(mixed).rglob("*.wav"):
+    for path in Path(audio_directory(mixed)).rglob("*.wav"):
         os.utime(path, (1_000_000_000, 1_000_000_000))
     assert catalogue_of(mixed, tmp_path / "work") == before
     table = Path(mixed.root) / mixed.metadata
@@ -278,7 +278,7 @@ def test_key_changes_with_the_content_of_a_recording(
     mixed: DataConfig, tmp_path: Path, encode_audio: EncodeAudio
 ) -> None:
     before = catalogue_of(mixed, tmp_path / "work")
-    (audio_directory(mixed) / "bird2/c.wav").write_bytes(encode_audio(noise(77, seconds=2.0), 16_000))
+    Path(audio_directory(mixed), "bird2/c.wav").write_bytes(encode_audio(noise(77, seconds=2.0), 16_000))
     assert catalogue_of(mixed, tmp_path / "work") != before
 
 

@@ -12,8 +12,10 @@ import dask
 import numpy as np
 import pytest
 
+from cache.address import list_files, read_bytes, upload
 from cache.config import DataConfig, FeatureConfig
 from cache.features import build_features
+from cache.mirror import open_workspace
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
@@ -46,6 +48,7 @@ def read_store(workspace: Path) -> dict[str, bytes]:
 
 
 def test_workers_elsewhere_build_the_same_store(
+    s3: str,
     cluster: str,
     tmp_path: Path,
     encode_audio: EncodeAudio,
@@ -65,6 +68,31 @@ def test_workers_elsewhere_build_the_same_store(
     assert there.name == here.name
     assert read_store(tmp_path / "there") == read_store(tmp_path / "here")
     assert len(list((tmp_path / "there").glob("features/*/index/*.json"))) == 5
+    for path in (tmp_path / "data").rglob("*.*"):
+        upload(path, f"{s3}/{path.relative_to(tmp_path)}")
+    data = data.model_copy(update={"root": f"{s3}/data"})
+    url = f"{s3}/cluster"
+    in_bucket = build_features(
+        data, FEATURES.model_copy(update={"cluster": cluster}), open_workspace(url, tmp_path / "mirrors")
+    )
+    assert in_bucket.name == here.name
+    stored = [name for name in list_files(url) if name.startswith("features/") and "provenance" not in name]
+    assert {name: read_bytes(f"{url}/{name}") for name in stored} == read_store(tmp_path / "here")
+
+
+def test_worker_of_another_release_writes_nothing(
+    cluster: str,
+    tmp_path: Path,
+    encode_audio: EncodeAudio,
+    write_dataset: WriteDataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    audio = {"bird/0.wav": encode_audio(np.ones(9_000) * 0.1, 8_000)}
+    data = write_dataset(tmp_path / "data", [{"primary_label": "bird", "filename": "bird/0.wav"}], audio)
+    monkeypatch.setattr("cache.mel.VERSION", -1)
+    with pytest.raises(RuntimeError, match="another release of birdclef is installed there"):
+        build_features(data, FEATURES.model_copy(update={"cluster": cluster}), tmp_path / "work")
+    assert read_store(tmp_path / "work") == {}
 
 
 def test_scheduler_that_does_not_answer_is_named(

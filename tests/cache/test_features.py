@@ -306,7 +306,7 @@ def test_recording_stopped_by_a_limit_is_tried_again_with_a_higher_one(
     features = FeatureConfig(timeout_seconds=10.0, memory_gb=4.0).model_copy(update=changed)
     names = ["bad", "large", "slow"]
     recordings = pd.DataFrame({"recording_id": names, "sha256": names, "size": 1})
-    missing = find_missing(recordings, tmp_path, StripStore(tmp_path), features)
+    missing = find_missing(recordings, str(tmp_path), StripStore(tmp_path), features)
     assert [source.sha256 for source in missing] == again
 
 

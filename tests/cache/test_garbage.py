@@ -42,7 +42,7 @@ def write_catalogue(store: Path, names: str, workspace: Path) -> Path:
             "secondary_labels": "",
             "recordist": "",
             "size": 1,
-            "mtime_ns": 1,
+            "version": "1",
             "sha256": [sha256(name) for name in names],
         }
     )

@@ -78,7 +78,7 @@ def test_each_recording_is_announced_and_then_told_with_its_seconds(tmp_path: Pa
 
 def test_refused_recording_is_not_touched_and_recorded_as_told(tmp_path: Path, encode_audio: EncodeAudio) -> None:
     sources = write_sources(tmp_path, encode_audio, 2)
-    Path(sources[0].path).unlink()  # reading it would be told as unreadable
+    Path(sources[0].address).unlink()  # reading it would be told as unreadable
     refusal = Failure(sources[0].sha256, "crash", "its decoding ended the process (SIGSEGV)")
     events = list(compute_part(sources, FEATURES, tmp_path / "store", {sources[0].sha256: refusal}))
     assert events[0] == Finished(sources[0], reason="crash", detail=refusal.detail)

@@ -37,7 +37,7 @@ def test_rows_come_in_the_order_of_the_table(prepare: Prepare, tmp_path: Path) -
     assert list(recordings["recording_id"]) == ["x/3.ogg", "x/1.ogg", "x/2.ogg"]
     assert list(recordings["label"]) == ["bird2", "bird1", "bird2"]
     assert list(recordings["size"]) == [3, 1, 2]
-    assert recordings["mtime_ns"][0] == (tmp_path / "train_audio" / "x" / "3.ogg").stat().st_mtime_ns
+    assert recordings["version"][0] == str((tmp_path / "train_audio" / "x" / "3.ogg").stat().st_mtime_ns)
 
 
 def test_missing_optional_columns_are_empty(prepare: Prepare) -> None:
@@ -200,7 +200,7 @@ def test_other_table_and_folder_names_are_used(tmp_path: Path) -> None:
     (tmp_path / "clips" / "1.wav").write_bytes(b"abc")
     (tmp_path / "table.csv").write_text("primary_label,filename\nb,1.wav\n")
     config = DataConfig(root=str(tmp_path), metadata="table.csv", audio="clips")
-    assert audio_directory(config) == tmp_path / "clips"
+    assert audio_directory(config) == str(tmp_path / "clips")
     assert list(read_recordings(config)["size"]) == [3]
 
 
@@ -210,11 +210,11 @@ def test_scan_finds_nested_files_with_size_and_time(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x" * size)
         os.utime(tmp_path / name, ns=(0, 1_600_000_000_123_456_000 + size))
     (tmp_path / "empty").mkdir()
-    assert scan_audio(tmp_path) == {
-        "top.ogg": (1, 1_600_000_000_123_456_001),
-        "a/one.ogg": (2, 1_600_000_000_123_456_002),
-        "a/b/c/deep file.ogg": (3, 1_600_000_000_123_456_003),
-        ".hidden/h.ogg": (0, 1_600_000_000_123_456_000),
+    assert scan_audio(str(tmp_path)) == {
+        "top.ogg": (1, str(1_600_000_000_123_456_001)),
+        "a/one.ogg": (2, str(1_600_000_000_123_456_002)),
+        "a/b/c/deep file.ogg": (3, str(1_600_000_000_123_456_003)),
+        ".hidden/h.ogg": (0, str(1_600_000_000_123_456_000)),
     }
 
 
@@ -223,7 +223,7 @@ def test_scan_follows_a_linked_folder(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "1.ogg").write_bytes(b"abcd")
     (tmp_path / "audio").mkdir()
     (tmp_path / "audio" / "species").symlink_to(tmp_path / "elsewhere")
-    assert {name: size for name, (size, _) in scan_audio(tmp_path / "audio").items()} == {"species/1.ogg": 4}
+    assert {name: size for name, (size, _) in scan_audio(str(tmp_path / "audio")).items()} == {"species/1.ogg": 4}
 
 
 @pytest.mark.parametrize("row", ["bird1,x/1.ogg,", "extra,bird1,x/1.ogg"])
@@ -247,4 +247,4 @@ def test_links_to_nowhere_and_in_circles_do_not_stop_a_scan(tmp_path: Path) -> N
     (tmp_path / "a" / "1.ogg").write_bytes(b"123")
     (tmp_path / "a" / "lost.ogg").symlink_to(tmp_path / "nowhere.ogg")
     (tmp_path / "a" / "again").symlink_to(tmp_path)
-    assert {name: size for name, (size, _) in scan_audio(tmp_path).items()} == {"a/1.ogg": 3}
+    assert {name: size for name, (size, _) in scan_audio(str(tmp_path)).items()} == {"a/1.ogg": 3}

@@ -1,0 +1,286 @@
+"""Audio and workspace in the buckets of a real S3 server: the same store, whatever is killed or damaged."""
+
+import hashlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cache.address import list_files, read_bytes, remove, upload, write_bytes
+from cache.artefact import PROVENANCE, Recipe, find_artefact, keep_unfinished, materialise
+from cache.catalogue import feature_directory, read_catalogue, read_quarantine
+from cache.config import DataConfig, FeatureConfig
+from cache.features import build_features, feature_recipe
+from cache.fragment import DamagedPartError
+from cache.garbage import find_garbage
+from cache.mirror import open_workspace
+from cache.store import StripStore
+from cache.verify import verify
+from cache.work import AtWorkError
+
+EncodeAudio = Callable[..., bytes]
+WriteDataset = Callable[..., DataConfig]
+
+FEATURES = FeatureConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=256, n_mels=8, workers=1)
+BUILD = """
+import sys
+import cache.features
+from cache.config import DataConfig, FeatureConfig
+from cache.mirror import open_workspace
+from pathlib import Path
+cache.features.PART_RECORDINGS = 2
+data, features, workspace, mirrors = sys.argv[1:]
+cache.features.build_features(
+    DataConfig.model_validate_json(data),
+    FeatureConfig.model_validate_json(features),
+    open_workspace(workspace, Path(mirrors)),
+)
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, encode_audio: EncodeAudio, write_dataset: WriteDataset) -> DataConfig:
+    generator = np.random.default_rng(0)
+    audio = {f"bird/{number}.wav": encode_audio(generator.normal(0, 0.1, 9_000), 8_000) for number in range(8)}
+    audio["bird/bad.wav"] = b"no audio"
+    rows = [{"primary_label": "bird", "filename": name} for name in audio]
+    return write_dataset(tmp_path / "data", rows, audio, max_quarantined_share=0.5)
+
+
+@pytest.fixture
+def there(here: DataConfig, s3: str) -> DataConfig:
+    """The same data set in the bucket."""
+    url = f"{s3}/{uuid.uuid4().hex}/data"
+    for path in Path(here.root).rglob("*"):
+        if path.is_file():
+            upload(path, f"{url}/{path.relative_to(here.root)}")
+    return here.model_copy(update={"root": url})
+
+
+@pytest.fixture
+def url(s3: str) -> str:
+    return f"{s3}/{uuid.uuid4().hex}/workspace"
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cache.features.PART_RECORDINGS", 2)
+
+
+def stored_here(workspace: Path) -> dict[str, str]:
+    files = (path for path in (workspace / "features").rglob("*") if path.is_file())
+    return {
+        path.relative_to(workspace).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if path.name != PROVENANCE
+    }
+
+
+def stored_there(url: str) -> dict[str, str]:
+    names = [name for name in list_files(url) if name.startswith("features/") and not name.endswith(PROVENANCE)]
+    return {name: hashlib.sha256(read_bytes(f"{url}/{name}")).hexdigest() for name in names}
+
+
+def load_values(catalogue: Path, workspace: Path) -> bytes:
+    store = StripStore(feature_directory(catalogue, workspace))
+    return store.load(read_catalogue(catalogue)["sha256"])[0].tobytes()
+
+
+def test_store_in_a_bucket_equals_one_in_a_folder(
+    here: DataConfig, there: DataConfig, url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    quiet = build_features(here, FEATURES, tmp_path / "quiet")
+    first, second = (open_workspace(url, tmp_path / machine) for machine in ("first", "second"))
+    built = build_features(there, FEATURES, first)
+    assert stored_there(url) == stored_here(first) == stored_here(tmp_path / "quiet")
+    assert len([name for name in stored_there(url) if "/index/" in name]) == 5
+    with caplog.at_level(logging.INFO):
+        again = build_features(there, FEATURES, second)
+    assert "0 audio files to compute, 9 from cache" in caplog.text
+    assert again.name == built.name
+    for name in ("recordings.csv", "quarantine.csv", "catalogue.png"):
+        assert (again / name).read_bytes() == (built / name).read_bytes()
+    assert load_values(again, second) == load_values(quiet, tmp_path / "quiet")
+    assert stored_here(second) == stored_there(url)
+
+
+def test_hashes_are_remembered_in_the_bucket(
+    there: DataConfig, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_features(there, FEATURES, open_workspace(url, tmp_path / "first"))
+    read: list[str] = []
+
+    def read_and_tell(address: str) -> bytes:
+        read.append(address)
+        return read_bytes(address)
+
+    monkeypatch.setattr("cache.hashes.read_bytes", read_and_tell)
+    upload(Path(__file__), f"{there.root}/train_audio/bird/3.wav")
+    catalogue = build_features(there, FEATURES, open_workspace(url, tmp_path / "second"))
+    assert read == [f"{there.root}/train_audio/bird/3.wav"]
+    assert list(read_quarantine(catalogue)["recording_id"]) == ["bird/3.wav", "bird/bad.wav"]
+
+
+def test_killed_build_goes_on_on_another_machine(here: DataConfig, there: DataConfig, url: str, tmp_path: Path) -> None:
+    arguments = [there.model_dump_json(), FEATURES.model_dump_json(), url, str(tmp_path / "first")]
+    builder = subprocess.Popen([sys.executable, "-c", BUILD, *arguments], start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not any("/index/" in name for name in list_files(url)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(builder.pid, signal.SIGKILL)
+    assert builder.wait() == -signal.SIGKILL
+    after_kill = [name for name in stored_there(url) if "/index/" in name]
+    assert 0 < len(after_kill) <= 5
+    second = open_workspace(url, tmp_path / "second")
+    readable = StripStore(feature_recipe(FEATURES).directory(second))
+    assert len(readable.strips) + len(readable.failures) in range(2, 10)
+    for sha256 in readable.strips:
+        assert np.isfinite(readable.read(sha256)).all()
+    build_features(there, FEATURES, second)
+    build_features(here, FEATURES, tmp_path / "quiet")
+    assert stored_there(url) == stored_here(tmp_path / "quiet")
+
+
+def test_damaged_part_in_a_bucket_is_refused_and_made_again(
+    here: DataConfig, there: DataConfig, url: str, tmp_path: Path
+) -> None:
+    built = build_features(there, FEATURES, open_workspace(url, tmp_path / "first"))
+    sound = stored_there(url)
+    chunks = sorted(name for name in sound if name.endswith("/c/0/0"))
+    torn, missing = chunks[:2]
+    content = read_bytes(f"{url}/{torn}")
+    write_bytes(f"{url}/{torn}", bytes([content[0] ^ 1]) + content[1:])
+    remove(f"{url}/{missing}")
+    second = open_workspace(url, tmp_path / "second")
+    catalogue = find_artefact(second, "catalogues", built.name)
+    with pytest.raises(DamagedPartError, match=r"is not as it was written: \d strips are damaged. Run birdclef verify"):
+        load_values(catalogue, second)
+    verdict = verify(there, FEATURES, second, share=1.0, repair=True)
+    assert sorted(damage.part for damage in verdict.damages) == sorted(name.split("/")[3] for name in chunks[:2])
+    assert stored_there(url) == sound
+    assert verify(there, FEATURES, second, share=1.0, repair=True).sound
+
+
+def test_fragments_that_the_bucket_no_longer_has_leave_the_mirror(there: DataConfig, url: str, tmp_path: Path) -> None:
+    first = open_workspace(url, tmp_path / "first")
+    build_features(there, FEATURES, first)
+    gone = sorted(name for name in stored_there(url) if "/index/" in name)[0]
+    remove(f"{url}/{gone}")
+    store = StripStore((first / gone).parent.parent)
+    assert not (first / gone).exists()
+    assert not (first / gone.replace("/index/", "/parts/")).with_suffix("").exists()
+    assert len(store.strips) + len(store.failures) < 9
+
+
+def test_artefact_whose_files_are_not_its_own_is_made_again(
+    url: str, s3: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = Recipe("splits", {"folds": 5}, {}, 1)
+    made = []
+
+    def build(staging: Path) -> None:
+        made.append(staging)
+        (staging / "plots").mkdir()
+        (staging / "plots" / "split.csv").write_text("a,b\n")
+
+    materialise(open_workspace(url, tmp_path / "first"), recipe, build)
+    fetched = materialise(open_workspace(url, tmp_path / "second"), recipe, build)
+    assert (fetched / "plots" / "split.csv").read_text() == "a,b\n"
+    assert len(made) == 1
+    write_bytes(f"{url}/splits/{recipe.key}/plots/split.csv", b"another builder's\n")
+    remade = materialise(open_workspace(url, tmp_path / "third"), recipe, build)
+    assert "is damaged (plots/split.csv): it is made again" in caplog.text
+    assert (remade / "plots" / "split.csv").read_text() == "a,b\n"
+    assert read_bytes(f"{url}/splits/{recipe.key}/plots/split.csv") == b"a,b\n"
+    assert len(made) == 2
+    remove(f"{url}/splits/{recipe.key}/plots")
+    materialise(open_workspace(url, tmp_path / "fourth"), recipe, build)
+    assert len(made) == 3
+
+
+def test_artefact_is_announced_after_its_files(
+    url: str, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+
+    def send(source: Path, address: str) -> None:
+        sent.append(source.name)
+        if source.name == "z.txt":
+            raise ConnectionError("the network is down")
+        upload(source, address)
+
+    monkeypatch.setattr("cache.mirror.upload", send)
+
+    def build(staging: Path) -> None:
+        (staging / "a.txt").touch()
+        (staging / "z.txt").touch()
+
+    workspace, recipe = open_workspace(url, tmp_path / "first"), Recipe("splits", {}, {}, 1)
+    with pytest.raises(ConnectionError):
+        materialise(workspace, recipe, build)
+    assert set(sent) == {"a.txt", "z.txt"}
+    assert not recipe.directory(workspace).exists()
+    assert [name for name in list_files(url) if name.endswith(PROVENANCE)] == []
+
+
+def test_garbage_is_not_collected_where_others_cannot_be_kept_out(url: str, tmp_path: Path) -> None:
+    with pytest.raises(AtWorkError, match="has no lock that would keep builders on other machines out"):
+        find_garbage(open_workspace(url, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "message"),
+    [
+        ("s3://birds/none.csv", FileNotFoundError, r"s3://birds/none\.csv: there is no such file"),
+        ("s3://nobody/none.csv", FileNotFoundError, r"s3://nobody/none\.csv: there is no such file"),
+        ("gopher://x/y", OSError, r"gopher://x/y: Protocol not known: gopher\. Give a path, or a URL"),
+        ("gs://x/y", OSError, r"gs://x/y: Please install gcsfs"),
+    ],
+)
+def test_address_that_cannot_be_read_is_named(s3: str, address: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        read_bytes(address)
+
+
+def test_server_that_does_not_answer_is_named_with_its_settings(
+    here: DataConfig, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # its own file system instance: fsspec keeps those of an endpoint that it knows
+    script = f"from cache.address import read_bytes; read_bytes('{s3}/x')"
+    finished = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "ConnectionError: s3://birds/x cannot be reached" in finished.stderr
+    assert "AWS_ENDPOINT_URL: http://127.0.0.1:9" in finished.stderr
+
+
+def test_unfinished_work_goes_on_on_another_machine(url: str, s3: str, tmp_path: Path) -> None:
+    recipe = Recipe("runs", {}, {}, 1)
+
+    def begin(staging: Path) -> None:
+        (staging / "checkpoints").mkdir()
+        (staging / "checkpoints" / "last.ckpt").write_text("epoch 1")
+        keep_unfinished(staging, last="checkpoints/last.ckpt")
+        raise KeyboardInterrupt
+
+    def go_on(staging: Path) -> None:
+        checkpoint = staging / "checkpoints" / "last.ckpt"
+        checkpoint.write_text(checkpoint.read_text() + ", epoch 2")
+
+    with pytest.raises(KeyboardInterrupt):
+        materialise(open_workspace(url, tmp_path / "first"), recipe, begin, resumable=True)
+    run = materialise(open_workspace(url, tmp_path / "second"), recipe, go_on, resumable=True)
+    assert (run / "checkpoints" / "last.ckpt").read_text() == "epoch 1, epoch 2"
+    assert sorted(list_files(url)) == [f"runs/{recipe.key}/{name}" for name in ("checkpoints/last.ckpt", PROVENANCE)]
