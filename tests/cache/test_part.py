@@ -1,5 +1,8 @@
 import dataclasses
 import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from cache.part import Finished, Source, Started, compute_part
 from cache.store import StripStore
 
 EncodeAudio = Callable[..., bytes]
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 FEATURES = FeatureConfig(sample_rate=16_000, fmax=8000.0, n_fft=1024, hop_length=256, n_mels=24)
 
@@ -117,3 +122,40 @@ def test_abandoned_part_leaves_nothing_behind(tmp_path: Path, encode_audio: Enco
 def test_finished_survives_being_taken_apart() -> None:
     finished = Finished(Source("abc", "a/b.ogg", 12), seconds=1.5, reason="empty", detail="no sample decodes")
     assert Finished.from_message(dataclasses.asdict(finished)) == finished
+
+
+PEAK_MEMORY = """
+import hashlib, resource, sys
+from pathlib import Path
+from cache.config import FeatureConfig
+from cache.part import Source, compute_part
+
+folder, count = Path(sys.argv[1]), int(sys.argv[2])
+paths = sorted(folder.glob("*.wav"))[:count]
+sources = [Source(hashlib.sha256(path.read_bytes()).hexdigest(), str(path), path.stat().st_size) for path in paths]
+for _ in compute_part(sources, FeatureConfig(), folder / f"store {count}", {}):
+    pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def test_peak_memory_depends_on_the_longest_recording_not_on_the_part(
+    tmp_path: Path, encode_audio: EncodeAudio
+) -> None:
+    few, many, seconds = 20, 100, 20.0
+    for number in range(many):
+        content = encode_audio(noise(number, seconds, 32_000), 32_000, subtype="PCM_16")
+        (tmp_path / f"{number:03}.wav").write_bytes(content)
+    peak = {
+        count: int(
+            subprocess.run(
+                [sys.executable, "-c", PEAK_MEMORY, str(tmp_path), str(count)],
+                env={**os.environ, "PYTHONPATH": str(PROJECT)},
+                capture_output=True,
+                check=True,
+            ).stdout
+        )
+        for count in (few, many)
+    }
+    waveforms = (many - few) * seconds * 32_000 * 4  # 205 MB, and their strips in float32 are 51 MB
+    assert peak[many] - peak[few] < waveforms / 8
