@@ -38,7 +38,12 @@ def write_sources(folder: Path, encode_audio: EncodeAudio, count: int) -> list[S
 
 
 def test_unusable_audio_fails_the_recording_and_not_the_part(tmp_path: Path, encode_audio: EncodeAudio) -> None:
-    contents = {"good.wav": encode_audio(noise(1), 16_000), "bad.wav": b"no audio", "none.wav": encode_audio([])}
+    contents = {
+        "good.wav": encode_audio(noise(1), 16_000),
+        "bad.wav": b"no audio",
+        "none.wav": encode_audio([]),
+        "mpeg.wav": encode_audio(noise(2), 16_000, "MP3"),
+    }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     store = open_feature_directory(FEATURES, tmp_path)
@@ -46,7 +51,7 @@ def test_unusable_audio_fails_the_recording_and_not_the_part(tmp_path: Path, enc
     finished = [event for event in compute_part(sources, FEATURES, store, {}) if isinstance(event, Finished)]
     assert [event.source for event in finished] == sources
     strips = StripStore(store)
-    assert set(strips.strips) == {sources[0].sha256}
+    assert set(strips.strips) == {sources[0].sha256, sources[3].sha256}
     assert {sha256: failure.reason for sha256, failure in strips.failures.items()} == {
         sources[1].sha256: "undecodable",
         sources[2].sha256: "empty",

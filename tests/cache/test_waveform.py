@@ -1,3 +1,4 @@
+import io
 import pickle
 import struct
 from collections.abc import Callable
@@ -59,6 +60,25 @@ def test_resampling_keeps_the_amplitude_of_a_sine(
         assert amplitude_of(waveform, wanted) == pytest.approx(amplitude_of(native, native_rate), rel=2e-3)
 
 
+@pytest.mark.parametrize("native_rate", [10_000, 11_025, 250_000])
+def test_rates_of_insect_and_bat_recorders_are_resampled(encode_audio: EncodeAudio, native_rate: int) -> None:
+    waveform = decode_waveform(encode_audio(sine(native_rate), native_rate), 32_000)
+    assert abs(len(waveform) - SECONDS * 32_000) <= 1
+    assert amplitude_of(waveform, 32_000) == pytest.approx(0.5, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("subtype", "error"),
+    [("PCM_U8", 1 / 128), ("PCM_24", 1e-6), ("DOUBLE", 1e-6), ("ULAW", 0.02), ("MS_ADPCM", 0.05), ("IMA_ADPCM", 0.05)],
+)
+def test_encodings_of_wav_are_read(encode_audio: EncodeAudio, subtype: str, error: float) -> None:
+    samples = sine(32_000, hertz=300.0)
+    waveform = decode_waveform(encode_audio(samples, subtype=subtype), 32_000)
+    assert len(samples) <= len(waveform) < len(samples) + 2048  # ADPCM holds whole blocks
+    settled = slice(100, len(samples))  # ADPCM starts from silence
+    assert np.abs(waveform[settled] - samples[settled]).max() < error
+
+
 def test_samples_at_the_wanted_rate_are_not_touched(encode_audio: EncodeAudio) -> None:
     samples = np.random.default_rng(0).uniform(-1, 1, 1000).astype(np.float32)
     waveform = decode_waveform(encode_audio(samples, 32_000, subtype="FLOAT"), 32_000)
@@ -93,8 +113,9 @@ def test_opposite_channels_cancel(encode_audio: EncodeAudio) -> None:
             b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2\nsize 12345\n",
             "a Git-LFS pointer, not audio: fetch the file with `git lfs pull`",
         ),
+        (b"\x00\x00\x00\x1cftypM4A \x00\x00\x02\x00" + bytes(5000), "Format not recognised"),
     ],
-    ids=["no bytes", "text", "zeros", "git-lfs pointer"],
+    ids=["no bytes", "text", "zeros", "git-lfs pointer", "m4a"],
 )
 def test_file_that_is_no_audio_is_undecodable(audio: bytes, detail: str) -> None:
     with pytest.raises(UnusableAudioError) as caught:
@@ -150,6 +171,26 @@ def test_wav_header_that_promises_more_is_not_trusted(encode_audio: EncodeAudio)
     assert struct.unpack_from("<I", audio, size) == (20_000,)
     struct.pack_into("<I", audio, size, 0xFFFF_FFF0)
     np.testing.assert_array_equal(decode_waveform(bytes(audio), 32_000), samples)
+
+
+@pytest.mark.parametrize("promised_more", [20, 2000])
+def test_mp3_header_that_promises_more_is_not_trusted(encode_audio: EncodeAudio, promised_more: int) -> None:
+    audio = bytearray(encode_audio(sine(32_000), 32_000, "MP3"))
+    true = decode_waveform(bytes(audio), 32_000)
+    count = audio.index(b"Xing") + 8  # number of frames of 1,152 samples
+    frames = int.from_bytes(audio[count : count + 4], "big")
+    audio[count : count + 4] = (frames + promised_more).to_bytes(4, "big")
+    assert soundfile.info(io.BytesIO(audio)).frames > len(true) + 10 * 1152
+    waveform = decode_waveform(bytes(audio), 32_000)
+    assert len(true) <= len(waveform) < len(true) + 2 * 1152
+    np.testing.assert_array_equal(waveform[: len(true)], true)
+
+
+def test_ogg_with_a_torn_header_is_undecodable(encode_audio: EncodeAudio) -> None:
+    audio = bytearray(encode_audio(sine(32_000), 32_000, "OGG"))
+    audio[200:260] = bytes(60)
+    with pytest.raises(UnusableAudioError, match=r"undecodable: .*malformed"):
+        decode_waveform(bytes(audio), 32_000)
 
 
 @pytest.mark.parametrize("file_format", ["MP3", "OGG"])
