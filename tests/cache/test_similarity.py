@@ -1,0 +1,285 @@
+import io
+import math
+from collections import Counter
+from collections.abc import Callable
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import soxr
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from cache.config import FeatureConfig
+from cache.mel import compute_log_mel
+from cache.similarity import (
+    COMMON_VALUE,
+    SIMILARITY,
+    VALUES,
+    Alignment,
+    align_strips,
+    find_candidates,
+    find_near_duplicates,
+    fingerprint_from_text,
+    fingerprint_strip,
+    fingerprint_to_text,
+)
+from cache.song import sing
+from cache.soundscape import draw_microphone, draw_site, record, render_background
+from cache.species import species_table
+from cache.waveform import decode_waveform
+
+RATE = 32_000
+FEATURES = FeatureConfig(sample_rate=RATE)
+FPS = FEATURES.frames_per_second
+TRIM_SECONDS = 1.37
+NAMES = ["a/1", "a/2", "a/3", "b/1", "b/2", "b/3"]
+
+Change = Callable[[NDArray[np.float32]], bytes]
+
+
+@pytest.fixture(scope="module")
+def waveforms() -> dict[str, NDArray[np.float32]]:
+    """Three songs each of two birds, in front of one recordist's background and microphone."""
+    rng = np.random.default_rng(11)
+    site, microphone = draw_site(-45.0, rng), draw_microphone(-60.0, 0.0, rng)
+    birds = dict(zip("ab", species_table(3)[::2], strict=True))
+    sounds = {}
+    for name in NAMES:
+        song = 0.2 * sing(birds[name[0]].grammar, 8.0, RATE, rng)
+        sounds[name] = record(song + render_background(site, len(song), RATE, rng), microphone, RATE, rng)
+    return sounds
+
+
+def strip_of(audio: bytes | NDArray[np.float32], features: FeatureConfig = FEATURES) -> NDArray[np.float32]:
+    waveform = decode_waveform(audio, features.sample_rate) if isinstance(audio, bytes) else audio
+    return compute_log_mel(waveform, features)
+
+
+def encode(waveform: NDArray[np.float32], rate: int, file_format: str, compression: float) -> bytes:
+    stream = io.BytesIO()
+    with soundfile.SoundFile(stream, "w", rate, 1, format=file_format, compression_level=compression) as file:
+        for start in range(0, len(waveform), 65_536):  # the Vorbis encoder keeps a whole write on the stack
+            file.write(waveform[start : start + 65_536])
+    return stream.getvalue()
+
+
+def quieter(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    return waveform * np.float32(10 ** (-9 / 20))
+
+
+def trimmed(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    return waveform[round(TRIM_SECONDS * RATE) :]
+
+
+def at_22_khz(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    return soxr.resample(waveform, RATE, 22_050)
+
+
+CHANGES: dict[str, tuple[Change, float]] = {
+    "low_bit_rate_mp3": (lambda waveform: encode(waveform, RATE, "MP3", 0.7), 0.0),
+    "low_bit_rate_ogg": (lambda waveform: encode(waveform, RATE, "OGG", 1.0), 0.0),
+    "gain": (lambda waveform: encode(quieter(waveform), RATE, "OGG", 0.5), 0.0),
+    "trimmed": (lambda waveform: encode(trimmed(waveform), RATE, "OGG", 0.5), TRIM_SECONDS),
+    "resampled": (lambda waveform: encode(at_22_khz(waveform), 22_050, "OGG", 0.5), 0.0),
+    "all": (lambda waveform: encode(at_22_khz(quieter(trimmed(waveform))), 22_050, "MP3", 0.5), TRIM_SECONDS),
+    "excerpt": (lambda waveform: encode(waveform[67_890:][: 5 * RATE], RATE, "MP3", 0.5), 67_890 / RATE),
+}
+
+
+def near_duplicates(strips: dict[str, NDArray[np.float32]], frames_per_second: float = FPS) -> pd.DataFrame:
+    table = pd.DataFrame({"recording_id": list(strips), "sha256": [f"hash of {name}" for name in strips]})
+    by_hash = dict(zip(table["sha256"], strips.values(), strict=True))
+    fingerprints = {sha256: fingerprint_strip(strip, frames_per_second) for sha256, strip in by_hash.items()}
+    return find_near_duplicates(table, fingerprints, by_hash.__getitem__, frames_per_second)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_copies_are_found_with_their_lag(waveforms: dict[str, NDArray[np.float32]], change: str) -> None:
+    alter, lag_seconds = CHANGES[change]
+    strips = {name: strip_of(waveform) for name, waveform in waveforms.items()}
+    strips |= {f"{name} copy": strip_of(alter(waveform)) for name, waveform in waveforms.items()}
+    found = near_duplicates(strips)
+    assert list(zip(found["recording_id"], found["other_recording_id"], strict=True)) == [
+        (name, f"{name} copy") for name in NAMES
+    ]
+    assert found["lag_seconds"].to_numpy() == pytest.approx(lag_seconds, abs=1 / FPS)
+
+
+@pytest.mark.parametrize(("n_mels", "hop_length", "n_fft"), [(8, 512, 1024), (64, 1024, 2048), (256, 320, 2048)])
+def test_copies_are_found_at_any_feature_configuration(
+    waveforms: dict[str, NDArray[np.float32]], n_mels: int, hop_length: int, n_fft: int
+) -> None:
+    features = FeatureConfig(sample_rate=RATE, n_mels=n_mels, hop_length=hop_length, n_fft=n_fft)
+    alter, _ = CHANGES["trimmed"]
+    strips = {name: strip_of(waveform, features) for name, waveform in waveforms.items()}
+    strips |= {f"{name} copy": strip_of(alter(waveforms[name]), features) for name in NAMES}
+    found = near_duplicates(strips, features.frames_per_second)
+    assert list(found["other_recording_id"]) == [f"{name} copy" for name in found["recording_id"]]
+    assert list(found["recording_id"]) == NAMES
+
+
+def test_songs_of_one_bird_at_one_place_are_no_near_duplicates(waveforms: dict[str, NDArray[np.float32]]) -> None:
+    strips = {name: strip_of(waveform) for name, waveform in waveforms.items()}
+    assert near_duplicates(strips).empty
+    assert max(align_strips(*pair, FPS).similarity for pair in combinations(strips.values(), 2)) < SIMILARITY
+
+
+def test_silence_and_steady_noise_have_no_near_duplicates() -> None:
+    rng = np.random.default_rng(2)
+    time = np.arange(6 * RATE) / RATE
+    hum = (0.2 * np.sin(2 * np.pi * 1000 * time)).astype(np.float32)
+    strips = {f"silence {index}": np.full((400 + index, 128), -100, np.float32) for index in range(3)}
+    strips |= {f"hum {index}": strip_of(hum[index:]) for index in range(3)}
+    noises = [0.1 * rng.standard_normal(6 * RATE, np.float32) for _ in range(12)]
+    strips |= {f"noise {index}": strip_of(noise) for index, noise in enumerate(noises)}
+    pause = np.zeros(4 * RATE, np.float32)
+    strips |= {
+        f"noise around a pause {index}": strip_of(np.concatenate([noise[:RATE], pause, noise[RATE : 2 * RATE]]))
+        for index, noise in enumerate(0.1 * rng.standard_normal((12, 2 * RATE), np.float32))
+    }
+    assert near_duplicates(strips).empty
+    assert fingerprint_strip(strips["silence 0"], FPS).size == 0
+    assert align_strips(strips["silence 0"], strips["silence 1"], FPS).similarity == 0
+
+
+def test_pairs_do_not_depend_on_the_order_of_the_recordings(waveforms: dict[str, NDArray[np.float32]]) -> None:
+    strips = {name: strip_of(waveform) for name, waveform in waveforms.items()}
+    for change in ("gain", "trimmed", "excerpt"):
+        strips |= {f"{name} {change}": strip_of(CHANGES[change][0](waveforms[name])) for name in NAMES[:2]}
+    found = near_duplicates(strips)
+    assert len(found) == 2 * 6  # all pairs of a recording and its three copies
+    shuffled = np.random.default_rng(5).permutation(list(strips))
+    pd.testing.assert_frame_equal(near_duplicates({name: strips[name] for name in shuffled}), found)
+
+
+def test_recordings_with_the_same_bytes_are_compared_once(waveforms: dict[str, NDArray[np.float32]]) -> None:
+    strips = {"original": strip_of(waveforms["a/1"]), "copy": strip_of(CHANGES["gain"][0](waveforms["a/1"]))}
+    table = pd.DataFrame(
+        {"recording_id": ["z", "y", "x", "w"], "sha256": ["original", "original", "copy", "copy"]},
+    )
+    fingerprints = {sha256: fingerprint_strip(strip, FPS) for sha256, strip in strips.items()}
+    found = find_near_duplicates(table, fingerprints, strips.__getitem__, FPS)
+    assert found[["recording_id", "other_recording_id"]].to_numpy().tolist() == [["w", "y"]]
+
+
+def test_a_table_without_near_duplicates_has_all_columns() -> None:
+    found = find_near_duplicates(pd.DataFrame({"recording_id": [], "sha256": []}), {}, {}.__getitem__, FPS)
+    assert list(found) == ["recording_id", "other_recording_id", "lag_seconds", "overlap_seconds", "similarity"]
+
+
+@pytest.mark.parametrize(("channels", "frames_per_second"), [(64, 62.5), (8, 31.25)])
+def test_fingerprint_is_that_of_a_plain_loop(channels: int, frames_per_second: float) -> None:
+    strip = np.random.default_rng(3).normal(-50, 8, (round(1.1 * frames_per_second), channels)).astype(np.float32)
+    assert fingerprint_strip(strip, frames_per_second).tolist() == plain_fingerprint(strip, frames_per_second)
+
+
+def plain_fingerprint(strip: NDArray[np.float32], frames_per_second: float) -> list[int]:
+    used = max(8, math.ceil(0.85 * strip.shape[1]))
+    bands = [[channel for channel in range(used) if channel * 8 // used == band] for band in range(8)]
+    level = [[10 * math.log10(sum(10 ** (float(row[c]) / 10) for c in band)) for band in bands] for row in strip]
+    contrast = [[row[band + 1] - row[band] for band in range(7)] for row in level]
+
+    def until(moment: int, bit: int) -> float:
+        """The contrast added up over the frames to this moment, 1/60 s each."""
+        frame = moment * frames_per_second / 60
+        whole = sum(row[bit] for row in contrast[: int(frame) + 1])
+        return whole + (frame - int(frame)) * contrast[int(frame) + 1][bit]
+
+    def smooth(moment: int, bit: int) -> float:
+        return (until(moment + 7, bit) - until(moment, bit)) / (7 * frames_per_second / 60)
+
+    values = set()
+    moment = 0
+    while (moment + 18 + 9 + 7 + 1) * frames_per_second / 60 <= len(strip) - 1:  # the last moment ends by then
+        places = [(moment + later, bit) for later in (0, 6, 12, 18) for bit in range(7)]
+        changes = [smooth(at + 9, bit) - smooth(at, bit) for at, bit in places]
+        if sum(abs(change) < 0.5 for change in changes) <= 7:
+            value = sum(2**place for place, change in enumerate(changes) if change > 0)
+            least, other = sorted(range(28), key=lambda place: abs(changes[place]))[:2]
+            values |= {value, value ^ 2**least, value ^ 2**other, value ^ 2**least ^ 2**other}
+        moment += 1
+    return sorted(value * 2654435761 % 2**32 for value in values)[:VALUES]
+
+
+def test_fingerprint_survives_as_text_of_at_most_600_characters() -> None:
+    strip = np.random.default_rng(4).normal(-50, 8, (4000, 64)).astype(np.float32)
+    fingerprint = fingerprint_strip(strip, FPS)
+    text = fingerprint_to_text(fingerprint)
+    assert len(fingerprint) == VALUES
+    assert len(text) <= 600
+    np.testing.assert_array_equal(fingerprint_from_text(text), fingerprint)
+    assert fingerprint_from_text(fingerprint_to_text(fingerprint[:0])).size == 0
+
+
+@pytest.mark.parametrize(("frames", "channels"), [(1, 128), (20, 128), (300, 1)])
+def test_what_is_too_short_or_narrow_has_no_fingerprint(frames: int, channels: int) -> None:
+    strip = np.random.default_rng(4).normal(-50, 8, (frames, channels)).astype(np.float32)
+    assert fingerprint_strip(strip, FPS).size == 0
+    assert align_strips(strip, strip[:1], FPS).similarity <= 1
+
+
+def test_candidates_are_those_of_a_double_loop() -> None:
+    rng = np.random.default_rng(6)
+    fingerprints = [np.unique(rng.integers(0, 900, rng.integers(0, 20)).astype(np.uint32)) for _ in range(150)]
+    holders = Counter(int(value) for fingerprint in fingerprints for value in fingerprint)
+    assert max(holders.values()) <= 17  # beyond it, only neighbours are paired
+    expected = [
+        [first, second]
+        for first, second in combinations(range(150), 2)
+        if len(set(fingerprints[first].tolist()) & set(fingerprints[second].tolist())) >= 2
+    ]
+    assert expected
+    assert find_candidates(fingerprints).tolist() == expected
+    assert find_candidates([]).shape == (0, 2)
+
+
+def test_a_value_that_many_hold_is_ignored() -> None:
+    common = np.array([7, 8], np.uint32)
+    assert len(find_candidates([common] * (COMMON_VALUE + 1))) == 0
+
+
+def test_many_copies_stay_connected() -> None:
+    pairs = find_candidates([np.array([7, 8], np.uint32)] * COMMON_VALUE)
+    edges = coo_array((np.ones(len(pairs)), pairs.T), shape=(COMMON_VALUE, COMMON_VALUE))
+    assert connected_components(edges, directed=False)[0] == 1
+
+
+def test_similarity_is_that_of_a_plain_loop_over_lags() -> None:
+    rng = np.random.default_rng(8)
+    first = rng.normal(-50, 1, (90, 4)).astype(np.float32)
+    second = first[25:80] + rng.normal(0, 0.5, (55, 4)).astype(np.float32)
+    first[:, 0] -= 20  # so that all bands are far enough above the lowest level
+    second[:, 0] -= 20
+    details = [plain_detail(strip) for strip in (first, second)]
+    best = max((plain_similarity(*details, lag), lag) for lag in range(27 - 55, 90 - 27 + 1))
+    alignment = align_strips(first, second, FPS)
+    assert best[1] == 25
+    assert alignment == Alignment(25 / FPS, 55 / FPS, pytest.approx(best[0], abs=1e-3))
+
+
+def plain_detail(strip: NDArray[np.float32]) -> NDArray[np.float64]:
+    level = strip.astype(np.float64)
+    live = np.percentile(level, 90, axis=0) > level.min() + 6
+    level = np.maximum(level, np.percentile(level, 25, axis=0) - 3)
+    padded = np.pad(level, ((15, 16), (0, 0)), mode="edge")
+    detail = np.array([row - padded[index : index + 31].mean(axis=0) for index, row in enumerate(level)])
+    detail = np.clip(detail, -8, 8)[:, live]
+    return detail - detail.mean(axis=1, keepdims=True)
+
+
+def plain_similarity(first: NDArray[np.float64], second: NDArray[np.float64], lag: int) -> float:
+    pairs = [(first[index + lag], row) for index, row in enumerate(second) if 0 <= index + lag < len(first)]
+    one, other = (np.concatenate(rows) for rows in zip(*pairs, strict=True))
+    return float(one @ other / np.sqrt(one @ one * (other @ other)))
+
+
+def test_bands_above_a_low_pass_do_not_count() -> None:
+    rng = np.random.default_rng(9)
+    strip = rng.normal(-50, 6, (400, 64)).astype(np.float32)
+    low_passed = strip.copy()
+    low_passed[:, 40:] = -100
+    assert align_strips(strip, low_passed, FPS).similarity == pytest.approx(1, abs=0.01)
