@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from birdclef.lineage import Lineage
-from cache.catalogue import read_quarantine
+from cache.catalogue import read_duplicates, read_quarantine
 from cache.grouping import is_validated
 
 _PINNED = "too few groups of usable recordings to spread over folds, so it is always in training"
@@ -52,6 +52,17 @@ def describe_quarantine(catalogue: Path) -> dict[str, Any]:
         "count": len(quarantined),
         "by_reason": {str(reason): int(count) for reason, count in quarantined["reason"].value_counts().items()},
         "recordings": quarantined.to_dict(orient="records"),
+    }
+
+
+def describe_duplicates(catalogue: Path) -> dict[str, Any]:
+    """Returns the pairs of usable recordings that are likely to hold the same sound, and their number by reason."""
+    pairs = read_duplicates(catalogue)
+    columns = ["recording_id", "other_recording_id", "label", "other_label", "why"]
+    return {
+        "count": len(pairs),
+        "by_reason": {str(reason): int(count) for reason, count in pairs["why"].value_counts().items()},
+        "pairs": pairs[columns].to_dict(orient="records"),
     }
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from birdclef.bootstrap import Estimate, Metric, estimate, percentile_interval, resample_groups
 from birdclef.config import EvaluateConfig
-from birdclef.coverage import describe_coverage, describe_quarantine, describe_split
+from birdclef.coverage import describe_coverage, describe_duplicates, describe_quarantine, describe_split
 from birdclef.ensemble import OutOfFold, check_members, combine_members, read_out_of_fold
 from birdclef.fold import read_labelled_recordings
 from birdclef.lineage import Lineage, describe, trace
@@ -128,6 +128,7 @@ def score_members(
         "ensemble": config.ensemble,
         "members": _score_each_member(out_of_fold, runs, recordings, scorer, config),
         "quarantine": describe_quarantine(lineage.catalogue),
+        "duplicates": describe_duplicates(lineage.catalogue),
         "split": describe_split(lineage.split),
         "lineage": describe(lineage, paths),
     }

@@ -1,6 +1,7 @@
 """The catalogue: which recordings of a data set are usable and where their strips are, and which are not and why."""
 
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,11 +10,15 @@ import pandas as pd
 
 from cache.artefact import Recipe, artefact_key, content_key, find_artefact, materialise, read_provenance
 from cache.config import DataConfig
+from cache.duplicates import SAME_TAKE, find_duplicates, name_sounds
 from cache.store import StripStore
 
-VERSION = 2
+logger = logging.getLogger(__name__)
+
+VERSION = 3
 """Raised by hand when the same recordings give another catalogue."""
 
+_DUPLICATE_NAMES = ("recording_id", "other_recording_id", "label", "other_label", "why")
 _SCANNED = ["size", "version"]
 
 
@@ -41,13 +46,16 @@ def build_catalogue(recordings: pd.DataFrame, data: DataConfig, store: Path, wor
         "unusable": content_key([unreadable, failures]),
     }
     recipe = Recipe("catalogues", data.identity(), inputs, VERSION)
-    directory = materialise(workspace, recipe, lambda staging: _write(table, data, strips, store, staging))
+    directory = materialise(workspace, recipe, lambda staging: _write(table, data, strips, store, workspace, staging))
     _refuse_bad_data(directory, data)
     return directory
 
 
 def read_catalogue(directory: Path) -> pd.DataFrame:
-    """Returns the usable recordings: recording_id, label, secondary_labels, recordist, sha256, frames, seconds, ..."""
+    """Returns the usable recordings: recording_id, label, secondary_labels, recordist, sha256, frames, seconds, ...
+
+    The column `sound` names the first recording that holds the same sound.
+    """
     types = {"frames": "int64", "seconds": "float64"}
     table = pd.read_csv(directory / "recordings.csv", dtype=str, keep_default_na=False)
     return table.astype(types)
@@ -64,24 +72,40 @@ def read_quarantine(directory: Path) -> pd.DataFrame:
     return pd.read_csv(directory / "quarantine.csv", dtype=str, keep_default_na=False)
 
 
+def read_duplicates(directory: Path) -> pd.DataFrame:
+    """Returns the pairs of usable recordings that are likely to hold the same sound (`duplicates.find_duplicates`)."""
+    numbers = ("lag_seconds", "overlap_seconds", "similarity")
+    return pd.read_csv(
+        directory / "duplicates.csv",
+        dtype={**dict.fromkeys(_DUPLICATE_NAMES, str), **dict.fromkeys(numbers, float)},
+        keep_default_na=False,
+        na_values={name: [""] for name in numbers},
+    )
+
+
 def feature_directory(catalogue: Path, workspace: Path) -> Path:
     """Returns the feature directory whose strips a catalogue points at."""
     return find_artefact(workspace, "features", read_provenance(catalogue)["inputs"]["features"])
 
 
-def _write(recordings: pd.DataFrame, data: DataConfig, strips: StripStore, store: Path, staging: Path) -> None:
+def _write(
+    recordings: pd.DataFrame, data: DataConfig, strips: StripStore, store: Path, workspace: Path, staging: Path
+) -> None:
     # Imported here so that a catalogue found in the workspace does not pay for matplotlib.
     from cache.pictures import plot_catalogue
 
     features = read_provenance(store)["config"]
     located = [strips.strips.get(sha256) for sha256 in recordings["sha256"]]
     frames = np.array([strip.frames if strip else 0 for strip in located])
-    table = recordings.assign(
-        frames=frames, seconds=np.round(frames * features["hop_length"] / features["sample_rate"], 3)
-    )
+    frames_per_second = features["sample_rate"] / features["hop_length"]
+    table = recordings.assign(frames=frames, seconds=np.round(frames / frames_per_second, 3))
     faults = _find_faults(table, data, strips)
     quarantined = table["recording_id"].isin(faults.keys())
     usable = table[~quarantined].sort_values("recording_id")
+    memory = workspace / "comparisons" / f"{store.name}.csv"
+    duplicates = find_duplicates(usable, strips, frames_per_second, memory, workspace)
+    duplicates.to_csv(staging / "duplicates.csv", index=False)
+    usable = usable.assign(sound=name_sounds(usable, duplicates))
     usable.to_csv(staging / "recordings.csv", index=False)
     _count_species(usable).to_csv(staging / "species.csv", index=False)
     quarantine = table.loc[quarantined, ["recording_id", "label", "sha256"]].assign(
@@ -94,8 +118,10 @@ def _write(recordings: pd.DataFrame, data: DataConfig, strips: StripStore, store
         "usable": len(usable),
         "quarantined": len(quarantine),
         "species": int(usable["label"].nunique()),
+        "duplicates": int((usable["sound"] != usable["recording_id"]).sum()),
         "hours": round(float(usable["seconds"].sum()) / 3600, 4),
     }
+    _warn_of_doubtful_labels(duplicates)
     (staging / "catalogue.png").write_bytes(plot_catalogue(usable, quarantine))
     (staging / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
 
@@ -118,6 +144,19 @@ def _find_faults(table: pd.DataFrame, data: DataConfig, strips: StripStore) -> d
         elif len(labels) > 1:
             faults[name] = "label_conflict", f"the same bytes stand under {', '.join(labels)}"
     return faults
+
+
+def _warn_of_doubtful_labels(duplicates: pd.DataFrame) -> None:
+    doubtful = duplicates[(duplicates["why"] != SAME_TAKE) & (duplicates["label"] != duplicates["other_label"])]
+    if len(doubtful):
+        first = doubtful.iloc[0]
+        logger.warning(
+            "catalogue: %d pair(s) of recordings hold the same sound under two labels, such as %s and %s; see "
+            "duplicates.csv",
+            len(doubtful),
+            first["recording_id"],
+            first["other_recording_id"],
+        )
 
 
 def _count_species(usable: pd.DataFrame) -> pd.DataFrame:

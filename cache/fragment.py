@@ -24,6 +24,7 @@ class Strip:
         peak_db: Highest value.
         mean_db: Mean over frames and channels.
         digest: Of its stored bytes, so that damage and mix-ups are found.
+        fingerprint: Of its sound, as text; empty if it is to be compared with none.
     """
 
     sha256: str
@@ -33,6 +34,7 @@ class Strip:
     peak_db: float
     mean_db: float
     digest: str
+    fingerprint: str
 
 
 @dataclass(frozen=True)

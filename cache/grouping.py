@@ -23,11 +23,11 @@ TEST_FOLD = -2
 def group_recordings(recordings: pd.DataFrame, group_by: str = RECORDIST) -> NDArray[np.int64]:
     """Returns the group of each recording, (recordings,): whatever must stay on one side of a split.
 
-    Two recordings share a group if they share what `group_by` says, the same bytes, or label, recordist and duration.
+    Two recordings share a group if they share what `group_by` says, the same sound, or label, recordist and duration.
     A recording whose recordist, or whose value in the column, is unknown shares it with no other.
 
     Args:
-        recordings: recording_id, label, recordist, sha256, seconds, and the column that `group_by` names.
+        recordings: recording_id, label, recordist, sound, seconds, and the column that `group_by` names.
         group_by: `recordist`, `recordist+place`, `recording`, or the name of a column.
 
     Raises:
@@ -37,7 +37,7 @@ def group_recordings(recordings: pd.DataFrame, group_by: str = RECORDIST) -> NDA
     value, unknown = _values_to_share(recordings, group_by)
     keys = [
         np.where(unknown, len(recordings) + itself, pd.factorize(value)[0]),
-        pd.factorize(recordings["sha256"])[0],
+        pd.factorize(recordings["sound"])[0],
         recordings.groupby(["label", "recordist", "seconds"], sort=False).ngroup().to_numpy(),
     ]
     rows, nodes, offset = [], [], len(recordings)
@@ -55,8 +55,10 @@ def group_recordings(recordings: pd.DataFrame, group_by: str = RECORDIST) -> NDA
 def count_leaks(recordings: pd.DataFrame, fold: NDArray[np.int64]) -> dict[str, float]:
     """Returns how many validation recordings share recordist and species with a training recording of their fold.
 
+    `shared_sounds` counts the sounds that stand on both sides.
+
     Args:
-        recordings: label and recordist.
+        recordings: label, recordist and sound.
         fold: Validation fold of each recording, -1 for training only, -2 for neither, (recordings,).
     """
     known = ~_is_unknown(recordings["recordist"]) & (fold != TEST_FOLD)
@@ -66,10 +68,13 @@ def count_leaks(recordings: pd.DataFrame, fold: NDArray[np.int64]) -> dict[str, 
     crossing = table["pair"].map(folds_of_pair).to_numpy() > 1
     leaking = crossing & is_validated(table["fold"]).to_numpy()
     validated = int((fold >= 0).sum())
+    used = fold != TEST_FOLD
+    folds_of_sound = pd.Series(fold[used]).groupby(recordings["sound"].to_numpy()[used]).nunique()
     return {
         "shared_pairs": int((folds_of_pair > 1).sum()),
         "leaking_recordings": int(leaking.sum()),
         "leaking_share": round(float(leaking.sum()) / max(validated, 1), 4),
+        "shared_sounds": int((folds_of_sound > 1).sum()),
     }
 
 

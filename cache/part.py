@@ -13,6 +13,7 @@ from cache.config import FeatureConfig
 from cache.encoding import StripEncoding
 from cache.fragment import Failure
 from cache.mel import compute_log_mel
+from cache.similarity import fingerprint_strip, fingerprint_to_text
 from cache.waveform import UnusableAudioError, decode_waveform
 from cache.writer import PartWriter
 
@@ -102,7 +103,8 @@ def _add_recording(source: Source, features: FeatureConfig, writer: PartWriter) 
         detail = f"decoding takes more than features.memory_gb={features.memory_gb:g}"
         failure = Failure(source.sha256, "too_large", detail, limit=features.memory_gb)
     else:
-        writer.add_strip(source.sha256, strip)
+        fingerprint = fingerprint_to_text(fingerprint_strip(strip, features.frames_per_second))
+        writer.add_strip(source.sha256, strip, fingerprint)
         return Finished(source, seconds=len(waveform) / features.sample_rate)
     writer.add_failure(failure)
     return Finished(source, reason=failure.reason, detail=failure.detail)

@@ -13,7 +13,7 @@ from cache.config import DataConfig
 
 REQUIRED_COLUMNS = ("primary_label", "filename")
 _FROM_TABLE = ("recording_id", "label", "secondary_labels", "recordist", "size", "version")
-_ADDED_LATER = ("sha256", "frames", "seconds", "label_index", "fold", "group")
+_ADDED_LATER = ("sha256", "frames", "seconds", "sound", "label_index", "fold", "group")
 _MAX_NAMED_ROWS = 5
 
 

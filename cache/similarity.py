@@ -1,18 +1,18 @@
 """Which recordings hold the same sound: fingerprints of strips, pairs that share some, and the comparison of a pair.
 
 Re-encoding, gain, resampling and trimming change a file's bytes, and so its hash, but hardly its strip. All recordings
-of a store have the same bands and frames, so strips are compared as they are.
+of a store have the same bands and frames, so strips are compared as they are. Fingerprints and comparisons are kept:
+raise `mel.VERSION` when they change.
 """
 
 import base64
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
@@ -180,37 +180,6 @@ def align_strips(
         round(float((stop - start)[best] / frames_per_second), 3),
         round(float(similarity[best]), 3),
     )
-
-
-def find_near_duplicates(
-    recordings: pd.DataFrame,
-    fingerprints: Mapping[str, NDArray[np.uint32]],
-    read_strip: Callable[[str], NDArray[np.floating[Any]]],
-    frames_per_second: float,
-) -> pd.DataFrame:
-    """Returns the pairs of recordings that hold the same sound in different bytes, in ascending order.
-
-    Recordings with the same bytes are one; the first of them stands for all.
-
-    Args:
-        recordings: recording_id and sha256.
-        fingerprints: By sha256.
-        read_strip: Gives the strip of a sha256, in dB, (frames, channels).
-        frames_per_second: Of the strips.
-
-    Returns:
-        recording_id, other_recording_id, lag_seconds (how much later the sound comes in the first of them),
-        overlap_seconds and similarity.
-    """
-    audio = recordings.sort_values("recording_id").drop_duplicates("sha256")
-    names, hashes = audio["recording_id"].tolist(), audio["sha256"].tolist()
-    rows = []
-    for first, second in find_candidates([fingerprints[sha256] for sha256 in hashes]):
-        alignment = align_strips(read_strip(hashes[first]), read_strip(hashes[second]), frames_per_second)
-        if alignment.is_near_duplicate:
-            rows.append((names[first], names[second], *astuple(alignment)))
-    columns = ["recording_id", "other_recording_id", *(field.name for field in fields(Alignment))]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def _contrast_change(strip: NDArray[np.floating[Any]], frames_per_second: float) -> NDArray[np.float32]:

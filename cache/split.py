@@ -23,7 +23,7 @@ from cache.grouping import PINNED_FOLD, RECORDIST, TEST_FOLD, count_leaks, group
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Raised by hand when the same catalogue and settings give other folds."""
 
 
@@ -52,7 +52,7 @@ def assign_folds(recordings: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
     `test_share` asks for was taken out in the same way.
 
     Args:
-        recordings: recording_id, label, recordist, sha256, seconds, and the columns that `config` names.
+        recordings: recording_id, label, recordist, sound, seconds, and the columns that `config` names.
         config: Number of folds, grouping and seed.
 
     Raises:

@@ -78,13 +78,14 @@ class PartWriter:
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._staging, ignore_errors=True)
 
-    def add_strip(self, sha256: str, strip: NDArray[np.float32]) -> None:
-        """Append a strip, (frames, channels)."""
+    def add_strip(self, sha256: str, strip: NDArray[np.float32], fingerprint: str = "") -> None:
+        """Append a strip, (frames, channels), with the fingerprint of its sound, if it may be compared with others."""
         if not np.isfinite(strip).all():
             raise ValueError(f"The strip of audio {sha256} holds non-finite values; it must not enter the store.")
         stored = self._encoding.encode(strip)
         peak_db, mean_db = round(float(strip.max()), 3), round(float(strip.mean(dtype=np.float64)), 3)
-        self._append(Strip(sha256, "", self._frames, len(stored), peak_db, mean_db, digest_strip(stored)), stored)
+        digest = digest_strip(stored)
+        self._append(Strip(sha256, "", self._frames, len(stored), peak_db, mean_db, digest, fingerprint), stored)
 
     def copy_strip(self, strip: Strip, stored: NDArray[Any]) -> None:
         """Append a strip of another part as it is stored there, (frames, channels).

@@ -1,14 +1,179 @@
-"""An S3 server in a process of its own."""
+"""An S3 server, and a small workspace as training and prediction leave it, made without training.
 
+140 usable recordings by species: 104 abbowl, 14 barwre, 9 cdove, 10 "d|<i>finch", 3 eremit (one recordist, so they are
+always in training). 4 are quarantined: both of lostlark do not decode, one abbowl is too short, one barwre is silent.
+137 recordings of 4 species are validated in 3 folds. Every member takes the recording with the hostile name for eremit,
+and all recordings of one recordist of abbowl for barwre.
+"""
+
+import hashlib
+import json
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
+import numpy as np
+import pandas as pd
 import pytest
+
+from birdclef.baseline import predict_baseline
+from birdclef.config import PredictConfig, TrainConfig
+from cache.artefact import Recipe, artefact_key, materialise, read_provenance
+from cache.catalogue import build_catalogue
+from cache.config import DataConfig, FeatureConfig, SplitConfig
+from cache.features import open_feature_directory
+from cache.fragment import Failure
+from cache.split import build_split
+from cache.writer import PartWriter
+
+FEATURES = FeatureConfig(sample_rate=8_000, n_fft=512, hop_length=256, n_mels=16, fmin=50.0, fmax=4_000.0)
+SPECIES = {
+    # label: (usable recordings, recordists, scientific name, common name)
+    "abbowl": (104, 8, "Bubo abbas", "Abbey Owl"),
+    "barwre": (14, 5, "Troglodytes barensis", "<script>alert(1)</script>"),
+    "cdove": (9, 2, "Columba | cauta", ""),
+    "d|<i>finch": (10, 4, "Fringilla d", "D | Finch"),
+    "eremit": (3, 1, "Eremita sola", "Hermit"),
+}
+HOSTILE_RECORDING = "abbowl/<script>alert(2)</script>|'\"&.ogg"
+
+WriteMember = Callable[..., list[Path]]
+
+
+@pytest.fixture(scope="session")
+def evaluation_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evaluation")
+
+
+@pytest.fixture(scope="session")
+def evaluation_catalogue(evaluation_workspace: Path) -> Path:
+    store = open_feature_directory(FEATURES, evaluation_workspace)
+    generator = np.random.default_rng(7)
+    writer = PartWriter(store, FEATURES.n_mels)
+    rows = []
+    for label, (count, recordists, scientific_name, common_name) in SPECIES.items():
+        colour = generator.normal(0, 3, FEATURES.n_mels)
+        for index in range(count):
+            name = f"{label}/{index:03}.ogg"
+            if name == "abbowl/017.ogg":
+                name = HOSTILE_RECORDING
+            sha256 = _hash(name)
+            frames = int(generator.integers(40, 260))
+            level = -50 + colour + generator.normal(0, 4, FEATURES.n_mels)
+            writer.add_strip(sha256, (level + generator.normal(0, 5, (frames, FEATURES.n_mels))).astype(np.float32))
+            recordist = "anna" if label in ("abbowl", "barwre") and index == 0 else f"{label} {index % recordists}"
+            rows.append([name, label, recordist, scientific_name, common_name, sha256])
+    for name, label in (("lostlark/0.ogg", "lostlark"), ("lostlark/1.ogg", "lostlark")):
+        writer.add_failure(Failure(_hash(name), "undecodable", "header <b>broken</b> | no frame decodes"))
+        rows.append([name, label, "anna", "Alauda perdita", "Lost Lark", _hash(name)])
+    writer.add_strip(_hash("short"), np.full((10, FEATURES.n_mels), -20.0, np.float32))  # 0.32 s
+    rows.append(["abbowl/short.ogg", "abbowl", "bert", "Bubo abbas", "Abbey Owl", _hash("short")])
+    writer.add_strip(_hash("silent"), np.full((90, FEATURES.n_mels), -95.0, np.float32))
+    rows.append(["barwre/silent.ogg", "barwre", "bert", "Troglodytes barensis", "-", _hash("silent")])
+    writer.publish()
+    columns = ["recording_id", "label", "recordist", "scientific_name", "common_name", "sha256"]
+    table = pd.DataFrame(rows, columns=columns).assign(size=1, version="1", secondary_labels="")
+    return build_catalogue(table, DataConfig(root="unused"), store, evaluation_workspace)
+
+
+@pytest.fixture(scope="session")
+def evaluation_split(evaluation_catalogue: Path, evaluation_workspace: Path) -> Path:
+    return build_split(SplitConfig(folds=3), evaluation_catalogue, evaluation_workspace)
+
+
+@pytest.fixture(scope="session")
+def write_member(evaluation_workspace: Path, evaluation_split: Path) -> WriteMember:
+    """Writes runs and predictions of a member, fold by fold, and returns the directories of its predictions."""
+
+    def write(
+        config: TrainConfig,
+        skill: float,
+        gain_db: Sequence[float] = (0.0,),
+        split: Path = evaluation_split,
+    ) -> list[Path]:
+        folds = pd.read_csv(split / "split.csv", dtype=str, keep_default_na=False)
+        return [
+            _write_predictions(
+                _write_run(config, split, fold, evaluation_workspace),
+                folds[folds["fold"] == str(fold)].sort_values("recording_id"),
+                skill,
+                PredictConfig(gain_db=tuple(gain_db)),
+                evaluation_workspace,
+            )
+            for fold in config.folds or range(3)
+        ]
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def evaluation_members(write_member: WriteMember) -> dict[str, list[Path]]:
+    """Two members: one from scratch with two views, one with pretrained weights, one view and a hostile name."""
+    scratch = TrainConfig(seed=1)
+    pretrained = TrainConfig.model_validate(
+        {"seed": 2, "model": {"weights": "hub", "backbone": "test|<b>net"}, "objective": {"kind": "ce"}}
+    )
+    return {
+        "scratch": write_member(scratch, skill=2.5, gain_db=(0.0, -6.0)),
+        "hub|<script>alert(3)</script>": write_member(pretrained, skill=1.5),
+    }
+
+
+@pytest.fixture(scope="session")
+def evaluation_baseline(evaluation_split: Path, evaluation_workspace: Path) -> Path:
+    return predict_baseline(evaluation_split, evaluation_workspace)
+
+
+def _write_run(config: TrainConfig, split: Path, fold: int, workspace: Path) -> Path:
+    def write(staging: Path) -> None:
+        summary = {
+            "fold": fold,
+            "parameters": 1_000_000 * config.seed,
+            "weights": config.model.weights,
+            "seconds": 10.5 + fold,
+        }
+        (staging / "summary.json").write_text(json.dumps(summary))
+        (staging / "logs").mkdir()
+        lines = ["epoch,step,train_loss,val_macro_f1"]
+        for epoch in range(4):
+            lines += [f"{epoch},{10 * epoch},{3 / (epoch + 1 + fold)},", f"{epoch},{10 * epoch + 9},,{0.2 * epoch}"]
+        (staging / "logs" / "metrics.csv").write_text("\n".join(lines) + "\n")
+
+    recipe = Recipe("runs", {**config.identity(), "fold": fold}, {"split": artefact_key(split)}, 1)
+    return materialise(workspace, recipe, write)
+
+
+def _write_predictions(
+    run: Path, recordings: pd.DataFrame, skill: float, config: PredictConfig, workspace: Path
+) -> Path:
+    def write(staging: Path) -> None:
+        made = read_provenance(run)["config"]
+        labels, eremit = [list(SPECIES).index(label) for label in recordings["label"]], list(SPECIES).index("eremit")
+        generator = np.random.default_rng([made["seed"], made["fold"]])
+        logits = generator.normal(size=(len(config.gain_db), len(labels), len(SPECIES)))
+        logits[:, np.arange(len(labels)), labels] += skill
+        logits[:, :, eremit] -= 5
+        logits[:, recordings["recording_id"].isin([f"abbowl/{index:03}.ogg" for index in range(3, 104, 8)]), 1] += 9
+        logits[:, recordings["recording_id"] == HOSTILE_RECORDING, eremit] = 20
+        odds = np.exp(logits)
+        np.save(staging / "probabilities.npy", (odds / odds.sum(axis=2, keepdims=True)).astype(np.float32))
+        recordings[["recording_id", "label"]].to_csv(staging / "recordings.csv", index=False)
+        views = [
+            {"view": f"gain {gain:+g} dB", "shift_seconds": 0.0, "gain_db": gain, "seconds": 0.25}
+            for gain in config.gain_db
+        ]
+        pd.DataFrame(views).to_csv(staging / "views.csv", index=False)
+
+    return materialise(workspace, Recipe("predictions", config.identity(), {"run": artefact_key(run)}, 1), write)
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 @pytest.fixture(scope="session")

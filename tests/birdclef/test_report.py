@@ -117,7 +117,17 @@ def test_json_has_every_section_and_its_key(report: dict[str, Any]) -> None:
     for name in ("macro_f1", "accuracy", "macro_roc_auc", "padded_cmap"):
         assert set(report["metrics"][name]) == {"value", "low", "high", "chance"}
         assert all(isinstance(value, float) for value in report["metrics"][name].values())
-    sections = ("coverage", "buckets", "per_species", "members", "lineage", "quarantine", "split", "baseline")
+    sections = (
+        "coverage",
+        "buckets",
+        "per_species",
+        "members",
+        "lineage",
+        "quarantine",
+        "duplicates",
+        "split",
+        "baseline",
+    )
     assert all(report[section] for section in sections)
 
 
@@ -235,7 +245,7 @@ def test_hostile_text_stays_text_in_the_page(html: str, page: Page) -> None:
 
 def test_rows_of_a_page_table_have_equal_numbers_of_cells(html: str) -> None:
     tables = re.findall(r"<table.*?</table>", html, re.DOTALL)
-    assert len(tables) == 6
+    assert len(tables) == 7
     for table in tables:
         counts = {len(re.findall(r"<t[hd][ >]", row)) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)}
         assert len(counts) == 1

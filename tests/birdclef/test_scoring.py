@@ -385,6 +385,14 @@ def test_quarantine_is_counted_by_reason(report: dict[str, Any]) -> None:
     assert quarantine["recordings"][3]["detail"] == "header <b>broken</b> | no frame decodes"
 
 
+def test_likely_duplicates_are_counted_and_listed(report: dict[str, Any], split: pd.DataFrame) -> None:
+    duplicates = report["duplicates"]
+    assert duplicates["count"] == len(duplicates["pairs"]) == sum(duplicates["by_reason"].values()) > 0
+    for pair in duplicates["pairs"]:
+        assert split.loc[pair["recording_id"], "group"] == split.loc[pair["other_recording_id"], "group"]
+        assert pair["why"] == "same label, recordist and duration"
+
+
 def test_split_is_summed_up_without_its_counts(report: dict[str, Any], split: pd.DataFrame) -> None:
     assert report["split"]["folds"] == 3
     assert report["split"]["groups"] == split["group"].nunique()

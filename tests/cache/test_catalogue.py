@@ -145,6 +145,7 @@ def test_summary_counts_recordings_species_and_hours(mixed: DataConfig, tmp_path
         "usable": 4,
         "quarantined": 8,
         "species": 2,
+        "duplicates": 1,  # bird1/twin.wav has the bytes of bird1/a.wav
         "hours": 0.0013,  # 4.79 s
     }
 

@@ -22,7 +22,6 @@ from cache.similarity import (
     Alignment,
     align_strips,
     find_candidates,
-    find_near_duplicates,
     fingerprint_from_text,
     fingerprint_strip,
     fingerprint_to_text,
@@ -91,10 +90,12 @@ CHANGES: dict[str, tuple[Change, float]] = {
 
 
 def near_duplicates(strips: dict[str, NDArray[np.float32]], frames_per_second: float = FPS) -> pd.DataFrame:
-    table = pd.DataFrame({"recording_id": list(strips), "sha256": [f"hash of {name}" for name in strips]})
-    by_hash = dict(zip(table["sha256"], strips.values(), strict=True))
-    fingerprints = {sha256: fingerprint_strip(strip, frames_per_second) for sha256, strip in by_hash.items()}
-    return find_near_duplicates(table, fingerprints, by_hash.__getitem__, frames_per_second)
+    names = sorted(strips)
+    fingerprints = [fingerprint_strip(strips[name], frames_per_second) for name in names]
+    pairs = [(names[first], names[second]) for first, second in find_candidates(fingerprints)]
+    aligned = [(*pair, align_strips(*(strips[name] for name in pair), frames_per_second)) for pair in pairs]
+    rows = [(one, other, alignment.lag_seconds) for one, other, alignment in aligned if alignment.is_near_duplicate]
+    return pd.DataFrame(rows, columns=["recording_id", "other_recording_id", "lag_seconds"])
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -144,31 +145,6 @@ def test_silence_and_steady_noise_have_no_near_duplicates() -> None:
     assert near_duplicates(strips).empty
     assert fingerprint_strip(strips["silence 0"], FPS).size == 0
     assert align_strips(strips["silence 0"], strips["silence 1"], FPS).similarity == 0
-
-
-def test_pairs_do_not_depend_on_the_order_of_the_recordings(waveforms: dict[str, NDArray[np.float32]]) -> None:
-    strips = {name: strip_of(waveform) for name, waveform in waveforms.items()}
-    for change in ("gain", "trimmed", "excerpt"):
-        strips |= {f"{name} {change}": strip_of(CHANGES[change][0](waveforms[name])) for name in NAMES[:2]}
-    found = near_duplicates(strips)
-    assert len(found) == 2 * 6  # all pairs of a recording and its three copies
-    shuffled = np.random.default_rng(5).permutation(list(strips))
-    pd.testing.assert_frame_equal(near_duplicates({name: strips[name] for name in shuffled}), found)
-
-
-def test_recordings_with_the_same_bytes_are_compared_once(waveforms: dict[str, NDArray[np.float32]]) -> None:
-    strips = {"original": strip_of(waveforms["a/1"]), "copy": strip_of(CHANGES["gain"][0](waveforms["a/1"]))}
-    table = pd.DataFrame(
-        {"recording_id": ["z", "y", "x", "w"], "sha256": ["original", "original", "copy", "copy"]},
-    )
-    fingerprints = {sha256: fingerprint_strip(strip, FPS) for sha256, strip in strips.items()}
-    found = find_near_duplicates(table, fingerprints, strips.__getitem__, FPS)
-    assert found[["recording_id", "other_recording_id"]].to_numpy().tolist() == [["w", "y"]]
-
-
-def test_a_table_without_near_duplicates_has_all_columns() -> None:
-    found = find_near_duplicates(pd.DataFrame({"recording_id": [], "sha256": []}), {}, {}.__getitem__, FPS)
-    assert list(found) == ["recording_id", "other_recording_id", "lag_seconds", "overlap_seconds", "similarity"]
 
 
 @pytest.mark.parametrize(("channels", "frames_per_second"), [(64, 62.5), (8, 31.25)])

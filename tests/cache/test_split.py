@@ -25,7 +25,7 @@ def make_table(rows: list[tuple[str, str]], **columns: list[object]) -> pd.DataF
     table = pd.DataFrame(rows, columns=["label", "recordist"])
     return table.assign(
         recording_id=[f"r{row:03}" for row in range(len(table))],
-        sha256=[f"sha{row}" for row in range(len(table))],
+        sound=[f"r{row:03}" for row in range(len(table))],
         seconds=[1.0 + row for row in range(len(table))],
         **columns,
     )
@@ -49,7 +49,7 @@ def random_tables(draw: st.DrawFn) -> tuple[pd.DataFrame, SplitConfig]:
     rows = [(f"s{s}", f"ann{r}" if r else "") for s, r in zip(label, recordist, strict=True)]
     rows += [("common", f"own{row}") for row in range(2 * folds)]
     table = make_table(rows)
-    table.loc[: count - 1, "sha256"] = [f"{s}-{a}" for s, a in zip(label, audio, strict=True)]  # one label per content
+    table.loc[: count - 1, "sound"] = [f"{s}-{a}" for s, a in zip(label, audio, strict=True)]  # one label per content
     table.loc[: count - 1, "seconds"] = generator.integers(1, 30, count).astype(float)
     shuffled = table.iloc[generator.permutation(len(table))].reset_index(drop=True)
     return shuffled, SplitConfig(folds=folds, seed=draw(st.integers(0, 1000)))
@@ -65,9 +65,9 @@ def brute_force_groups(table: pd.DataFrame) -> list[int]:
         for i, one in enumerate(rows):
             for j, two in enumerate(rows):
                 same_recordist = one["recordist"] == two["recordist"] not in {"", "unknown"}
-                same_bytes = one["sha256"] == two["sha256"]
+                same_sound = one["sound"] == two["sound"]
                 same_take = all(one[name] == two[name] for name in ("label", "recordist", "seconds"))
-                if (same_recordist or same_bytes or same_take) and group[i] != group[j]:
+                if (same_recordist or same_sound or same_take) and group[i] != group[j]:
                     group[i] = group[j] = min(group[i], group[j])
                     changed = True
     return group
@@ -103,7 +103,7 @@ def test_nothing_shared_crosses_folds_and_every_validated_species_is_trained(
     for row, fold in enumerate(split["fold"]):
         if table["recordist"][row]:
             folds_of_pair.setdefault((table["recordist"][row], table["label"][row]), set()).add(fold)
-        folds_of_audio.setdefault(table["sha256"][row], set()).add(fold)
+        folds_of_audio.setdefault(table["sound"][row], set()).add(fold)
     assert all(len(folds) == 1 for folds in folds_of_pair.values())
     assert all(len(folds) == 1 for folds in folds_of_audio.values())
     for fold in range(config.folds):
@@ -140,7 +140,12 @@ def test_leaks_of_a_small_table_by_hand() -> None:
     )
     fold = np.array([0, 0, 1, 2, 1, 0, 1, PINNED_FOLD])
     # (ann, a) stands in folds 0 and 1: three recordings leak, of seven validated; the unknown recordist is no pair
-    assert count_leaks(table, fold) == {"shared_pairs": 1, "leaking_recordings": 3, "leaking_share": 0.4286}
+    assert count_leaks(table, fold) == {
+        "shared_pairs": 1,
+        "leaking_recordings": 3,
+        "leaking_share": 0.4286,
+        "shared_sounds": 0,
+    }
 
 
 def test_pair_in_validation_and_always_in_training_leaks_once() -> None:
@@ -149,7 +154,15 @@ def test_pair_in_validation_and_always_in_training_leaks_once() -> None:
         "shared_pairs": 1,
         "leaking_recordings": 1,
         "leaking_share": 0.5,
+        "shared_sounds": 0,
     }
+
+
+def test_sound_in_validation_and_training_is_counted_and_held_out_ones_are_not() -> None:
+    table = make_table([("a", "ann"), ("a", "bob"), ("b", "cy"), ("b", "di"), ("c", "ed"), ("c", "flo")])
+    table["sound"] = ["x", "x", "y", "y", "z", "z"]
+    assert count_leaks(table, np.array([0, 1, 1, 1, TEST_FOLD, 0]))["shared_sounds"] == 1
+    assert count_leaks(table, np.array([0, PINNED_FOLD, 1, 0, 0, 0]))["shared_sounds"] == 2
 
 
 def test_nothing_validated_leaks_nothing() -> None:
@@ -158,11 +171,12 @@ def test_nothing_validated_leaks_nothing() -> None:
         "shared_pairs": 0,
         "leaking_recordings": 0,
         "leaking_share": 0.0,
+        "shared_sounds": 0,
     }
 
 
 def test_singleton_species_is_pinned_to_training() -> None:
-    table = pd.concat([well_spread(), make_table([("rare", "solo")]).assign(recording_id="rare", sha256="rare")])
+    table = pd.concat([well_spread(), make_table([("rare", "solo")]).assign(recording_id="rare", sound="rare")])
     split = assign_folds(table.reset_index(drop=True), SplitConfig()).set_index("recording_id")
     assert split.loc["rare", "fold"] == -1
     assert split.loc["rare", "pinned"]
@@ -171,7 +185,7 @@ def test_singleton_species_is_pinned_to_training() -> None:
 
 def test_species_of_one_recordist_is_pinned_with_all_its_recordings() -> None:
     own = make_table([("rare", "ann3")] * 6).assign(
-        recording_id=[f"rare{row}" for row in range(6)], sha256=[f"rare{row}" for row in range(6)]
+        recording_id=[f"rare{row}" for row in range(6)], sound=[f"rare{row}" for row in range(6)]
     )
     table = pd.concat([well_spread(), own]).reset_index(drop=True)
     split = assign_folds(table, SplitConfig())
@@ -225,7 +239,7 @@ def test_case_of_the_author_does_not_part_a_recordist(tmp_path: Path) -> None:
         lines.append(f"bird{number},{number}.ogg,{author}")
     (tmp_path / "train_metadata.csv").write_text("\n".join(lines) + "\n")
     recordings = read_recordings(DataConfig(root=str(tmp_path)))
-    table = recordings.assign(sha256=["a", "b", "c", "d"], seconds=[1.0, 2.0, 3.0, 4.0])
+    table = recordings.assign(sound=["a", "b", "c", "d"], seconds=[1.0, 2.0, 3.0, 4.0])
     group = group_recordings(table)
     assert group[0] == group[1] == group[2] != group[3]
 
@@ -237,9 +251,9 @@ def test_same_species_recordist_and_duration_is_one_take_even_if_nobody_is_named
     assert len(set(group)) == 3
 
 
-def test_same_bytes_by_two_recordists_join_their_groups() -> None:
+def test_same_sound_by_two_recordists_joins_their_groups() -> None:
     table = make_table([("a", "ann"), ("b", "ann"), ("a", "bob"), ("c", "bob"), ("c", "cy")])
-    table["sha256"] = ["x", "1", "x", "2", "3"]
+    table["sound"] = ["x", "1", "x", "2", "3"]
     group = group_recordings(table)
     assert len(set(group[:4])) == 1
     assert group[4] != group[0]
@@ -284,7 +298,7 @@ def workspace(tmp_path: Path) -> Path:
 def catalogue(workspace: Path) -> Path:
     """A real catalogue: 12 recordists with three takes of each of two species, and a species of one recordist."""
     rows = [(f"s{s}", f"ann{r}") for s in range(2) for r in range(12) for _ in range(3)] + [("rare", "ann0")]
-    table = make_table(rows).drop(columns="seconds")
+    table = make_table(rows).drop(columns=["seconds", "sound"]).assign(sha256=[f"sha{row}" for row in range(len(rows))])
     store = open_feature_directory(FEATURES, workspace)
     writer = PartWriter(store, 2)
     for row, sha256 in enumerate(table["sha256"]):
@@ -311,7 +325,7 @@ def test_report_counts_what_the_split_did(catalogue: Path, workspace: Path) -> N
     report = json.loads((directory / "split_report.json").read_text())
     assert report["folds"] == 4
     assert report["groups"] == 12
-    assert report["leak"] == {"shared_pairs": 0, "leaking_recordings": 0, "leaking_share": 0.0}
+    assert report["leak"] == {"shared_pairs": 0, "leaking_recordings": 0, "leaking_share": 0.0, "shared_sounds": 0}
     coverage = report["coverage"]
     assert (coverage["species"], coverage["species_validated"]) == (3, 2)
     assert coverage["species_never_validated"] == ["rare"]
@@ -372,7 +386,7 @@ def spread_table(recordings: int = 120, species: int = 4, recordists: int = 30) 
             "recording_id": [f"{index:04}" for index in number],
             "label": [f"species {index}" for index in number // recordists % species],
             "recordist": [f"recordist {index}" for index in recordist],
-            "sha256": [f"sha {index}" for index in number],
+            "sound": [f"{index:04}" for index in number],
             "seconds": number.astype(float),
             "latitude": [f"{index % 2:.2f}" for index in number],
             "longitude": "10.05",
@@ -408,7 +422,7 @@ def test_recordings_are_grouped_by_what_is_asked_for() -> None:
 
 def test_duplicates_share_a_group_whatever_is_asked_for() -> None:
     table = spread_table(recordings=8, recordists=4)
-    table.loc[5, "sha256"] = table.loc[0, "sha256"]
+    table.loc[5, "sound"] = table.loc[0, "sound"]
     assert {table.loc[0, "recording_id"], table.loc[5, "recording_id"]} in groups_of(table, "recording")
 
 
