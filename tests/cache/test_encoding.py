@@ -39,3 +39,11 @@ def test_encoded_strip_has_the_type_that_was_asked_for(dtype: str) -> None:
     encoding = StripEncoding.of(dtype, -100.0)  # type: ignore[arg-type]
     assert encoding.encode(LEVELS).dtype == dtype
     assert encoding.decode(encoding.encode(LEVELS)).dtype == np.float16
+
+
+def test_float16_is_rounded_as_numpy_rounds() -> None:
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    values = np.sort(every[np.abs(every) < 60_000].astype(np.float32))
+    between = (values[:-1] + values[1:]) / 2
+    for strip in (values, between, np.nextafter(between, np.float32(np.inf))):
+        np.testing.assert_array_equal(FLOAT16.encode(strip[:, np.newaxis]), strip[:, np.newaxis].astype(np.float16))
