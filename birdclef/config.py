@@ -101,6 +101,8 @@ class TrainConfig(ConfigSection):
     """P of the P x K batch; at most all species of the fold."""
     recordings_per_species: PositiveInt = 4
     """K of the P x K batch."""
+    micro_batch: PositiveInt | None = None
+    """Views that pass through the model at a time, with the gradient of the whole batch; null: all."""
     species_exponent: Probability = 0.5
     """A species is drawn with probability ∝ (recordings of the species) to this power."""
     epochs: PositiveInt = 30

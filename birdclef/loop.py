@@ -16,6 +16,7 @@ from birdclef.data import TrainingData, ValidationData, Views, derive_seed, load
 from birdclef.fold import FoldData
 from birdclef.inference import aggregate_windows, window_batches
 from birdclef.metrics import macro_f1
+from birdclef.micro_batches import heads_in_chunks
 from birdclef.model import SpeciesModel, freeze_stages
 from birdclef.objective import compute_losses
 from birdclef.sampler import count_orphans
@@ -110,7 +111,7 @@ class SpeciesTraining(pl.LightningModule):
 
     def training_step(self, views: Views, batch_idx: int) -> Tensor:
         """Returns the loss of one batch of views."""
-        heads = self.model.heads(self.model.encode(views.log_mel))
+        heads = heads_in_chunks(self.model, views.log_mel, self._config.micro_batch)
         losses = compute_losses(heads, views, self._config.objective, classifying=self.classifying)
         for name, value in losses.items():
             self.log(f"train_{name}", value.detach(), on_step=False, on_epoch=True, batch_size=len(views.labels))

@@ -109,6 +109,7 @@ def test_a_run_that_died_ends_with_the_weights_of_one_that_did_not(
         epochs=3,
         steps_per_epoch=3,
         model={"backbone": "test_resnet", "dropout": 0.3, "drop_path": 0.1},
+        micro_batch=5,
     )
     unbroken = train(ringing, settings, tmp_path / "unbroken")
     for epoch in (1, 2, 3) if objective == "supcon" else (1, 2):
