@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,19 +95,16 @@ class TrainingData:
         """Batches per epoch: as configured, or about one pass over the recordings."""
         return self._config.steps_per_epoch or math.ceil(len(self.labels) / self.batch_recordings)
 
-    def batches(self, epoch: int) -> Iterator[tuple[int, int, Tensor]]:
-        """Yields epoch, step and the recordings of each batch, (batch,) int64."""
-        generator = np.random.default_rng(derive_seed(self._config.seed, epoch))
-        drawn = draw_batches(
+    def draw_batches(self, epoch: int) -> NDArray[np.int64]:
+        """Returns the recordings of each batch of an epoch, (steps, batch)."""
+        return draw_batches(
             self.labels,
             self._config.species_per_batch,
             self._config.recordings_per_species,
             self.steps_per_epoch,
             self._config.species_exponent,
-            generator,
+            np.random.default_rng(derive_seed(self._config.seed, epoch)),
         )
-        for step, recordings in enumerate(drawn):
-            yield epoch, step, torch.from_numpy(recordings)
 
     def make_views(self, epoch: int, step: int, recordings: Tensor) -> Views:
         """Returns the augmented views of a batch, on the device.

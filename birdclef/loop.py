@@ -1,62 +1,53 @@
 """The training loop: a model's training on one fold as Lightning modules."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from birdclef.config import TrainConfig
 from birdclef.crops import gather_windows
 from birdclef.data import TrainingData, ValidationData, Views, derive_seed, load_validation
+from birdclef.embedding_geometry import alignment, uniformity
 from birdclef.fold import FoldData
 from birdclef.inference import aggregate_windows, window_batches
 from birdclef.metrics import macro_f1
 from birdclef.micro_batches import heads_in_chunks
 from birdclef.model import SpeciesModel, freeze_stages
 from birdclef.objective import compute_losses
-from birdclef.sampler import count_orphans
+from birdclef.sampler import describe_batches
 from birdclef.schedule import rate_factor
 from birdclef.trainer import BEST_CHECKPOINT, LAST_CHECKPOINT, build_trainer, quiet_lightning
 
 logger = logging.getLogger(__name__)
 
 
-class EpochBatches(IterableDataset[tuple[int, int, Tensor]]):
-    """The index batches of one epoch."""
-
-    def __init__(self, data: TrainingData, epoch: int) -> None:
-        self._data = data
-        self._epoch = epoch
-
-    def __iter__(self) -> Iterator[tuple[int, int, Tensor]]:
-        return self._data.batches(self._epoch)
-
-    def __len__(self) -> int:
-        return self._data.steps_per_epoch
-
-
 class SpeciesData(pl.LightningDataModule):
     """Feeds index batches and turns them into tensors on the device."""
 
-    def __init__(self, training: TrainingData, validation: ValidationData, batch_windows: int) -> None:
+    def __init__(self, training: TrainingData, validation: ValidationData, views: int) -> None:
         super().__init__()
         self._training = training
         self._validation = validation
-        self._batch_windows = batch_windows
+        self._views = views
+        self.batch_statistics: dict[str, float] = {}
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Returns the index batches of the current epoch."""
+        """Returns the index batches of the current epoch: epoch, step and recordings, (batch,) int64."""
         epoch = cast("pl.Trainer", self.trainer).current_epoch
-        return DataLoader(EpochBatches(self._training, epoch), batch_size=None)
+        batches = self._training.draw_batches(epoch)
+        self.batch_statistics = describe_batches(self._training.labels, batches, self._views)
+        indexed = [(epoch, step, torch.from_numpy(recordings)) for step, recordings in enumerate(batches)]
+        return DataLoader(indexed, batch_size=None)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Returns the windows of the validation recordings in batches."""
-        batches = list(window_batches(*self._validation.windows, self._batch_windows))
+        batch_windows = self._training.batch_recordings * self._views
+        batches = list(window_batches(*self._validation.windows, batch_windows))
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -67,6 +58,15 @@ class SpeciesData(pl.LightningDataModule):
         rows, firsts = batch
         place = self._validation.strips.values.device
         return gather_windows(self._validation.strips, rows.to(place), firsts.to(place), self._validation.frames)
+
+
+class NonFiniteLossError(FloatingPointError):
+    """A step whose loss is not a number or infinite."""
+
+    def __init__(self, epoch: int, step: int, loss: float) -> None:
+        super().__init__(f"The loss is {loss} at epoch {epoch}, step {step}.")
+        self.epoch = epoch
+        self.step = step
 
 
 class SpeciesTraining(pl.LightningModule):
@@ -82,6 +82,7 @@ class SpeciesTraining(pl.LightningModule):
         self._labels, self._window_rows = validation
         self._frozen = freeze_stages(model.backbone, config.model.frozen_stages)
         self._window_logits: list[Tensor] = []
+        self._unchecked: tuple[int, int, Tensor] | None = None
 
     @property
     def classifying(self) -> bool:
@@ -98,6 +99,8 @@ class SpeciesTraining(pl.LightningModule):
         """Put whatever is frozen into eval mode, where batch norm neither adapts nor mixes samples."""
         # Lightning knows only a fixed interval, which would leave out the last epoch.
         self.trainer.check_val_every_n_epoch = 1 if self.validating else self.current_epoch + 2
+        statistics = cast("SpeciesData", self.trainer.datamodule).batch_statistics  # type: ignore[attr-defined]
+        self.log_dict(statistics)
         for module in self._frozen:
             module.eval()
         if self.classifying:
@@ -107,6 +110,7 @@ class SpeciesTraining(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed dropout and stochastic depth by the step, so that a resumed run draws what an unbroken one does."""
+        self._check_last_loss()
         torch.manual_seed(derive_seed(self._config.seed, self.current_epoch, batch_idx, 1))
 
     def training_step(self, views: Views, batch_idx: int) -> Tensor:
@@ -115,14 +119,32 @@ class SpeciesTraining(pl.LightningModule):
         losses = compute_losses(heads, views, self._config.objective, classifying=self.classifying)
         for name, value in losses.items():
             self.log(f"train_{name}", value.detach(), on_step=False, on_epoch=True, batch_size=len(views.labels))
-        orphans = count_orphans(views.labels.cpu().numpy(), views.recordings.cpu().numpy())
-        self.log("orphan_rate", orphans, on_step=False, on_epoch=True, batch_size=len(views.labels))
-        if not torch.isfinite(losses["loss"]):
-            raise FloatingPointError(
-                f"The loss is {losses['loss'].item()} at epoch {self.current_epoch}, step {batch_idx}. "
-                "Lower learning_rate, raise objective.temperature, or set precision=32."
-            )
+        geometry = {"alignment": alignment(heads.embeddings, views.labels), "uniformity": uniformity(heads.embeddings)}
+        self.log_dict(geometry, on_step=False, on_epoch=True, batch_size=len(views.labels))
+        self._unchecked = (self.current_epoch, batch_idx, losses["loss"].detach())
         return losses["loss"]
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Check the last loss of an epoch before it is validated."""
+        if self.trainer.is_last_batch:
+            self._check_last_loss()
+
+    def _check_last_loss(self) -> None:
+        """Stop if the loss of the step before is not finite; only now, so that the device need not be waited for."""
+        if self._unchecked and not torch.isfinite(self._unchecked[2]):
+            epoch, step, loss = self._unchecked
+            raise NonFiniteLossError(epoch, step, loss.item())
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient's norm, and log what it was."""
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, float(gradient_clip_val or 0))
+        self.log("gradient_norm", norm, on_step=False, on_epoch=True)
 
     def validation_step(self, log_mel: Tensor, batch_idx: int) -> None:
         """Keep the logits of one batch of windows."""
@@ -198,12 +220,28 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Pat
         training = TrainingData(fold, config, device)
         model.set_input_statistics(*training.statistics)
         validation = load_validation(fold, config, device)
-        batch_windows = training.batch_recordings * config.views
         module = SpeciesTraining(model, config, training.steps_per_epoch, (validation.labels, validation.windows[0]))
-        trainer.fit(
-            module,
-            datamodule=SpeciesData(training, validation, batch_windows),
-            ckpt_path=str(last) if last.is_file() else None,
-            weights_only=True,
-        )
+        try:
+            trainer.fit(
+                module,
+                datamodule=SpeciesData(training, validation, config.views),
+                ckpt_path=str(last) if last.is_file() else None,
+                weights_only=True,
+            )
+        except NonFiniteLossError as error:
+            saved = _save_batch(training, fold, error, directory)
+            raise FloatingPointError(
+                f"{error} Its batch is in {saved}. Lower learning_rate, raise objective.temperature, or set "
+                "precision=32."
+            ) from error
     return best if config.select == "best" else last
+
+
+def _save_batch(training: TrainingData, fold: FoldData, error: NonFiniteLossError, directory: Path) -> Path:
+    """Save the views of a step and the names of their recordings; returns the file."""
+    recordings = torch.from_numpy(training.draw_batches(error.epoch)[error.step])
+    views = training.make_views(error.epoch, error.step, recordings)
+    names = [fold.train["recording_id"][index] for index in views.recordings.tolist()]
+    path = directory / "non_finite_batch.pt"
+    torch.save({"epoch": error.epoch, "step": error.step, "recordings": names, "log_mel": views.log_mel.cpu()}, path)
+    return path

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from birdclef.buckets import BUCKETS, in_bucket
+
 
 def draw_batches(
     labels: NDArray[np.int64],
@@ -39,13 +41,30 @@ def draw_batches(
     return batches.reshape(steps, -1)
 
 
-def count_orphans(labels: NDArray[np.int64], recordings: NDArray[np.int64]) -> float:
-    """Returns the share of a batch's anchors that have no other recording of their species in it.
+def describe_batches(labels: NDArray[np.int64], batches: NDArray[np.int64], views: int) -> dict[str, float]:
+    """Returns what the contrastive loss is fed with in an epoch.
+
+    `orphan_rate` is the share of anchors that have no other recording of their species in the batch. `positives_NAME`,
+    for each bucket of species that occurs, is the mean number of views of other recordings of its species that an
+    anchor meets.
 
     Args:
-        labels: Species of each place in the batch, (batch,).
-        recordings: Recording of each place, (batch,).
+        labels: Species index of each recording, (recordings,).
+        batches: Recordings of each batch, (steps, batch).
+        views: Views of a recording in a batch.
     """
-    pairs = np.unique(np.stack([labels, recordings], axis=1), axis=0)
-    species, counts = np.unique(pairs[:, 0], return_counts=True)
-    return float(np.isin(labels, species[counts == 1]).mean())
+    counts = np.bincount(labels)
+    positives: list[NDArray[np.int64]] = []
+    for batch in batches:
+        recordings, times = np.unique(batch, return_counts=True)
+        species_times = np.bincount(labels[recordings], weights=times, minlength=len(counts)).astype(np.int64)
+        own_times = times[np.searchsorted(recordings, batch)]
+        positives.append(views * (species_times[labels[batch]] - own_times))
+    met = np.concatenate(positives)
+    anchors = labels[batches].ravel()
+    described = {"orphan_rate": float((met == 0).mean())}
+    for name, fewest, most in BUCKETS:
+        inside = in_bucket(counts, fewest, most)[anchors]
+        if inside.any():
+            described[f"positives_{name}"] = float(met[inside].mean())
+    return described

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from birdclef.bootstrap import Estimate, Metric, estimate, percentile_interval, resample_groups
+from birdclef.buckets import BUCKETS, in_bucket
 from birdclef.config import EvaluateConfig
 from birdclef.coverage import describe_coverage, describe_duplicates, describe_quarantine, describe_split
 from birdclef.ensemble import OutOfFold, check_members, combine_members, read_out_of_fold
@@ -27,8 +28,6 @@ HEADLINE_METRICS: dict[str, Metric] = {
     "macro_roc_auc": macro_roc_auc,
     "padded_cmap": padded_cmap,
 }
-BUCKETS = (("1-9", 1, 9), ("10-99", 10, 99), ("100+", 100, None))
-"""Species by their number of usable recordings."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ def _score_buckets(
     counts = species["recordings"].to_numpy()
     buckets = []
     for name, fewest, most in BUCKETS:
-        inside = (counts >= fewest) & (counts <= (most or counts.max()))
+        inside = in_bucket(counts, fewest, most)
         chosen = inside[recordings["label_index"]]
         entry: dict[str, Any] = {
             "bucket": name,

@@ -69,6 +69,43 @@ class MovingAverage(WeightAveraging):
             self._average_model.n_averaged.zero_()
 
 
+class TimeSplit(pl.Callback):
+    """Logs where the seconds of an epoch go: waiting for batches, training steps, validation.
+
+    On a GPU these are the host's seconds: what it only queues is counted where it waits.
+    """
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._seconds = {"data": 0.0, "step": 0.0, "validation": 0.0}
+
+    def _lap(self, part: str) -> None:
+        now = time.perf_counter()
+        self._seconds[part] += now - self._since
+        self._since = now
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Begin to wait for the first batch."""
+        self._since = time.perf_counter()
+        self._seconds = dict.fromkeys(self._seconds, 0.0)
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """The batch is there."""
+        self._lap("data")
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """The step is done, or queued."""
+        self._lap("step")
+
+    def on_validation_end(self, *_: Any) -> None:
+        """Validation follows the last step."""
+        self._lap("validation")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Log the epoch's seconds."""
+        pl_module.log_dict({f"seconds_{part}": seconds for part, seconds in self._seconds.items()})
+
+
 class KeepCheckpoints(pl.Callback):
     """Lets a training that is killed together with its machine go on from about its last minute on another one."""
 
@@ -108,6 +145,7 @@ def build_trainer(config: TrainConfig, directory: Path) -> pl.Trainer:
         ),
         LearningRateMonitor("epoch"),
         KeepCheckpoints(directory),
+        TimeSplit(),
     ]
     if config.ema_decay:
         restart_epoch = config.epochs if config.objective.kind == "supcon" else None

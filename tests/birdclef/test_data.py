@@ -187,22 +187,23 @@ def test_epoch_is_one_pass_over_the_recordings_unless_configured(
 ) -> None:
     data = load(fold_data, **settings)
     assert data.steps_per_epoch == expected
-    assert len(list(data.batches(0))) == expected
+    assert len(data.draw_batches(0)) == expected
 
 
 def test_batches_are_indices_of_k_recordings_of_p_species(fold_data: FoldData) -> None:
     data = load(fold_data, steps_per_epoch=20)
-    for place, (epoch, step, recordings) in enumerate(data.batches(3)):
-        assert (epoch, step) == (3, place)
-        assert recordings.dtype == torch.int64
-        assert recordings.shape == (4,)
+    batches = data.draw_batches(3)
+    assert batches.dtype == np.int64
+    assert batches.shape == (20, 4)
+    for recordings in batches:
         assert set(recordings.tolist()) <= set(range(6))
-        assert np.unique(data.labels[recordings.numpy()], return_counts=True)[1].tolist() == [2, 2]
+        assert np.unique(data.labels[recordings], return_counts=True)[1].tolist() == [2, 2]
 
 
 def test_batches_are_a_function_of_seed_and_epoch(fold_data: FoldData) -> None:
     def drawn(epoch: int, seed: int = 0) -> list[list[int]]:
-        return [batch.tolist() for _, _, batch in load(fold_data, steps_per_epoch=20, seed=seed).batches(epoch)]
+        batches: list[list[int]] = load(fold_data, steps_per_epoch=20, seed=seed).draw_batches(epoch).tolist()
+        return batches
 
     assert drawn(1) == drawn(1)
     assert drawn(1) != drawn(2)

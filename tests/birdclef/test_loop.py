@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 
 from birdclef.config import TrainConfig
+from birdclef.data import TrainingData
 from birdclef.fold import FoldData
 from birdclef.loop import SpeciesTraining, fit
 from birdclef.model import SpeciesModel, build_model
@@ -197,8 +199,17 @@ def test_the_average_follows_the_recurrence_with_a_rising_decay(
 
 
 def test_a_loss_that_is_not_finite_stops_training_with_a_remedy(ringing: FoldData, tmp_path: Path) -> None:
-    with pytest.raises(FloatingPointError, match=r"loss is nan at epoch \d+, step \d+. Lower learning_rate"):
-        train(ringing, config(learning_rate=1e30, clip_norm=1e9, warmup_share=0.0, steps_per_epoch=5), tmp_path)
+    settings = config(learning_rate=1e30, clip_norm=1e9, warmup_share=0.0, steps_per_epoch=5)
+    with pytest.raises(
+        FloatingPointError, match=r"loss is nan at epoch (\d+), step (\d+)\. Its batch is in .*\.pt\. Low"
+    ):
+        train(ringing, settings, tmp_path)
+    batch = torch.load(tmp_path / "non_finite_batch.pt", weights_only=True)
+    data = TrainingData(ringing, settings, torch.device("cpu"))
+    recordings = torch.from_numpy(data.draw_batches(batch["epoch"])[batch["step"]])
+    assert torch.equal(batch["log_mel"], data.make_views(batch["epoch"], batch["step"], recordings).log_mel)
+    names = ringing.train["recording_id"][recordings.repeat_interleave(settings.views).tolist()]
+    assert batch["recordings"] == names.tolist()
 
 
 def test_only_matrices_decay_and_heads_learn_faster(ringing: FoldData) -> None:
@@ -236,6 +247,7 @@ def test_orphans_and_losses_are_logged_for_each_epoch(ringing: FoldData, tmp_pat
     train(dataclasses.replace(ringing, train=lonely), config(), tmp_path)
     log = read_log(tmp_path).groupby("epoch").first()
     assert log["orphan_rate"].tolist() == [1.0, 1.0]
+    assert log["positives_1-9"].tolist() == [0.0, 0.0]
     assert (log["train_loss"] - log["train_cross_entropy"] - log["train_supcon"]).abs().max() < 1e-5
     assert list((tmp_path / "logs").glob("events.out.tfevents.*"))
     assert (
@@ -248,3 +260,25 @@ def test_the_last_epoch_is_validated_whatever_the_interval(ringing: FoldData, tm
     log = read_log(tmp_path).dropna(subset="val_macro_f1")
     assert log["epoch"].tolist() == [1, 3, 4]
     assert (tmp_path / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_telemetry_is_logged_each_epoch(ringing: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    norms: list[float] = []
+    original = SpeciesTraining.on_before_optimizer_step
+
+    def record(self: SpeciesTraining, optimizer: torch.optim.Optimizer) -> None:
+        gradients = [value.grad.flatten() for value in self.model.parameters() if value.grad is not None]
+        norms.append(float(torch.cat(gradients).norm()))
+        original(self, optimizer)
+
+    monkeypatch.setattr(SpeciesTraining, "on_before_optimizer_step", record)
+    started = time.perf_counter()
+    train(ringing, config(epochs=2, steps_per_epoch=3, clip_norm=1e-3), tmp_path)
+    passed = time.perf_counter() - started
+    log = read_log(tmp_path).groupby("epoch").first()
+    assert log["gradient_norm"].tolist() == pytest.approx([np.mean(norms[:3]), np.mean(norms[3:])], rel=1e-4)
+    assert ((log["alignment"] >= 0) & (log["alignment"] <= 4)).all()
+    assert (log["uniformity"] <= 0).all()
+    seconds = log[["seconds_data", "seconds_step", "seconds_validation"]]
+    assert (seconds > 0).all(axis=None)
+    assert seconds.to_numpy().sum() < passed

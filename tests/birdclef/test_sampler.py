@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from birdclef.sampler import count_orphans, draw_batches
+from birdclef.sampler import describe_batches, draw_batches
 
 LABELS = np.array([0] * 5 + [1] * 3 + [3] * 2 + [7] * 1, np.int64)
 
@@ -75,14 +75,31 @@ def test_batches_follow_their_generator() -> None:
     assert not np.array_equal(draw(2, 2, 20), draw(2, 2, 20, seed=1))
 
 
-@given(places=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), min_size=1, max_size=20))
-def test_orphans_are_anchors_without_another_recording_of_their_species(places: list[tuple[int, int]]) -> None:
-    orphans = sum(
-        not any(other == label and partner != recording for other, partner in places) for label, recording in places
-    )
-    labels, recordings = np.array(places).T
-    assert count_orphans(labels, recordings) == pytest.approx(orphans / len(places))
+@given(
+    data=st.data(),
+    species=st.lists(st.integers(0, 3), min_size=1, max_size=12),
+    views=st.integers(1, 3),
+)
+def test_what_an_anchor_meets_is_counted_as_a_double_loop_does(
+    data: st.DataObject, species: list[int], views: int
+) -> None:
+    place = st.integers(0, len(species) - 1)
+    steps, size = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 10))
+    batches = [data.draw(st.lists(place, min_size=size, max_size=size)) for _ in range(steps)]
+    met = []
+    for batch in batches:
+        for anchor in batch:
+            partners = [other for other in batch if other != anchor and species[other] == species[anchor]]
+            met.append((species[anchor], views * len(partners)))
+    described = describe_batches(np.array(species), np.array(batches), views)
+    assert described["orphan_rate"] == pytest.approx(np.mean([count == 0 for _, count in met]))
+    rare = [count for label, count in met if species.count(label) <= 9]
+    if rare:
+        assert described["positives_1-9"] == pytest.approx(np.mean(rare))
+    assert ("positives_10-99" in described) == (len(rare) < len(met))
+    assert "positives_100+" not in described
 
 
 def test_another_view_of_the_same_recording_leaves_an_orphan() -> None:
-    assert count_orphans(np.array([0, 0, 1, 1]), np.array([4, 4, 5, 6])) == 0.5
+    described = describe_batches(np.array([0, 1, 1]), np.array([[0, 0, 1, 2]]), views=2)
+    assert described == {"orphan_rate": 0.5, "positives_1-9": 1.0}
