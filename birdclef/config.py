@@ -131,8 +131,9 @@ class TrainConfig(ConfigSection):
     """Validation folds to train; null: all."""
     seed: int = 0
     """Seed of weights, batches and augmentation."""
-    residency: Literal["auto", "device", "host"] = "auto"
-    """Where the strips stay: on the device, or in (pinned) host memory; auto: on the device if they fit."""
+    residency: Literal["auto", "device", "host", "stream"] = "auto"
+    """Where the strips stay: on the device, in (pinned) host memory, or in the store, from where crops are read one
+    batch ahead; auto: the first of these that they fit into."""
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Lightning accelerator."""
 

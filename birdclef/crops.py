@@ -1,9 +1,9 @@
-"""Crops of resident strips: where they lie in time, and their gathering as one tensor operation."""
+"""Crops of strips: where they lie in time, and their gathering as one tensor operation."""
 
 import torch
 from torch import Tensor
 
-from birdclef.residency import ResidentStrips
+from birdclef.residency import Strips
 
 
 def draw_offsets(lengths: Tensor, frames: int, generator: torch.Generator) -> Tensor:
@@ -21,32 +21,35 @@ def draw_offsets(lengths: Tensor, frames: int, generator: torch.Generator) -> Te
     return (unit * room).floor()
 
 
-def gather_crops(strips: ResidentStrips, rows: Tensor, positions: Tensor) -> Tensor:
+def gather_crops(strips: Strips, rows: Tensor, positions: Tensor) -> Tensor:
     """Returns crops at any positions of their strips, linearly interpolated in dB between frames.
 
     Positions outside a strip wrap around, so a short recording is repeated.
 
     Args:
-        strips: Resident strips.
-        rows: Index of each crop's strip, (batch,).
-        positions: Frame that each frame of the crop is read at, relative to its strip, (batch, frames) float.
+        strips: Where the crops are taken from.
+        rows: Index of each crop's strip, (batch,) on the CPU.
+        positions: Frame of its strip that each frame of a crop is read at, (batch, frames) float on the CPU.
 
     Returns:
-        Log-mel crops in dB, (batch, 1, n_mels, frames) float32.
+        Log-mel crops in dB, (batch, 1, n_mels, frames) float32, in the place of the strips.
     """
     lower = positions.floor()
-    weight = (positions - lower).unsqueeze(-1)  # (batch, frames, 1)
-    starts, lengths = strips.starts[rows].unsqueeze(1), strips.lengths[rows].unsqueeze(1)  # (batch, 1)
+    weight = (positions - lower).unsqueeze(-1).to(strips.place, non_blocking=True)  # (batch, frames, 1)
     first = lower.long()
-    below = strips.decibels(strips.values[starts + first % lengths])  # (batch, frames, n_mels)
-    above = strips.decibels(strips.values[starts + (first + 1) % lengths])  # (batch, frames, n_mels)
+    below, above = strips.take(rows, torch.cat([first, first + 1], dim=1)).chunk(2, dim=1)  # (batch, frames, n_mels)
     crops = torch.lerp(below, above, weight)  # (batch, frames, n_mels)
     return crops.transpose(1, 2).unsqueeze(1)  # (batch, 1, n_mels, frames)
 
 
-def gather_windows(strips: ResidentStrips, rows: Tensor, first_frames: Tensor, frames: int) -> Tensor:
-    """Returns windows at whole frames, (batch, 1, n_mels, frames) float32 in dB; they wrap around their strip."""
-    positions = first_frames.unsqueeze(1) + torch.arange(frames, device=first_frames.device)  # (batch, frames)
-    starts, lengths = strips.starts[rows].unsqueeze(1), strips.lengths[rows].unsqueeze(1)  # (batch, 1)
-    windows = strips.decibels(strips.values[starts + positions % lengths])  # (batch, frames, n_mels)
+def gather_windows(strips: Strips, rows: Tensor, first_frames: Tensor, frames: int) -> Tensor:
+    """Returns windows at whole frames, (batch, 1, n_mels, frames) float32 in dB; they wrap around their strip.
+
+    Args:
+        strips: Where the windows are taken from.
+        rows: Index of each window's strip, (batch,) on the CPU.
+        first_frames: Of each window, (batch,) on the CPU.
+        frames: Length of a window.
+    """
+    windows = strips.take(rows, first_frames.unsqueeze(1) + torch.arange(frames))  # (batch, frames, n_mels)
     return windows.transpose(1, 2).unsqueeze(1)  # (batch, 1, n_mels, frames)

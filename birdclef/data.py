@@ -1,4 +1,4 @@
-"""What training reads: resident strips of one fold, batches of indices, and augmented views made on the device."""
+"""What training reads: strips of one fold, batches of indices, and augmented views made on the device."""
 
 import hashlib
 import math
@@ -22,11 +22,10 @@ from birdclef.crops import draw_offsets, gather_crops, gather_windows
 from birdclef.fold import FoldData
 from birdclef.inference import plan_windows
 from birdclef.noise import build_noise_bank, compute_frame_levels
-from birdclef.residency import ResidentStrips, load_resident
+from birdclef.prefetch import Batch, Prefetcher
+from birdclef.residency import StreamedStrips, Strips, load_strips
 from birdclef.sampler import draw_batches
 from cache.store import StripStore
-
-_CHUNK_FRAMES = 65_536
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,13 @@ class ValidationData:
     """Windows of the validation recordings.
 
     Attributes:
-        strips: Resident strips.
+        strips: Of the recordings.
         labels: Species index of each recording, (recordings,).
         windows: Strip and first frame of each window, (windows,) each.
         frames: Length of a window.
     """
 
-    strips: ResidentStrips
+    strips: Strips
     labels: Tensor
     windows: tuple[Tensor, Tensor]
     frames: int
@@ -69,7 +68,7 @@ def derive_seed(*parts: int) -> int:
 
 
 class TrainingData:
-    """Resident training strips of a fold, and the views of any batch as a function of (seed, epoch, step)."""
+    """Training strips of a fold, and the views of any batch as a function of (seed, epoch, step)."""
 
     def __init__(self, fold: FoldData, config: TrainConfig, device: torch.device) -> None:
         self._config = config
@@ -78,11 +77,13 @@ class TrainingData:
         self._device = device
         self.labels: NDArray[np.int64] = fold.train["label_index"].to_numpy(np.int64)
         self.classes = len(fold.species)
-        self.strips = load_resident(StripStore(fold.store), fold.train["sha256"].tolist(), device, config.residency)
+        self.strips = load_strips(StripStore(fold.store), fold.train["sha256"].tolist(), device, config.residency)
         self._labels_there = torch.tensor(self.labels, device=device)
         frame_levels = compute_frame_levels(self.strips)
         self.noise_bank = build_noise_bank(self.strips, frame_levels, self._frames)
         self.statistics = compute_statistics(self.strips)
+        waits = isinstance(self.strips, StreamedStrips) or self.strips.place.type != device.type
+        self._prefetcher = Prefetcher(self._gather, self._following) if waits else None
 
     @property
     def batch_recordings(self) -> int:
@@ -114,20 +115,36 @@ class TrainingData:
             step: Of the batch in its epoch.
             recordings: (batch,).
         """
-        place = self.strips.values.device
-        rows = recordings.to(place).repeat_interleave(self._config.views)  # (batch * views,)
-        seed = derive_seed(self._config.seed, epoch, step)
-        positions = self._draw_positions(rows, torch.Generator(place).manual_seed(seed))
-        generator = torch.Generator(self._device).manual_seed(seed + 1)
-        log_mel = gather_crops(self.strips, rows, positions).to(self._device, non_blocking=True)
-        background = self._draw_background(len(rows), torch.Generator(place).manual_seed(seed + 2))
+        batch = Batch(epoch, step, tuple(recordings.tolist()))
+        crops = self._prefetcher.get(batch) if self._prefetcher else self._gather(batch)
+        log_mel, background = (part.to(self._device, non_blocking=True) for part in crops)
+        generator = torch.Generator(self._device).manual_seed(derive_seed(self._config.seed, epoch, step, 2))
         log_mel = augment(log_mel, background, self._config.augment, self._floor_db, generator)
-        rows = rows.to(self._device)
+        rows = recordings.repeat_interleave(self._config.views).to(self._device, non_blocking=True)
         labels = self._labels_there[rows]
         targets = torch.nn.functional.one_hot(labels, self.classes).float()
         if self._config.augment.mixup_alpha:
             log_mel, targets = mixup(log_mel, targets, self._config.augment.mixup_alpha, generator)
         return Views(log_mel, labels, targets, rows)
+
+    def _gather(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Returns crops and backgrounds of a batch, (batch * views, 1, n_mels, frames) each, in the strips' place.
+
+        What is drawn is drawn on the CPU, so that it does not depend on where the strips are.
+        """
+        generator = torch.Generator().manual_seed(derive_seed(self._config.seed, batch.epoch, batch.step, 1))
+        rows = torch.tensor(batch.recordings).repeat_interleave(self._config.views)  # (batch * views,)
+        crops = gather_crops(self.strips, rows, self._draw_positions(rows, generator))
+        backgrounds = self._draw_background(len(rows), generator)
+        if self.strips.place.type == "cpu" and self._device.type == "cuda":
+            return crops.pin_memory(), backgrounds.pin_memory()
+        return crops, backgrounds
+
+    def _following(self, batch: Batch) -> Batch:
+        """Returns the batch that training sees after a batch."""
+        last = batch.step + 1 >= self.steps_per_epoch
+        epoch, step = (batch.epoch + 1, 0) if last else (batch.epoch, batch.step + 1)
+        return Batch(epoch, step, tuple(self.draw_batches(epoch)[step].tolist()))
 
     def _draw_positions(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         settings = self._config.augment
@@ -144,9 +161,8 @@ class TrainingData:
         return offsets.unsqueeze(1) + time_map  # (batch * views, frames)
 
     def _draw_background(self, count: int, generator: torch.Generator) -> Tensor:
-        chosen = torch.randint(len(self.noise_bank.rows), (count,), generator=generator, device=generator.device)
-        quiet = gather_windows(self.strips, self.noise_bank.rows[chosen], self.noise_bank.firsts[chosen], self._frames)
-        return quiet.to(self._device, non_blocking=True)
+        chosen = torch.randint(len(self.noise_bank.rows), (count,), generator=generator)
+        return gather_windows(self.strips, self.noise_bank.rows[chosen], self.noise_bank.firsts[chosen], self._frames)
 
 
 def augment(
@@ -166,20 +182,21 @@ def augment(
     return log_mel
 
 
-def compute_statistics(strips: ResidentStrips) -> tuple[float, float]:
-    """Returns mean and standard deviation of all resident values, in dB."""
-    total = squares = 0.0
-    for chunk in strips.values.split(_CHUNK_FRAMES):
-        values = strips.decibels(chunk).double()
+def compute_statistics(strips: Strips) -> tuple[float, float]:
+    """Returns mean and standard deviation of all values, in dB."""
+    count, total, squares = 0, 0.0, 0.0
+    for block in strips.blocks():
+        values = block.double()
+        count += values.numel()
         total += float(values.sum())
         squares += float(values.square().sum())
-    mean = total / strips.values.numel()
-    return mean, math.sqrt(squares / strips.values.numel() - mean**2)
+    mean = total / count
+    return mean, math.sqrt(squares / count - mean**2)
 
 
 def load_validation(fold: FoldData, config: TrainConfig, device: torch.device) -> ValidationData:
     """Returns the validation recordings cut into windows that do not overlap."""
-    strips = load_resident(StripStore(fold.store), fold.validation["sha256"].tolist(), device, config.residency)
+    strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), device, config.residency)
     frames = fold.clip_frames(config.clip_seconds)
     labels = torch.tensor(fold.validation["label_index"].to_numpy())
     return ValidationData(strips, labels, plan_windows(strips.lengths, frames, frames), frames)

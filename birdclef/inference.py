@@ -8,7 +8,7 @@ from torch import Tensor
 
 from birdclef.crops import gather_windows
 from birdclef.model import SpeciesModel
-from birdclef.residency import ResidentStrips
+from birdclef.residency import Strips
 
 Aggregation = Literal["mean", "max", "top3"]
 
@@ -60,7 +60,7 @@ def window_batches(rows: Tensor, firsts: Tensor, batch_windows: int) -> Iterator
 @torch.inference_mode()
 def predict_view(
     model: SpeciesModel,
-    strips: ResidentStrips,
+    strips: Strips,
     windows: tuple[Tensor, Tensor],
     frames: int,
     gain_db: float,
@@ -70,16 +70,15 @@ def predict_view(
 
     Args:
         model: In eval mode.
-        strips: Resident strips.
+        strips: Of the recordings.
         windows: Strip and first frame of each window.
         frames: Length of a window.
         gain_db: Added to every value.
         batch_windows: Windows per forward pass.
     """
     device = model.mean_db.device
-    place = strips.values.device
     logits = []
     for rows, firsts in window_batches(*windows, batch_windows):
-        log_mel = gather_windows(strips, rows.to(place), firsts.to(place), frames).to(device) + gain_db
+        log_mel = gather_windows(strips, rows, firsts, frames).to(device) + gain_db
         logits.append(model(log_mel).float().cpu())
     return torch.cat(logits)  # (windows, classes)

@@ -50,14 +50,17 @@ class SpeciesData(pl.LightningDataModule):
         batches = list(window_batches(*self._validation.windows, batch_windows))
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Returns the indices as they are: crops are drawn on the host."""
+        return batch
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Returns augmented views of a training batch, or a validation batch's windows in dB."""
         if cast("pl.Trainer", self.trainer).training:
             epoch, step, recordings = batch
             return self._training.make_views(epoch, step, recordings)
         rows, firsts = batch
-        place = self._validation.strips.values.device
-        return gather_windows(self._validation.strips, rows.to(place), firsts.to(place), self._validation.frames)
+        return gather_windows(self._validation.strips, rows, firsts, self._validation.frames)
 
 
 class NonFiniteLossError(FloatingPointError):

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from birdclef.residency import ResidentStrips
-
-_CHUNK_FRAMES = 65_536
+from birdclef.residency import Strips
 
 
 @dataclass(frozen=True)
@@ -23,26 +21,25 @@ class NoiseBank:
     firsts: Tensor
 
 
-def compute_frame_levels(strips: ResidentStrips) -> Tensor:
-    """Returns the mean power of each resident frame, (total_frames,) float64."""
-    chunks = (strips.decibels(chunk).double() for chunk in strips.values.split(_CHUNK_FRAMES))
-    return torch.cat([(10 ** (chunk / 10)).mean(dim=1) for chunk in chunks])
+def compute_frame_levels(strips: Strips) -> Tensor:
+    """Returns the mean power of each frame of all strips, (total_frames,) float64 on the CPU."""
+    return torch.cat([(10 ** (block.double() / 10)).mean(dim=1).cpu() for block in strips.blocks()])
 
 
-def build_noise_bank(strips: ResidentStrips, frame_levels: Tensor, frames: int) -> NoiseBank:
+def build_noise_bank(strips: Strips, frame_levels: Tensor, frames: int) -> NoiseBank:
     """Returns the quietest crop of each strip that is at least two crops long (of every strip, if none is).
 
     Args:
-        strips: Resident strips.
-        frame_levels: Mean power of each resident frame, (total_frames,).
+        strips: Whose crops it holds.
+        frame_levels: Mean power of each of their frames, (total_frames,).
         frames: Length of a crop.
     """
     cumulative = torch.cat([frame_levels.new_zeros(1), frame_levels.cumsum(0)])  # (total_frames + 1,)
     long_enough = torch.nonzero(strips.lengths >= 2 * frames).flatten()
-    rows = long_enough if len(long_enough) else torch.arange(len(strips), device=strips.lengths.device)
+    rows = long_enough if len(long_enough) else torch.arange(len(strips))
     firsts = []
     for start, length in zip(strips.starts[rows].tolist(), strips.lengths[rows].tolist(), strict=True):
         span = min(frames, length)
         levels = cumulative[start + span : start + length + 1] - cumulative[start : start + length + 1 - span]
         firsts.append(int(levels.argmin()))
-    return NoiseBank(rows, torch.tensor(firsts, device=rows.device))
+    return NoiseBank(rows, torch.tensor(firsts))

@@ -31,14 +31,14 @@ def _write(config: PredictConfig, run: Path, workspace: Path, staging: Path) -> 
 
     from birdclef.fold import read_fold
     from birdclef.inference import aggregate_windows, plan_windows, predict_view
-    from birdclef.residency import load_resident
+    from birdclef.residency import load_strips
     from birdclef.weights import load_run
     from cache.store import StripStore
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trained = load_run(run, device)
     fold = read_fold(find_artefact(workspace, "splits", trained.split), trained.fold, workspace)
-    strips = load_resident(StripStore(fold.store), fold.validation["sha256"].tolist(), device, "auto")
+    strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), device, "auto")
     frames = fold.clip_frames(trained.clip_seconds)
     rows, firsts = plan_windows(strips.lengths, frames, fold.clip_frames(config.stride_seconds))
     probabilities, views = [], []

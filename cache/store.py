@@ -16,7 +16,6 @@ import math
 import shutil
 import tempfile
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,13 +25,11 @@ from numpy.typing import NDArray
 
 from cache.address import download, transfer
 from cache.artefact import write_atomically
-from cache.encoding import StripEncoding
 from cache.fragment import DamagedPartError, Failure, Fragment, Strip
 from cache.mirror import Mirror
+from cache.reader import StripReader
 from cache.rows import PartRows
 from cache.writer import find_damaged_strips
-
-_LOADING_THREADS = 4
 
 
 class StripStore:
@@ -80,41 +77,26 @@ class StripStore:
             ValueError: If none is asked for.
 
         Returns:
-            Values as they are stored, (total_frames, channels), which `encoding` gives a meaning; for each requested
-            strip its first row, (strips,), and its length in rows, (strips,). A strip asked for twice is stored once.
+            Values as they are stored, (total_frames, channels); for each requested strip its first row, (strips,), and
+            its length in rows, (strips,). A strip asked for twice is stored once.
+        """
+        reader = self.reader(sha256s)
+        return reader.load(), reader.starts, reader.lengths
+
+    def reader(self, sha256s: Iterable[str]) -> StripReader:
+        """Returns a reader of many strips.
+
+        Raises:
+            KeyError: If the store has no strip of one of them.
+            DamagedPartError: If an array cannot be opened.
+            ValueError: If none is asked for.
         """
         wanted = [self._find(sha256) for sha256 in sha256s]
         if not wanted:
             raise ValueError(f"No strip of {self._directory} was asked for.")
-        strips_of_part: dict[str, list[Strip]] = {}
-        rows: dict[str, int] = {}
-        total = 0
-        for strip in sorted(set(wanted), key=lambda strip: (strip.part, strip.start)):
-            strips_of_part.setdefault(strip.part, []).append(strip)
-            rows[strip.sha256] = total
-            total += strip.frames
         if self._mirror:
-            transfer(self._open, strips_of_part)
-        layout = self._any_part()
-        values = np.empty((total, layout.channels), layout.encoding.dtype)
-
-        def load_part(part: str) -> None:
-            array = self._open(part)
-            for strip in strips_of_part[part]:
-                array.read(strip.start, values[rows[strip.sha256] :][: strip.frames])
-
-        with ThreadPoolExecutor(_LOADING_THREADS) as pool:
-            list(pool.map(load_part, strips_of_part))
-        starts = np.array([rows[strip.sha256] for strip in wanted], np.int64)
-        return values, starts, np.array([strip.frames for strip in wanted], np.int64)
-
-    @property
-    def encoding(self) -> StripEncoding:
-        """What the values of `load` mean."""
-        return self._any_part().encoding
-
-    def _any_part(self) -> PartRows:
-        return self._open(next(iter(self.strips.values())).part)
+            transfer(self._open, {strip.part for strip in wanted})
+        return StripReader(wanted, self._open)
 
     def _open(self, part: str) -> PartRows:
         if self._mirror:

@@ -141,6 +141,7 @@ def test_the_same_seed_gives_the_same_weights(ringing: FoldData, tmp_path: Path)
         train(ringing, config(seed=seed), tmp_path / name) for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert_same(first, second)
+    assert_same(first, train(ringing, config(seed=1, residency="stream"), tmp_path / "streamed"))
     assert not torch.equal(first["model.classifier.weight"], other["model.classifier.weight"])
 
 

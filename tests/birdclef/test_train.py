@@ -19,7 +19,7 @@ from birdclef.config import PredictConfig, TrainConfig
 from birdclef.crops import gather_windows
 from birdclef.fold import read_fold
 from birdclef.predict import predict
-from birdclef.residency import load_resident
+from birdclef.residency import load_strips
 from birdclef.train import run_recipe, train
 from birdclef.weights import load_run
 from cache.artefact import read_provenance
@@ -188,7 +188,7 @@ def test_predictions_cover_the_validation_fold_alone(predictions: Path, split: P
 def test_predictions_are_the_mean_of_window_logits(predictions: Path, run: Path, split: Path, workspace: Path) -> None:
     trained = load_run(run, torch.device("cpu"))
     fold = read_fold(split, 0, workspace)
-    strips = load_resident(StripStore(fold.store), fold.validation["sha256"].tolist(), torch.device("cpu"), "host")
+    strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), torch.device("cpu"), "host")
     frames, stride = 31, 16  # 1 s and 0.5 s at 31.25 frames per second
     probabilities = np.load(predictions / "probabilities.npy")[0]
     for row, length in enumerate(strips.lengths.tolist()):
