@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmarks import batches, features, load, mel, rescan
+from benchmarks import batches, features, load, losses, mel, rescan
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("mel")(mel.main)
@@ -10,6 +10,7 @@ app.command("batches")(batches.main)
 app.command("features")(features.main)
 app.command("rescan")(rescan.main)
 app.command("load")(load.main)
+app.command("losses")(losses.main)
 
 if __name__ == "__main__":
     app()

@@ -4,9 +4,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from birdclef.config import ObjectiveConfig
+from birdclef.contrast import ContrastBatch
 from birdclef.data import Views
 from birdclef.model import Heads
-from birdclef.supcon import supcon_loss
+from birdclef.supcon import SupConLoss
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
@@ -19,13 +20,14 @@ def compute_losses(heads: Heads, views: Views, objective: ObjectiveConfig, *, cl
 
     Args:
         heads: Embeddings and logits of the views.
-        views: Labels and targets.
+        views: Labels, recordings and targets.
         objective: Kind, weight, temperature and label smoothing.
         classifying: Whether the linear classifier of `supcon` is being trained on the frozen encoder.
     """
     losses = {}
     if objective.kind != "ce" and not classifying:
-        losses["supcon"] = supcon_loss(heads.embeddings, views.labels, objective.temperature)
+        supcon = SupConLoss(objective.temperature, same_recording_weight=1.0)
+        losses["supcon"] = supcon(ContrastBatch(heads.embeddings, views.labels, views.recordings))
     if objective.kind != "supcon" or classifying:
         losses["cross_entropy"] = cross_entropy(heads.logits, views.targets, objective.label_smoothing)
     if len(losses) == 2:

@@ -6,14 +6,16 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from pytorch_metric_learning.losses import SupConLoss as SupConLossWithoutRecordings
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
 from birdclef.config import ObjectiveConfig
+from birdclef.contrast import ContrastBatch
 from birdclef.data import Views
 from birdclef.model import Heads
 from birdclef.objective import compute_losses, count_epochs, cross_entropy
-from birdclef.supcon import supcon_loss
+from birdclef.supcon import SupConLoss
 
 LABELS = torch.tensor([0, 2, 1, 1, 0, 2])
 
@@ -26,6 +28,12 @@ def draw_heads() -> Heads:
 def build_views() -> Views:
     targets = torch.eye(3)[LABELS]
     return Views(torch.zeros(6, 1, 2, 2), LABELS, targets, torch.arange(6))
+
+
+def compute_supcon(heads: Heads, temperature: float) -> float:
+    batch = ContrastBatch(heads.embeddings, LABELS, torch.arange(6))
+    loss: torch.Tensor = SupConLoss(temperature, same_recording_weight=1.0)(batch)
+    return loss.item()
 
 
 def test_cross_entropy_equals_scikit_learns_log_loss() -> None:
@@ -69,7 +77,7 @@ def test_joint_is_the_cross_entropy_and_the_weighted_contrastive_loss(weight: fl
     heads, views = draw_heads(), build_views()
     objective = ObjectiveConfig(kind="joint", contrastive_weight=weight, temperature=0.2, label_smoothing=0.0)
     losses = compute_losses(heads, views, objective, classifying=False)
-    contrastive = supcon_loss(heads.embeddings, LABELS, 0.2).item()
+    contrastive = compute_supcon(heads, 0.2)
     expected = log_loss(LABELS.numpy(), softmax(heads.logits.double().numpy(), axis=1))
     assert set(losses) == {"supcon", "cross_entropy", "loss"}
     assert losses["supcon"].item() == pytest.approx(contrastive, rel=1e-6)
@@ -81,7 +89,17 @@ def test_supcon_is_the_contrastive_loss_alone_at_its_temperature() -> None:
     objective = ObjectiveConfig(kind="supcon", temperature=0.07, contrastive_weight=5.0)
     losses = compute_losses(heads, build_views(), objective, classifying=False)
     assert set(losses) == {"supcon", "loss"}
-    assert losses["loss"].item() == pytest.approx(supcon_loss(heads.embeddings, LABELS, 0.07).item(), rel=1e-6)
+    assert losses["loss"].item() == pytest.approx(compute_supcon(heads, 0.07), rel=1e-6)
+
+
+def test_views_of_one_recording_are_full_positives() -> None:
+    """As pytorch-metric-learning has it, which knows no recordings."""
+    heads, labels = draw_heads(), torch.tensor([0, 0, 0, 0, 1, 1])
+    views = Views(torch.zeros(6, 1, 2, 2), labels, torch.eye(3)[labels], torch.tensor([0, 0, 1, 1, 2, 2]))
+    objective = ObjectiveConfig(kind="supcon", temperature=0.2)
+    loss = compute_losses(heads, views, objective, classifying=False)["loss"]
+    expected = SupConLossWithoutRecordings(0.2)(heads.embeddings, labels)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_supcon_trains_its_classifier_on_the_cross_entropy_alone() -> None:
