@@ -1,11 +1,13 @@
 """Which recordings of a data set hold the same sound, in the same bytes or in others."""
 
 import io
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import DisjointSet
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -27,8 +29,8 @@ def find_duplicates(
 ) -> pd.DataFrame:
     """Returns the pairs of recordings that are likely to hold the same sound, in ascending order.
 
-    Each recording is paired with the first that has the same bytes, with each of another file that has the same sound
-    (`similarity.py`), and with the first that has the same label, recordist and duration, if it is not paired yet.
+    Each recording is paired with the first that has the same bytes, with others of the same sound (`similarity.py`)
+    until all of them are linked, and with the first that has the same label, recordist and duration.
 
     Args:
         recordings: recording_id, sha256, label, recordist and seconds.
@@ -43,32 +45,17 @@ def find_duplicates(
     """
     ordered = recordings.sort_values("recording_id", ignore_index=True)
     audio = ordered.drop_duplicates("sha256")
-    compared = _compare(sorted(audio["sha256"]), strips, frames_per_second, memory, workspace)
-    name_of = dict(zip(audio["sha256"], audio["recording_id"], strict=True))
-    similar = pd.DataFrame(
-        {
-            "recording_id": compared["sha256"].map(name_of),
-            "other_recording_id": compared["other_sha256"].map(name_of),
-            "why": SAME_SOUND,
-            **{name: compared[name] for name in _ALIGNMENT},
-        }
-    )
-    swapped = similar["recording_id"] > similar["other_recording_id"]
-    names = ["recording_id", "other_recording_id"]
-    similar.loc[swapped, names] = similar.loc[swapped, names[::-1]].to_numpy()
-    similar.loc[swapped, "lag_seconds"] *= -1
     pairs = pd.concat(
         [
             _pair_with_first(ordered, ["sha256"], SAME_BYTES),
-            similar,
+            _pair_by_sound(audio, strips, frames_per_second, _Memory(memory, workspace)),
             _pair_with_first(ordered, ["label", "recordist", "seconds"], SAME_TAKE),
         ]
     )
     label_of = ordered.set_index("recording_id")["label"]
-    pairs = pairs.assign(
-        label=pairs["recording_id"].map(label_of), other_label=pairs["other_recording_id"].map(label_of)
-    )
-    return pairs.drop_duplicates(names).sort_values(names, ignore_index=True)[_COLUMNS]
+    labels = {"label": pairs["recording_id"].map(label_of), "other_label": pairs["other_recording_id"].map(label_of)}
+    names = ["recording_id", "other_recording_id"]
+    return pairs.assign(**labels).drop_duplicates(names).sort_values(names, ignore_index=True)[_COLUMNS]
 
 
 def name_sounds(recordings: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
@@ -99,33 +86,74 @@ def _pair_with_first(ordered: pd.DataFrame, keys: list[str], why: str) -> pd.Dat
     return pd.DataFrame({**pairs, **dict.fromkeys(_ALIGNMENT, np.nan)})
 
 
-def _compare(
-    hashes: list[str], strips: StripStore, frames_per_second: float, memory: Path, workspace: Path
+def _pair_by_sound(
+    audio: pd.DataFrame, strips: StripStore, frames_per_second: float, memory: "_Memory"
 ) -> pd.DataFrame:
-    """Returns how the strips fit that hold the same sound: sha256, other_sha256 and their alignment."""
-    candidates = find_candidates([fingerprint_from_text(strips.strips[sha256].fingerprint) for sha256 in hashes])
-    pairs = [(hashes[first], hashes[second]) for first, second in candidates]
-    wanted = pd.DataFrame(pairs, columns=_AUDIO, dtype="str")
-    known = _read_memory(memory, workspace)
-    compared = wanted.merge(known, on=_AUDIO, how="left")
-    new = compared["similarity"].isna()
-    if new.any():
-        aligned = [
-            align_strips(strips.read(first), strips.read(second), frames_per_second)
-            for first, second in zip(compared.loc[new, "sha256"], compared.loc[new, "other_sha256"], strict=True)
+    """Returns pairs that hold the same sound, enough to link all that do: of three alike, two pairs.
+
+    Args:
+        audio: recording_id and sha256, each once, by recording_id.
+        strips: Store with their strips.
+        frames_per_second: Of the strips.
+        memory: Of comparisons.
+    """
+    names = audio["recording_id"].tolist()
+    located = [strips.strips[sha256] for sha256 in audio["sha256"]]
+    linked = DisjointSet(range(len(located)))
+    rows = []
+    for first, second in find_candidates([fingerprint_from_text(strip.fingerprint) for strip in located]).tolist():
+        if linked.connected(first, second):
+            continue
+        one, other = sorted((located[first], located[second]), key=lambda strip: strip.sha256)
+        if one.digest == other.digest:
+            alignment = Alignment(0.0, round(one.frames / frames_per_second, 3), 1.0)
+        else:
+            alignment = memory.recall(one.sha256, other.sha256) or memory.keep(
+                one.sha256,
+                other.sha256,
+                align_strips(strips.read(one.sha256), strips.read(other.sha256), frames_per_second),
+            )
+        if alignment.is_near_duplicate:
+            linked.merge(first, second)
+            lag_seconds = alignment.lag_seconds if one is located[first] else -alignment.lag_seconds
+            rows.append((names[first], names[second], lag_seconds, alignment.overlap_seconds, alignment.similarity))
+    memory.save()
+    columns = ["recording_id", "other_recording_id", *_ALIGNMENT]
+    return pd.DataFrame(rows, columns=columns).assign(why=SAME_SOUND)
+
+
+class _Memory:
+    """Comparisons of strips by the hashes of their audio, in a file of the workspace."""
+
+    def __init__(self, path: Path, workspace: Path) -> None:
+        self._path = path
+        self._mirror = Mirror.of(workspace)
+        content = self._mirror.read(path) if self._mirror else path.read_bytes() if path.is_file() else None
+        table = pd.read_csv(io.BytesIO(content or ",".join([*_AUDIO, *_ALIGNMENT]).encode()), dtype=str)
+        values = zip(*(table[name].astype("float64") for name in _ALIGNMENT), strict=True)
+        hashes = zip(table["sha256"], table["other_sha256"], strict=True)
+        self._known = {pair: Alignment(*value) for pair, value in zip(hashes, values, strict=True)}
+        self._grown = False
+
+    def recall(self, sha256: str, other_sha256: str) -> Alignment | None:
+        """Returns how two strips fit, if it is known."""
+        return self._known.get((sha256, other_sha256))
+
+    def keep(self, sha256: str, other_sha256: str, alignment: Alignment) -> Alignment:
+        """Returns how two strips fit, and remembers it."""
+        self._known[sha256, other_sha256] = alignment
+        self._grown = True
+        return alignment
+
+    def save(self) -> None:
+        """Write what is new."""
+        if not self._grown:
+            return
+        rows = [
+            (*pair, *astuple(alignment)) for pair, alignment in sorted(self._known.items(), key=lambda item: item[0])
         ]
-        compared.loc[new, _ALIGNMENT] = [[getattr(alignment, name) for name in _ALIGNMENT] for alignment in aligned]
-        text = pd.concat([known, compared[new]]).sort_values(_AUDIO).to_csv(index=False)
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(memory, text)
-        if mirror := Mirror.of(workspace):
-            mirror.write(memory, text.encode())
-    same = [Alignment(*row).is_near_duplicate for row in compared[_ALIGNMENT].itertuples(index=False)]
-    return compared[np.array(same, bool)]
-
-
-def _read_memory(memory: Path, workspace: Path) -> pd.DataFrame:
-    mirror = Mirror.of(workspace)
-    content = mirror.read(memory) if mirror else memory.read_bytes() if memory.is_file() else None
-    table = pd.read_csv(io.BytesIO(content or ",".join([*_AUDIO, *_ALIGNMENT]).encode()), keep_default_na=False)
-    return table.astype({**dict.fromkeys(_AUDIO, "str"), **dict.fromkeys(_ALIGNMENT, "float64")})
+        text = pd.DataFrame(rows, columns=[*_AUDIO, *_ALIGNMENT]).to_csv(index=False)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._path, text)
+        if self._mirror:
+            self._mirror.write(self._path, text.encode())
