@@ -114,8 +114,8 @@ def random_mask(
     return torch.where(covered.view(shape), log_mel.mean(dim=(1, 2, 3), keepdim=True), log_mel)
 
 
-def mixup(log_mel: Tensor, targets: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Returns crops mixed in power with a shuffled batch, and targets mixed in the same shares.
+def mixup(log_mel: Tensor, targets: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns crops mixed in power with a shuffled batch, targets mixed in the same shares, and each crop's partner.
 
     Zhang et al. 2018, https://arxiv.org/abs/1710.09412, with λ ~ Beta(alpha, alpha) for each sample.
 
@@ -130,7 +130,7 @@ def mixup(log_mel: Tensor, targets: Tensor, alpha: float, generator: torch.Gener
     partner = torch.randperm(batch, generator=generator, device=log_mel.device)
     own_db, partner_db = 10 * torch.log10(share), 10 * torch.log10(1 - share)
     mixed = _add_power_db(log_mel + _per_sample(own_db), log_mel[partner] + _per_sample(partner_db))
-    return mixed, share.unsqueeze(1) * targets + (1 - share).unsqueeze(1) * targets[partner]
+    return mixed, share.unsqueeze(1) * targets + (1 - share).unsqueeze(1) * targets[partner], partner
 
 
 def _sample_beta(batch: int, alpha: float, generator: torch.Generator) -> Tensor:

@@ -6,6 +6,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from cache.config import ConfigSection
 
+ContrastKind = Literal["supcon", "balanced", "prototype", "parametric", "soft"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -67,7 +68,7 @@ class AugmentConfig(ConfigSection):
     time_mask_share: Probability = 0.2
     """Largest share of the frames under one mask."""
     mixup_alpha: NonNegativeFloat = 0.0
-    """Beta parameter of mixup; 0: off. Needs an objective that carries soft labels (`ce`)."""
+    """Beta parameter of mixup; 0: off. Needs an objective that carries soft labels: `ce`, or contrast `soft`."""
 
 
 class ObjectiveConfig(ConfigSection):
@@ -75,12 +76,19 @@ class ObjectiveConfig(ConfigSection):
 
     kind: Literal["ce", "supcon", "joint"] = "joint"
     """Cross-entropy; supervised contrastive loss and then a linear classifier; or their sum."""
+    contrast: ContrastKind = "supcon"
+    """Supervised contrastive loss; balanced over classes, with prototypes; against the prototypes of the batch; with
+    parametric centres; or with soft labels."""
     temperature: PositiveFloat = 0.1
     """Softmax temperature of the contrastive loss."""
+    same_recording_weight: Probability = 0.5
+    """Weight, in `supcon` contrast, of positives that are crops of the anchor's own recording; 0 ignores them."""
     contrastive_weight: PositiveFloat = 1.0
     """Weight of the contrastive term in `joint`."""
     label_smoothing: Probability = 0.05
     """Of the cross-entropy only."""
+    logit_adjustment: NonNegativeFloat = 0.0
+    """Strength of the class prior that is added to the logits in training, 1 aims at the balanced error; 0: off."""
     classifier_epochs: PositiveInt = 10
     """Epochs of the linear classifier on the frozen encoder, after `epochs` of `supcon`."""
     classifier_learning_rate: PositiveFloat = 1e-2
@@ -141,10 +149,11 @@ class TrainConfig(ConfigSection):
 
     @model_validator(mode="after")
     def _check_objective(self) -> Self:
-        if self.augment.mixup_alpha and self.objective.kind != "ce":
+        if self.augment.mixup_alpha and self.objective.kind != "ce" and self.objective.contrast != "soft":
             raise ValueError(
-                f"augment.mixup_alpha={self.augment.mixup_alpha} needs soft labels, which objective.kind="
-                f"'{self.objective.kind}' cannot carry. Set augment.mixup_alpha=0 or objective.kind=ce."
+                f"augment.mixup_alpha={self.augment.mixup_alpha} needs soft labels, which objective.contrast="
+                f"'{self.objective.contrast}' cannot carry. Set augment.mixup_alpha=0, objective.contrast=soft or "
+                "objective.kind=ce."
             )
         return self
 

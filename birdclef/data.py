@@ -24,7 +24,7 @@ from birdclef.inference import plan_windows
 from birdclef.noise import build_noise_bank, compute_frame_levels
 from birdclef.prefetch import Batch, Prefetcher
 from birdclef.residency import StreamedStrips, Strips, load_strips
-from birdclef.sampler import draw_batches
+from birdclef.sampler import draw_batches, expected_shares
 from cache.store import StripStore
 
 
@@ -37,12 +37,14 @@ class Views:
         labels: Species index, (batch * views,).
         targets: Class probabilities for the cross-entropy, (batch * views, classes).
         recordings: Index of the recording, (batch * views,).
+        secondary: Species that also sing in it, (batch * views, classes) bool; none: no recording names any.
     """
 
     log_mel: Tensor
     labels: Tensor
     targets: Tensor
     recordings: Tensor
+    secondary: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class TrainingData:
         self.classes = len(fold.species)
         self.strips = load_strips(StripStore(fold.store), fold.train["sha256"].tolist(), device, config.residency)
         self._labels_there = torch.tensor(self.labels, device=device)
+        secondary = _mark_secondary(fold)
+        self._secondary_there = secondary.to(device) if secondary.any() else None
         frame_levels = compute_frame_levels(self.strips)
         self.noise_bank = build_noise_bank(self.strips, frame_levels, self._frames)
         self.statistics = compute_statistics(self.strips)
@@ -95,6 +99,13 @@ class TrainingData:
     def steps_per_epoch(self) -> int:
         """Batches per epoch: as configured, or about one pass over the recordings."""
         return self._config.steps_per_epoch or math.ceil(len(self.labels) / self.batch_recordings)
+
+    @property
+    def class_shares(self) -> NDArray[np.float64]:
+        """About which share of what is drawn is of each class, (classes,); one without recordings counts as rare."""
+        counts = np.maximum(np.bincount(self.labels, minlength=self.classes), 1)
+        generator = np.random.default_rng(derive_seed(self._config.seed, 1))
+        return expected_shares(counts, self._config.species_per_batch, self._config.species_exponent, generator)
 
     def draw_batches(self, epoch: int) -> NDArray[np.int64]:
         """Returns the recordings of each batch of an epoch, (steps, batch)."""
@@ -123,9 +134,11 @@ class TrainingData:
         rows = recordings.repeat_interleave(self._config.views).to(self._device, non_blocking=True)
         labels = self._labels_there[rows]
         targets = torch.nn.functional.one_hot(labels, self.classes).float()
+        secondary = None if self._secondary_there is None else self._secondary_there[rows]
         if self._config.augment.mixup_alpha:
-            log_mel, targets = mixup(log_mel, targets, self._config.augment.mixup_alpha, generator)
-        return Views(log_mel, labels, targets, rows)
+            log_mel, targets, partner = mixup(log_mel, targets, self._config.augment.mixup_alpha, generator)
+            secondary = None if secondary is None else secondary | secondary[partner]
+        return Views(log_mel, labels, targets, rows, secondary)
 
     def _gather(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns crops and backgrounds of a batch, (batch * views, 1, n_mels, frames) each, in the strips' place.
@@ -163,6 +176,15 @@ class TrainingData:
     def _draw_background(self, count: int, generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(self.noise_bank.rows), (count,), generator=generator)
         return gather_windows(self.strips, self.noise_bank.rows[chosen], self.noise_bank.firsts[chosen], self._frames)
+
+
+def _mark_secondary(fold: FoldData) -> Tensor:
+    """Returns which species also sing in each training recording, (recordings, classes) bool; unknown ones are left."""
+    place_of = {label: index for index, label in enumerate(fold.species)}
+    marked = torch.zeros(len(fold.train), len(fold.species), dtype=torch.bool)
+    for row, labels in enumerate(fold.train["secondary_labels"]):
+        marked[row, [place_of[label] for label in labels.split() if label in place_of]] = True
+    return marked
 
 
 def augment(

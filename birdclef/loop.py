@@ -18,7 +18,7 @@ from birdclef.inference import aggregate_windows, window_batches
 from birdclef.metrics import macro_f1
 from birdclef.micro_batches import heads_in_chunks
 from birdclef.model import SpeciesModel, freeze_stages
-from birdclef.objective import compute_losses
+from birdclef.objective import Objective, build_objective
 from birdclef.sampler import describe_batches
 from birdclef.schedule import rate_factor
 from birdclef.trainer import BEST_CHECKPOINT, LAST_CHECKPOINT, build_trainer, quiet_lightning
@@ -76,10 +76,16 @@ class SpeciesTraining(pl.LightningModule):
     """Trains a model on views; for `supcon`, the last epochs train its classifier on the frozen encoder."""
 
     def __init__(
-        self, model: SpeciesModel, config: TrainConfig, steps_per_epoch: int, validation: tuple[Tensor, Tensor]
+        self,
+        model: SpeciesModel,
+        objective: Objective,
+        config: TrainConfig,
+        steps_per_epoch: int,
+        validation: tuple[Tensor, Tensor],
     ) -> None:
         super().__init__()
         self.model = model
+        self.objective = objective
         self._config = config
         self._steps_per_epoch = steps_per_epoch
         self._labels, self._window_rows = validation
@@ -119,7 +125,7 @@ class SpeciesTraining(pl.LightningModule):
     def training_step(self, views: Views, batch_idx: int) -> Tensor:
         """Returns the loss of one batch of views."""
         heads = heads_in_chunks(self.model, views.log_mel, self._config.micro_batch)
-        losses = compute_losses(heads, views, self._config.objective, classifying=self.classifying)
+        losses: dict[str, Tensor] = self.objective(heads, views, classifying=self.classifying)
         for name, value in losses.items():
             self.log(f"train_{name}", value.detach(), on_step=False, on_epoch=True, batch_size=len(views.labels))
         geometry = {"alignment": alignment(heads.embeddings, views.labels), "uniformity": uniformity(heads.embeddings)}
@@ -192,6 +198,9 @@ class SpeciesTraining(pl.LightningModule):
                 {"params": matrices, "lr": rate, "weight_decay": config.weight_decay},
                 {"params": others, "lr": rate, "weight_decay": 0.0},
             ]
+        learnt = list(self.objective.parameters())  # directions, whose length means nothing
+        rate = config.learning_rate * config.head_learning_rate_factor
+        groups.append({"params": learnt, "lr": rate, "weight_decay": 0.0})
         optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -223,7 +232,14 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Pat
         training = TrainingData(fold, config, device)
         model.set_input_statistics(*training.statistics)
         validation = load_validation(fold, config, device)
-        module = SpeciesTraining(model, config, training.steps_per_epoch, (validation.labels, validation.windows[0]))
+        objective = build_objective(
+            config.objective,
+            torch.from_numpy(training.class_shares).float(),
+            config.model.projection_dim,
+            torch.Generator().manual_seed(derive_seed(config.seed, 0)),
+        )
+        windows = (validation.labels, validation.windows[0])
+        module = SpeciesTraining(model, objective, config, training.steps_per_epoch, windows)
         try:
             trainer.fit(
                 module,

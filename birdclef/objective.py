@@ -1,40 +1,82 @@
-"""What a training step minimises, put together from cross-entropy and contrastive loss."""
+"""What a training step minimises, put together from cross-entropy and a contrastive loss."""
 
-import torch.nn.functional as F
-from torch import Tensor
+from collections.abc import Callable
 
-from birdclef.config import ObjectiveConfig
-from birdclef.contrast import ContrastBatch
+import torch
+from torch import Tensor, nn
+
+from birdclef.balanced_contrast import BalancedContrastLoss
+from birdclef.config import ContrastKind, ObjectiveConfig
+from birdclef.contrast import ContrastBatch, draw_prototypes
 from birdclef.data import Views
+from birdclef.logit_adjustment import LogitAdjustedLoss
 from birdclef.model import Heads
+from birdclef.parametric_contrast import ParametricContrastLoss
+from birdclef.prototype_contrast import PrototypeContrastLoss
+from birdclef.soft_contrast import SoftContrastLoss
 from birdclef.supcon import SupConLoss
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
-    """Returns the mean cross-entropy in nats of logits against class probabilities, both (batch, classes)."""
-    return F.cross_entropy(logits.float(), targets, label_smoothing=label_smoothing)
-
-
-def compute_losses(heads: Heads, views: Views, objective: ObjectiveConfig, *, classifying: bool) -> dict[str, Tensor]:
-    """Returns the terms of the objective by name, `loss` being what is minimised.
+class Objective(nn.Module):
+    """The terms of an objective; what they learn themselves (prototypes, centres) are parameters of it.
 
     Args:
-        heads: Embeddings and logits of the views.
-        views: Labels, recordings and targets.
-        objective: Kind, weight, temperature and label smoothing.
-        classifying: Whether the linear classifier of `supcon` is being trained on the frozen encoder.
+        config: Kind, and weight of the contrastive term.
+        contrast: Compares embeddings.
+        cross_entropy: Compares logits with targets.
     """
-    losses = {}
-    if objective.kind != "ce" and not classifying:
-        supcon = SupConLoss(objective.temperature, same_recording_weight=1.0)
-        losses["supcon"] = supcon(ContrastBatch(heads.embeddings, views.labels, views.recordings))
-    if objective.kind != "supcon" or classifying:
-        losses["cross_entropy"] = cross_entropy(heads.logits, views.targets, objective.label_smoothing)
-    if len(losses) == 2:
-        total = losses["cross_entropy"] + objective.contrastive_weight * losses["supcon"]
-    else:
-        total = next(iter(losses.values()))
-    return {**losses, "loss": total}
+
+    def __init__(self, config: ObjectiveConfig, contrast: nn.Module, cross_entropy: LogitAdjustedLoss) -> None:
+        super().__init__()
+        self._config = config
+        self.contrast = contrast if config.kind != "ce" else None
+        self.cross_entropy = cross_entropy
+
+    def forward(self, heads: Heads, views: Views, *, classifying: bool) -> dict[str, Tensor]:
+        """Returns the terms by name, scalars in nats, `loss` being what is minimised.
+
+        Args:
+            heads: Embeddings and logits of the views.
+            views: What is known of them.
+            classifying: Whether the linear classifier of `supcon` is being trained on the frozen encoder.
+        """
+        losses = {}
+        if self.contrast is not None and not classifying:
+            batch = ContrastBatch(heads.embeddings, views.labels, views.recordings, views.secondary, views.targets)
+            losses["contrast"] = self.contrast(batch)
+        if self._config.kind != "supcon" or classifying:
+            losses["cross_entropy"] = self.cross_entropy(heads.logits, views.targets)
+        if len(losses) == 2:
+            total = losses["cross_entropy"] + self._config.contrastive_weight * losses["contrast"]
+        else:
+            total = next(iter(losses.values()))
+        return {**losses, "loss": total}
+
+
+def build_objective(config: ObjectiveConfig, shares: Tensor, dim: int, generator: torch.Generator) -> Objective:
+    """Returns an objective with what it learns at its initial values.
+
+    Args:
+        config: Its settings.
+        shares: Share of each class among the rows that training draws, (classes,).
+        dim: Width of the embeddings.
+        generator: Draws prototypes and centres.
+    """
+    log_prior = shares.log()
+
+    def directions() -> Tensor:
+        return draw_prototypes(len(shares), dim, generator)
+
+    temperature = config.temperature
+    build: dict[ContrastKind, Callable[[], nn.Module]] = {
+        "supcon": lambda: SupConLoss(temperature, config.same_recording_weight),
+        "balanced": lambda: BalancedContrastLoss(directions(), temperature),
+        "prototype": lambda: PrototypeContrastLoss(temperature),
+        "parametric": lambda: ParametricContrastLoss(directions(), log_prior, temperature),
+        "soft": lambda: SoftContrastLoss(temperature),
+    }
+    cross_entropy = LogitAdjustedLoss(log_prior, config.logit_adjustment, config.label_smoothing)
+    return Objective(config, build[config.contrast](), cross_entropy)
 
 
 def count_epochs(epochs: int, objective: ObjectiveConfig) -> int:

@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 from birdclef.buckets import BUCKETS, in_bucket
 
+_SIMULATED_BATCHES = 4096
+
 
 def draw_batches(
     labels: NDArray[np.int64],
@@ -30,15 +32,39 @@ def draw_batches(
     """
     species, counts = np.unique(labels, return_counts=True)
     members = [np.flatnonzero(labels == label) for label in species]
-    drawn_species = min(species_per_batch, len(species))
-    log_weight = species_exponent * np.log(counts)
-    batches = np.empty((steps, drawn_species, recordings_per_species), np.int64)
-    for step in range(steps):
-        gumbel = log_weight + generator.gumbel(size=len(species))  # top-P of perturbed weights: no replacement
-        for place, chosen in enumerate(np.argpartition(-gumbel, drawn_species - 1)[:drawn_species]):
-            recordings = generator.permutation(members[chosen])
-            batches[step, place] = np.resize(recordings, recordings_per_species)
+    drawn = _draw_species(counts, species_per_batch, species_exponent, steps, generator)  # (steps, P)
+    batches = np.empty((*drawn.shape, recordings_per_species), np.int64)
+    for place, chosen in np.ndenumerate(drawn):
+        batches[place] = np.resize(generator.permutation(members[chosen]), recordings_per_species)
     return batches.reshape(steps, -1)
+
+
+def expected_shares(
+    counts: NDArray[np.int64], species_per_batch: int, species_exponent: float, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Returns about which share of the drawn recordings belongs to each species, (species,), from drawing many batches.
+
+    A species is in a batch once at most, so frequent ones are drawn less often than their weight says. No share is 0.
+
+    Args:
+        counts: Recordings of each species, at least 1, (species,).
+        species_per_batch: P.
+        species_exponent: As in `draw_batches`.
+        generator: Source of randomness.
+    """
+    drawn = _draw_species(counts, species_per_batch, species_exponent, _SIMULATED_BATCHES, generator)
+    times = 1 + np.bincount(drawn.ravel(), minlength=len(counts))
+    shares: NDArray[np.float64] = times / times.sum()
+    return shares
+
+
+def _draw_species(
+    counts: NDArray[np.int64], species_per_batch: int, exponent: float, batches: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Returns the species of each batch, (batches, P): the top P of perturbed weights, which is without replacement."""
+    perturbed = exponent * np.log(counts) + generator.gumbel(size=(batches, len(counts)))
+    places = min(species_per_batch, len(counts))
+    return np.argpartition(-perturbed, places - 1, axis=1)[:, :places]
 
 
 def describe_batches(labels: NDArray[np.int64], batches: NDArray[np.int64], views: int) -> dict[str, float]:

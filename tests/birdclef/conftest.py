@@ -77,5 +77,6 @@ def _side(recordings: dict[str, tuple[int, int]]) -> pd.DataFrame:
             "recording_id": list(recordings),
             "label_index": [label for label, _ in recordings.values()],
             "sha256": [f"sha-{name}" for name in recordings],
+            "secondary_labels": "",
         }
     )

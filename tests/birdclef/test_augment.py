@@ -304,7 +304,7 @@ def test_time_maps_of_a_batch_differ_and_follow_the_generator() -> None:
 def test_mixup_mixes_power_and_targets_in_the_same_shares() -> None:
     """Targets that name each crop tell its share and partner; the powers are then mixed by hand."""
     log_mel = random_crops(64).double()
-    mixed, targets = mixup(log_mel, torch.eye(64, dtype=torch.float64), 0.4, seeded())
+    mixed, targets, _ = mixup(log_mel, torch.eye(64, dtype=torch.float64), 0.4, seeded())
     shares = targets.numpy()
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
     assert ((shares > 0).sum(axis=1) <= 2).all()
@@ -313,9 +313,10 @@ def test_mixup_mixes_power_and_targets_in_the_same_shares() -> None:
 
 
 def test_partners_of_mixup_are_a_shuffle() -> None:
-    _, targets = mixup(random_crops(64, 2, 2), torch.eye(64), 5.0, seeded())
+    _, targets, partner_of = mixup(random_crops(64, 2, 2), torch.eye(64), 5.0, seeded())
     partners = (targets - torch.diag(targets.diagonal())).argmax(dim=1)
     partners = torch.where(targets.diagonal() > 0.9999, torch.arange(64), partners)
+    assert torch.equal(partners, partner_of)
     assert sorted(partners.tolist()) == list(range(64))
     assert partners.tolist() != list(range(64))
 
@@ -323,7 +324,7 @@ def test_partners_of_mixup_are_a_shuffle() -> None:
 @pytest.mark.parametrize("alpha", [0.2, 0.4, 1.0, 4.0])
 def test_shares_of_mixup_are_beta_distributed(alpha: float) -> None:
     """A crop that meets itself shows no share; those few are left out."""
-    _, targets = mixup(random_crops(1000, 1, 1), torch.eye(1000), alpha, seeded())
+    _, targets, _ = mixup(random_crops(1000, 1, 1), torch.eye(1000), alpha, seeded())
     shares = targets.diagonal()[(targets > 0).sum(dim=1) == 2].double().numpy()
     assert len(shares) > 980
     beta = stats.beta(alpha, alpha)
@@ -336,7 +337,7 @@ def test_shares_of_mixup_are_beta_distributed(alpha: float) -> None:
 
 def test_mixup_leaves_the_targets_it_was_given() -> None:
     targets = torch.eye(8)
-    _, mixed = mixup(random_crops(8), targets, 1.0, seeded())
+    _, mixed, _ = mixup(random_crops(8), targets, 1.0, seeded())
     assert torch.equal(targets, torch.eye(8))
     assert mixed.dtype == torch.float32
     assert not torch.equal(mixed, targets)

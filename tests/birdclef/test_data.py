@@ -1,5 +1,6 @@
 """Training views as a function of seed, epoch and step, read from a real store."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +277,31 @@ def test_views_do_not_depend_on_where_the_strips_are(fold_data: FoldData, reside
     for epoch in (0, 1):
         for step, recordings in enumerate(torch.from_numpy(resident.draw_batches(epoch))):
             assert alike(elsewhere.make_views(epoch, step, recordings), resident.make_views(epoch, step, recordings))
+
+
+def test_secondary_species_of_a_recording_are_marked_and_unknown_ones_left(fold_data: FoldData) -> None:
+    assert load(fold_data).make_views(0, 0, torch.tensor([0, 3])).secondary is None
+    train = fold_data.train.assign(secondary_labels=["bee cat", "", "dodo", "", "ant dodo", ""])
+    data = load(dataclasses.replace(fold_data, train=train), views=2)
+    secondary = data.make_views(0, 0, torch.tensor([4, 2, 0])).secondary
+    assert secondary is not None
+    assert secondary.int().tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0], [0, 1, 1], [0, 1, 1]]
+
+
+def test_mixed_crops_have_the_secondary_species_of_both(fold_data: FoldData) -> None:
+    train = fold_data.train.assign(secondary_labels=["bee", "bee", "bee", "cat", "cat", "ant"])
+    settings: dict[str, Any] = {"objective": {"kind": "joint", "contrast": "soft"}, "views": 1}
+    data = load(dataclasses.replace(fold_data, train=train), {"mixup_alpha": 1.0}, **settings)
+    views = data.make_views(0, 0, torch.arange(6))
+    own = torch.tensor([[0, 1, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [1, 0, 0]]).bool()
+    assert views.secondary is not None
+    mixed_with = torch.where(views.targets > 0, 1, 0)
+    for row, (mask, species) in enumerate(zip(views.secondary, mixed_with, strict=True)):
+        partners = [other for other in range(6) if species[data.labels[other]] or other == row]
+        assert any(torch.equal(mask, own[row] | own[other]) for other in partners)
+
+
+def test_class_shares_follow_the_drawing(fold_data: FoldData) -> None:
+    data = load(fold_data, species_per_batch=1, species_exponent=1.0)
+    assert data.class_shares == pytest.approx([3 / 6, 2 / 6, 1 / 6], abs=0.02)
+    assert load(fold_data, species_per_batch=3).class_shares == pytest.approx([1 / 3, 1 / 3, 1 / 3])

@@ -17,6 +17,7 @@ from birdclef.data import TrainingData
 from birdclef.fold import FoldData
 from birdclef.loop import SpeciesTraining, fit
 from birdclef.model import SpeciesModel, build_model
+from birdclef.objective import build_objective
 from cache.config import FeatureConfig
 from cache.writer import PartWriter
 
@@ -36,7 +37,8 @@ def ringing(tmp_path_factory: pytest.TempPathFactory) -> FoldData:
         strip = generator.normal(-60, 3, (80, FEATURES.n_mels))
         strip[(np.arange(80) // 4) % 3 == 0, 8 * label + 2 : 8 * label + 6] += 30
         writer.add_strip(f"sha-{number}", strip.astype(np.float32))
-        rows.append({"recording_id": f"r{number}", "label_index": label, "sha256": f"sha-{number}"})
+        row = {"recording_id": f"r{number}", "label_index": label, "sha256": f"sha-{number}", "secondary_labels": ""}
+        rows.append(row)
     writer.publish()
     table = pd.DataFrame(rows)
     return FoldData(table[:12].reset_index(drop=True), table[12:].reset_index(drop=True), SPECIES, FEATURES, store)
@@ -102,12 +104,15 @@ def test_species_that_ring_in_their_own_bands_are_told_apart(ringing: FoldData, 
     assert read_log(tmp_path)["val_macro_f1"].dropna().iloc[-1] == 1.0
 
 
-@pytest.mark.parametrize("objective", ["ce", "supcon", "joint"])
+@pytest.mark.parametrize(
+    ("objective", "contrast"),
+    [("ce", "supcon"), ("supcon", "supcon"), ("joint", "supcon"), ("joint", "balanced"), ("supcon", "parametric")],
+)
 def test_a_run_that_died_ends_with_the_weights_of_one_that_did_not(
-    ringing: FoldData, tmp_path: Path, objective: str, monkeypatch: pytest.MonkeyPatch
+    ringing: FoldData, tmp_path: Path, objective: str, contrast: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = config(
-        objective={"kind": objective, "classifier_epochs": 2},
+        objective={"kind": objective, "contrast": contrast, "classifier_epochs": 2},
         epochs=3,
         steps_per_epoch=3,
         model={"backbone": "test_resnet", "dropout": 0.3, "drop_path": 0.1},
@@ -157,7 +162,7 @@ def test_the_encoder_rests_while_the_classifier_of_supcon_learns(
     assert all(torch.equal(short[name], long[name]) for name in encoder)
     assert not torch.equal(short["model.classifier.weight"], long["model.classifier.weight"])
     log = read_log(tmp_path / "long").groupby("epoch").first()
-    assert log["train_supcon"].notna().tolist() == [True, True, False, False, False]
+    assert log["train_contrast"].notna().tolist() == [True, True, False, False, False]
     assert log["train_cross_entropy"].notna().tolist() == [False, False, True, True, True]
 
 
@@ -216,7 +221,8 @@ def test_a_loss_that_is_not_finite_stops_training_with_a_remedy(ringing: FoldDat
 def test_only_matrices_decay_and_heads_learn_faster(ringing: FoldData) -> None:
     settings = config(weight_decay=0.1, learning_rate=1e-3, head_learning_rate_factor=10.0, warmup_share=0.0)
     model = start(settings)
-    module = SpeciesTraining(model, settings, 1, (torch.zeros(1), torch.zeros(1)))
+    objective = build_objective(settings.objective, torch.full((3,), 1 / 3), 128, torch.Generator())
+    module = SpeciesTraining(model, objective, settings, 1, (torch.zeros(1), torch.zeros(1)))
     configured: OptimizerLRSchedulerConfig = module.configure_optimizers()
     decay_of, rate_of = {}, {}
     for group in configured["optimizer"].param_groups:
@@ -249,7 +255,7 @@ def test_orphans_and_losses_are_logged_for_each_epoch(ringing: FoldData, tmp_pat
     log = read_log(tmp_path).groupby("epoch").first()
     assert log["orphan_rate"].tolist() == [1.0, 1.0]
     assert log["positives_1-9"].tolist() == [0.0, 0.0]
-    assert (log["train_loss"] - log["train_cross_entropy"] - log["train_supcon"]).abs().max() < 1e-5
+    assert (log["train_loss"] - log["train_cross_entropy"] - log["train_contrast"]).abs().max() < 1e-5
     assert list((tmp_path / "logs").glob("events.out.tfevents.*"))
     assert (
         json.dumps(sorted(path.name for path in (tmp_path / "checkpoints").iterdir())) == '["best.ckpt", "last.ckpt"]'
@@ -283,3 +289,21 @@ def test_telemetry_is_logged_each_epoch(ringing: FoldData, tmp_path: Path, monke
     seconds = log[["seconds_data", "seconds_step", "seconds_validation"]]
     assert (seconds > 0).all(axis=None)
     assert seconds.to_numpy().sum() < passed
+
+
+def test_prototypes_are_learnt_without_decay_at_the_rate_of_the_heads(ringing: FoldData, tmp_path: Path) -> None:
+    settings = config(objective={"contrast": "balanced"}, weight_decay=0.1, learning_rate=1e-3)
+    objective = build_objective(settings.objective, torch.full((3,), 1 / 3), 128, torch.Generator())
+    module = SpeciesTraining(start(settings), objective, settings, 1, (torch.zeros(1), torch.zeros(1)))
+    configured: OptimizerLRSchedulerConfig = module.configure_optimizers()
+    (group,) = [
+        group
+        for group in configured["optimizer"].param_groups
+        if any(parameter is objective.contrast.prototypes for parameter in group["params"])  # type: ignore[union-attr]
+    ]
+    assert (group["weight_decay"], group["initial_lr"]) == (0.0, pytest.approx(1e-2))
+    first, second = (
+        train(ringing, config(objective={"contrast": "balanced"}, epochs=epochs), tmp_path / str(epochs))
+        for epochs in (1, 2)
+    )
+    assert not torch.equal(first["objective.contrast.prototypes"], second["objective.contrast.prototypes"])

@@ -10,7 +10,7 @@ from birdclef.config import ModelConfig, ObjectiveConfig
 from birdclef.data import Views
 from birdclef.micro_batches import heads_in_chunks
 from birdclef.model import Heads, SpeciesModel, build_model
-from birdclef.objective import compute_losses
+from birdclef.objective import build_objective
 
 CLASSES = 5
 BATCH = 14
@@ -27,14 +27,16 @@ def make_model(backbone: str = "test_resnet", **settings: float) -> SpeciesModel
 def make_views() -> Views:
     generator = torch.Generator().manual_seed(1)
     labels = torch.arange(BATCH) % CLASSES
-    log_mel = -40 + 10 * torch.randn(BATCH, 1, 32, 48, generator=generator)
+    log_mel = -40 + 5 * torch.randn(BATCH, 1, 32, 48, generator=generator)
+    log_mel += 20 * torch.randn(BATCH, 1, 1, 48, generator=generator)  # so that embeddings lie apart
     return Views(log_mel, labels, torch.nn.functional.one_hot(labels, CLASSES).float(), torch.arange(BATCH) // 2)
 
 
 def gradients(model: SpeciesModel, heads: Heads, views: Views, kind: str) -> dict[str, Tensor]:
     model.zero_grad()
-    objective = ObjectiveConfig.model_validate({"kind": kind})
-    compute_losses(heads, views, objective, classifying=False)["loss"].backward()
+    config = ObjectiveConfig.model_validate({"kind": kind})
+    objective = build_objective(config, torch.full((CLASSES,), 1 / CLASSES), 16, torch.Generator())
+    objective(heads, views, classifying=False)["loss"].backward()
     return {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from birdclef.sampler import describe_batches, draw_batches
+from birdclef.sampler import describe_batches, draw_batches, expected_shares
 
 LABELS = np.array([0] * 5 + [1] * 3 + [3] * 2 + [7] * 1, np.int64)
 
@@ -103,3 +103,22 @@ def test_what_an_anchor_meets_is_counted_as_a_double_loop_does(
 def test_another_view_of_the_same_recording_leaves_an_orphan() -> None:
     described = describe_batches(np.array([0, 1, 1]), np.array([[0, 0, 1, 2]]), views=2)
     assert described == {"orphan_rate": 0.5, "positives_1-9": 1.0}
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("places", [1, 2, 3, 5])
+def test_expected_shares_are_about_those_of_many_batches(places: int, exponent: float) -> None:
+    counts = np.array([400, 40, 20, 10, 1])
+    drawn = np.repeat(np.arange(5), counts)[
+        draw_batches(np.repeat(np.arange(5), counts), places, 1, 6000, exponent, np.random.default_rng(1))
+    ]
+    observed = np.bincount(drawn.ravel(), minlength=5) / drawn.size
+    expected = expected_shares(counts, places, exponent, np.random.default_rng(2))
+    assert expected.sum() == pytest.approx(1)
+    assert np.abs(expected - observed).max() < 0.02
+
+
+def test_expected_shares_of_single_places_are_the_weights_and_never_zero() -> None:
+    shares = expected_shares(np.array([100_000_000, 9, 1]), 1, 0.5, np.random.default_rng(0))
+    assert shares == pytest.approx([1e4 / 10_004, 3 / 10_004, 1 / 10_004], abs=1e-3)
+    assert (shares > 0).all()
