@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -80,6 +81,36 @@ def plot_learning_curves(members: dict[str, list[Path]]) -> bytes:
             text.set_parse_math(False)
 
     return render((6.8, 2.9), plot)
+
+
+def plot_sweep(table: pd.DataFrame, varied: list[str]) -> bytes:
+    """Returns macro-F1 with its interval for each row of a sweep: over the value, if one number is varied.
+
+    Args:
+        table: The varied settings, macro_f1, low and high.
+        varied: Names of the settings.
+    """
+    numeric = len(varied) == 1 and pd.api.types.is_numeric_dtype(table[varied[0]])
+    ordered = table.sort_values(varied[0] if numeric else "macro_f1", ignore_index=True)
+    places = ordered[varied[0]].to_numpy(float) if numeric else np.arange(len(ordered), dtype=float)
+    spread = np.stack([ordered["macro_f1"] - ordered["low"], ordered["high"] - ordered["macro_f1"]]).clip(min=0)
+
+    def plot(axes: Axes) -> None:
+        style: dict[str, Any] = {"color": ACCENT, "ecolor": FAINT, "elinewidth": 2, "marker": "o", "markersize": 5}
+        if numeric:
+            axes.errorbar(places, ordered["macro_f1"], yerr=spread, linewidth=1, **style)
+            axes.set(xlabel=varied[0], ylabel="macro-F1")
+            axes.grid(axis="y", color=FAINT, linewidth=0.5)
+            return
+        axes.errorbar(ordered["macro_f1"], places, xerr=spread, linestyle="none", **style)
+        names = [
+            ", ".join(f"{name.rsplit('.', 1)[-1]}={row[name]}" for name in varied) for _, row in ordered.iterrows()
+        ]
+        axes.set_yticks(places, names, fontsize=8, parse_math=False)
+        axes.set(xlabel="macro-F1", ylim=(-0.6, len(ordered) - 0.4))
+        axes.grid(axis="x", color=FAINT, linewidth=0.5)
+
+    return draw((6.8, 3.4 if numeric else 1.0 + 0.28 * len(ordered)), plot)
 
 
 def plot_strip(strip: NDArray[np.float16], frames: int) -> bytes:

@@ -27,7 +27,7 @@ from cache.work import at_work
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("features", "catalogues", "splits", "runs", "predictions", "reports")
+KINDS = ("features", "catalogues", "splits", "runs", "predictions", "reports", "sweeps")
 PROVENANCE = "provenance.json"
 _RECORDED_PACKAGES = (
     "birdclef",

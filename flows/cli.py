@@ -11,7 +11,7 @@ import typer
 
 from cache.address import resolve_address
 from cache.mirror import open_workspace
-from flows.config import dump_config, load_config
+from flows.config import dump_config, expand_grid, load_config
 from flows.settings import apply_settings
 from flows.status import format_size, format_status, read_status
 
@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Look at configurations.")
 app.add_typer(config_app, name="config")
+augment_app = typer.Typer(no_args_is_help=True, help="Look at augmentations.")
+app.add_typer(augment_app, name="augment")
 
 Config = Annotated[Path, typer.Argument(help="YAML file of the experiment, such as configs/small.yaml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, as often as wanted.")]
@@ -61,6 +63,17 @@ def train(config: Config, overrides: Overrides = None, workspace: Workspace = WO
 def evaluate(config: Config, overrides: Overrides = None, workspace: Workspace = WORKSPACE) -> None:
     """Predict and report; the last line is the report's directory."""
     _run_flow("evaluate_flow", config, overrides, workspace)
+
+
+@app.command()
+def sweep(
+    config: Config,
+    grid: Annotated[list[str], typer.Argument(help="section.key=[value, value], as often as wanted.")],
+    workspace: Workspace = WORKSPACE,
+) -> None:
+    """Run the pipeline for every combination of values and compare; the last line is the comparison's directory."""
+    expand_grid(config, grid)  # a wrong grid is told before a server starts
+    _start_flow("sweep_flow", config, grid, workspace)
 
 
 @app.command()
@@ -149,6 +162,31 @@ def serve(
     serve_deployments(project, host, port)
 
 
+@augment_app.command("preview")
+def preview_augment(
+    config: Config,
+    overrides: Overrides = None,
+    workspace: Workspace = WORKSPACE,
+    output: Annotated[Path, typer.Option(help="Picture to write.", dir_okay=False)] = Path("augment.png"),
+) -> None:
+    """Draw crops of the data set before and after each augmentation of the first member."""
+    from birdclef.preview import preview_augmentations
+    from cache.features import build_features
+    from cache.split import build_split
+    from cache.work import at_work
+
+    apply_settings()
+    experiment, directory = load_config(config, overrides or ()), open_workspace(workspace)
+    member = next(iter(experiment.train))
+    with at_work(directory):
+        split_directory = build_split(
+            experiment.split, build_features(experiment.data, experiment.features, directory), directory
+        )
+        fold = experiment.folds_of(member)[0]
+        preview_augmentations(experiment.train[member], split_directory, fold, directory, output)
+    typer.echo(output)
+
+
 @config_app.command("show")
 def show_config(config: Config, overrides: Overrides = None) -> None:
     """Print every effective value of an experiment."""
@@ -166,6 +204,10 @@ def main() -> None:
 
 def _run_flow(name: str, config: Path, overrides: list[str] | None, workspace: str) -> None:
     load_config(config, overrides or ())  # a wrong configuration is told before a server starts
+    _start_flow(name, config, overrides, workspace)
+
+
+def _start_flow(name: str, config: Path, overrides: list[str] | None, workspace: str) -> None:
     apply_settings()
     from flows import pipeline
 

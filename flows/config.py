@@ -1,6 +1,7 @@
 """One experiment: the sections of all stages, read from one complete YAML plus `section.key=value` overrides."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,6 +61,45 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
             for problem in error.errors()
         )
         raise ValueError(f"{path} does not describe a valid experiment:\n{problems}") from error
+
+
+def expand_grid(path: Path, overrides: Iterable[str]) -> list[dict[str, Any]]:
+    """Returns every combination of values, by `section.key`; a list stands for alternatives.
+
+    A list that its field takes as it is, such as `predict.shift_seconds=[0, 1]`, is one value.
+
+    Args:
+        path: YAML file of the experiment.
+        overrides: `section.key=[value, value]`.
+
+    Raises:
+        FileNotFoundError, ValueError: As `load_config`, for any of the combinations.
+    """
+    alternatives: dict[str, list[Any]] = {}
+    for override in overrides:
+        key, _, text = override.partition("=")
+        value = yaml.safe_load(text)
+        alternatives[key] = value if isinstance(value, list) and not _is_valid(path, override) else [value]
+    combinations = [dict(zip(alternatives, values, strict=True)) for values in product(*alternatives.values())]
+    for combination in combinations:
+        load_config(path, as_overrides(combination))
+    return combinations
+
+
+def as_overrides(settings: Mapping[str, Any]) -> list[str]:
+    """Returns settings by `section.key` as `load_config` takes them."""
+    return [
+        f"{key}={yaml.safe_dump(value, default_flow_style=True).strip().removesuffix('...').strip()}"
+        for key, value in settings.items()
+    ]
+
+
+def _is_valid(path: Path, override: str) -> bool:
+    try:
+        load_config(path, [override])
+    except ValueError:
+        return False
+    return True
 
 
 def dump_config(config: ExperimentConfig) -> str:

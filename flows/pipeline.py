@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -16,13 +17,14 @@ from birdclef.baseline import predict_baseline
 from birdclef.config import EvaluateConfig, PredictConfig, TrainConfig
 from birdclef.evaluate import evaluate
 from birdclef.predict import predict
+from birdclef.sweep import compare_settings
 from birdclef.train import train
 from cache.config import DataConfig, FeatureConfig, SplitConfig
 from cache.features import build_features
 from cache.mirror import open_workspace, published_address
 from cache.split import build_split
 from cache.work import at_work
-from flows.config import ExperimentConfig, load_config
+from flows.config import ExperimentConfig, as_overrides, expand_grid, load_config
 from flows.settings import show_stage_messages
 
 DEFAULT_CONFIG = "configs/demo.yaml"
@@ -68,6 +70,14 @@ def evaluate_task(config: EvaluateConfig, members: dict[str, list[Path]], baseli
         (report / "report.md").read_text(), key=REPORT_ARTIFACT, description=f"Full report: {page}"
     )
     return report
+
+
+@task(name="sweep", cache_policy=NO_CACHE)
+def sweep_task(settings: list[dict[str, Any]], reports: list[Path], workspace: Path) -> Path:
+    """Put the reports of a grid side by side; returns the comparison, which also becomes an artifact of the run."""
+    directory = compare_settings(settings, reports, workspace)
+    create_markdown_artifact((directory / "sweep.md").read_text(), key="sweep", description="Comparison of settings")
+    return directory
 
 
 @flow(name="birdclef-features")
@@ -127,6 +137,22 @@ def evaluate_flow(
     """
     with _prepared(config, overrides, workspace) as (experiment, directory):
         return published_address(_evaluate(experiment, directory), directory)
+
+
+@flow(name="birdclef-sweep")
+def sweep_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None) -> str:
+    """Run the pipeline for every combination of settings, from one cache, and compare the reports.
+
+    Args:
+        config: YAML file of the experiment.
+        overrides: `section.key=[value, value]`: alternatives of one setting each.
+        workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
+    """
+    show_stage_messages()
+    settings, directory = expand_grid(Path(config), overrides or ()), resolve_workspace(workspace)
+    with at_work(directory):
+        reports = [_evaluate(load_config(Path(config), as_overrides(setting)), directory) for setting in settings]
+        return published_address(sweep_task(settings, reports, directory), directory)
 
 
 @flow(name="birdclef")

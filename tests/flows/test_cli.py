@@ -1,5 +1,6 @@
 """The command line as its user runs it: real processes, real Prefect, a real report."""
 
+import csv
 import json
 import subprocess
 from collections.abc import Callable
@@ -63,6 +64,53 @@ def test_changed_learning_rate_retrains_on_the_same_features(
     assert {kind: after[kind] for kind in ("features", "catalogues", "splits", "predictions", "reports")} == {
         kind: before[kind] for kind in ("features", "catalogues", "splits", "predictions", "reports")
     }
+
+
+def test_sweep_compares_every_combination_from_one_cache(
+    birdclef: Birdclef,
+    tiny_overrides: list[str],
+    workspace: Path,
+    first_run: subprocess.CompletedProcess[str],
+) -> None:
+    before = _artefacts(workspace)
+    grid = [*tiny_overrides, "evaluate.ensemble=[mean,geometric]", "evaluate.seed=[0,1]"]
+    swept = birdclef("sweep", "configs/demo.yaml", *grid, "--workspace", str(workspace))
+    assert swept.returncode == 0, swept.stderr
+    directory = Path(swept.stdout.splitlines()[-1])
+    assert directory.parent == workspace / "sweeps"
+    with (directory / "sweep.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["evaluate.ensemble"], row["evaluate.seed"]) for row in rows] == [
+        ("mean", "0"),
+        ("mean", "1"),
+        ("geometric", "0"),
+        ("geometric", "1"),
+    ]
+    for row in rows:
+        report = json.loads((workspace / "reports" / row["report"] / "report.json").read_text())
+        assert float(row["macro_f1"]) == report["metrics"]["macro_f1"]["value"]
+    assert _artefacts(workspace)["runs"] == before["runs"]
+    assert (directory / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    assert (directory / "sweep.md").read_text().count("\n") == 6
+
+
+def test_augment_preview_writes_a_picture(
+    birdclef: Birdclef, tiny_overrides: list[str], workspace: Path, tmp_path: Path
+) -> None:
+    picture = tmp_path / "augment.png"
+    done = birdclef(
+        "augment",
+        "preview",
+        "configs/demo.yaml",
+        *tiny_overrides,
+        "--workspace",
+        str(workspace),
+        "--output",
+        str(picture),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_status_lists_lineage(birdclef: Birdclef, workspace: Path, first_run: subprocess.CompletedProcess[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from cache.config import ConfigSection
-from flows.config import ExperimentConfig, dump_config, load_config
+from flows.config import ExperimentConfig, as_overrides, dump_config, expand_grid, load_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 PRESETS = sorted(CONFIGS.rglob("*.yaml"))
@@ -120,3 +120,25 @@ def _paths(tree: object, prefix: str = "") -> set[str]:
     if not isinstance(tree, dict):
         return {prefix}
     return {path for key, value in tree.items() for path in _paths(value, f"{prefix}.{key}")}
+
+
+def test_grid_is_every_combination_and_a_list_that_its_field_takes_is_one_value() -> None:
+    grid = expand_grid(
+        CONFIGS / "demo.yaml",
+        ["train.*.objective.temperature=[0.05,0.1]", "predict.shift_seconds=[0.0,1.0]", "split.folds=[2,3]"],
+    )
+    assert grid == [
+        {"train.*.objective.temperature": temperature, "predict.shift_seconds": [0.0, 1.0], "split.folds": folds}
+        for temperature in (0.05, 0.1)
+        for folds in (2, 3)
+    ]
+    assert as_overrides(grid[1]) == [
+        "train.*.objective.temperature=0.05",
+        "predict.shift_seconds=[0.0, 1.0]",
+        "split.folds=3",
+    ]
+
+
+def test_grid_with_a_wrong_value_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"split\.folds: Input should be greater than or equal to 2 \(got 1\)"):
+        expand_grid(CONFIGS / "demo.yaml", ["split.folds=[2,1]"])

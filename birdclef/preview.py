@@ -1,0 +1,87 @@
+"""What each augmentation does to a crop, as a picture."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from birdclef.config import AugmentConfig, TrainConfig
+from birdclef.data import TrainingData
+from birdclef.fold import FoldData, read_fold
+from cache.figure import render
+
+_RECORDINGS = 8
+_PROBABILITIES = tuple(name for name in AugmentConfig.model_fields if name.endswith("_probability"))
+_ALONE = {
+    "gain": {"gain_probability": 1.0},
+    "background": {"background_probability": 1.0},
+    "noise": {"noise_probability": 1.0},
+    "time stretch": {"stretch_probability": 1.0},
+    "time warp": {"warp_probability": 1.0},
+    "frequency masks": {"mask_probability": 1.0, "time_masks": 0},
+    "time masks": {"mask_probability": 1.0, "frequency_masks": 0},
+    "all at once": dict.fromkeys(_PROBABILITIES, 1.0),
+}
+
+
+def preview_augmentations(config: TrainConfig, split: Path, fold: int, workspace: Path, output: Path) -> None:
+    """Write a PNG with a crop before and after each augmentation of a member, at probability 1.
+
+    Every row shows another training recording of the fold; before and after are the same crop.
+
+    Args:
+        config: Of the member.
+        split: Split directory.
+        fold: Whose training side the crops come from.
+        workspace: Where artefacts lie.
+        output: File to write.
+    """
+    data = read_fold(split, fold, workspace)
+    chosen = np.linspace(0, len(data.train) - 1, min(_RECORDINGS, len(data.train))).round().astype(int)
+    some = replace(data, train=data.train.iloc[np.unique(chosen)].reset_index(drop=True))
+    nothing = dict.fromkeys(_PROBABILITIES, 0.0)
+    before = _crops(config, some, nothing)
+    rows = {name: _crops(config, some, {**nothing, **settings}) for name, settings in _ALONE.items()}
+    titles = some.train["recording_id"].tolist()
+
+    def plot(figure: Figure) -> None:
+        grid = figure.subplots(len(rows), 2, sharex=True, sharey=True, squeeze=False)
+        for index, (axes, (name, after)) in enumerate(zip(grid, rows.items(), strict=True)):
+            recording = index % len(before)
+            levels = np.percentile(before[recording], (1, 99.8))
+            for place, crop in zip(axes, (before[recording], after[recording]), strict=True):
+                _show(place, crop, levels, data)
+            axes[0].set_title(titles[recording], fontsize=8, parse_math=False)
+            axes[1].set_title(name, fontsize=8)
+        figure.supxlabel("seconds", fontsize=9)
+        figure.supylabel("mel band", fontsize=9)
+
+    output.write_bytes(render((7.5, 1.35 * len(rows) + 0.6), plot))
+
+
+def _crops(config: TrainConfig, fold: FoldData, augment: dict[str, float]) -> NDArray[np.float32]:
+    """Returns one crop of each recording in dB, (recordings, n_mels, frames)."""
+    settings = {**config.augment.model_dump(), "mixup_alpha": 0.0, **augment}
+    one_view = config.model_copy(update={"augment": AugmentConfig.model_validate(settings), "views": 1})
+    data = TrainingData(fold, one_view, torch.device("cpu"))
+    crops: NDArray[np.float32] = data.make_views(0, 0, torch.arange(len(fold.train))).log_mel[:, 0].numpy()
+    return crops
+
+
+def _show(axes: Axes, crop: NDArray[np.float32], levels: NDArray[np.float64], fold: FoldData) -> None:
+    seconds = crop.shape[1] / fold.features.frames_per_second
+    axes.imshow(
+        crop,
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=levels[0],
+        vmax=levels[1],
+        extent=(0, seconds, 0, len(crop)),
+        interpolation="nearest",
+    )
+    axes.tick_params(labelsize=7)

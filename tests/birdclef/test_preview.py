@@ -1,0 +1,64 @@
+"""The picture of augmentations: what is shown, and that it is a picture."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import image
+from numpy.typing import NDArray
+
+from birdclef.config import TrainConfig
+from birdclef.preview import preview_augmentations
+from cache.catalogue import feature_directory, read_catalogue
+from cache.store import StripStore
+
+CONFIG = TrainConfig(clip_seconds=1.0)
+
+
+@pytest.fixture
+def shown(
+    evaluation_split: Path, evaluation_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[NDArray[np.float32]]:
+    """The crops of the picture, before and after each augmentation in turn."""
+    crops: list[NDArray[np.float32]] = []
+
+    def record(axes: Any, crop: NDArray[np.float32], *_: Any) -> None:
+        crops.append(crop)
+
+    monkeypatch.setattr("birdclef.preview._show", record)
+    preview_augmentations(CONFIG, evaluation_split, 0, evaluation_workspace, tmp_path / "preview.png")
+    return crops
+
+
+def test_left_column_shows_crops_as_they_are_stored(
+    shown: list[NDArray[np.float32]], evaluation_catalogue: Path, evaluation_workspace: Path
+) -> None:
+    recordings: pd.DataFrame = read_catalogue(evaluation_catalogue)
+    store = StripStore(feature_directory(evaluation_catalogue, evaluation_workspace))
+    frames = {tuple(frame) for sha256 in recordings["sha256"] for frame in store.read(sha256).astype(np.float32)}
+    for crop in shown[::2]:
+        inside = [tuple(frame) in frames for frame in np.round(crop.T, 3).astype(np.float16).astype(np.float32)]
+        assert all(inside)
+
+
+def test_right_column_shows_one_augmentation_each(shown: list[NDArray[np.float32]]) -> None:
+    before, after = shown[::2], shown[1::2]
+    assert len(before) == len(after) == 8
+    for one, other in zip(before, after, strict=True):
+        assert one.shape == other.shape
+        assert np.abs(one - other).max() > 0.1
+    gain = after[0] - before[0]
+    assert np.ptp(gain) < 1e-3
+    assert abs(gain.mean()) <= CONFIG.augment.gain_db
+    bands, times = (np.abs(after[row] - before[row]) < 1e-3 for row in (5, 6))
+    assert bands.all(axis=1).any()  # bands without a mask are as they were
+    assert times.all(axis=0).any()
+    assert not bands.all(axis=0).any()
+
+
+def test_picture_can_be_read(evaluation_split: Path, evaluation_workspace: Path, tmp_path: Path) -> None:
+    preview_augmentations(CONFIG, evaluation_split, 1, evaluation_workspace, tmp_path / "preview.png")
+    height, width, _ = image.imread(tmp_path / "preview.png").shape
+    assert height > width > 1000
