@@ -20,6 +20,7 @@ SAME_BYTES = "same bytes"
 SAME_SOUND = "same sound"
 SAME_TAKE = "same label, recordist and duration"
 _AUDIO = ["sha256", "other_sha256"]
+_NAMES = ["recording_id", "other_recording_id"]
 _ALIGNMENT = ["lag_seconds", "overlap_seconds", "similarity"]
 _COLUMNS = ["recording_id", "other_recording_id", "label", "other_label", "why", *_ALIGNMENT]
 
@@ -54,8 +55,7 @@ def find_duplicates(
     )
     label_of = ordered.set_index("recording_id")["label"]
     labels = {"label": pairs["recording_id"].map(label_of), "other_label": pairs["other_recording_id"].map(label_of)}
-    names = ["recording_id", "other_recording_id"]
-    return pairs.assign(**labels).drop_duplicates(names).sort_values(names, ignore_index=True)[_COLUMNS]
+    return pairs.assign(**labels).drop_duplicates(_NAMES).sort_values(_NAMES, ignore_index=True)[_COLUMNS]
 
 
 def name_sounds(recordings: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
@@ -97,29 +97,34 @@ def _pair_by_sound(
         frames_per_second: Of the strips.
         memory: Of comparisons.
     """
-    names = audio["recording_id"].tolist()
     located = [strips.strips[sha256] for sha256 in audio["sha256"]]
-    linked = DisjointSet(range(len(located)))
+    first_of: dict[str, int] = {}
     rows = []
-    for first, second in find_candidates([fingerprint_from_text(strip.fingerprint) for strip in located]).tolist():
+    for index, strip in enumerate(located):  # another tag in the file leaves the strip as it is
+        first = first_of.setdefault(strip.digest, index)
+        if first != index:
+            rows.append((first, index, 0.0, round(strip.frames / frames_per_second, 3), 1.0))
+    distinct = list(first_of.values())
+    linked = DisjointSet(distinct)
+    for pair in find_candidates([fingerprint_from_text(located[index].fingerprint) for index in distinct]):
+        first, second = distinct[pair[0]], distinct[pair[1]]
         if linked.connected(first, second):
             continue
         one, other = sorted((located[first], located[second]), key=lambda strip: strip.sha256)
-        if one.digest == other.digest:
-            alignment = Alignment(0.0, round(one.frames / frames_per_second, 3), 1.0)
-        else:
-            alignment = memory.recall(one.sha256, other.sha256) or memory.keep(
-                one.sha256,
-                other.sha256,
-                align_strips(strips.read(one.sha256), strips.read(other.sha256), frames_per_second),
-            )
+        alignment = memory.recall(one.sha256, other.sha256) or memory.keep(
+            one.sha256,
+            other.sha256,
+            align_strips(strips.read(one.sha256), strips.read(other.sha256), frames_per_second),
+        )
         if alignment.is_near_duplicate:
             linked.merge(first, second)
             lag_seconds = alignment.lag_seconds if one is located[first] else -alignment.lag_seconds
-            rows.append((names[first], names[second], lag_seconds, alignment.overlap_seconds, alignment.similarity))
+            rows.append((first, second, lag_seconds, alignment.overlap_seconds, alignment.similarity))
     memory.save()
-    columns = ["recording_id", "other_recording_id", *_ALIGNMENT]
-    return pd.DataFrame(rows, columns=columns).assign(why=SAME_SOUND)
+    pairs = pd.DataFrame(rows, columns=[*_NAMES, *_ALIGNMENT])
+    return pairs.assign(
+        why=SAME_SOUND, **{name: pairs[name].map(audio["recording_id"].tolist().__getitem__) for name in _NAMES}
+    )
 
 
 class _Memory:
