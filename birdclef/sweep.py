@@ -16,7 +16,7 @@ _OTHER_METRICS = ("accuracy", "macro_roc_auc", "padded_cmap")
 
 
 def compare_settings(settings: Sequence[Mapping[str, Any]], reports: Sequence[Path], workspace: Path) -> Path:
-    """Returns the directory of the comparison: `sweep.csv`, `sweep.md` and `sweep.png`.
+    """Returns the directory of the comparison: `sweep.csv`, `sweep.md` and `sweep.png`, by the settings that differ.
 
     Args:
         settings: What each report was made with, by `section.key`.
@@ -36,11 +36,12 @@ def _write(settings: Sequence[Mapping[str, Any]], reports: Sequence[Path], stagi
 
     from birdclef.plots import plot_sweep
 
+    varied = [key for key in settings[0] if len({repr(setting[key]) for setting in settings}) > 1] or list(settings[0])
     rows = []
     for setting, directory in zip(settings, reports, strict=True):
         report = json.loads((directory / "report.json").read_text())
         metrics = report["metrics"]
-        shown = {key: value if isinstance(value, int | float) else str(value) for key, value in setting.items()}
+        shown = {key: setting[key] if isinstance(setting[key], int | float) else str(setting[key]) for key in varied}
         rows.append(
             {
                 **shown,
@@ -52,7 +53,6 @@ def _write(settings: Sequence[Mapping[str, Any]], reports: Sequence[Path], stagi
                 "report": directory.name,
             }
         )
-    varied = list(settings[0])
     best_first = sorted(rows, key=lambda row: -row["macro_f1"])
     pd.DataFrame(rows).to_csv(staging / "sweep.csv", index=False)
     (staging / "sweep.md").write_text(_as_markdown(best_first, varied))

@@ -80,6 +80,7 @@ def test_sweep_compares_every_combination_from_one_cache(
     assert directory.parent == workspace / "sweeps"
     with (directory / "sweep.csv").open() as stream:
         rows = list(csv.DictReader(stream))
+    assert list(rows[0])[:3] == ["evaluate.ensemble", "evaluate.seed", "macro_f1"]  # what does not vary is left out
     assert [(row["evaluate.ensemble"], row["evaluate.seed"]) for row in rows] == [
         ("mean", "0"),
         ("mean", "1"),
