@@ -20,7 +20,7 @@ from birdclef.model import (
     load_backbone_weights,
 )
 
-BACKBONES = ["test_resnet", "test_efficientnet"]
+BACKBONES = ["test_resnet", "test_efficientnet", "test_nfnet", "test_convnext", "regnetx_002"]
 
 
 def whole_crops(batch: int = 2, n_mels: int = 32, frames: int = 33) -> Tensor:
@@ -217,9 +217,12 @@ def create_colour_model(backbone: str) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pth", "weights.ckpt"])
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", [name for name in BACKBONES if "nfnet" not in name])
 def test_local_weights_of_three_channels_act_as_on_a_grey_image(tmp_path: Path, backbone: str, name: str) -> None:
-    """Summing the stem over its channels is what showing one channel three times does."""
+    """Summing the stem over its channels is what showing one channel three times does.
+
+    An NFNet standardises the weights of its stem, which does not go through the sum.
+    """
     colour = create_colour_model(backbone)
     path = save_weights(colour, tmp_path / name)
     grey = build_model(ModelConfig(backbone=backbone, weights=str(path)), 5).eval().backbone
