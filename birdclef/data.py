@@ -74,7 +74,7 @@ class TrainingData:
 
     def __init__(self, fold: FoldData, config: TrainConfig, device: torch.device) -> None:
         self._config = config
-        self._frames = fold.clip_frames(config.clip_seconds)
+        self.crop_frames = fold.clip_frames(config.clip_seconds)
         self._floor_db = fold.features.floor_db
         self._device = device
         self.labels: NDArray[np.int64] = fold.train["label_index"].to_numpy(np.int64)
@@ -84,7 +84,7 @@ class TrainingData:
         secondary = _mark_secondary(fold)
         self._secondary_there = secondary.to(device) if secondary.any() else None
         frame_levels = compute_frame_levels(self.strips)
-        self.noise_bank = build_noise_bank(self.strips, frame_levels, self._frames)
+        self.noise_bank = build_noise_bank(self.strips, frame_levels, self.crop_frames)
         self.statistics = compute_statistics(self.strips)
         waits = isinstance(self.strips, StreamedStrips) or self.strips.place.type != device.type
         self._prefetcher = Prefetcher(self._gather, self._following) if waits else None
@@ -161,10 +161,10 @@ class TrainingData:
 
     def _draw_positions(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         settings = self._config.augment
-        offsets = draw_offsets(self.strips.lengths[rows], self._frames, generator)
+        offsets = draw_offsets(self.strips.lengths[rows], self.crop_frames, generator)
         time_map = draw_time_map(
             len(rows),
-            self._frames,
+            self.crop_frames,
             settings.stretch_rate,
             settings.stretch_probability,
             settings.warp_frames,
@@ -175,7 +175,9 @@ class TrainingData:
 
     def _draw_background(self, count: int, generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(self.noise_bank.rows), (count,), generator=generator)
-        return gather_windows(self.strips, self.noise_bank.rows[chosen], self.noise_bank.firsts[chosen], self._frames)
+        return gather_windows(
+            self.strips, self.noise_bank.rows[chosen], self.noise_bank.firsts[chosen], self.crop_frames
+        )
 
 
 def _mark_secondary(fold: FoldData) -> Tensor:

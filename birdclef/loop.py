@@ -15,6 +15,7 @@ from birdclef.data import TrainingData, ValidationData, Views, derive_seed, load
 from birdclef.embedding_geometry import alignment, uniformity
 from birdclef.fold import FoldData
 from birdclef.inference import aggregate_windows, window_batches
+from birdclef.memory_plan import plan_memory
 from birdclef.metrics import macro_f1
 from birdclef.micro_batches import heads_in_chunks
 from birdclef.model import SpeciesModel, freeze_stages
@@ -232,6 +233,7 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Pat
         training = TrainingData(fold, config, device)
         model.set_input_statistics(*training.statistics)
         validation = load_validation(fold, config, device)
+        logger.info("train: memory: %s", plan_memory(model, training, config))
         objective = build_objective(
             config.objective,
             torch.from_numpy(training.class_shares).float(),

@@ -40,6 +40,11 @@ class Strips(ABC):
     lengths: Tensor
     encoding: StripEncoding
 
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """Values per frame."""
+
     def __len__(self) -> int:
         return len(self.starts)
 
@@ -89,6 +94,11 @@ class ResidentStrips(Strips):
     encoding: StripEncoding = FLOAT16
 
     @property
+    def channels(self) -> int:
+        """Values per frame."""
+        return self.values.shape[1]
+
+    @property
     def place(self) -> torch.device:
         """Where the values are."""
         return self.values.device
@@ -110,6 +120,11 @@ class StreamedStrips(Strips):
         self.starts = torch.from_numpy(reader.starts)
         self.lengths = torch.from_numpy(reader.lengths)
         self.encoding = reader.encoding
+
+    @property
+    def channels(self) -> int:
+        """Values per frame."""
+        return self._reader.channels
 
     @property
     def place(self) -> torch.device:

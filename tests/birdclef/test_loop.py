@@ -292,7 +292,9 @@ def test_telemetry_is_logged_each_epoch(ringing: FoldData, tmp_path: Path, monke
 
 
 def test_prototypes_are_learnt_without_decay_at_the_rate_of_the_heads(ringing: FoldData, tmp_path: Path) -> None:
-    settings = config(objective={"contrast": "balanced"}, weight_decay=0.1, learning_rate=1e-3)
+    settings = config(
+        objective={"contrast": "balanced"}, weight_decay=0.1, learning_rate=1e-3, head_learning_rate_factor=10.0
+    )
     objective = build_objective(settings.objective, torch.full((3,), 1 / 3), 128, torch.Generator())
     module = SpeciesTraining(start(settings), objective, settings, 1, (torch.zeros(1), torch.zeros(1)))
     configured: OptimizerLRSchedulerConfig = module.configure_optimizers()

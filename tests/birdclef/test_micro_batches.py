@@ -8,6 +8,7 @@ from torch import Tensor
 
 from birdclef.config import ModelConfig, ObjectiveConfig
 from birdclef.data import Views
+from birdclef.memory_plan import measure_activations
 from birdclef.micro_batches import heads_in_chunks
 from birdclef.model import Heads, SpeciesModel, build_model
 from birdclef.objective import build_objective
@@ -80,20 +81,7 @@ def test_random_numbers_and_running_statistics_are_those_of_one_forward_pass() -
 
 
 def kept_bytes(model: SpeciesModel, log_mel: Tensor, micro_batch: int | None) -> int:
-    """Bytes that the forward pass keeps for the backward pass, without parameters and input."""
-    own = {value.untyped_storage().data_ptr() for value in [*model.parameters(), *model.buffers(), log_mel]}
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        heads = heads_in_chunks(model, log_mel, micro_batch)
-    assert heads.logits.shape == (len(log_mel), CLASSES)
-    return sum(kept.values())
+    return measure_activations(model, lambda crops: heads_in_chunks(model, crops, micro_batch), log_mel)
 
 
 def test_forward_pass_keeps_no_activations() -> None:

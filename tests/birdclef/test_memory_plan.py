@@ -1,0 +1,53 @@
+"""The memory plan against sizes by hand, and against what a forward pass really keeps."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from birdclef.config import TrainConfig
+from birdclef.data import TrainingData
+from birdclef.fold import FoldData
+from birdclef.memory_plan import measure_activations, plan_memory
+from birdclef.model import build_model
+
+CPU = torch.device("cpu")
+
+
+def test_activations_of_a_small_network_are_counted_by_hand() -> None:
+    """A linear layer keeps its input, which does not count; a ReLU its output; the next linear layer that same one."""
+    network = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2), nn.Sigmoid())
+    kept = measure_activations(network, network, torch.ones(7, 3))
+    assert kept == 4 * 7 * (5 + 2)  # the ReLU's output and the sigmoid's
+
+
+@pytest.mark.parametrize(("micro_batch", "at_a_time"), [(None, 8), (3, 3), (100, 8)])
+def test_plan_is_made_of_sizes(fold_data: FoldData, micro_batch: int | None, at_a_time: int) -> None:
+    config = TrainConfig.model_validate(
+        {
+            "model": {"backbone": "test_resnet"},
+            "clip_seconds": 1.0,
+            "species_per_batch": 2,
+            "recordings_per_species": 2,
+            "micro_batch": micro_batch,
+        }
+    )
+    model = build_model(config.model, 3)
+    before = copy.deepcopy(model.state_dict())
+    training = TrainingData(fold_data, config, CPU)
+    plan = plan_memory(model, training, config)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert plan.strips == (70 + 32 + 9 + 40 + 31 + 100) * 8 * 2
+    assert plan.state == 5 * 4 * parameters
+    assert plan.views == 2 * 4 * 8 * 8 * 16
+    assert plan.views_at_a_time == at_a_time
+    whole = measure_activations(model, lambda crops: model.heads(model.encode(crops)), torch.zeros(at_a_time, 1, 8, 16))
+    assert plan.activations == pytest.approx(whole, rel=0.02)
+    assert f"({at_a_time} views at a time, float32)" in str(plan)
+
+
+def test_streamed_strips_take_no_memory(fold_data: FoldData) -> None:
+    config = TrainConfig.model_validate({"model": {"backbone": "test_resnet"}, "residency": "stream"})
+    assert plan_memory(build_model(config.model, 3), TrainingData(fold_data, config, CPU), config).strips == 0
