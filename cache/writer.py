@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import zarr
@@ -18,7 +18,6 @@ from cache.mirror import Mirror
 from cache.rows import PartRows
 
 CHUNK_FRAMES = 8192
-_CHUNKS_PER_WRITE = 4  # each write costs some 15 ms, whatever its size
 
 
 def digest_strip(stored: NDArray[Any]) -> str:
@@ -45,9 +44,10 @@ def _is_sound(strip: Strip, array: PartRows) -> bool:
 
 
 class PartWriter:
-    """Writes one part, strip by strip, in memory bounded by some chunks and a strip; `publish` makes it visible.
+    """Writes one part, strip by strip, in memory bounded by a strip; `publish` makes it visible.
 
-    As a context manager it removes what was not published.
+    Zarr defines the array's chunks as plain little-endian rows, so rows go straight into the chunks' files, four times
+    as fast as through Zarr. As a context manager it removes what was not published.
     """
 
     def __init__(self, store: Path, channels: int, encoding: StripEncoding = FLOAT16) -> None:
@@ -57,17 +57,8 @@ class PartWriter:
         parts.mkdir(parents=True, exist_ok=True)
         self._staging = Path(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=parts))
         self._staging.chmod(0o755)
-        self._array = zarr.create_array(
-            store=str(self._staging),
-            overwrite=True,
-            shape=(0, channels),
-            chunks=(CHUNK_FRAMES, channels),
-            dtype=encoding.dtype,
-            compressors=None,
-            attributes={"features": store.name, "step_db": encoding.step_db, "offset_db": encoding.offset_db},
-            config={"write_empty_chunks": True},  # a chunk that is not there is a damaged one
-        )
-        self._pending: list[NDArray[Any]] = []
+        self._channels = channels
+        self._chunk: BinaryIO | None = None
         self._frames = 0
         self._strips: list[Strip] = []
         self._failures: list[Failure] = []
@@ -76,6 +67,8 @@ class PartWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._chunk:
+            self._chunk.close()
         shutil.rmtree(self._staging, ignore_errors=True)
 
     def add_strip(self, sha256: str, strip: NDArray[np.float32], fingerprint: str = "") -> None:
@@ -99,10 +92,44 @@ class PartWriter:
 
     def _append(self, strip: Strip, stored: NDArray[Any]) -> None:
         self._strips.append(strip)
-        self._frames += len(stored)
-        self._pending.append(stored)
-        if self._frames - self._array.shape[0] >= _CHUNKS_PER_WRITE * CHUNK_FRAMES:
-            self._flush(whole_chunks=True)
+        rows = np.ascontiguousarray(stored)
+        while len(rows):
+            inside = self._frames % CHUNK_FRAMES
+            if inside == 0:
+                self._begin_chunk(self._frames // CHUNK_FRAMES)
+            now = rows[: CHUNK_FRAMES - inside]
+            self._write(now)
+            self._frames += len(now)
+            rows = rows[len(now) :]
+
+    def _begin_chunk(self, number: int) -> None:
+        if self._chunk:
+            self._chunk.close()
+        path = self._staging / "c" / str(number) / "0"
+        path.parent.mkdir(parents=True)
+        self._chunk = path.open("wb")
+
+    def _write(self, rows: NDArray[Any]) -> None:
+        if self._chunk:
+            self._chunk.write(rows.data)
+
+    def _finish_array(self) -> None:
+        """Fill the last chunk up, and write the array's metadata."""
+        self._write(np.zeros((-self._frames % CHUNK_FRAMES, self._channels), self._encoding.dtype))
+        if self._chunk:
+            self._chunk.close()
+        zarr.create_array(
+            store=str(self._staging),
+            shape=(self._frames, self._channels),
+            chunks=(CHUNK_FRAMES, self._channels),
+            dtype=self._encoding.dtype,
+            compressors=None,
+            attributes={
+                "features": self._store.name,
+                "step_db": self._encoding.step_db,
+                "offset_db": self._encoding.offset_db,
+            },
+        )
 
     def add_failure(self, failure: Failure) -> None:
         """Record audio that gives no strip."""
@@ -110,7 +137,7 @@ class PartWriter:
 
     def publish(self) -> str:
         """Make the part visible: rename its array into place, then write its fragment; returns its id."""
-        self._flush(whole_chunks=False)
+        self._finish_array()
         for path in self._staging.rglob("*"):
             if path.is_file():
                 flush_to_disk(path)
@@ -134,13 +161,3 @@ class PartWriter:
         entry.parent.mkdir(exist_ok=True)
         write_atomically(entry, fragment.to_json())
         return identity
-
-    def _flush(self, *, whole_chunks: bool) -> None:
-        if not self._pending:
-            return
-        pending = np.concatenate(self._pending)  # (frames, channels)
-        written = self._array.shape[0]
-        count = len(pending) // CHUNK_FRAMES * CHUNK_FRAMES if whole_chunks else len(pending)
-        self._array.resize((written + count, self._array.shape[1]))
-        self._array[written:] = pending[:count]
-        self._pending = [pending[count:]] if count < len(pending) else []

@@ -97,9 +97,7 @@ def test_refused_recording_is_not_touched_and_recorded_as_told(tmp_path: Path, e
     assert set(store.strips) == {sources[1].sha256}
 
 
-@pytest.mark.parametrize(
-    "step", ["pathlib.Path.read_bytes", "cache.part.decode_waveform", "cache.part.compute_log_mel"]
-)
+@pytest.mark.parametrize("step", ["cache.part.read_bytes", "cache.part.decode_waveform", "cache.part.compute_log_mel"])
 def test_recording_beyond_memory_is_recorded_with_the_limit(
     step: str, tmp_path: Path, encode_audio: EncodeAudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:

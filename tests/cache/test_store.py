@@ -99,7 +99,12 @@ def test_whole_chunks_are_written_before_the_part_is_published(tmp_path: Path, m
     for sha256, strip in random_strips({"a": 20, "b": 17, "c": 3}).items():
         writer.add_strip(sha256, strip)
     (staging,) = (tmp_path / "parts").iterdir()
-    assert zarr.open_array(str(staging), mode="r").shape == (32, CHANNELS)  # 20 + 17 frames hold four chunks of 8
+    sizes = [path.stat().st_size for path in sorted(staging.glob("c/*/0"))]
+    assert sizes[:4] == [8 * CHANNELS * 2] * 4  # 20 + 17 + 3 frames of float16 fill five chunks of 8
+    part = writer.publish()
+    array = zarr.open_array(str(tmp_path / "parts" / part), mode="r")
+    assert array.shape == (40, CHANNELS)
+    assert array.nchunks_initialized == 5
 
 
 def test_unpublished_part_is_invisible(tmp_path: Path) -> None:
