@@ -93,7 +93,8 @@ def synth(
 @app.command()
 def status(workspace: Workspace = WORKSPACE) -> None:
     """List the artefacts of a workspace with lineage, size and age."""
-    typer.echo(format_status(list(read_status(open_workspace(workspace))), open_workspace(workspace)))
+    directory = open_workspace(workspace)
+    typer.echo(format_status(list(read_status(directory)), directory))
 
 
 @app.command()
