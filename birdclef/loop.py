@@ -153,7 +153,7 @@ class SpeciesTraining(pl.LightningModule):
     ) -> None:
         """Clip the gradient's norm, and log what it was."""
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, float(gradient_clip_val or 0))
+        norm = nn.utils.clip_grad_norm_(parameters, self._config.clip_norm)
         self.log("gradient_norm", norm, on_step=False, on_epoch=True, batch_size=1)
 
     def validation_step(self, log_mel: Tensor, batch_idx: int) -> None:
