@@ -1,9 +1,19 @@
-"""Stage 3, beside the members: out-of-fold predictions of a simple classifier on the same folds, once per split."""
+"""Stage 3, beside the members: out-of-fold predictions of simple classifiers on the same folds, once per split."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from birdclef.config import TrainConfig
+from birdclef.pretrained import identify_weights
 from cache.artefact import Recipe, artefact_key, find_artefact, materialise, read_provenance
+from cache.config import FeatureConfig
+from cache.store import StripStore
+
+FeaturesOf = Callable[[Path, list[str]], NDArray[np.float32]]
 
 logger = logging.getLogger(__name__)
 
@@ -11,6 +21,8 @@ VERSION = 1
 """Raised by hand when the same split gives other probabilities."""
 
 BASELINE = "logistic regression on log-mel statistics"
+FROZEN_BASELINE = "logistic regression on frozen pretrained features"
+_BATCH_WINDOWS = 64
 
 
 def predict_baseline(split: Path, workspace: Path) -> Path:
@@ -23,31 +35,84 @@ def predict_baseline(split: Path, workspace: Path) -> Path:
         workspace: Where artefacts lie.
     """
     recipe = Recipe("predictions", {"baseline": BASELINE}, {"split": artefact_key(split)}, VERSION)
-    return materialise(workspace, recipe, lambda staging: _write(split, workspace, staging))
+    return materialise(
+        workspace, recipe, lambda staging: _write(BASELINE, _log_mel_statistics, split, workspace, staging)
+    )
 
 
-def _write(split: Path, workspace: Path, staging: Path) -> None:
+def predict_frozen_baseline(config: TrainConfig, split: Path, workspace: Path) -> Path:
+    """Returns the predictions of logistic regression on what a member's backbone sees before it is trained.
+
+    Args:
+        config: Of the member; its backbone must have pretrained weights.
+        split: Split directory.
+        workspace: Where artefacts lie.
+
+    Raises:
+        ValueError: If the member's backbone has no pretrained weights.
+    """
+    model = config.model
+    if model.weights == "none":
+        raise ValueError(f"{model.backbone} has no pretrained weights (model.weights=none): its features mean nothing.")
+    weights, inputs = identify_weights(model.weights)
+    identity = {
+        "baseline": FROZEN_BASELINE,
+        "backbone": model.backbone,
+        "weights": weights,
+        "normalisation": model.normalisation,
+        "clip_seconds": config.clip_seconds,
+    }
+    recipe = Recipe("predictions", identity, {**inputs, "split": artefact_key(split)}, VERSION)
+
+    def features(store: Path, sha256s: list[str]) -> NDArray[np.float32]:
+        return _frozen_features(config, store, sha256s)
+
+    return materialise(workspace, recipe, lambda staging: _write(FROZEN_BASELINE, features, split, workspace, staging))
+
+
+def _log_mel_statistics(store: Path, sha256s: list[str]) -> NDArray[np.float32]:
+    from birdclef.logistic import strip_statistics
+
+    strips = StripStore(store)
+    return np.stack([strip_statistics(strips.read(sha256)) for sha256 in sha256s])
+
+
+def _frozen_features(config: TrainConfig, store: Path, sha256s: list[str]) -> NDArray[np.float32]:
+    import torch
+
+    from birdclef.data import compute_statistics
+    from birdclef.frozen_features import pool_features
+    from birdclef.model import build_model
+    from birdclef.residency import load_strips
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    strips = load_strips(StripStore(store), sha256s, device, config.residency)
+    model = build_model(config.model, 1).to(device).eval()
+    model.set_input_statistics(*compute_statistics(strips))
+    features = FeatureConfig(**read_provenance(store)["config"])
+    frames = max(1, round(config.clip_seconds * features.frames_per_second))
+    return pool_features(model, strips, frames, _BATCH_WINDOWS)
+
+
+def _write(name: str, features_of: FeaturesOf, split: Path, workspace: Path, staging: Path) -> None:
     # Imported here so that predictions found in the workspace do not pay for scikit-learn.
     import time
 
-    import numpy as np
     import pandas as pd
 
     from birdclef.fold import read_labelled_recordings
-    from birdclef.logistic import predict_out_of_fold, strip_statistics
+    from birdclef.logistic import predict_out_of_fold
     from cache.catalogue import feature_directory, read_species
     from cache.grouping import is_validated
-    from cache.store import StripStore
 
     started = time.perf_counter()
     catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
     recordings = read_labelled_recordings(split, catalogue)
-    store = StripStore(feature_directory(catalogue, workspace))
-    statistics = np.stack([strip_statistics(store.read(sha256)) for sha256 in recordings["sha256"]])
-    probabilities = predict_out_of_fold(statistics, recordings, len(read_species(catalogue)))
+    features = features_of(feature_directory(catalogue, workspace), recordings["sha256"].tolist())
+    probabilities = predict_out_of_fold(features, recordings, len(read_species(catalogue)))
     validated = is_validated(recordings["fold"]).to_numpy()
     np.save(staging / "probabilities.npy", probabilities[validated][np.newaxis])  # (1, recordings, classes)
     recordings.loc[validated, ["recording_id", "label"]].to_csv(staging / "recordings.csv", index=False)
     seconds = round(time.perf_counter() - started, 3)
     pd.DataFrame([{"view": "whole recording", "seconds": seconds}]).to_csv(staging / "views.csv", index=False)
-    logger.info("baseline: %s, %d recordings, %.1f s", BASELINE, int(validated.sum()), seconds)
+    logger.info("baseline: %s, %d recordings, %.1f s", name, int(validated.sum()), seconds)

@@ -1,6 +1,6 @@
 """Pictures of a report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,54 @@ def plot_sweep(table: pd.DataFrame, varied: list[str]) -> bytes:
         axes.grid(axis="x", color=FAINT, linewidth=0.5)
 
     return draw((6.8, 3.4 if numeric else 1.0 + 0.28 * len(ordered)), plot)
+
+
+def plot_comparison(contest: Mapping[str, Any]) -> bytes:
+    """Returns each arm's macro-F1 minus the reference's with its interval, a panel per set of species, a row per arm.
+
+    Args:
+        contest: Content of `comparison.json`.
+    """
+    arms = [entry for entry in contest["arms"] if entry["name"] != contest["reference"]]
+    names = list(dict.fromkeys(entry["name"] for entry in arms))
+    panels = ["all", *(bucket["bucket"] for bucket in contest["arms"][0]["buckets"])]
+    budgets = contest["budgets"]
+
+    def difference(entry: Mapping[str, Any], panel: str) -> dict[str, float]:
+        inside = [bucket for bucket in entry["buckets"] if bucket["bucket"] == panel]
+        return dict((inside[0] if inside else entry)["difference"])
+
+    def plot(figure: Figure) -> None:
+        all_axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+        for axes, panel in zip(all_axes, panels, strict=True):
+            axes.axvline(0, color=INK, linewidth=0.8)
+            for number, epochs in enumerate(budgets):
+                rows = [entry for entry in arms if entry["epochs"] == epochs]
+                places = [names.index(entry["name"]) + 0.3 * (number - (len(budgets) - 1) / 2) for entry in rows]
+                values = [difference(entry, panel) for entry in rows]
+                spread = [
+                    [value["value"] - value["low"] for value in values],
+                    [value["high"] - value["value"] for value in values],
+                ]
+                colour = mpl.colormaps["Dark2"].colors[number % 8]  # type: ignore[attr-defined]
+                axes.errorbar(
+                    [value["value"] for value in values],
+                    places,
+                    xerr=np.maximum(spread, 0),
+                    linestyle="none",
+                    marker="o",
+                    markersize=4,
+                    color=colour,
+                    label=f"{epochs} epochs",
+                )
+            axes.set_title("all species" if panel == "all" else f"species with {panel}", fontsize=9)
+            axes.set(xlabel=f"macro-F1 − {contest['reference']}")
+            axes.grid(axis="x", color=FAINT, linewidth=0.5)
+        all_axes[0].set_yticks(range(len(names)), names, parse_math=False)
+        all_axes[0].set_ylim(len(names) - 0.5, -0.5)
+        all_axes[-1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+
+    return render((2.6 * len(panels) + 2, 1.4 + 0.3 * len(names) * max(1, len(budgets) / 2)), plot)
 
 
 def plot_strip(strip: NDArray[np.float16], frames: int) -> bytes:

@@ -70,9 +70,9 @@ def _draw_species(
 def describe_batches(labels: NDArray[np.int64], batches: NDArray[np.int64], views: int) -> dict[str, float]:
     """Returns what the contrastive loss is fed with in an epoch.
 
-    `orphan_rate` is the share of anchors that have no other recording of their species in the batch. `positives_NAME`,
-    for each bucket of species that occurs, is the mean number of views of other recordings of its species that an
-    anchor meets.
+    `views` is how many pass through the model. `orphan_rate` is the share of anchors that have no other recording of
+    their species in the batch. `positives_NAME`, for each bucket of species that occurs, is the mean number of views of
+    other recordings of its species that an anchor meets.
 
     Args:
         labels: Species index of each recording, (recordings,).
@@ -88,7 +88,7 @@ def describe_batches(labels: NDArray[np.int64], batches: NDArray[np.int64], view
         positives.append(views * (species_times[labels[batch]] - own_times))
     met = np.concatenate(positives)
     anchors = labels[batches].ravel()
-    described = {"orphan_rate": float((met == 0).mean())}
+    described = {"views": float(batches.size * views), "orphan_rate": float((met == 0).mean())}
     for name, fewest, most in BUCKETS:
         inside = in_bucket(counts, fewest, most)[anchors]
         if inside.any():

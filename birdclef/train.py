@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from birdclef.config import TrainConfig
-from cache.artefact import Recipe, artefact_key, file_key, materialise
+from birdclef.pretrained import identify_weights
+from cache.artefact import Recipe, artefact_key, materialise
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Raised by hand when the same settings and inputs give other weights."""
 
 
@@ -35,16 +36,9 @@ def train(config: TrainConfig, split: Path, fold: int, workspace: Path) -> Path:
 
 def run_recipe(config: TrainConfig, split: Path, fold: int) -> Recipe:
     """Returns what defines a run; a local weight file counts by its content, not its path."""
-    inputs = {"split": artefact_key(split)}
     identity = config.identity()
-    if config.model.weights not in ("none", "hub"):
-        weights = Path(config.model.weights)
-        if not weights.is_file():
-            raise FileNotFoundError(
-                f"model.weights={weights}: no such file. Give `none`, `hub` or the path of a weight file."
-            )
-        inputs["weights"] = file_key(weights)
-        identity["model"]["weights"] = "local"
+    identity["model"]["weights"], inputs = identify_weights(config.model.weights)
+    inputs["split"] = artefact_key(split)
     return Recipe("runs", {**identity, "fold": fold}, inputs, VERSION)
 
 
@@ -55,6 +49,7 @@ def _fit(config: TrainConfig, split: Path, fold: int, workspace: Path, staging: 
     from birdclef.fold import read_fold
     from birdclef.loop import fit
     from birdclef.model import build_model
+    from birdclef.peak_memory import read_peak_memory, reset_peak_memory
     from birdclef.weights import save_run
 
     started = time.monotonic()
@@ -69,12 +64,15 @@ def _fit(config: TrainConfig, split: Path, fold: int, workspace: Path, staging: 
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = build_model(config.model, len(data.species))
+    reset_peak_memory()
     checkpoint = fit(model, data, config, staging)
+    peak = read_peak_memory()
     summary: dict[str, Any] = {
         "fold": fold,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "weights": config.model.weights if config.model.weights in ("none", "hub") else "local",
+        "weights": identify_weights(config.model.weights)[0],
         "seconds": round(time.monotonic() - started, 1),
+        "peak_memory_mb": None if peak is None else round(peak, 1),
     }
     save_run(checkpoint, data, config, staging)
     (staging / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

@@ -27,7 +27,7 @@ from cache.work import at_work
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("features", "catalogues", "splits", "runs", "predictions", "reports", "sweeps")
+KINDS = ("features", "catalogues", "splits", "runs", "predictions", "reports", "sweeps", "comparisons")
 PROVENANCE = "provenance.json"
 _RECORDED_PACKAGES = (
     "birdclef",

@@ -102,7 +102,7 @@ def _write(
     faults = _find_faults(table, data, strips)
     quarantined = table["recording_id"].isin(faults.keys())
     usable = table[~quarantined].sort_values("recording_id")
-    memory = workspace / "comparisons" / f"{store.name}.csv"
+    memory = workspace / "similarities" / f"{store.name}.csv"
     duplicates = find_duplicates(usable, strips, frames_per_second, memory, workspace)
     duplicates.to_csv(staging / "duplicates.csv", index=False)
     usable = usable.assign(sound=name_sounds(usable, duplicates))

@@ -19,7 +19,7 @@ from cache.writer import PartWriter
 MOSTLY_DEAD = 0.5
 """A part is written anew once more than this share of its frames belongs to audio that no catalogue names."""
 
-_ROOTS = ("reports", "runs", "sweeps")
+_ROOTS = ("reports", "runs", "sweeps", "comparisons")
 
 
 @dataclass(frozen=True)

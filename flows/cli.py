@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from birdclef.arms import ARMS
 from cache.address import resolve_address
 from cache.mirror import open_workspace
-from flows.config import dump_config, expand_grid, load_config
+from flows.config import dump_config, expand_grid, load_arms, load_config
 from flows.settings import apply_settings
 from flows.status import format_size, format_status, read_status
 
@@ -74,6 +75,25 @@ def sweep(
     """Run the pipeline for every combination of values and compare; the last line is the comparison's directory."""
     expand_grid(config, grid)  # a wrong grid is told before a server starts
     _start_flow("sweep_flow", config, grid, workspace)
+
+
+@app.command()
+def compare(
+    config: Config,
+    overrides: Overrides = None,
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{', '.join(ARMS)}, or 'NAME key=value …' with settings of the member; default: all."),
+    ] = None,
+    epochs: Annotated[
+        list[int] | None, typer.Option(help="Budget, as often as wanted; default: half the epochs, and all.", min=1)
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Trainings of each arm and budget.", min=1)] = 3,
+    workspace: Workspace = WORKSPACE,
+) -> None:
+    """Hold objectives against cross-entropy at equal cost; the last line is the comparison's directory."""
+    load_arms(config, overrides or (), arm or ())  # a wrong configuration is told before a server starts
+    _start_flow("compare_flow", config, overrides, workspace, arms=arm, epochs=epochs, seeds=seeds)
 
 
 @app.command()
@@ -208,7 +228,7 @@ def _run_flow(name: str, config: Path, overrides: list[str] | None, workspace: s
     _start_flow(name, config, overrides, workspace)
 
 
-def _start_flow(name: str, config: Path, overrides: list[str] | None, workspace: str) -> None:
+def _start_flow(name: str, config: Path, overrides: list[str] | None, workspace: str, **others: Any) -> None:
     apply_settings()
     from flows import pipeline
 
@@ -216,7 +236,7 @@ def _start_flow(name: str, config: Path, overrides: list[str] | None, workspace:
     directories: list[str] = []
     # Registered before Prefect's own farewell, so run after it: the directory is the last line whatever is logged.
     atexit.register(lambda: typer.echo("\n".join(directories)) if directories else None)
-    result = flow(config=str(config), overrides=overrides, workspace=resolve_address(workspace))
+    result = flow(config=str(config), overrides=overrides, workspace=resolve_address(workspace), **others)
     directories += result if isinstance(result, list) else [result]
 
 

@@ -1,6 +1,6 @@
 """One experiment: the sections of all stages, read from one complete YAML plus `section.key=value` overrides."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError
 
+from birdclef.arms import ARMS, REFERENCE
 from birdclef.config import EvaluateConfig, PredictConfig, TrainConfig
 from cache.config import ConfigSection, DataConfig, FeatureConfig, SplitConfig
 
@@ -84,6 +85,36 @@ def expand_grid(path: Path, overrides: Iterable[str]) -> list[dict[str, Any]]:
     for combination in combinations:
         load_config(path, as_overrides(combination))
     return combinations
+
+
+def load_arms(path: Path, overrides: Iterable[str], arms: Iterable[str]) -> dict[str, ExperimentConfig]:
+    """Returns the experiment of each arm of a comparison by name, the reference first.
+
+    Args:
+        path: YAML file of an experiment with one member.
+        overrides: Of all arms.
+        arms: Names in `birdclef.arms.ARMS`, or `NAME key=value key=value` with settings of the member; none: all known.
+
+    Raises:
+        FileNotFoundError, ValueError: As `load_config`, for any of them; or if an arm is unknown or there are members.
+    """
+    common = list(overrides)
+    members = list(load_config(path, common).train)
+    if len(members) > 1:
+        raise ValueError(f"{path} has {len(members)} members ({', '.join(members)}); a comparison takes one.")
+    chosen: dict[str, Sequence[str]] = {REFERENCE: ARMS[REFERENCE]}
+    for arm in arms or ARMS:
+        name, *settings = arm.split()
+        if not settings and name not in ARMS:
+            raise ValueError(
+                f"There is no arm {name!r}. Known: {', '.join(ARMS)}. Others are given with their settings: "
+                f"'{name} objective.temperature=0.2'."
+            )
+        chosen[name] = settings or ARMS[name]
+    return {
+        name: load_config(path, [*common, *(f"train.*.{setting}" for setting in settings)])
+        for name, settings in chosen.items()
+    }
 
 
 def as_overrides(settings: Mapping[str, Any]) -> list[str]:

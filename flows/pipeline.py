@@ -13,7 +13,9 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from birdclef.baseline import predict_baseline
+from birdclef.arms import Trial, plan_trials
+from birdclef.baseline import BASELINE, FROZEN_BASELINE, predict_baseline, predict_frozen_baseline
+from birdclef.compare import compare
 from birdclef.config import EvaluateConfig, PredictConfig, TrainConfig
 from birdclef.evaluate import evaluate
 from birdclef.predict import predict
@@ -24,7 +26,7 @@ from cache.features import build_features
 from cache.mirror import open_workspace, published_address
 from cache.split import build_split
 from cache.work import at_work
-from flows.config import ExperimentConfig, as_overrides, expand_grid, load_config
+from flows.config import ExperimentConfig, as_overrides, expand_grid, load_arms, load_config
 from flows.settings import show_stage_messages
 
 DEFAULT_CONFIG = "configs/demo.yaml"
@@ -77,6 +79,24 @@ def sweep_task(settings: list[dict[str, Any]], reports: list[Path], workspace: P
     """Put the reports of a grid side by side; returns the comparison, which also becomes an artifact of the run."""
     directory = compare_settings(settings, reports, workspace)
     create_markdown_artifact((directory / "sweep.md").read_text(), key="sweep", description="Comparison of settings")
+    return directory
+
+
+@task(name="baseline on frozen features", cache_policy=NO_CACHE)
+def frozen_baseline_task(config: TrainConfig, split: Path, workspace: Path) -> Path:
+    """Predict with logistic regression on what a pretrained backbone sees; returns the predictions."""
+    return predict_frozen_baseline(config, split, workspace)
+
+
+@task(name="compare", cache_policy=NO_CACHE)
+def compare_task(
+    config: EvaluateConfig, trials: list[tuple[Trial, list[Path]]], baselines: dict[str, Path], workspace: Path
+) -> Path:
+    """Hold the arms against the reference; returns the comparison, which also becomes an artifact of the run."""
+    directory = compare(config, trials, baselines, workspace)
+    create_markdown_artifact(
+        (directory / "comparison.md").read_text(), key="comparison", description="Comparison of objectives"
+    )
     return directory
 
 
@@ -153,6 +173,47 @@ def sweep_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None,
     with at_work(directory):
         reports = [_evaluate(load_config(Path(config), as_overrides(setting)), directory) for setting in settings]
         return published_address(sweep_task(settings, reports, directory), directory)
+
+
+@flow(name="birdclef-compare")
+def compare_flow(
+    config: str = DEFAULT_CONFIG,
+    overrides: list[str] | None = None,
+    workspace: str | None = None,
+    arms: list[str] | None = None,
+    epochs: list[int] | None = None,
+    seeds: int = 3,
+) -> str:
+    """Train several objectives at equal cost over several seeds, and hold them against cross-entropy and baselines.
+
+    Args:
+        config: YAML file of an experiment with one member.
+        overrides: `section.key=value` settings of all arms.
+        workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
+        arms: Names of arms, or `NAME key=value key=value` with settings of the member; empty: all known ones.
+        epochs: Budgets, in epochs of the reference; empty: half of the configured epochs, and all.
+        seeds: Trainings of each arm and budget.
+    """
+    show_stage_messages()
+    experiments = load_arms(Path(config), overrides or (), arms or ())
+    directory = resolve_workspace(workspace)
+    with at_work(directory):
+        experiment = next(iter(experiments.values()))
+        (member,) = experiment.train
+        split = _split(experiment, directory)
+        baselines = {BASELINE: baseline_task(split, directory)}
+        if experiment.train[member].model.weights != "none":
+            baselines[FROZEN_BASELINE] = frozen_baseline_task(experiment.train[member], split, directory)
+        trials = plan_trials({arm: each.train[member] for arm, each in experiments.items()}, epochs or (), seeds)
+        finished = []
+        for trial in trials:
+            name = f"{trial.arm} {trial.epochs} epochs seed {trial.seed}"
+            predictions = []
+            for fold in experiment.folds_of(member):
+                run = train_task(name, trial.config, split, fold, directory)
+                predictions.append(predict_task(name, fold, experiment.predict, run, directory))
+            finished.append((trial, predictions))
+        return published_address(compare_task(experiment.evaluate, finished, baselines, directory), directory)
 
 
 @flow(name="birdclef")

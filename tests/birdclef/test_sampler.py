@@ -102,7 +102,7 @@ def test_what_an_anchor_meets_is_counted_as_a_double_loop_does(
 
 def test_another_view_of_the_same_recording_leaves_an_orphan() -> None:
     described = describe_batches(np.array([0, 1, 1]), np.array([[0, 0, 1, 2]]), views=2)
-    assert described == {"orphan_rate": 0.5, "positives_1-9": 1.0}
+    assert described == {"views": 8.0, "orphan_rate": 0.5, "positives_1-9": 1.0}
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])

@@ -100,7 +100,7 @@ def test_same_sound_stays_on_one_side_of_the_split(catalogue: Path, tmp_path: Pa
 def test_known_pairs_are_not_compared_again(
     catalogue: Path, data: DataConfig, tmp_path: Path, encode_audio: EncodeAudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (memory,) = (tmp_path / "work" / "comparisons").iterdir()
+    (memory,) = (tmp_path / "work" / "similarities").iterdir()
     assert memory.stem == read_provenance(catalogue)["inputs"]["features"]
     before = pd.read_csv(memory)
     assert len(before) >= 2

@@ -1,0 +1,74 @@
+"""The arms of a comparison: objectives that are trained at equal cost, and the one that all are held against."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from birdclef.config import TrainConfig
+
+REFERENCE = "ce"
+
+ARMS: dict[str, tuple[str, ...]] = {
+    REFERENCE: ("objective.kind=ce", "objective.logit_adjustment=0"),
+    "ce-adjusted": ("objective.kind=ce", "objective.logit_adjustment=1"),
+    "supcon": ("objective.kind=supcon", "objective.contrast=supcon"),
+    "joint": ("objective.kind=joint", "objective.contrast=supcon"),
+    "balanced": ("objective.kind=joint", "objective.contrast=balanced"),
+    "prototype": ("objective.kind=joint", "objective.contrast=prototype"),
+    "parametric": ("objective.kind=joint", "objective.contrast=parametric"),
+    "soft": ("objective.kind=joint", "objective.contrast=soft"),
+}
+"""Name of each arm to the settings of the member in which it differs."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a comparison, over all folds.
+
+    Attributes:
+        arm: Name of the arm.
+        epochs: Budget, in epochs of the reference.
+        seed: Of weights, batches and augmentation.
+        config: What is trained.
+    """
+
+    arm: str
+    epochs: int
+    seed: int
+    config: TrainConfig
+
+
+def plan_trials(arms: Mapping[str, TrainConfig], budgets: Sequence[int], seeds: int) -> list[Trial]:
+    """Returns every arm at every budget with every seed.
+
+    Args:
+        arms: By name, the reference among them.
+        budgets: Epochs of the reference; none: half of its configured epochs, and all of them.
+        seeds: How many; they count up from the reference's own.
+    """
+    reference = arms[REFERENCE]
+    chosen = sorted(set(budgets)) or sorted({max(1, reference.epochs // 2), reference.epochs})
+    return [
+        Trial(name, epochs, seed, spend(config, epochs, reference.views).model_copy(update={"seed": seed}))
+        for epochs in chosen
+        for name, config in arms.items()
+        for seed in range(reference.seed, reference.seed + seeds)
+    ]
+
+
+def spend(config: TrainConfig, epochs: int, views: int) -> TrainConfig:
+    """Returns a member that lets as many views pass through the model as `epochs` epochs of `views` views do.
+
+    The classifier of `supcon` gets its configured share of the epochs.
+    """
+    total = max(1, round(epochs * views / config.views))
+    objective = config.objective
+    if objective.kind != "supcon":
+        return config.model_copy(update={"epochs": total})
+    share = objective.classifier_epochs / (config.epochs + objective.classifier_epochs)
+    classifier = max(1, round(total * share))
+    return config.model_copy(
+        update={
+            "epochs": max(1, total - classifier),
+            "objective": objective.model_copy(update={"classifier_epochs": classifier}),
+        }
+    )
