@@ -128,7 +128,7 @@ def _as_row(entry: Mapping[str, Any], reference: str) -> str:
         text = f"{values['value']:+.3f} [{values['low']:+.3f}, {values['high']:+.3f}]"
         return f"**{text}**" if values["low"] > 0 or values["high"] < 0 else text
 
-    cells = [entry["name"], _interval(entry["macro_f1"]), difference(entry["difference"])]
+    cells = [entry["name"].replace("|", "\\|"), _interval(entry["macro_f1"]), difference(entry["difference"])]
     for bucket in entry["buckets"]:
         cells += [_interval(bucket["macro_f1"]), difference(bucket["difference"])]
     memory = entry["peak_memory_mb"]

@@ -136,12 +136,13 @@ def _write_run(config: TrainConfig, split: Path, fold: int, workspace: Path) -> 
             "parameters": 1_000_000 * config.seed,
             "weights": config.model.weights,
             "seconds": 10.5 + fold,
+            "peak_memory_mb": 500.0 + fold,
         }
         (staging / "summary.json").write_text(json.dumps(summary))
         (staging / "logs").mkdir()
-        lines = ["epoch,step,train_loss,val_macro_f1"]
+        lines = ["epoch,step,train_loss,val_macro_f1,views"]
         for epoch in range(4):
-            lines += [f"{epoch},{10 * epoch},{3 / (epoch + 1 + fold)},", f"{epoch},{10 * epoch + 9},,{0.2 * epoch}"]
+            lines += [f"{epoch},{10 * epoch},{3 / (epoch + 1 + fold)},,", f"{epoch},{10 * epoch + 9},,{0.2 * epoch},75"]
         (staging / "logs" / "metrics.csv").write_text("\n".join(lines) + "\n")
 
     recipe = Recipe("runs", {**config.identity(), "fold": fold}, {"split": artefact_key(split)}, 1)

@@ -1,13 +1,17 @@
 """The baseline of the workspace of tests/conftest.py; expected rows are read from its split."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import timm
+from safetensors.torch import save_file
 
-from birdclef.baseline import BASELINE, predict_baseline
+from birdclef.baseline import BASELINE, FROZEN_BASELINE, predict_baseline, predict_frozen_baseline
+from birdclef.config import ModelConfig, TrainConfig
 from birdclef.logistic import predict_out_of_fold, strip_statistics
 from cache.config import SplitConfig
 from cache.split import build_split
@@ -78,3 +82,26 @@ def test_another_split_has_a_baseline_of_its_own(
 ) -> None:
     other = build_split(SplitConfig(folds=2, seed=3), evaluation_catalogue, evaluation_workspace)
     assert predict_baseline(other, evaluation_workspace) != evaluation_baseline
+
+
+def test_frozen_features_of_a_local_file_are_classified_on_the_same_folds(
+    evaluation_split: Path, evaluation_workspace: Path, validated: pd.DataFrame, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("test_resnet", in_chans=1, num_classes=0).state_dict(), weights)
+    config = TrainConfig(model=ModelConfig(backbone="test_resnet", weights=str(weights)), clip_seconds=2)
+    predictions = predict_frozen_baseline(config, evaluation_split, evaluation_workspace)
+    provenance = json.loads((predictions / "provenance.json").read_text())
+    assert provenance["config"]["baseline"] == FROZEN_BASELINE
+    assert provenance["inputs"]["weights"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    recordings = pd.read_csv(predictions / "recordings.csv", dtype=str, keep_default_na=False)
+    assert recordings["recording_id"].tolist() == validated["recording_id"].tolist()
+    np.testing.assert_allclose(np.load(predictions / "probabilities.npy").sum(axis=2), 1, atol=1e-4)
+    other_path = weights.rename(tmp_path / "same.safetensors")
+    moved = config.model_copy(update={"model": config.model.model_copy(update={"weights": str(other_path)})})
+    assert predict_frozen_baseline(moved, evaluation_split, evaluation_workspace) == predictions
+
+
+def test_features_of_a_random_backbone_are_refused(evaluation_split: Path, evaluation_workspace: Path) -> None:
+    with pytest.raises(ValueError, match=r"model\.weights=none"):
+        predict_frozen_baseline(TrainConfig(), evaluation_split, evaluation_workspace)

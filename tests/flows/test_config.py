@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from birdclef.arms import ARMS
 from cache.config import ConfigSection
-from flows.config import ExperimentConfig, as_overrides, dump_config, expand_grid, load_config
+from flows.config import ExperimentConfig, as_overrides, dump_config, expand_grid, load_arms, load_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 PRESETS = sorted(CONFIGS.rglob("*.yaml"))
@@ -142,3 +143,41 @@ def test_grid_is_every_combination_and_a_list_that_its_field_takes_is_one_value(
 def test_grid_with_a_wrong_value_is_refused() -> None:
     with pytest.raises(ValueError, match=r"split\.folds: Input should be greater than or equal to 2 \(got 1\)"):
         expand_grid(CONFIGS / "demo.yaml", ["split.folds=[2,1]"])
+
+
+def test_arms_are_the_experiment_with_another_objective() -> None:
+    arms = load_arms(CONFIGS / "demo.yaml", ["split.folds=2"], ())
+    assert list(arms) == list(ARMS)
+    objectives = {name: next(iter(arm.train.values())).objective for name, arm in arms.items()}
+    assert {name: (each.kind, each.contrast, each.logit_adjustment) for name, each in objectives.items()} == {
+        "ce": ("ce", "supcon", 0.0),
+        "ce-adjusted": ("ce", "supcon", 1.0),
+        "supcon": ("supcon", "supcon", 0.0),
+        "joint": ("joint", "supcon", 0.0),
+        "balanced": ("joint", "balanced", 0.0),
+        "prototype": ("joint", "prototype", 0.0),
+        "parametric": ("joint", "parametric", 0.0),
+        "soft": ("joint", "soft", 0.0),
+    }
+    assert all(arm.split.folds == 2 for arm in arms.values())
+
+
+def test_the_reference_is_always_an_arm_and_others_are_given_with_their_settings() -> None:
+    arms = load_arms(CONFIGS / "demo.yaml", (), ["soft", "many recordings_per_species=4 objective.temperature=0.2"])
+    assert list(arms) == ["ce", "soft", "many"]
+    many = next(iter(arms["many"].train.values()))
+    assert (many.recordings_per_species, many.objective.temperature, many.objective.kind) == (4, 0.2, "joint")
+
+
+@pytest.mark.parametrize(
+    ("preset", "arm", "message"),
+    [
+        ("demo", "sift", "There is no arm 'sift'"),
+        ("demo", "odd objective.temperature=-1", "objective.temperature"),
+        ("demo", "odd temprature=1", "temprature"),
+        ("ensemble", "soft", "2 members"),
+    ],
+)
+def test_a_wrong_arm_is_refused(preset: str, arm: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_arms(CONFIGS / f"{preset}.yaml", (), [arm])

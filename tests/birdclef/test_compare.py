@@ -1,0 +1,154 @@
+"""A comparison on the workspace of tests/conftest.py, and its judge against scikit-learn and plain loops."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+
+from birdclef.arms import Trial
+from birdclef.baseline import BASELINE, FROZEN_BASELINE
+from birdclef.compare import compare
+from birdclef.config import EvaluateConfig, TrainConfig
+from birdclef.contest import OVERALL, Judge, build_judge
+
+WriteMember = Callable[..., list[Path]]
+
+CONFIG = EvaluateConfig(bootstrap_samples=300, seed=3)
+
+
+@pytest.fixture(scope="module")
+def comparison(write_member: WriteMember, evaluation_baseline: Path, evaluation_workspace: Path) -> Path:
+    trials = []
+    for arm, kind, skill in (("ce", "ce", 1.5), ("joint", "joint", 3.0), ("same|skill", "supcon", 1.5)):
+        for seed in (11, 12):
+            config = TrainConfig.model_validate({"seed": seed, "objective": {"kind": kind}})
+            trials.append((Trial(arm, 4, seed, config), write_member(config, skill=skill)))
+    return compare(CONFIG, trials, {BASELINE: evaluation_baseline}, evaluation_workspace)
+
+
+@pytest.fixture(scope="module")
+def contest(comparison: Path) -> dict:
+    return json.loads((comparison / "comparison.json").read_text())
+
+
+def test_arms_stand_in_order_with_their_cost_per_seed(contest: dict) -> None:
+    assert [(entry["name"], entry["epochs"]) for entry in contest["arms"]] == [
+        ("ce", 4),
+        ("joint", 4),
+        ("same|skill", 4),
+    ]
+    for entry in contest["arms"]:
+        assert entry["training_seconds"] == pytest.approx(10.5 + 11.5 + 12.5)
+        assert entry["views"] == 3 * 4 * 75
+        assert entry["peak_memory_mb"] == 502.0
+        assert len(entry["by_seed"]) == 2
+    assert contest["recordings"] == 137
+    assert [entry["name"] for entry in contest["baselines"]] == [BASELINE]
+
+
+def test_values_are_those_of_scikit_learn(
+    contest: dict, write_member: WriteMember, evaluation_split: Path, evaluation_catalogue: Path
+) -> None:
+    folds = pd.read_csv(evaluation_split / "split.csv", dtype=str, keep_default_na=False)
+    species = pd.read_csv(evaluation_catalogue / "species.csv", dtype=str, keep_default_na=False)["label"].tolist()
+    for entry, kind, skill in zip(contest["arms"], ("ce", "joint", "supcon"), (1.5, 3.0, 1.5), strict=True):
+        expected = {name: [] for name in ("all", "1-9", "10-99", "100+")}
+        for seed in (11, 12):
+            config = TrainConfig.model_validate({"seed": seed, "objective": {"kind": kind}})
+            predicted, truth = [], []
+            for directory in write_member(config, skill=skill):
+                table = pd.read_csv(directory / "recordings.csv", dtype=str, keep_default_na=False)
+                truth += [species.index(label) for label in table["label"]]
+                predicted += np.load(directory / "probabilities.npy").mean(axis=0).argmax(axis=1).tolist()
+            each = f1_score(truth, predicted, labels=range(len(species)), average=None, zero_division=0)
+            f1 = dict(zip(species, each, strict=True))
+            expected["all"].append(np.mean([f1[name] for name in ("abbowl", "barwre", "cdove", "d|<i>finch")]))
+            expected["1-9"].append(f1["cdove"])
+            expected["10-99"].append((f1["barwre"] + f1["d|<i>finch"]) / 2)
+            expected["100+"].append(f1["abbowl"])
+        assert entry["macro_f1"]["value"] == pytest.approx(np.mean(expected["all"]), abs=1e-9)
+        assert entry["by_seed"] == pytest.approx(expected["all"], abs=1e-9)
+        assert entry["seed_deviation"] == pytest.approx(np.std(expected["all"], ddof=1))
+        for bucket in entry["buckets"]:
+            assert bucket["macro_f1"]["value"] == pytest.approx(np.mean(expected[bucket["bucket"]]), abs=1e-9)
+    assert len(folds) == 140
+
+
+def test_a_better_arm_is_told_from_the_reference_and_an_equal_one_is_not(contest: dict) -> None:
+    reference, better, equal = contest["arms"]
+    assert reference["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert better["difference"]["low"] > 0
+    assert equal["difference"]["low"] <= 0 <= equal["difference"]["high"]
+    for entry in contest["arms"]:
+        for values in (entry["macro_f1"], *(bucket["macro_f1"] for bucket in entry["buckets"])):
+            assert 0 <= values["low"] <= values["value"] <= values["high"] <= 1
+
+
+def test_tables_say_the_same(comparison: Path, contest: dict) -> None:
+    with (comparison / "comparison.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["arm"] for row in rows] == ["ce", "joint", "same|skill", BASELINE]
+    assert float(rows[1]["difference"]) == contest["arms"][1]["difference"]["value"]
+    assert rows[-1]["difference"] == ""
+    text = (comparison / "comparison.md").read_text()
+    better = contest["arms"][1]["difference"]
+    assert f"**{better['value']:+.3f} [{better['low']:+.3f}, {better['high']:+.3f}]**" in text
+    assert "| same\\|skill |" in text
+    widths = {
+        line.replace("\\|", "").count("|") for line in text.split("**Baselines**")[0].splitlines() if line[:1] == "|"
+    }
+    assert len(widths) == 1
+    assert (comparison / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_resamples_are_those_of_a_plain_loop() -> None:
+    generator = np.random.default_rng(0)
+    recordings = pd.DataFrame(
+        {"label_index": generator.integers(0, 3, 40), "group": generator.integers(0, 9, 40).astype(str)}
+    )
+    judge = build_judge(recordings, np.array([5, 20, 30]), 3, EvaluateConfig(bootstrap_samples=25))
+    assert list(judge.among) == [OVERALL, "1-9", "10-99"]
+    seeds = [generator.random((40, 3), np.float32) for _ in range(3)]
+    scores = judge.score(seeds)
+    truth = recordings["label_index"].to_numpy()
+    for name, classes in ((OVERALL, [0, 1, 2]), ("10-99", [1, 2])):
+        for resample in range(25):
+            counts = judge.weights[resample]
+            drawn = []
+            for seed in judge.seed_draws[:, resample]:
+                each = f1_score(
+                    truth, seeds[seed].argmax(1), labels=[0, 1, 2], average=None, sample_weight=counts, zero_division=0
+                )
+                supported = [label for label in classes if counts[truth == label].sum() > 0]
+                drawn.append(np.mean(each[supported]))
+            assert scores[name].resampled[resample] == pytest.approx(np.mean(drawn), abs=1e-9)
+
+
+def test_intervals_hold_the_doubt_about_the_seed() -> None:
+    labels = np.array([0, 1] * 10)
+    right = np.eye(2, dtype=np.float32)[labels]
+    weights = np.ones((200, 20))  # no doubt about the recordings
+    draws = np.random.default_rng(0).integers(2, size=(2, 200))
+    judge = Judge(labels, {OVERALL: np.ones(2, bool)}, weights, draws, 0.95)
+    scores = judge.score([right, 1 - right])[OVERALL]
+    assert judge.interval(scores.value, scores.resampled) == {"value": 0.5, "low": 0.0, "high": 1.0}
+    assert judge.score([right])[OVERALL].resampled.tolist() == [1.0] * 200  # a baseline has no seeds
+
+
+def test_predictions_of_another_split_are_refused(
+    write_member: WriteMember, evaluation_baseline: Path, evaluation_workspace: Path, evaluation_catalogue: Path
+) -> None:
+    from cache.config import SplitConfig
+    from cache.split import build_split
+
+    other = build_split(SplitConfig(folds=3, seed=99), evaluation_catalogue, evaluation_workspace)
+    config = TrainConfig(seed=11)
+    trials = [(Trial("ce", 4, 11, config), write_member(config, skill=1.0, split=other))]
+    with pytest.raises(ValueError, match="2 different splits"):
+        compare(CONFIG, trials, {BASELINE: evaluation_baseline}, evaluation_workspace)
+    assert FROZEN_BASELINE != BASELINE
