@@ -78,8 +78,18 @@ class Mirror:
             upload(source / last, f"{there}/{last}")
 
     def fetch(self, source: Path, target: Path, names: list[str]) -> None:
-        """Copy files of the folder that the URL has for `source` into the folder `target`."""
+        """Copy files of the folder that the URL has for `source` into the folder `target`.
+
+        Raises:
+            ValueError: If a name leads out of the folder, as only a tampered list of files can.
+        """
         there = self.address(source)
+        for name in names:
+            if not (target / name).resolve().is_relative_to(target.resolve()):
+                raise ValueError(
+                    f"{there} lists a file {name!r}, which lies outside of it. Remove it there, and see who else may "
+                    f"write to {self.url}."
+                )
         transfer(lambda name: download(f"{there}/{name}", target / name), names)
 
     def remove(self, path: Path) -> None:

@@ -1,6 +1,7 @@
 """Audio and workspace in the buckets of a real S3 server: the same store, whatever is killed or damaged."""
 
 import hashlib
+import json
 import logging
 import os
 import signal
@@ -204,6 +205,18 @@ def test_artefact_whose_files_are_not_its_own_is_made_again(
     remove(f"{url}/splits/{recipe.key}/plots")
     materialise(open_workspace(url, tmp_path / "fourth"), recipe, build)
     assert len(made) == 3
+
+
+@pytest.mark.parametrize("name", ["../../../../escaped", "/escaped"])
+def test_a_list_of_files_that_leads_out_of_its_folder_is_refused(url: str, s3: str, tmp_path: Path, name: str) -> None:
+    directory = open_workspace(url, tmp_path / "mirrors")
+    recipe = Recipe("splits", {"a": 1}, {}, 1)
+    address = f"{url}/splits/{recipe.key}"
+    write_bytes(f"{address}/provenance.json", json.dumps({"files": {name: hashlib.sha256(b"x").hexdigest()}}).encode())
+    with pytest.raises(ValueError, match="lies outside of it"):
+        materialise(directory, recipe, lambda staging: None)
+    assert not list(tmp_path.rglob("escaped"))
+    assert not Path("/escaped").exists()
 
 
 def test_artefact_is_announced_after_its_files(
