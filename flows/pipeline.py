@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task
+from prefect import State, Task, flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
 
 from birdclef.arms import Trial, plan_trials
 from birdclef.baseline import BASELINE, FROZEN_BASELINE, predict_baseline, predict_frozen_baseline
@@ -33,7 +34,13 @@ DEFAULT_CONFIG = "configs/demo.yaml"
 REPORT_ARTIFACT = "report"
 
 
-@task(name="features", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5)
+def can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 - Prefect's arguments
+    """Whether trying again may help: not after wrong input, a missing file or arithmetic that went astray."""
+    error = state.result(raise_on_failure=False)
+    return not isinstance(error, ValueError | FileNotFoundError | ArithmeticError)
+
+
+@task(name="features", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5, retry_condition_fn=can_pass)
 def build_features_task(data: DataConfig, features: FeatureConfig, workspace: Path) -> Path:
     """Compute missing strips; returns the catalogue."""
     return build_features(data, features, workspace)
@@ -45,7 +52,13 @@ def build_split_task(split: SplitConfig, catalogue: Path, workspace: Path) -> Pa
     return build_split(split, catalogue, workspace)
 
 
-@task(name="train", task_run_name="train {member} fold {fold}", cache_policy=NO_CACHE, retries=1)
+@task(
+    name="train",
+    task_run_name="train {member} fold {fold}",
+    cache_policy=NO_CACHE,
+    retries=1,
+    retry_condition_fn=can_pass,
+)
 def train_task(member: str, config: TrainConfig, split: Path, fold: int, workspace: Path) -> Path:  # noqa: ARG001
     """Train one member on one fold; returns the run."""
     return train(config, split, fold, workspace)

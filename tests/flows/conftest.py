@@ -1,10 +1,16 @@
 """A small generated corpus, the demo experiment cut down to seconds, and the command line as a process."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -44,18 +50,52 @@ def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
 
 
 @pytest.fixture(scope="session")
-def birdclef(prefect_environment: dict[str, str]) -> Birdclef:
-    """Runs `birdclef ARGUMENTS...` from the project's folder and returns the finished process."""
-
-    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "flows.cli", *arguments],
-            cwd=PROJECT,
-            env={**prefect_environment, **environment},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
+def prefect_server(prefect_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API's URL of a server that runs as long as the tests, so that not every command starts its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    home = tmp_path_factory.mktemp("prefect_server")
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "server", "start", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}/api"
+    with (home / "log").open("w") as log:
+        server = subprocess.Popen(
+            command,
+            env={**prefect_environment, "PREFECT_HOME": str(home)},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
+    deadline = time.monotonic() + 120
+    while True:
+        with suppress(OSError), urlopen(f"{url}/health", timeout=5):
+            break
+        assert time.monotonic() < deadline and server.poll() is None, (home / "log").read_text()  # noqa: PT018
+        time.sleep(0.2)
+    yield url
+    os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
 
-    return call
+
+@pytest.fixture(scope="session")
+def birdclef_alone(prefect_environment: dict[str, str]) -> Birdclef:
+    """Runs `birdclef ARGUMENTS...` from the project's folder and returns the finished process."""
+    return partial(_run_birdclef, prefect_environment)
+
+
+@pytest.fixture(scope="session")
+def birdclef(prefect_environment: dict[str, str], prefect_server: str) -> Birdclef:
+    """The same, with a Prefect server that runs already."""
+    return partial(_run_birdclef, {**prefect_environment, "PREFECT_API_URL": prefect_server})
+
+
+def _run_birdclef(inherited: dict[str, str], *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        cwd=PROJECT,
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )

@@ -17,8 +17,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first_run(birdclef: Birdclef, tiny_overrides: list[str], workspace: Path) -> subprocess.CompletedProcess[str]:
-    return birdclef("run", "configs/demo.yaml", *tiny_overrides, "--workspace", str(workspace))
+def first_run(birdclef_alone: Birdclef, tiny_overrides: list[str], workspace: Path) -> subprocess.CompletedProcess[str]:
+    return birdclef_alone("run", "configs/demo.yaml", *tiny_overrides, "--workspace", str(workspace))
 
 
 def _artefacts(workspace: Path) -> dict[str, set[str]]:
@@ -175,6 +175,8 @@ def test_missing_data_names_the_remedy(birdclef: Birdclef, tmp_path: Path) -> No
     failed = birdclef("features", "configs/demo.yaml", f"data.root={tmp_path}/none", "--workspace", str(tmp_path))
     assert failed.returncode == 1
     assert f"birdclef synth {tmp_path}/none" in failed.stderr
+    assert "Retries exhausted" not in failed.stderr + failed.stdout
+    assert "AwaitingRetry" not in failed.stderr + failed.stdout
 
 
 def test_verify_names_damage_and_repairs_only_it(

@@ -93,6 +93,7 @@ def served(prefect_environment: dict[str, str], tmp_path_factory: pytest.TempPat
         **prefect_environment,
         "PREFECT_HOME": str(home / "prefect"),
         "BIRDCLEF_WORKSPACE": str(home / "workspace"),
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
     }
     log = home / "serve.log"
     process = _start(environment, port, log)
@@ -226,4 +227,4 @@ def test_run_left_by_a_killed_serve_is_closed_at_the_next_start(
 
 
 def _soon() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 5))
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 15))
