@@ -145,7 +145,10 @@ class TrainConfig(ConfigSection):
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Lightning accelerator."""
 
-    execution_fields: ClassVar[frozenset[str]] = frozenset({"folds", "residency", "accelerator"})
+    devices: PositiveInt = 1
+    """Processes that train together, each with a device and its part of every batch."""
+
+    execution_fields: ClassVar[frozenset[str]] = frozenset({"folds", "residency", "accelerator", "devices"})
 
     @model_validator(mode="after")
     def _check_objective(self) -> Self:

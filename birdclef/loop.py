@@ -1,6 +1,7 @@
 """The training loop: a model's training on one fold as Lightning modules."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 from birdclef.config import TrainConfig
 from birdclef.crops import gather_windows
 from birdclef.data import TrainingData, ValidationData, Views, derive_seed, load_validation
+from birdclef.distributed import average_gradients, average_statistics, gather_heads, own_part, rank
 from birdclef.embedding_geometry import alignment, uniformity
 from birdclef.fold import FoldData
 from birdclef.inference import aggregate_windows, window_batches
@@ -20,6 +22,7 @@ from birdclef.metrics import macro_f1
 from birdclef.micro_batches import heads_in_chunks
 from birdclef.model import SpeciesModel, freeze_stages
 from birdclef.objective import Objective, build_objective
+from birdclef.peak_memory import read_peak_memory, reset_peak_memory
 from birdclef.sampler import describe_batches
 from birdclef.schedule import rate_factor
 from birdclef.trainer import BEST_CHECKPOINT, LAST_CHECKPOINT, build_trainer, quiet_lightning
@@ -56,10 +59,11 @@ class SpeciesData(pl.LightningDataModule):
         return batch
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Returns augmented views of a training batch, or a validation batch's windows in dB."""
+        """Returns augmented views of a training batch, of which only the own part has crops, or windows in dB."""
         if cast("pl.Trainer", self.trainer).training:
             epoch, step, recordings = batch
-            return self._training.make_views(epoch, step, recordings)
+            views = self._training.make_views(epoch, step, recordings)
+            return replace(views, log_mel=own_part(views.log_mel))
         rows, firsts = batch
         return gather_windows(self._validation.strips, rows, firsts, self._validation.frames)
 
@@ -121,11 +125,12 @@ class SpeciesTraining(pl.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed dropout and stochastic depth by the step, so that a resumed run draws what an unbroken one does."""
         self._check_last_loss()
-        torch.manual_seed(derive_seed(self._config.seed, self.current_epoch, batch_idx, 1))
+        others = (rank(),) if rank() else ()
+        torch.manual_seed(derive_seed(self._config.seed, self.current_epoch, batch_idx, 1, *others))
 
     def training_step(self, views: Views, batch_idx: int) -> Tensor:
         """Returns the loss of one batch of views."""
-        heads = heads_in_chunks(self.model, views.log_mel, self._config.micro_batch)
+        heads = gather_heads(heads_in_chunks(self.model, views.log_mel, self._config.micro_batch))
         losses: dict[str, Tensor] = self.objective(heads, views, classifying=self.classifying)
         for name, value in losses.items():
             self.log(f"train_{name}", value.detach(), on_step=False, on_epoch=True, batch_size=len(views.labels))
@@ -133,6 +138,11 @@ class SpeciesTraining(pl.LightningModule):
         self.log_dict(geometry, on_step=False, on_epoch=True, batch_size=len(views.labels))
         self._unchecked = (self.current_epoch, batch_idx, losses["loss"].detach())
         return losses["loss"]
+
+    def on_after_backward(self) -> None:
+        """Let all processes go on with the same gradients and running statistics."""
+        average_gradients(self)
+        average_statistics(self.model)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Check the last loss of an epoch before it is validated."""
@@ -220,17 +230,28 @@ class SpeciesTraining(pl.LightningModule):
 def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Path) -> Path:
     """Train a model, going on from a killed run's last checkpoint; returns the checkpoint that `select` names.
 
+    With several devices this is called in a process of each, by `birdclef.ranks.run_in_ranks`.
+
     Args:
         model: With its initial weights.
         fold: Training and validation recordings.
         config: Of this member.
         directory: Gets `checkpoints/` and `logs/`.
+
+    Raises:
+        ValueError: If a batch cannot be split over the devices.
+        FloatingPointError: If the loss is not finite.
     """
     last, best = directory / "checkpoints" / LAST_CHECKPOINT, directory / "checkpoints" / BEST_CHECKPOINT
     with quiet_lightning():
         trainer = build_trainer(config, directory)
         device = trainer.strategy.root_device
         training = TrainingData(fold, config, device)
+        if training.batch_recordings % config.devices:
+            raise ValueError(
+                f"A batch of {training.batch_recordings} recordings cannot be split over devices={config.devices}. Let "
+                "recordings_per_species be a multiple of it."
+            )
         model.set_input_statistics(*training.statistics)
         validation = load_validation(fold, config, device)
         logger.info("train: memory: %s", plan_memory(model, training, config))
@@ -250,12 +271,23 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Pat
                 weights_only=True,
             )
         except NonFiniteLossError as error:
+            if rank():
+                raise FloatingPointError(str(error)) from error
             saved = _save_batch(training, fold, error, directory)
             raise FloatingPointError(
                 f"{error} Its batch is in {saved}. Lower learning_rate, raise objective.temperature, or set "
                 "precision=32."
             ) from error
     return best if config.select == "best" else last
+
+
+def fit_and_measure(
+    model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Path
+) -> tuple[Path, float | None]:
+    """Returns the checkpoint of `fit`, and this process's peak memory in MB."""
+    reset_peak_memory()
+    checkpoint = fit(model, fold, config, directory)
+    return checkpoint, read_peak_memory()
 
 
 def _save_batch(training: TrainingData, fold: FoldData, error: NonFiniteLossError, directory: Path) -> Path:

@@ -48,7 +48,8 @@ def plan_memory(model: SpeciesModel, training: TrainingData, config: TrainConfig
         config: Of the member.
     """
     views = training.batch_recordings * config.views
-    at_a_time = min(config.micro_batch or views, views)
+    own_views = views // config.devices
+    at_a_time = min(config.micro_batch or own_views, own_views)
     shape = (1, training.strips.channels, training.crop_frames)
     probe = copy.deepcopy(model).train()
     with torch.random.fork_rng():

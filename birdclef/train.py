@@ -47,9 +47,9 @@ def _fit(config: TrainConfig, split: Path, fold: int, workspace: Path, staging: 
     import torch
 
     from birdclef.fold import read_fold
-    from birdclef.loop import fit
+    from birdclef.loop import fit_and_measure
     from birdclef.model import build_model
-    from birdclef.peak_memory import read_peak_memory, reset_peak_memory
+    from birdclef.ranks import run_in_ranks
     from birdclef.weights import save_run
 
     started = time.monotonic()
@@ -64,9 +64,11 @@ def _fit(config: TrainConfig, split: Path, fold: int, workspace: Path, staging: 
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = build_model(config.model, len(data.species))
-    reset_peak_memory()
-    checkpoint = fit(model, data, config, staging)
-    peak = read_peak_memory()
+    arguments = (model, data, config, staging)
+    if config.devices > 1:
+        checkpoint, peak = run_in_ranks(fit_and_measure, arguments, config.devices)
+    else:
+        checkpoint, peak = fit_and_measure(*arguments)
     summary: dict[str, Any] = {
         "fold": fold,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

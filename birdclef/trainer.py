@@ -17,7 +17,9 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
 from birdclef.config import TrainConfig
+from birdclef.distributed import GatheredStrategy
 from birdclef.objective import count_epochs
+from birdclef.ranks import launched_rank
 from cache.artefact import keep_unfinished
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ _EXPECTED_WARNINGS = (
     ".*IterableDataset. has .__len__. defined.*",  # no loader process iterates over it twice
     ".*exists and is not empty.*",  # a killed run is taken up
     ".*LeafSpec.* is deprecated.*",
+    ".*sync_dist=True.*",  # what is logged is the same in every process
 )
 
 
@@ -155,7 +158,10 @@ def build_trainer(config: TrainConfig, directory: Path) -> pl.Trainer:
         callbacks.append(TQDMProgressBar(leave=True))
     return pl.Trainer(
         accelerator=config.accelerator,
-        devices=1,
+        devices=config.devices,
+        strategy=GatheredStrategy() if config.devices > 1 else "auto",
+        sync_batchnorm=config.devices > 1 and config.accelerator != "cpu" and torch.cuda.is_available(),
+        use_distributed_sampler=False,
         precision=_choose_precision(config),
         max_epochs=count_epochs(config.epochs, config.objective),
         gradient_clip_val=config.clip_norm,
@@ -172,7 +178,8 @@ def build_trainer(config: TrainConfig, directory: Path) -> pl.Trainer:
 def _continue_log(directory: Path) -> CSVLogger:
     """Returns the CSV log, with the rows that a killed run wrote before its last checkpoint."""
     log, checkpoint = directory / "logs" / "metrics.csv", directory / "checkpoints" / LAST_CHECKPOINT
-    earlier = _read_log(log) if log.is_file() and checkpoint.is_file() else []
+    continued = not launched_rank() and log.is_file() and checkpoint.is_file()
+    earlier = _read_log(log) if continued else []
     csv_logger = CSVLogger(directory, name=None, version="logs", flush_logs_every_n_steps=1)
     if earlier:
         log.unlink()

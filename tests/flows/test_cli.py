@@ -119,6 +119,23 @@ def test_compare_trains_arms_at_the_same_cost_and_holds_them_against_ce(
     assert len(_artefacts(workspace)["runs"] - before["runs"]) == 4  # joint is what the first run trained
 
 
+def test_two_processes_train_together_when_the_flow_is_told(
+    birdclef: Birdclef,
+    tiny_overrides: list[str],
+    workspace: Path,
+    first_run: subprocess.CompletedProcess[str],
+) -> None:
+    changed = [*tiny_overrides, "train.*.seed=7", "train.*.folds=[1]", "train.*.devices=2"]
+    trained = birdclef("train", "configs/demo.yaml", *changed, "--workspace", str(workspace))
+    assert trained.returncode == 0, trained.stderr
+    run = Path(trained.stdout.splitlines()[-1])
+    assert (run / "weights.safetensors").is_file()
+    assert (trained.stderr + trained.stdout).count("train: epoch 1 of 1") == 1  # the first process tells, not both
+    changed[-1] = "train.*.devices=1"
+    again = birdclef("train", "configs/demo.yaml", *changed, "--workspace", str(workspace))
+    assert again.stdout.splitlines()[-1] == str(run)  # how many processes trained it is not what it is
+
+
 def test_augment_preview_writes_a_picture(
     birdclef: Birdclef, tiny_overrides: list[str], workspace: Path, tmp_path: Path
 ) -> None:
