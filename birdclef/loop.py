@@ -22,7 +22,7 @@ from birdclef.metrics import macro_f1
 from birdclef.micro_batches import heads_in_chunks
 from birdclef.model import SpeciesModel, freeze_stages
 from birdclef.objective import Objective, build_objective
-from birdclef.peak_memory import read_peak_memory, reset_peak_memory
+from birdclef.peak_memory import PeakMemory
 from birdclef.sampler import describe_batches
 from birdclef.schedule import rate_factor
 from birdclef.trainer import BEST_CHECKPOINT, LAST_CHECKPOINT, build_trainer, quiet_lightning
@@ -284,10 +284,10 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Pat
 def fit_and_measure(
     model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Path
 ) -> tuple[Path, float | None]:
-    """Returns the checkpoint of `fit`, and this process's peak memory in MB."""
-    reset_peak_memory()
+    """Returns the checkpoint of `fit`, and the memory that it took at its peak in MB."""
+    memory = PeakMemory()
     checkpoint = fit(model, fold, config, directory)
-    return checkpoint, read_peak_memory()
+    return checkpoint, memory.read()
 
 
 def _save_batch(training: TrainingData, fold: FoldData, error: NonFiniteLossError, directory: Path) -> Path:

@@ -83,7 +83,7 @@ def measure_activations(model: nn.Module, forward: Callable[[Tensor], object], c
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # the output itself would hold its graph, and its graph the output, for ever
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         outputs = forward(crops)  # held until everything is counted, so that no storage is used twice

@@ -1,6 +1,9 @@
 """How much memory a piece of work needed at its peak: of the GPU if it used one, else of the process."""
 
+import ctypes
+import gc
 import re
+import sys
 from pathlib import Path
 
 import torch
@@ -8,17 +11,26 @@ import torch
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def reset_peak_memory() -> None:
-    """Let the peak start anew from what is held now."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    if _RESET.exists():
-        _RESET.write_text("5")  # proc(5): resets the peak resident set size
+class PeakMemory:
+    """Measures from now on: what is allocated on the GPU, else what this process holds beyond what it holds now."""
+
+    def __init__(self) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        gc.collect()
+        if sys.platform == "linux":
+            ctypes.CDLL(None).malloc_trim(0)  # so that memory freed before is not used again unseen
+            _RESET.write_text("5")  # proc(5): resets the peak resident set size
+        self._held = _resident_mb("VmRSS")
+
+    def read(self) -> float | None:
+        """Returns the peak so far, MB; none if the system does not tell."""
+        if torch.cuda.is_available() and (allocated := torch.cuda.max_memory_allocated()):
+            return allocated / 1e6
+        peak = _resident_mb("VmHWM")
+        return None if peak is None or self._held is None else peak - self._held
 
 
-def read_peak_memory() -> float | None:
-    """Returns the peak since the last reset, MB: allocated on the GPU, else resident; none if it is not told."""
-    if torch.cuda.is_available() and (allocated := torch.cuda.max_memory_allocated()):
-        return allocated / 1e6
-    peak = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text()) if _STATUS.exists() else None
-    return int(peak[1]) * 1024 / 1e6 if peak else None
+def _resident_mb(name: str) -> float | None:
+    found = re.search(rf"{name}:\s+(\d+) kB", _STATUS.read_text()) if _STATUS.exists() else None
+    return int(found[1]) * 1024 / 1e6 if found else None

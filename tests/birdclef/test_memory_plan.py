@@ -1,6 +1,8 @@
 """The memory plan against sizes by hand, and against what a forward pass really keeps."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -46,6 +48,15 @@ def test_plan_is_made_of_sizes(fold_data: FoldData, micro_batch: int | None, at_
     whole = measure_activations(model, lambda crops: model.heads(model.encode(crops)), torch.zeros(at_a_time, 1, 8, 16))
     assert plan.activations == pytest.approx(whole, rel=0.02)
     assert f"({at_a_time} views at a time, float32)" in str(plan)
+
+
+def test_nothing_of_the_probe_stays_in_memory() -> None:
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    weight = weakref.ref(network[0].weight)
+    measure_activations(network, network, torch.zeros(5, 3))
+    del network
+    gc.collect()
+    assert weight() is None
 
 
 def test_streamed_strips_take_no_memory(fold_data: FoldData) -> None:

@@ -115,7 +115,7 @@ def test_compare_trains_arms_at_the_same_cost_and_holds_them_against_ce(
     contest = json.loads((directory / "comparison.json").read_text())
     assert [entry["name"] for entry in contest["arms"]] == ["ce", "joint", "wide"]
     assert len({entry["views"] for entry in contest["arms"]}) == 1
-    assert all(entry["peak_memory_mb"] > 100 for entry in contest["arms"])
+    assert all(entry["peak_memory_mb"] > 10 for entry in contest["arms"])
     assert len(_artefacts(workspace)["runs"] - before["runs"]) == 4  # joint is what the first run trained
 
 
