@@ -78,7 +78,9 @@ def _attend(processes: Sequence[SpawnProcess], messages: "multiprocessing.Queue[
         ended = [process for process in processes if not process.is_alive()]
         for rank, kind, content in _drain(messages):
             if kind == "log":
-                logging.getLogger(content.name).handle(content)
+                own = logging.getLogger(content.name)
+                if own.isEnabledFor(content.levelno):
+                    own.handle(content)
             elif kind == "result":
                 results[rank] = content
             else:
@@ -86,7 +88,7 @@ def _attend(processes: Sequence[SpawnProcess], messages: "multiprocessing.Queue[
         if len(results) == len(processes):
             return results[0]
         killed = [process for process in ended if process.exitcode not in (0, None)]
-        if killed and not errors:
+        if killed:  # whatever the others say, they only noticed that it was gone
             raise RuntimeError(
                 f"The training process of {killed[0].name} ended with exit code {killed[0].exitcode}. A negative code "
                 "is a signal; -9 often means that memory ran out: lower train.*.micro_batch or devices."
