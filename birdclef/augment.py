@@ -1,7 +1,7 @@
 """Augmentation of log-mel crops on their device: every sample of a batch is drawn on its own, without a loop.
 
 All functions are pure, take crops (batch, 1, n_mels, frames) in dB, and draw from the given generator, which lives
-on the crops' device. What is physical is done in power: a gain is an offset in dB, and sounds add in power.
+on the crops' device. A gain is an offset in dB; sounds add in power, so what mixes takes and gives power.
 """
 
 import math
@@ -54,44 +54,53 @@ def random_gain(
     return (log_mel + _per_sample(gain)).clamp(min=floor_db)
 
 
-def mix_at_snr(log_mel: Tensor, background: Tensor, snr_db: Tensor) -> Tensor:
-    """Returns crops with a background added in power, at a signal-to-background ratio of each crop's own.
+def to_power(log_mel: Tensor) -> Tensor:
+    """Returns the power of levels in dB."""
+    return torch.exp(log_mel * LOG10_OVER_10)
+
+
+def to_decibels(power: Tensor) -> Tensor:
+    """Returns the level of a power in dB."""
+    return torch.log(power) / LOG10_OVER_10
+
+
+def mix_at_snr(power: Tensor, background: Tensor, snr_db: Tensor) -> Tensor:
+    """Returns crops with a background added, at a signal-to-background ratio of each crop's own.
 
     The ratio is that of the mean powers over bands and frames.
 
     Args:
-        log_mel: Signal in dB, (batch, 1, n_mels, frames).
-        background: Same shape, in dB; its level does not matter.
+        power: Of the signal, (batch, 1, n_mels, frames).
+        background: Its power, of the same shape; its level does not matter.
         snr_db: Ratio, (batch,); +inf leaves the crop as it is.
     """
-    gain = _mean_power_db(log_mel) - _mean_power_db(background) - snr_db  # (batch,)
-    return _add_power_db(log_mel, background + _per_sample(gain))
+    ratio = power.mean(dim=(1, 2, 3)) / background.mean(dim=(1, 2, 3)) / to_power(snr_db)  # (batch,)
+    return torch.addcmul(power, background, _per_sample(ratio))
 
 
 def random_background(
-    log_mel: Tensor,
+    power: Tensor,
     background: Tensor,
     snr_range_db: tuple[float, float],
     probability: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """Mix a background into chosen crops at a uniformly drawn signal-to-background ratio."""
+    """Mix a background, both given as power, into chosen crops at a uniformly drawn signal-to-background ratio."""
     low, high = snr_range_db
-    snr_db = low + (high - low) * _uniform(len(log_mel), generator)
-    snr_db = torch.where(_chosen(len(log_mel), probability, generator), snr_db, torch.inf)
-    return mix_at_snr(log_mel, background, snr_db)
+    snr_db = low + (high - low) * _uniform(len(power), generator)
+    snr_db = torch.where(_chosen(len(power), probability, generator), snr_db, torch.inf)
+    return mix_at_snr(power, background, snr_db)
 
 
 def random_noise(
-    log_mel: Tensor, snr_range_db: tuple[float, float], probability: float, generator: torch.Generator
+    power: Tensor, snr_range_db: tuple[float, float], probability: float, generator: torch.Generator
 ) -> Tensor:
-    """Add Gaussian noise to chosen crops at a uniformly drawn signal-to-noise ratio.
+    """Add Gaussian noise to the power of chosen crops at a uniformly drawn signal-to-noise ratio.
 
     The power of Gaussian noise in a time-frequency cell is exponentially distributed.
     """
-    unit = torch.rand(log_mel.shape, generator=generator, device=log_mel.device)
-    noise = torch.log((-torch.log(1 - unit)).clamp(min=1e-10)) / LOG10_OVER_10
-    return random_background(log_mel, noise, snr_range_db, probability, generator)
+    noise = torch.empty_like(power).exponential_(generator=generator)
+    return random_background(power, noise, snr_range_db, probability, generator)
 
 
 def random_mask(
@@ -128,8 +137,9 @@ def mixup(log_mel: Tensor, targets: Tensor, alpha: float, generator: torch.Gener
     batch = len(log_mel)
     share = _sample_beta(batch, alpha, generator)  # (batch,)
     partner = torch.randperm(batch, generator=generator, device=log_mel.device)
-    own_db, partner_db = 10 * torch.log10(share), 10 * torch.log10(1 - share)
-    mixed = _add_power_db(log_mel + _per_sample(own_db), log_mel[partner] + _per_sample(partner_db))
+    power = to_power(log_mel)
+    own = _per_sample(share)
+    mixed = to_decibels(own * power + (1 - own) * power[partner])
     return mixed, share.unsqueeze(1) * targets + (1 - share).unsqueeze(1) * targets[partner], partner
 
 
@@ -138,16 +148,6 @@ def _sample_beta(batch: int, alpha: float, generator: torch.Generator) -> Tensor
     concentration = torch.full((batch, 2), alpha, device=generator.device)
     gamma = torch._standard_gamma(concentration, generator=generator)  # (batch, 2)
     return (gamma[:, 0] / gamma.sum(dim=1)).clamp(1e-4, 1 - 1e-4)
-
-
-def _add_power_db(first: Tensor, second: Tensor) -> Tensor:
-    power = torch.exp(first * LOG10_OVER_10) + torch.exp(second * LOG10_OVER_10)  # several times faster than logaddexp
-    return torch.log(power) / LOG10_OVER_10
-
-
-def _mean_power_db(log_mel: Tensor) -> Tensor:
-    """Returns the level of each crop's mean power, (batch,)."""
-    return torch.log(torch.exp(log_mel * LOG10_OVER_10).mean(dim=(1, 2, 3))) / LOG10_OVER_10
 
 
 def _uniform(batch: int, generator: torch.Generator) -> Tensor:

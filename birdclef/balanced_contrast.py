@@ -1,12 +1,12 @@
 """Balanced contrastive loss for long-tailed data."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from birdclef.contrast import (
     ContrastBatch,
     Reduction,
+    count_classes,
     exclude_itself,
     exclude_linked,
     normalise,
@@ -56,7 +56,7 @@ class BalancedContrastLoss(nn.Module):
             prototypes = normalise(self.prototypes).to(embeddings.dtype)  # (classes, dim)
             candidates = torch.cat([embeddings, prototypes])  # (batch + classes, dim)
             candidate_labels = torch.cat([labels, torch.arange(classes, device=labels.device)])
-            counts = torch.bincount(labels, minlength=classes)
+            counts = count_classes(labels, classes)
             log_terms = count_terms(batch, counts).to(embeddings.dtype).log()  # (classes, classes)
             positives = sum_by_group(embeddings, labels, classes)[labels] - embeddings + prototypes[labels]
             anchors = embeddings / self.temperature
@@ -84,6 +84,6 @@ def count_terms(batch: ContrastBatch, counts: Tensor) -> Tensor:
     itself = torch.eye(len(counts), dtype=counts.dtype, device=counts.device)
     terms = counts + 1 - itself
     if batch.secondary is not None:
-        others = batch.secondary & (F.one_hot(batch.labels, len(counts)) == 0)
+        others = batch.secondary & (batch.labels.unsqueeze(1) != torch.arange(len(counts), device=counts.device))
         terms = terms - sum_by_group(others.to(counts.dtype), batch.labels, len(counts)).T
     return terms

@@ -50,6 +50,21 @@ def sum_by_group(rows: Tensor, groups: Tensor, count: int) -> Tensor:
     return rows.new_zeros(count, rows.shape[1]).index_add(0, groups, rows)
 
 
+def count_classes(labels: Tensor, classes: int) -> Tensor:
+    """Returns how many rows each class has, (classes,) int64; unlike `bincount`, without the host waiting."""
+    return labels.new_zeros(classes).index_add(0, labels, torch.ones_like(labels))
+
+
+def number_groups(values: Tensor) -> Tensor:
+    """Returns a number in [0, batch) for each value, (batch,): equal ones have the same, smaller ones a smaller.
+
+    As `unique` gives, but without the host waiting to learn how many there are.
+    """
+    ordered, order = values.sort()
+    steps = (ordered[1:] != ordered[:-1]).long().cumsum(0)
+    return torch.empty_like(order).scatter(0, order, torch.cat([steps.new_zeros(1), steps]))
+
+
 def weigh_anchors(valid: Tensor, reduction: Reduction, dtype: torch.dtype) -> Tensor:
     """Returns what each anchor's loss counts in the batch's, (batch,): the mean or the sum over valid anchors.
 

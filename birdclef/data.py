@@ -16,6 +16,8 @@ from birdclef.augment import (
     random_gain,
     random_mask,
     random_noise,
+    to_decibels,
+    to_power,
 )
 from birdclef.config import AugmentConfig, TrainConfig
 from birdclef.crops import draw_offsets, gather_crops, gather_windows
@@ -81,6 +83,7 @@ class TrainingData:
         self.classes = len(fold.species)
         self.strips = load_strips(StripStore(fold.store), fold.train["sha256"].tolist(), device, config.residency)
         self._labels_there = torch.tensor(self.labels, device=device)
+        self._one_hot = torch.eye(self.classes, device=device)
         secondary = _mark_secondary(fold)
         self._secondary_there = secondary.to(device) if secondary.any() else None
         frame_levels = compute_frame_levels(self.strips)
@@ -133,7 +136,7 @@ class TrainingData:
         log_mel = augment(log_mel, background, self._config.augment, self._floor_db, generator)
         rows = recordings.repeat_interleave(self._config.views).to(self._device, non_blocking=True)
         labels = self._labels_there[rows]
-        targets = torch.nn.functional.one_hot(labels, self.classes).float()
+        targets = self._one_hot[labels]
         secondary = None if self._secondary_there is None else self._secondary_there[rows]
         if self._config.augment.mixup_alpha:
             log_mel, targets, partner = mixup(log_mel, targets, self._config.augment.mixup_alpha, generator)
@@ -194,10 +197,15 @@ def augment(
 ) -> Tensor:
     """Returns crops with gain, background, noise and masks, (batch, 1, n_mels, frames) in dB."""
     log_mel = random_gain(log_mel, settings.gain_db, settings.gain_probability, floor_db, generator)
-    log_mel = random_background(
-        log_mel, background, settings.background_snr_db, settings.background_probability, generator
+    power = random_background(
+        to_power(log_mel),
+        to_power(background),
+        settings.background_snr_db,
+        settings.background_probability,
+        generator,
     )
-    log_mel = random_noise(log_mel, settings.noise_snr_db, settings.noise_probability, generator)
+    power = random_noise(power, settings.noise_snr_db, settings.noise_probability, generator)
+    log_mel = to_decibels(power)
     for dim, share, count in (
         (2, settings.frequency_mask_share, settings.frequency_masks),
         (3, settings.time_mask_share, settings.time_masks),

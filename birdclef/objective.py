@@ -71,7 +71,7 @@ def build_objective(config: ObjectiveConfig, shares: Tensor, dim: int, generator
     build: dict[ContrastKind, Callable[[], nn.Module]] = {
         "supcon": lambda: SupConLoss(temperature, config.same_recording_weight),
         "balanced": lambda: BalancedContrastLoss(directions(), temperature),
-        "prototype": lambda: PrototypeContrastLoss(temperature),
+        "prototype": lambda: PrototypeContrastLoss(len(shares), temperature),
         "parametric": lambda: ParametricContrastLoss(directions(), log_prior, temperature),
         "soft": lambda: SoftContrastLoss(temperature),
     }

@@ -7,6 +7,7 @@ from birdclef.class_prior import check_log_prior
 from birdclef.contrast import (
     ContrastBatch,
     Reduction,
+    count_classes,
     exclude_itself,
     exclude_linked,
     normalise,
@@ -71,7 +72,7 @@ class ParametricContrastLoss(nn.Module):
             embeddings = normalise(batch.embeddings)  # (batch, dim)
             centres = normalise(self.centres).to(embeddings.dtype)  # (classes, dim)
             log_prior = self.log_prior.to(embeddings.dtype)
-            counts = torch.bincount(labels, minlength=classes).to(embeddings.dtype)
+            counts = count_classes(labels, classes).to(embeddings.dtype)
             pairs = sum_by_group(embeddings, labels, classes)[labels] - embeddings  # (batch, dim)
             anchors = embeddings / self.temperature
             alike = (anchors * (self.alpha * pairs + self.beta * centres[labels])).sum(dim=1)  # (batch,)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from birdclef.contrast import ContrastBatch, Reduction, normalise, sum_by_group
+from birdclef.contrast import ContrastBatch, Reduction, count_classes, normalise, sum_by_group
 
 
 class PrototypeContrastLoss(nn.Module):
@@ -21,12 +21,14 @@ class PrototypeContrastLoss(nn.Module):
     sings cannot leave the mean of its class for one anchor; it stays.
 
     Args:
+        classes: How many there are; those that the batch lacks do not count.
         temperature: Softmax temperature, > 0.
         reduction: Over all rows.
     """
 
-    def __init__(self, temperature: float, reduction: Reduction = "mean") -> None:
+    def __init__(self, classes: int, temperature: float, reduction: Reduction = "mean") -> None:
         super().__init__()
+        self.classes = classes
         self.temperature = temperature
         self.reduction: Reduction = reduction
 
@@ -34,10 +36,12 @@ class PrototypeContrastLoss(nn.Module):
         """Returns the loss, a scalar in nats."""
         with torch.autocast(batch.embeddings.device.type, enabled=False):
             embeddings = normalise(batch.embeddings)  # (batch, dim)
-            species, own, counts = batch.labels.unique(return_inverse=True, return_counts=True)
-            prototypes = sum_by_group(embeddings, own, len(species)) / counts.unsqueeze(1)  # (species, dim)
-            logits = embeddings @ prototypes.T / self.temperature  # (batch, species)
+            labels, classes = batch.labels, self.classes
+            counts = count_classes(labels, classes)
+            prototypes = sum_by_group(embeddings, labels, classes) / counts.clamp(min=1).unsqueeze(1)  # (classes, dim)
+            logits = embeddings @ prototypes.T / self.temperature  # (batch, classes)
+            absent = (counts == 0).expand(len(labels), -1)  # (batch, classes)
             if batch.secondary is not None:
-                absent = batch.secondary[:, species].scatter(1, own.unsqueeze(1), value=False)  # (batch, species)
-                logits = logits.masked_fill(absent, torch.finfo(logits.dtype).min)
-            return F.cross_entropy(logits, own, reduction=self.reduction)
+                absent = absent | batch.secondary.scatter(1, labels.unsqueeze(1), value=False)
+            logits = logits.masked_fill(absent, torch.finfo(logits.dtype).min)
+            return F.cross_entropy(logits, labels, reduction=self.reduction)

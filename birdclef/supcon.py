@@ -9,6 +9,7 @@ from birdclef.contrast import (
     exclude_itself,
     exclude_linked,
     normalise,
+    number_groups,
     sum_by_group,
     weigh_anchors,
 )
@@ -75,12 +76,13 @@ def sum_positives(embeddings: Tensor, batch: ContrastBatch, same_recording_weigh
         batch: Labels and recordings.
         same_recording_weight: Of positives from the row's recording; others have 1.
     """
-    names, species = batch.labels.unique(return_inverse=True)
-    recordings, recording = batch.recordings.unique(return_inverse=True)
-    pairs, groups = (species * len(recordings) + recording).unique(return_inverse=True)
-    counted = torch.cat([embeddings, embeddings.new_ones(len(embeddings), 1)], dim=1)  # (batch, dim + 1)
-    by_recording = sum_by_group(counted, groups, len(pairs))  # (groups, dim + 1)
-    by_species = sum_by_group(by_recording, pairs // len(recordings), len(names))  # (species, dim + 1)
+    batch_size = len(embeddings)
+    species, recordings = number_groups(batch.labels), number_groups(batch.recordings)
+    groups = number_groups(species * batch_size + recordings)
+    species_of_group = torch.zeros_like(groups).scatter(0, groups, species)  # (batch,), of which the last may be unused
+    counted = torch.cat([embeddings, embeddings.new_ones(batch_size, 1)], dim=1)  # (batch, dim + 1)
+    by_recording = sum_by_group(counted, groups, batch_size)  # (groups, dim + 1)
+    by_species = sum_by_group(by_recording, species_of_group, batch_size)  # (species, dim + 1)
     together = by_recording[groups]  # (batch, dim + 1)
     sums = by_species[species] - together + same_recording_weight * (together - counted)
     return sums[:, :-1], sums[:, -1]

@@ -9,15 +9,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from birdclef.augment import (
-    draw_time_map,
-    mix_at_snr,
-    mixup,
-    random_background,
-    random_gain,
-    random_mask,
-    random_noise,
-)
+from birdclef import augment
+from birdclef.augment import draw_time_map, mixup, random_gain, random_mask, to_decibels, to_power
 
 FLOOR_DB = -100.0
 SIGNIFICANCE = 1e-3
@@ -36,6 +29,27 @@ def random_crops(batch: int, n_mels: int = 12, frames: int = 40, seed: int = 9) 
 
 def power(log_mel: Tensor) -> NDArray[np.float64]:
     return np.asarray(10 ** (log_mel.double().numpy() / 10))
+
+
+def mix_at_snr(log_mel: Tensor, background: Tensor, snr_db: Tensor) -> Tensor:
+    return to_decibels(augment.mix_at_snr(to_power(log_mel), to_power(background), snr_db))
+
+
+def random_background(
+    log_mel: Tensor,
+    background: Tensor,
+    snr_range_db: tuple[float, float],
+    probability: float,
+    generator: torch.Generator,
+) -> Tensor:
+    mixed = augment.random_background(to_power(log_mel), to_power(background), snr_range_db, probability, generator)
+    return to_decibels(mixed)
+
+
+def random_noise(
+    log_mel: Tensor, snr_range_db: tuple[float, float], probability: float, generator: torch.Generator
+) -> Tensor:
+    return to_decibels(augment.random_noise(to_power(log_mel), snr_range_db, probability, generator))
 
 
 TRANSFORMS: dict[str, Transform] = {

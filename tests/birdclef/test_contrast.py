@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,10 +17,12 @@ from birdclef.balanced_contrast import BalancedContrastLoss
 from birdclef.contrast import (
     ContrastBatch,
     Reduction,
+    count_classes,
     draw_prototypes,
     exclude_itself,
     exclude_linked,
     normalise,
+    number_groups,
     sum_by_group,
     weigh_anchors,
 )
@@ -44,7 +47,7 @@ LOSSES: dict[str, Callable[[float, Reduction], nn.Module]] = {
     "supcon": lambda temperature, reduction: SupConLoss(temperature, 0.5, reduction),
     "supcon without same recording": lambda temperature, reduction: SupConLoss(temperature, 0.0, reduction),
     "balanced": lambda temperature, reduction: BalancedContrastLoss(build_prototypes(), temperature, reduction),
-    "prototype": PrototypeContrastLoss,
+    "prototype": lambda temperature, reduction: PrototypeContrastLoss(CLASSES, temperature, reduction),
     "parametric": build_parametric,
     "soft": SoftContrastLoss,
 }
@@ -215,6 +218,13 @@ def test_prototypes_have_unit_length_and_follow_the_generator() -> None:
     torch.testing.assert_close(one.norm(dim=1), torch.ones(5))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+@given(values=st.lists(st.integers(-3, 3), min_size=1, max_size=12))
+def test_groups_are_numbered_as_unique_does(values: list[int]) -> None:
+    numbers = number_groups(torch.tensor(values))
+    assert numbers.tolist() == np.unique(values, return_inverse=True)[1].tolist()
+    assert count_classes(numbers, 12).tolist() == np.bincount(numbers.numpy(), minlength=12).tolist()
 
 
 def test_sums_by_group_by_hand() -> None:

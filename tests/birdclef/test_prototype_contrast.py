@@ -50,9 +50,11 @@ def test_loss_equals_the_equation_for_any_labels(
         torch.arange(len(labels)),
         torch.from_numpy(secondary) if linked else None,
     )
-    mean = PrototypeContrastLoss(temperature)(batch).item()
+    mean = PrototypeContrastLoss(5, temperature)(batch).item()
     assert mean == pytest.approx(sum(expected) / len(expected), rel=1e-9, abs=1e-9)
-    assert PrototypeContrastLoss(temperature, "sum")(batch).item() == pytest.approx(sum(expected), rel=1e-9, abs=1e-9)
+    assert PrototypeContrastLoss(5, temperature, "sum")(batch).item() == pytest.approx(
+        sum(expected), rel=1e-9, abs=1e-9
+    )
 
 
 def test_prototypes_are_not_normalised_by_hand() -> None:
@@ -63,19 +65,19 @@ def test_prototypes_are_not_normalised_by_hand() -> None:
     rows = torch.tensor([[1.0, 0], [0, 1], [1, 0], [-1, 0]], dtype=torch.float64)
     expected = 2 * (math.log(math.exp(0.5) + 1) - 0.5) + math.log(math.exp(0.5) + 1) + math.log(math.exp(-0.5) + 1)
     batch = ContrastBatch(rows, torch.tensor([3, 3, 8, 8]), torch.arange(4))
-    assert PrototypeContrastLoss(1.0, "sum")(batch).item() == pytest.approx(expected)
+    assert PrototypeContrastLoss(9, 1.0, "sum")(batch).item() == pytest.approx(expected)
 
 
 def test_a_batch_that_stands_there_twice_costs_the_same() -> None:
     rows, labels = torch.randn(7, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 1, 2, 0, 3, 1])
-    once = PrototypeContrastLoss(0.1)(ContrastBatch(rows, labels, torch.arange(7)))
-    twice = PrototypeContrastLoss(0.1)(ContrastBatch(rows.repeat(2, 1), labels.repeat(2), torch.arange(14)))
+    once = PrototypeContrastLoss(5, 0.1)(ContrastBatch(rows, labels, torch.arange(7)))
+    twice = PrototypeContrastLoss(5, 0.1)(ContrastBatch(rows.repeat(2, 1), labels.repeat(2), torch.arange(14)))
     assert twice.item() == pytest.approx(once.item(), rel=1e-6)
 
 
 def test_one_species_costs_nothing() -> None:
     rows = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    loss = PrototypeContrastLoss(0.1)(ContrastBatch(rows, torch.full((5,), 3), torch.arange(5)))
+    loss = PrototypeContrastLoss(5, 0.1)(ContrastBatch(rows, torch.full((5,), 3), torch.arange(5)))
     loss.backward()
     assert loss.item() == 0.0
     assert rows.grad is not None

@@ -1,0 +1,105 @@
+"""What is done on the device for a training step never asks the device for a value: the host would have to wait."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from birdclef.augment import mixup
+from birdclef.config import AugmentConfig, ObjectiveConfig, TrainConfig
+from birdclef.data import TrainingData, Views, augment
+from birdclef.embedding_geometry import alignment, uniformity
+from birdclef.fold import FoldData
+from birdclef.model import Heads
+from birdclef.objective import build_objective
+
+WAITING = {
+    "aten::_local_scalar_dense",  # item(), float(), bool(), a condition
+    "aten::nonzero",  # and indexing by a mask
+    "aten::masked_select",
+    "aten::is_nonzero",
+    "aten::equal",
+    "aten::unique_dim",
+    "aten::_unique2",
+    "aten::bincount",
+}
+
+
+class Guard(TorchDispatchMode):
+    """Refuses operations whose result's shape or value the host must wait for."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name
+        by_mask = name == "aten::index" and any(
+            isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+        )
+        if name in WAITING or by_mask:
+            raise AssertionError(f"{name} makes the host wait")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda values: values.sum().item(),
+        lambda values: bool(values[0] > 0),
+        lambda values: values[values > 0],
+        lambda values: values.nonzero(),
+        lambda values: torch.masked_select(values, values > 0),
+    ],
+)
+def test_the_guard_catches_what_waits(wait: Callable[[Tensor], object]) -> None:
+    values = torch.tensor([1.0, -1.0])
+    with Guard(), pytest.raises(AssertionError, match="makes the host wait"):
+        wait(values)
+
+
+def test_augmentation_asks_the_device_for_nothing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    log_mel = -50 + 10 * torch.randn(8, 1, 16, 40, generator=generator)
+    targets = torch.eye(8)
+    everything = AugmentConfig(
+        gain_probability=0.5, background_probability=0.5, noise_probability=0.5, mask_probability=0.5
+    )
+    with Guard():
+        augmented = augment(log_mel, log_mel.flip(0), everything, -100.0, generator)
+        mixup(augmented, targets, 0.4, generator)
+
+
+def test_views_are_made_without_waiting(fold_data: FoldData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where crops lie is drawn on the host, so what gathers them may look; from there on nothing does."""
+    config = TrainConfig(clip_seconds=2.0, species_per_batch=3, recordings_per_species=2)
+    data = TrainingData(fold_data, config, torch.device("cpu"))
+    recordings = torch.from_numpy(data.draw_batches(0)[0])
+    expected = data.make_views(0, 0, recordings)
+    crops: list[tuple[Tensor, Tensor]] = []
+    gather = data._gather
+    monkeypatch.setattr(data, "_gather", lambda batch: crops.append(gather(batch)) or crops[-1])
+    data.make_views(0, 0, recordings)
+    monkeypatch.setattr(data, "_gather", lambda batch: crops[-1])
+    with Guard():
+        views = data.make_views(0, 0, recordings)
+    assert torch.equal(views.log_mel, expected.log_mel)
+
+
+@pytest.mark.parametrize("contrast", ["supcon", "balanced", "prototype", "parametric", "soft"])
+def test_objectives_ask_the_device_for_nothing(contrast: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    targets = torch.nn.functional.one_hot(labels, 3).float()
+    secondary = torch.zeros(6, 3, dtype=torch.bool)
+    views = Views(torch.empty(6, 1, 1, 1), labels, targets, torch.arange(6) // 2, secondary)
+    config = ObjectiveConfig.model_validate({"kind": "joint", "contrast": contrast, "logit_adjustment": 1.0})
+    objective = build_objective(config, torch.tensor([0.5, 0.3, 0.2]), 8, generator)
+    embeddings = torch.randn(6, 8, generator=generator, requires_grad=True)
+    logits = torch.randn(6, 3, generator=generator, requires_grad=True)
+    with Guard():
+        objective(Heads(embeddings, logits), views, classifying=False)["loss"].backward()
+        without = replace(views, secondary=None)
+        objective(Heads(embeddings, logits), without, classifying=False)["loss"].backward()
+        alignment(embeddings, labels)
+        uniformity(embeddings)
