@@ -1,21 +1,27 @@
-"""A training batch of augmented views: from resident strips, and as most notebooks make it, from audio files.
+"""Training batches of augmented views: from resident strips, and as most notebooks make them, from audio files.
 
-Run: python -m benchmarks batches
+Run: python -m benchmarks batches [DATA]
 
-The other way decodes a recording, computes the log-mel of a random five-second crop with librosa, and applies gain and
-SpecAugment masks sample by sample; ours does that and mixes in background and noise, warps and stretches.
+A batch is 256 crops in two augmented views each, 128 x 313. The other way is a torch DataLoader with two workers whose
+items decode five seconds of a recording, compute the log-mel with librosa and mask it with torchaudio; ours also mixes
+in background and noise, warps, stretches and changes the gain. DATA is a folder in the BirdCLEF layout; without it, a
+generated corpus.
 """
 
 import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Annotated
 
 import librosa
 import numpy as np
 import soundfile
 import torch
-from numpy.typing import NDArray
+import torchaudio
+import typer
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.mel import FEATURES, librosa_log_mel
 from birdclef.config import TrainConfig
@@ -26,49 +32,57 @@ from cache.features import build_features
 from cache.split import build_split
 from cache.synth import CorpusPlan, synthesize_corpus
 
-TRAIN = TrainConfig(species_per_batch=16, recordings_per_species=2)  # 32 recordings x 2 views
-REPEATS = 7
+TRAIN = TrainConfig(species_per_batch=16, recordings_per_species=16)  # 256 recordings x 2 views
+REPEATS = 3
+WORKERS = 2
 
 
-def main() -> None:
-    """Print the time of both per batch of 64 views, and their ratio."""
+class AudioViews(Dataset[Tensor]):
+    """Views of recordings made one by one from their files."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+        self._mask_bands = torchaudio.transforms.FrequencyMasking(round(0.1 * FEATURES.n_mels))
+        self._mask_frames = torchaudio.transforms.TimeMasking(62)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Returns one view, (1, n_mels, frames) in dB."""
+        generator = np.random.default_rng(index)
+        with soundfile.SoundFile(self._paths[index]) as stream:
+            length = round(TRAIN.clip_seconds * stream.samplerate)
+            stream.seek(int(generator.integers(0, max(stream.frames - length, 0) + 1)))
+            samples, rate = stream.read(length, dtype="float32", always_2d=True).mean(axis=1), stream.samplerate
+        crop = librosa.resample(np.resize(samples, length), orig_sr=rate, target_sr=FEATURES.sample_rate)
+        log_mel = torch.from_numpy(librosa_log_mel(crop)).unsqueeze(0)
+        masked: Tensor = self._mask_frames(self._mask_bands(log_mel))
+        return masked
+
+
+def main(data: Annotated[Path | None, typer.Argument(help="Folder in the BirdCLEF layout.")] = None) -> None:
+    """Print the time of both per batch, and their ratio."""
     with tempfile.TemporaryDirectory() as folder:
-        corpus = synthesize_corpus(Path(folder) / "corpus", CorpusPlan(recordings=120))
+        root = data or synthesize_corpus(Path(folder) / "corpus", CorpusPlan(recordings=240))
         workspace = Path(folder) / "workspace"
-        catalogue = build_features(DataConfig(root=str(corpus)), FEATURES, workspace)
+        catalogue = build_features(DataConfig(root=str(root)), FEATURES, workspace)
         fold = read_fold(build_split(SplitConfig(folds=3), catalogue, workspace), 0, workspace)
-        data = TrainingData(fold, TRAIN, torch.device("cpu"))
-        generator = np.random.default_rng(0)
+        training = TrainingData(fold, TRAIN, torch.device("cpu"))
+        recordings = torch.from_numpy(training.draw_batches(0)[0])
+        names = fold.train["recording_id"].iloc[recordings.repeat_interleave(TRAIN.views).tolist()]
+        paths = [root / "train_audio" / name for name in names]
+        loader = DataLoader(AudioViews(paths), batch_size=len(paths), num_workers=WORKERS, persistent_workers=True)
         ours, theirs = [], []
-        recordings = torch.from_numpy(data.draw_batches(0)[0])
-        for step in range(REPEATS):
+        for repeat in range(REPEATS + 1):
             started = time.perf_counter()
-            views = data.make_views(0, step, recordings)
+            views = training.make_views(0, repeat, recordings)
             ours.append(time.perf_counter() - started)
             started = time.perf_counter()
-            paths = fold.train["recording_id"].iloc[recordings.repeat_interleave(2).tolist()]
-            other = torch.from_numpy(np.stack([view_from_audio(corpus, name, generator) for name in paths]))
+            (other,) = list(loader)
             theirs.append(time.perf_counter() - started)
-    own, others = statistics.median(ours), statistics.median(theirs)
-    print(f"| batch of {len(views.log_mel)} views, {tuple(other.shape[1:])} | ms |\n|---|---|")
-    print(f"| resident strips, all augmentations | {1000 * own:.0f} |")
-    print(f"| audio files, librosa, gain and masks only | {1000 * others:.0f} |")
-    print(f"\n{others / own:.1f} times faster.")
-
-
-def view_from_audio(corpus: Path, name: str, generator: np.random.Generator) -> NDArray[np.float32]:
-    """Returns one augmented crop as log-mel, (n_mels, frames) in dB."""
-    path = corpus / "train_audio" / name
-    length = round(TRAIN.clip_seconds * soundfile.info(path).samplerate)
-    samples, rate = soundfile.read(path, dtype="float32")
-    samples = samples if samples.ndim == 1 else samples.mean(axis=1)
-    samples = np.resize(samples, max(length, len(samples)))
-    first = generator.integers(0, len(samples) - length + 1)
-    crop = librosa.resample(samples[first : first + length], orig_sr=rate, target_sr=FEATURES.sample_rate)
-    log_mel = librosa_log_mel(crop * 10 ** (generator.uniform(-6, 6) / 20))
-    for axis, share in ((0, 0.1), (1, 0.2)):
-        size = log_mel.shape[axis]
-        width = generator.integers(0, int(share * size) + 1)
-        start = generator.integers(0, size - width + 1)
-        np.moveaxis(log_mel, axis, 0)[start : start + width] = log_mel.mean()
-    return log_mel
+    own, others = statistics.median(ours[1:]), statistics.median(theirs[1:])  # the first starts the workers
+    print(f"| {len(recordings)} crops x {TRAIN.views} views, {tuple(views.log_mel.shape[1:])} | seconds |\n|---|---|")
+    print(f"| resident strips, all augmentations | {own:.2f} |")
+    print(f"| DataLoader, {WORKERS} workers, librosa, torchaudio masks | {others:.2f} |")
+    print(f"\n{others / own:.1f} times faster. The other views are {tuple(other.shape[1:])}.")

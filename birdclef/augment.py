@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 LOG10_OVER_10 = math.log(10) / 10
+_LEAST_UNIFORM = 1e-7
 
 
 def draw_time_map(
@@ -99,7 +100,8 @@ def random_noise(
 
     The power of Gaussian noise in a time-frequency cell is exponentially distributed.
     """
-    noise = torch.empty_like(power).exponential_(generator=generator)
+    uniform = torch.rand(power.shape, dtype=power.dtype, generator=generator, device=power.device)
+    noise = uniform.clamp_(min=_LEAST_UNIFORM).log_().neg_()  # five times faster than exponential_ on a CPU
     return random_background(power, noise, snr_range_db, probability, generator)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,8 @@ from birdclef.prefetch import Batch, Prefetcher
 from birdclef.residency import StreamedStrips, Strips, load_strips
 from birdclef.sampler import draw_batches, expected_shares
 from cache.store import StripStore
+
+_BLOCK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,8 @@ class TrainingData:
         crops = self._prefetcher.get(batch) if self._prefetcher else self._gather(batch)
         log_mel, background = (part.to(self._device, non_blocking=True) for part in crops)
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._config.seed, epoch, step, 2))
-        log_mel = augment(log_mel, background, self._config.augment, self._floor_db, generator)
+        for block, behind in zip(split_for_cache(log_mel), split_for_cache(background), strict=True):
+            block.copy_(augment(block, behind, self._config.augment, self._floor_db, generator))
         rows = recordings.repeat_interleave(self._config.views).to(self._device, non_blocking=True)
         labels = self._labels_there[rows]
         targets = self._one_hot[labels]
@@ -190,6 +194,13 @@ def _mark_secondary(fold: FoldData) -> Tensor:
     for row, labels in enumerate(fold.train["secondary_labels"]):
         marked[row, [place_of[label] for label in labels.split() if label in place_of]] = True
     return marked
+
+
+def split_for_cache(crops: Tensor) -> Sequence[Tensor]:
+    """Returns crops, (batch, ...), in parts that fit into the cache of a CPU's core; on other devices all at once."""
+    if crops.device.type != "cpu":
+        return [crops]
+    return torch.split(crops, max(1, _BLOCK_BYTES // (crops[0].numel() * crops.element_size())))
 
 
 def augment(

@@ -16,6 +16,7 @@ from birdclef.embedding_geometry import alignment, uniformity
 from birdclef.fold import FoldData
 from birdclef.model import Heads
 from birdclef.objective import build_objective
+from birdclef.prefetch import Batch
 
 WAITING = {
     "aten::_local_scalar_dense",  # item(), float(), bool(), a condition
@@ -76,11 +77,8 @@ def test_views_are_made_without_waiting(fold_data: FoldData, monkeypatch: pytest
     data = TrainingData(fold_data, config, torch.device("cpu"))
     recordings = torch.from_numpy(data.draw_batches(0)[0])
     expected = data.make_views(0, 0, recordings)
-    crops: list[tuple[Tensor, Tensor]] = []
-    gather = data._gather
-    monkeypatch.setattr(data, "_gather", lambda batch: crops.append(gather(batch)) or crops[-1])
-    data.make_views(0, 0, recordings)
-    monkeypatch.setattr(data, "_gather", lambda batch: crops[-1])
+    crops = data._gather(Batch(0, 0, tuple(recordings.tolist())))
+    monkeypatch.setattr(data, "_gather", lambda batch: crops)
     with Guard():
         views = data.make_views(0, 0, recordings)
     assert torch.equal(views.log_mel, expected.log_mel)

@@ -1,0 +1,143 @@
+"""A whole training step, data and augmentation included, against the bare step of the same model on one batch.
+
+Run: python -m benchmarks step configs/small.yaml
+
+Whole is what `birdclef train` does, through Lightning: crops, augmentation, objective, telemetry, clipping, optimiser
+and weight average. Bare is forward, backward and optimiser step of the same model and objective on a constant batch.
+Both alternate in one process. Below: what torch's default layout and torch.compile would make of the bare step, and
+which share of an epoch passes between steps, making views and waiting, with strips in memory and in the store.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import torch
+import typer
+from torch import Tensor
+
+from birdclef.config import TrainConfig
+from birdclef.data import TrainingData
+from birdclef.fold import FoldData, read_fold
+from birdclef.loop import fit
+from birdclef.model import SpeciesModel, build_model
+from birdclef.objective import build_objective
+from cache.features import build_features
+from cache.split import build_split
+from cache.synth import CorpusPlan, synthesize_corpus
+from flows.config import load_config
+
+REPEATS = 3
+STEPS = 8
+
+
+def main(
+    config: Annotated[Path, typer.Argument(help="YAML file of the experiment.")] = Path("configs/small.yaml"),
+    species_per_batch: Annotated[int, typer.Option(help="P; K and views are the configuration's.")] = 16,
+) -> None:
+    """Print seconds per step of both and their ratio."""
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Path(folder) / "workspace"
+        corpus = synthesize_corpus(Path(folder) / "corpus", CorpusPlan(recordings=240))
+        experiment = load_config(config, [f"data.root={corpus}"])
+        catalogue = build_features(experiment.data, experiment.features, workspace)
+        fold = read_fold(build_split(experiment.split, catalogue, workspace), 0, workspace)
+        (name, member), *_ = experiment.train.items()
+        member = member.model_copy(
+            update={
+                "model": member.model.model_copy(update={"weights": "none"}),
+                "species_per_batch": species_per_batch,
+                "steps_per_epoch": STEPS,
+                "epochs": 2,
+                "validate_every": 2,
+                "accelerator": "cpu",
+            }
+        )
+        bare = BareStep(fold, member)
+        whole, alone = [], []
+        for repeat in range(REPEATS):
+            whole.append(whole_step(fold, member, Path(folder) / f"run{repeat}")["step"])
+            alone.append(statistics.median(timed(bare) for _ in range(STEPS)))
+        own, floor = statistics.median(whole), statistics.median(alone)
+        print(f"\n{name}: {member.model.backbone}, {len(bare.log_mel)} views of {tuple(bare.log_mel.shape[1:])}\n")
+        print("| step | seconds | of the bare one |\n|---|---|---|")
+        print(f"| bare | {floor:.3f} | 1.00 |")
+        print(f"| whole | {own:.3f} | {own / floor:.2f} |")
+        for label, change in (("bare, channels first", channels_first), ("bare, torch.compile", compiled)):
+            print(measure_variant(label, BareStep(fold, member), change, floor))
+        print("\n| strips | share of an epoch between steps |\n|---|---|")
+        for residency in ("host", "stream"):
+            placed = member.model_copy(update={"residency": residency})
+            waiting = whole_step(fold, placed, Path(folder) / residency)["waiting"]
+            print(f"| {residency} | {waiting:.1%} |")
+
+
+class BareStep:
+    """Forward, backward and optimiser step on one batch."""
+
+    def __init__(self, fold: FoldData, config: TrainConfig) -> None:
+        training = TrainingData(fold, config, torch.device("cpu"))
+        self.views = training.make_views(0, 0, torch.from_numpy(training.draw_batches(0)[0]))
+        self.log_mel = self.views.log_mel
+        self.model = build_model(config.model, len(fold.species)).train()
+        shares = torch.from_numpy(training.class_shares).float()
+        generator = torch.Generator().manual_seed(0)
+        self.objective = build_objective(config.objective, shares, config.model.projection_dim, generator)
+        self.encode: Callable[[Tensor], Tensor] = self.model.encode
+        self.optimiser = torch.optim.AdamW([*self.model.parameters(), *self.objective.parameters()], lr=1e-4)
+
+    def __call__(self) -> None:
+        """Take one step."""
+        heads = self.model.heads(self.encode(self.log_mel))
+        self.objective(heads, self.views, classifying=False)["loss"].backward()
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+
+
+def timed(step: BareStep) -> float:
+    """Returns the seconds of a step."""
+    started = time.perf_counter()
+    step()
+    return time.perf_counter() - started
+
+
+def whole_step(fold: FoldData, config: TrainConfig, directory: Path) -> dict[str, float]:
+    """Returns the seconds per step of a training's second epoch, and the share of it spent waiting for batches."""
+    directory.mkdir()
+    fit(build_model(config.model, len(fold.species)), fold, config, directory)
+    log = pd.read_csv(directory / "logs" / "metrics.csv")[["seconds_data", "seconds_step"]].dropna().iloc[-1]
+    total = float(log.sum())
+    return {"step": total / STEPS, "waiting": float(log["seconds_data"]) / total}
+
+
+def channels_first(model: SpeciesModel) -> Callable[[Tensor], Tensor]:
+    """Returns the encoder with convolutions in torch's default layout."""
+    model.to(memory_format=torch.contiguous_format)
+
+    def encode(log_mel: Tensor) -> Tensor:
+        features: Tensor = model.backbone((log_mel - log_mel.median(dim=3, keepdim=True).values) / 10)
+        return features
+
+    return encode
+
+
+def compiled(model: SpeciesModel) -> Callable[[Tensor], Tensor]:
+    """Returns the compiled encoder."""
+    return torch.compile(model.encode)
+
+
+def measure_variant(
+    label: str, step: BareStep, change: Callable[[SpeciesModel], Callable[[Tensor], Tensor]], floor: float
+) -> str:
+    """Returns a row of the table."""
+    step.encode = change(step.model)
+    try:
+        step()  # compiles
+    except Exception as error:
+        return f"| {label} | cannot run here: {type(error).__name__} | |"
+    seconds = statistics.median(timed(step) for _ in range(STEPS))
+    return f"| {label} | {seconds:.3f} | {seconds / floor:.2f} |"
