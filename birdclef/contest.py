@@ -14,7 +14,7 @@ from birdclef.arms import REFERENCE, Trial
 from birdclef.bootstrap import percentile_interval, resample_groups
 from birdclef.buckets import BUCKETS, in_bucket
 from birdclef.config import EvaluateConfig
-from birdclef.ensemble import OutOfFold, check_members, read_out_of_fold
+from birdclef.ensemble import check_members, read_out_of_fold
 from birdclef.fold import read_labelled_recordings
 from birdclef.lineage import trace
 from birdclef.metrics import Floats, Labels, macro_f1
@@ -87,7 +87,7 @@ def score_trials(
     The intervals draw recordists and, for each of them, seeds with replacement. Arms are paired: they share the draws.
     """
     paths = [path for _, directories in trials for path in directories]
-    lineage = next(trace(paths, baseline, workspace) for baseline in baselines.values())
+    lineage, *_ = [trace(paths, baseline, workspace) for baseline in baselines.values()]
     out_of_fold = {trial: read_out_of_fold(directories) for trial, directories in _by_key(trials).items()}
     check_members({f"{arm}, {epochs} epochs, seed {seed}": each for (arm, epochs, seed), each in out_of_fold.items()})
     scored_ids = next(iter(out_of_fold.values())).recordings["recording_id"]
@@ -107,7 +107,6 @@ def score_trials(
         for arm in arms:
             cost = _add_up([runs[key] for key in runs if key[:2] == (arm, epochs)])
             entries.append({"name": arm, "epochs": epochs, **_as_entry(judge, scores[arm], scores[REFERENCE]), **cost})
-    rows = pd.Index(scored_ids)
     return {
         "reference": REFERENCE,
         "confidence": config.confidence,
@@ -117,7 +116,7 @@ def score_trials(
         "species": int(recordings["label"].nunique()),
         "arms": entries,
         "baselines": [
-            {"name": name, **_as_entry(judge, judge.score([_select(read_out_of_fold([path]), rows)]))}
+            {"name": name, **_as_entry(judge, judge.score([read_out_of_fold([path]).of(scored_ids)]))}
             for name, path in baselines.items()
         ],
         "settings": {trial.arm: trial.config.identity() for trial, _ in trials if trial.epochs == budgets[-1]},
@@ -148,11 +147,6 @@ def build_judge(recordings: pd.DataFrame, counts: NDArray[np.int64], seeds: int,
 
 def _by_key(trials: Sequence[tuple[Trial, Sequence[Path]]]) -> dict[tuple[str, int, int], Sequence[Path]]:
     return {(trial.arm, trial.epochs, trial.seed): directories for trial, directories in trials}
-
-
-def _select(predictions: OutOfFold, recording_ids: "pd.Index[str]") -> NDArray[np.float32]:
-    rows = pd.Index(predictions.recordings["recording_id"]).get_indexer(recording_ids)
-    return np.asarray(predictions.mean[rows])
 
 
 def _as_entry(

@@ -32,6 +32,11 @@ class OutOfFold:
         """Mean over views, (recordings, classes)."""
         return np.asarray(self.probabilities.mean(axis=0))
 
+    def of(self, recording_ids: pd.Series) -> NDArray[np.float32]:
+        """Returns the mean over views for some of the recordings, in their order, (recordings, classes)."""
+        rows = pd.Index(self.recordings["recording_id"]).get_indexer(pd.Index(recording_ids))
+        return np.asarray(self.mean[rows])
+
 
 def read_out_of_fold(predictions: Sequence[Path]) -> OutOfFold:
     """Returns the predictions of all folds of a member as one table.

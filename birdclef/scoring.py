@@ -112,7 +112,7 @@ def score_members(
         name: [find_artefact(workspace, "runs", read_provenance(path)["inputs"]["run"]) for path in directories]
         for name, directories in members.items()
     }
-    baseline_probabilities = _select(read_out_of_fold([baseline]), scored_ids)
+    baseline_probabilities = read_out_of_fold([baseline]).of(scored_ids)
     report = {
         "metrics": _as_dicts(scorer.estimates(combined)),
         "confidence": config.confidence,
@@ -132,12 +132,6 @@ def score_members(
         "lineage": describe(lineage, paths),
     }
     return Scored(report, catalogue, recordings, species, combined, lineage, runs)
-
-
-def _select(predictions: OutOfFold, recording_ids: pd.Series) -> NDArray[np.float32]:
-    """Returns the mean probabilities of some recordings, (recordings, classes)."""
-    rows = pd.Index(predictions.recordings["recording_id"]).get_indexer(pd.Index(recording_ids))
-    return np.asarray(predictions.mean[rows])
 
 
 def _build_scorer(recordings: pd.DataFrame, config: EvaluateConfig) -> Scorer:
