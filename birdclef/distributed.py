@@ -5,15 +5,16 @@ part through the model and gathers what the others got. The loss is that of the 
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
+import timm.layers
 import torch
 import torch.distributed as dist
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
-from birdclef.model import Heads
+from birdclef.model import Heads, SpeciesModel
 
 
 class GatheredStrategy(DDPStrategy):
@@ -70,6 +71,12 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004 - autograd's argument
         return own_part(gradients[0]) * ranks()
+
+
+def synchronise_batch_norm(model: SpeciesModel) -> SpeciesModel:
+    """Returns the model with batch norms that normalise over the views of all processes; weights keep their names."""
+    # torch's own conversion forgets the activation that timm's norm layers hold.
+    return cast("SpeciesModel", timm.layers.convert_sync_batchnorm(model))  # type: ignore[no-untyped-call]
 
 
 def average_gradients(module: nn.Module) -> None:

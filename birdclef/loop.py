@@ -13,7 +13,14 @@ from torch.utils.data import DataLoader
 from birdclef.config import TrainConfig
 from birdclef.crops import gather_windows
 from birdclef.data import TrainingData, ValidationData, Views, derive_seed, load_validation
-from birdclef.distributed import average_gradients, average_statistics, gather_heads, own_part, rank
+from birdclef.distributed import (
+    average_gradients,
+    average_statistics,
+    gather_heads,
+    own_part,
+    rank,
+    synchronise_batch_norm,
+)
 from birdclef.embedding_geometry import alignment, uniformity
 from birdclef.fold import FoldData
 from birdclef.inference import aggregate_windows, window_batches
@@ -253,6 +260,8 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Pat
                 "recordings_per_species be a multiple of it."
             )
         model.set_input_statistics(*training.statistics)
+        if config.devices > 1 and device.type == "cuda":
+            model = synchronise_batch_norm(model)
         validation = load_validation(fold, config, device)
         logger.info("train: memory: %s", plan_memory(model, training, config))
         objective = build_objective(

@@ -160,7 +160,6 @@ def build_trainer(config: TrainConfig, directory: Path) -> pl.Trainer:
         accelerator=config.accelerator,
         devices=config.devices,
         strategy=GatheredStrategy() if config.devices > 1 else "auto",
-        sync_batchnorm=config.devices > 1 and config.accelerator != "cpu" and torch.cuda.is_available(),
         use_distributed_sampler=False,
         precision=_choose_precision(config),
         max_epochs=count_epochs(config.epochs, config.objective),

@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
-from birdclef.config import TrainConfig
+from birdclef.config import ModelConfig, TrainConfig
+from birdclef.distributed import synchronise_batch_norm
 from birdclef.fold import FoldData
 from birdclef.loop import fit
 from birdclef.model import build_model
@@ -174,6 +176,17 @@ def test_training_on_two_devices_is_that_on_one_and_resumes_exactly(
     told = ["epoch", "train_loss", "gradient_norm", "alignment", "uniformity", "orphan_rate", "views", "val_macro_f1"]
     pd.testing.assert_frame_equal(logs["whole"][told], logs["resumed"][told])
     pd.testing.assert_frame_equal(logs["whole"][told], logs["alone"][told], atol=1e-3, rtol=0)
+
+
+def test_synchronised_batch_norm_keeps_activations_and_names() -> None:
+    torch.manual_seed(0)
+    model = build_model(ModelConfig(backbone="test_efficientnet"), 3).eval()
+    log_mel = -50 + 10 * torch.randn(2, 1, 32, 32)
+    expected, names = model(log_mel), list(model.state_dict())
+    converted = synchronise_batch_norm(model).eval()
+    assert any(isinstance(module, nn.SyncBatchNorm) for module in converted.modules())
+    assert list(converted.state_dict()) == names
+    torch.testing.assert_close(converted(log_mel), expected)
 
 
 def test_a_batch_that_cannot_be_split_is_refused(fold_data: FoldData, tmp_path: Path) -> None:
