@@ -76,7 +76,7 @@ class _Gather(torch.autograd.Function):
 def synchronise_batch_norm(model: SpeciesModel) -> SpeciesModel:
     """Returns the model with batch norms that normalise over the views of all processes; weights keep their names."""
     # torch's own conversion forgets the activation that timm's norm layers hold.
-    return cast("SpeciesModel", timm.layers.convert_sync_batchnorm(model))  # type: ignore[no-untyped-call]
+    return cast("SpeciesModel", timm.layers.convert_sync_batchnorm(model))  # type: ignore[attr-defined,no-untyped-call]
 
 
 def average_gradients(module: nn.Module) -> None:
