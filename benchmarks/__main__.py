@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmarks import batches, features, load, losses, mel, rescan, step
+from benchmarks import batches, features, load, losses, mel, rescan, scores, step
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("mel")(mel.main)
@@ -11,6 +11,7 @@ app.command("features")(features.main)
 app.command("rescan")(rescan.main)
 app.command("load")(load.main)
 app.command("losses")(losses.main)
+app.command("scores")(scores.main)
 app.command("step")(step.main)
 
 if __name__ == "__main__":

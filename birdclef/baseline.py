@@ -17,7 +17,7 @@ FeaturesOf = Callable[[Path, list[str]], NDArray[np.float32]]
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Raised by hand when the same split gives other probabilities."""
 
 BASELINE = "logistic regression on log-mel statistics"
@@ -114,5 +114,6 @@ def _write(name: str, features_of: FeaturesOf, split: Path, workspace: Path, sta
     np.save(staging / "probabilities.npy", probabilities[validated][np.newaxis])  # (1, recordings, classes)
     recordings.loc[validated, ["recording_id", "label"]].to_csv(staging / "recordings.csv", index=False)
     seconds = round(time.perf_counter() - started, 3)
-    pd.DataFrame([{"view": "whole recording", "seconds": seconds}]).to_csv(staging / "views.csv", index=False)
+    view = {"view": "whole recording", "weight": 1.0, "windows": int(validated.sum()), "seconds": seconds}
+    pd.DataFrame([view]).to_csv(staging / "views.csv", index=False)
     logger.info("baseline: %s, %d recordings, %.1f s", name, int(validated.sum()), seconds)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from birdclef.metrics import Floats, Labels
+from birdclef.metrics import Floats, Resamples
+from birdclef.predictions import Labels, Predictions
 
-Metric = Callable[[NDArray[np.floating], Labels, Floats | None], Floats]
+Metric = Callable[[Predictions, Labels, Resamples | None], Floats]
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Estimate:
     chance: float
 
 
-def resample_groups(groups: NDArray[np.int64], samples: int, generator: np.random.Generator) -> Floats:
-    """Returns how often each recording counts when its groups are drawn with replacement, (samples, recordings).
+def resample_groups(groups: NDArray[np.int64], samples: int, generator: np.random.Generator) -> Resamples:
+    """Returns how often each recording counts when its groups are drawn with replacement.
 
     Recordings by one recordist are alike, so whole groups are drawn.
 
@@ -41,7 +42,7 @@ def resample_groups(groups: NDArray[np.int64], samples: int, generator: np.rando
     _, dense = np.unique(groups, return_inverse=True)
     count = int(dense.max()) + 1
     draws = generator.multinomial(count, np.full(count, 1 / count), size=samples)  # (samples, groups)
-    return draws[:, dense].astype(np.float64)
+    return Resamples(dense.astype(np.int64), np.ascontiguousarray(draws.T, np.float64))
 
 
 def percentile_interval(values: Floats, confidence: float) -> tuple[float, float]:
@@ -53,9 +54,9 @@ def percentile_interval(values: Floats, confidence: float) -> tuple[float, float
 
 def estimate(
     metric: Metric,
-    probabilities: NDArray[np.floating],
+    predictions: Predictions,
     labels: Labels,
-    weights: Floats,
+    resamples: Resamples,
     confidence: float,
     permutations: NDArray[np.int64],
 ) -> Estimate:
@@ -63,13 +64,14 @@ def estimate(
 
     Args:
         metric: Of `birdclef.metrics` or `birdclef.ranking`.
-        probabilities: (recordings, classes).
+        predictions: Of (recordings, classes).
         labels: True class, (recordings,).
-        weights: Of `resample_groups`, (resamples, recordings).
+        resamples: Of `resample_groups`.
         confidence: Coverage of the interval.
         permutations: Shuffled recording indices, (permutations, recordings).
     """
-    value = float(metric(probabilities, labels, None)[0])
-    low, high = percentile_interval(metric(probabilities, labels, weights), confidence)
-    chance = np.mean([metric(probabilities[shuffled], labels, None)[0] for shuffled in permutations])
+    value = float(metric(predictions, labels, None)[0])
+    low, high = percentile_interval(metric(predictions, labels, resamples), confidence)
+    # Shuffled truth beside the same predictions is as good as the reverse, and keeps their ranks.
+    chance = np.mean([metric(predictions, labels[shuffled], None)[0] for shuffled in permutations])
     return Estimate(value, low, high, float(chance))

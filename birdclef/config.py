@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from cache.config import ConfigSection
 
 ContrastKind = Literal["supcon", "balanced", "prototype", "parametric", "soft"]
+EnsembleMethod = Literal["mean", "geometric", "rms", "rank", "fitted"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -169,7 +170,11 @@ class PredictConfig(ConfigSection):
     shift_seconds: tuple[float, ...] = (0.0,)
     """One view per shift of the window grid."""
     gain_db: tuple[float, ...] = (0.0,)
-    """One view per gain, for each shift."""
+    """One view per gain, for each shift of the grid."""
+    shift_bands: tuple[int, ...] = (0,)
+    """One view per shift of the spectrum by whole mel bands, up or down, for each gain."""
+    view_weights: tuple[PositiveFloat, ...] | None = None
+    """How much each view counts, in the order of the report's table of views; none: all alike."""
     aggregation: Literal["mean", "max", "top3"] = "mean"
     """How a recording's score comes from its windows: mean of logits, maximum, or mean of the three highest."""
     batch_windows: PositiveInt = 64
@@ -177,12 +182,22 @@ class PredictConfig(ConfigSection):
 
     execution_fields: ClassVar[frozenset[str]] = frozenset({"batch_windows"})
 
+    @model_validator(mode="after")
+    def _weigh_each_view(self) -> Self:
+        views = len(self.shift_seconds) * len(self.gain_db) * len(self.shift_bands)
+        if self.view_weights is not None and len(self.view_weights) != views:
+            raise ValueError(
+                f"view_weights has {len(self.view_weights)} values for {views} views "
+                "(shift_seconds x gain_db x shift_bands): give one for each, or null"
+            )
+        return self
+
 
 class EvaluateConfig(ConfigSection):
     """Metrics and report."""
 
-    ensemble: Literal["mean", "geometric"] = "mean"
-    """How members' probabilities are combined."""
+    ensemble: EnsembleMethod = "mean"
+    """How members' probabilities are combined; `fitted` weighs the members by cross-fitting."""
     bootstrap_samples: PositiveInt = 1000
     """Resamples of the groups (recordists) behind each interval."""
     permutations: PositiveInt = 100
@@ -191,5 +206,9 @@ class EvaluateConfig(ConfigSection):
     """Coverage of the intervals."""
     worst_errors: NonNegativeInt = 8
     """Most confident mistakes shown with spectrograms."""
+    clip_megabytes: NonNegativeFloat = 4.0
+    """Most that the sounds of the mistakes may add to the report; 0 leaves them out."""
+    map_recordings: NonNegativeInt = 2000
+    """Most recordings in the map of embeddings; 0 leaves it out."""
     seed: int = 0
     """Seed of bootstrap and permutations."""

@@ -17,7 +17,8 @@ from birdclef.config import EvaluateConfig
 from birdclef.ensemble import check_members, read_out_of_fold
 from birdclef.fold import read_labelled_recordings
 from birdclef.lineage import trace
-from birdclef.metrics import Floats, Labels, macro_f1
+from birdclef.metrics import Floats, Resamples, macro_f1
+from birdclef.predictions import Labels, Predictions
 from cache.artefact import find_artefact, read_provenance
 from cache.catalogue import read_species
 
@@ -31,23 +32,24 @@ class Judge:
     Attributes:
         labels: True class, (recordings,).
         among: Name of each set of species to its classes, (classes,): all, and the buckets that have some.
-        weights: Resamples of the recordings, (resamples, recordings).
+        resamples: Of the recordings.
         seed_draws: Resamples of the seeds, (seeds, resamples).
         confidence: Coverage of the intervals.
     """
 
     labels: Labels
     among: Mapping[str, NDArray[np.bool_]]
-    weights: Floats
+    resamples: Resamples
     seed_draws: NDArray[np.int64]
     confidence: float
 
     def score(self, seeds: Sequence[NDArray[np.float32]]) -> "dict[str, Scores]":
         """Returns the macro-F1 over each set of species of one arm's probabilities, (recordings, classes) each."""
         scores = {}
+        predictions = [Predictions(seed) for seed in seeds]
         for name, among in self.among.items():
-            each = np.stack([macro_f1(seed, self.labels, None, among)[0] for seed in seeds])  # (seeds,)
-            resampled = np.stack([macro_f1(seed, self.labels, self.weights, among) for seed in seeds])
+            each = np.stack([macro_f1(seed, self.labels, None, among)[0] for seed in predictions])  # (seeds,)
+            resampled = np.stack([macro_f1(seed, self.labels, self.resamples, among) for seed in predictions])
             drawn = np.take_along_axis(resampled, self.seed_draws[: len(seeds)] % len(seeds), axis=0).mean(axis=0)
             scores[name] = Scores(each, drawn)
         return scores
@@ -135,14 +137,14 @@ def build_judge(recordings: pd.DataFrame, counts: NDArray[np.int64], seeds: int,
     generator = np.random.default_rng(config.seed)
     labels = recordings["label_index"].to_numpy()
     groups = pd.factorize(recordings["group"])[0].astype(np.int64)
-    weights = resample_groups(groups, config.bootstrap_samples, generator)
+    resamples = resample_groups(groups, config.bootstrap_samples, generator)
     among = {OVERALL: np.ones(len(counts), bool)}
     for name, fewest, most in BUCKETS:
         inside = in_bucket(counts, fewest, most)
         if inside[labels].any():
             among[name] = inside
     draws = generator.integers(seeds, size=(seeds, config.bootstrap_samples))
-    return Judge(labels, among, weights, draws, config.confidence)
+    return Judge(labels, among, resamples, draws, config.confidence)
 
 
 def _by_key(trials: Sequence[tuple[Trial, Sequence[Path]]]) -> dict[tuple[str, int, int], Sequence[Path]]:

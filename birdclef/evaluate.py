@@ -3,23 +3,32 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from birdclef.config import EvaluateConfig
 from cache.artefact import Recipe, artefact_key, materialise
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Raised by hand when the same predictions and settings give another report."""
 
 
-def evaluate(config: EvaluateConfig, members: Mapping[str, Sequence[Path]], baseline: Path, workspace: Path) -> Path:
+def evaluate(
+    config: EvaluateConfig,
+    members: Mapping[str, Sequence[Path]],
+    baseline: Path,
+    experiment: Mapping[str, Any],
+    workspace: Path,
+) -> Path:
     """Returns the directory of the report on one or several members.
 
     Args:
         config: Combination and intervals.
         members: Name of each member to its predictions, one directory per fold.
         baseline: Predictions of the baseline on the same split.
+        experiment: Settings of all stages, by section, with which the report can be repeated; `data` says where the
+            recordings lie, for their sounds.
         workspace: Where artefacts lie.
 
     Raises:
@@ -36,7 +45,7 @@ def evaluate(config: EvaluateConfig, members: Mapping[str, Sequence[Path]], base
         from birdclef.scoring import score_members
 
         scored = score_members(config, members, baseline, workspace)
-        write_report(scored, config, recipe.key, staging)
+        write_report(scored, config, experiment, recipe.key, workspace, staging)
         macro_f1 = scored.report["metrics"]["macro_f1"]
         logger.info("evaluate: macro-F1 %.3f [%.3f, %.3f]", macro_f1["value"], macro_f1["low"], macro_f1["high"])
 

@@ -1,6 +1,7 @@
 """Recordings cut into windows, and window logits put together to one score per recording."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -57,28 +58,70 @@ def window_batches(rows: Tensor, firsts: Tensor, batch_windows: int) -> Iterator
     yield from zip(rows.split(batch_windows), firsts.split(batch_windows), strict=True)
 
 
+@dataclass(frozen=True)
+class View:
+    """One look at every window: test-time augmentation.
+
+    Attributes:
+        shift_frames: Added to the first frame of each window.
+        gain_db: Added to every value.
+        shift_bands: Mel bands by which the spectrum moves up; the edge is repeated.
+    """
+
+    shift_frames: int = 0
+    gain_db: float = 0.0
+    shift_bands: int = 0
+
+    def of(self, log_mel: Tensor) -> Tensor:
+        """Returns windows at another level and pitch, (batch, 1, n_mels, frames)."""
+        bands = log_mel.shape[2]
+        moved = (torch.arange(bands, device=log_mel.device) - self.shift_bands).clamp(0, bands - 1)
+        return log_mel[:, :, moved] + self.gain_db
+
+
+@dataclass(frozen=True)
+class ViewOutput:
+    """What a model says about the windows of one view.
+
+    Attributes:
+        logits: Of each window, (windows, classes) float32 on the CPU.
+        features: Pooled backbone features, the mean over the windows of each recording, (recordings, width) float32
+            on the CPU.
+    """
+
+    logits: Tensor
+    features: Tensor
+
+
 @torch.inference_mode()
 def predict_view(
     model: SpeciesModel,
     strips: Strips,
     windows: tuple[Tensor, Tensor],
     frames: int,
-    gain_db: float,
+    view: View,
     batch_windows: int,
-) -> Tensor:
-    """Returns the logits of windows, (windows, classes) float32 on the CPU, each seen once.
+) -> ViewOutput:
+    """Returns what a model says about windows, each seen once.
 
     Args:
         model: In eval mode.
         strips: Of the recordings.
         windows: Strip and first frame of each window.
         frames: Length of a window.
-        gain_db: Added to every value.
+        view: How the windows are seen.
         batch_windows: Windows per forward pass.
     """
     device = model.mean_db.device
-    logits = []
+    logits, summed = [], None
     for rows, firsts in window_batches(*windows, batch_windows):
-        log_mel = gather_windows(strips, rows, firsts, frames).to(device) + gain_db
-        logits.append(model(log_mel).float().cpu())
-    return torch.cat(logits)  # (windows, classes)
+        log_mel = gather_windows(strips, rows, firsts + view.shift_frames, frames).to(device)
+        features = model.encode(view.of(log_mel))
+        logits.append(model.heads(features).logits.float().cpu())
+        if summed is None:
+            summed = torch.zeros(len(strips), features.shape[1])
+        summed.index_add_(0, rows, features.float().cpu())
+    if summed is None:
+        raise ValueError("There is no window to predict.")
+    counts = torch.bincount(windows[0], minlength=len(strips)).unsqueeze(1)
+    return ViewOutput(torch.cat(logits), summed / counts)

@@ -1,12 +1,13 @@
 """From predictions back to the run, split, catalogue and strips that they come from."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cache.artefact import find_artefact, read_provenance
-from cache.catalogue import feature_directory
+from cache.catalogue import feature_directory, read_catalogue
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,15 @@ def trace(predictions: Iterable[Path], baseline: Path, workspace: Path) -> Linea
 
 
 def describe(lineage: Lineage, predictions: Iterable[Path]) -> dict[str, Any]:
-    """Returns keys, settings and package versions of everything behind a report."""
+    """Returns keys, settings and versions of everything behind a report, and one digest of all audio digests."""
     features, catalogue, split = (
         read_provenance(directory) for directory in (lineage.features, lineage.catalogue, lineage.split)
     )
     runs = [read_provenance(run) for run in lineage.runs]
+    digests = sorted(read_catalogue(lineage.catalogue)["sha256"])
+    audio = hashlib.sha256("\n".join(digests).encode()).hexdigest()
     return {
+        "audio": {"recordings": len(digests), "sha256": audio},
         "features": {"key": features["key"], "config": features["config"]},
         "catalogue": {"key": catalogue["key"], "config": catalogue["config"], "table": catalogue["inputs"]["table"]},
         "split": {"key": split["key"], "config": split["config"]},

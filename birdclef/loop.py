@@ -30,6 +30,7 @@ from birdclef.micro_batches import heads_in_chunks
 from birdclef.model import SpeciesModel, freeze_stages
 from birdclef.objective import Objective, build_objective
 from birdclef.peak_memory import PeakMemory
+from birdclef.predictions import Predictions
 from birdclef.sampler import describe_batches
 from birdclef.schedule import rate_factor
 from birdclef.trainer import BEST_CHECKPOINT, LAST_CHECKPOINT, build_trainer, quiet_lightning
@@ -184,7 +185,8 @@ class SpeciesTraining(pl.LightningModule):
         probabilities = aggregate_windows(logits, self._window_rows, len(self._labels), "mean")
         correct = probabilities.argmax(dim=1) == self._labels
         likelihood = probabilities.gather(1, self._labels.unsqueeze(1)).clamp(min=1e-12).log()
-        self.log("val_macro_f1", float(macro_f1(probabilities.numpy(), self._labels.numpy())[0]), prog_bar=True)
+        score = float(macro_f1(Predictions(probabilities.numpy()), self._labels.numpy())[0])
+        self.log("val_macro_f1", score, prog_bar=True)
         self.log("val_accuracy", correct.float().mean())
         self.log("val_cross_entropy", -likelihood.mean())
 

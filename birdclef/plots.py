@@ -1,6 +1,6 @@
 """Pictures of a report."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from birdclef.metrics import Labels
-from cache.figure import ACCENT, FAINT, INK, render
+from birdclef.embedding_map import FoldMap
+from birdclef.predictions import Labels
+from cache.figure import ACCENT, FAINT, INK, WARNING, render
 
-_MAX_TICK_LABELS = 60
+_ROOMY_SPECIES = 60
+_COLOURED_SPECIES = 10
+_MAPS_IN_A_ROW = 3
 
 
 def draw(size: tuple[float, float], plot: Callable[[Axes], None]) -> bytes:
@@ -46,16 +49,17 @@ def plot_f1_against_count(per_species: pd.DataFrame) -> bytes:
 
 
 def plot_confusion(matrix: Labels, names: list[str]) -> bytes:
-    """Returns the confusion matrix with rows as shares of the true species, (classes, classes)."""
+    """Returns the confusion matrix with rows as shares of the true species, (classes, classes), and every name."""
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    size = float(np.clip(0.17 * len(names) + 1.8, 4.5, 11))
+    crowded = len(names) > _ROOMY_SPECIES
+    size = max(4.5, (0.09 if crowded else 0.17) * len(names) + 1.8)
+    fontsize = 5 if crowded else 7
 
     def plot(axes: Axes) -> None:
         image = axes.imshow(shares, cmap="Greens", vmin=0, vmax=1, interpolation="nearest")
         axes.set(xlabel="predicted species", ylabel="true species")
-        if len(names) <= _MAX_TICK_LABELS:
-            axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7, parse_math=False)
-            axes.set_yticks(range(len(names)), names, fontsize=7, parse_math=False)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=fontsize, parse_math=False)
+        axes.set_yticks(range(len(names)), names, fontsize=fontsize, parse_math=False)
         axes.figure.colorbar(image, ax=axes, shrink=0.6, label="share of the true species")
 
     return draw((size, size * 0.92), plot)
@@ -74,7 +78,9 @@ def plot_learning_curves(members: dict[str, list[Path]]) -> bytes:
                 for axes, column in ((loss_axes, "train_loss"), (score_axes, "val_macro_f1")):
                     curve = log[["epoch", column]].dropna()
                     colour = colours[number % len(colours)]
-                    axes.plot(curve["epoch"] + 1, curve[column], color=colour, linewidth=1, alpha=0.8, label=label)
+                    axes.plot(
+                        curve["epoch"] + 1, curve[column], color=colour, linewidth=1, marker=".", alpha=0.8, label=label
+                    )
         loss_axes.set(xlabel="epoch", ylabel="training loss")
         score_axes.set(xlabel="epoch", ylabel="validation macro-F1", ylim=(0, 1))
         for text in loss_axes.legend(frameon=False).get_texts():
@@ -161,17 +167,64 @@ def plot_comparison(contest: Mapping[str, Any]) -> bytes:
     return render((2.6 * len(panels) + 2, 1.4 + 0.3 * len(names) * max(1, len(budgets) / 2)), plot)
 
 
-def plot_strip(strip: NDArray[np.float16], frames: int) -> bytes:
-    """Returns a picture of up to `frames` frames around the loudest one of a strip, (frames, n_mels) in dB."""
-    values = strip.astype(np.float32)
-    shown = min(frames, len(values))
-    loudest = int(values.mean(axis=1).argmax())
-    first = int(np.clip(loudest - shown // 2, 0, len(values) - shown))
+def plot_strip(strip: NDArray[np.float16]) -> bytes:
+    """Returns a picture of a strip, (frames, n_mels) in dB."""
+    shown = strip.astype(np.float32).T  # (n_mels, frames)
+    low, high = np.percentile(shown, [10, 99.8])
 
     def plot(axes: Axes) -> None:
-        crop = values[first : first + shown].T  # (n_mels, frames)
-        low, high = np.percentile(crop, [10, 99.8])
-        axes.imshow(crop, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=max(high, low + 1))
+        axes.imshow(shown, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=max(high, low + 1))
         axes.set_axis_off()
 
     return draw((3.2, 1.5), plot)
+
+
+def plot_reliability(calibration: Mapping[str, Any]) -> bytes:
+    """Returns accuracy against confidence before and after temperature scaling, dots as large as their bins.
+
+    Args:
+        calibration: Of `report.json`.
+    """
+    largest = max(one["recordings"] for state in ("before", "after") for one in calibration[state]["bins"])
+
+    def plot(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+        for state, colour, name in (("before", WARNING, "as predicted"), ("after", ACCENT, "calibrated")):
+            bins = pd.DataFrame(calibration[state]["bins"])
+            axes.plot(bins["confidence"], bins["accuracy"], color=colour, linewidth=1)
+            sizes = 4 + 80 * bins["recordings"] / largest
+            axes.scatter(
+                bins["confidence"], bins["accuracy"], s=sizes, color=colour, alpha=0.7, linewidths=0, label=name
+            )
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy", aspect="equal")
+        axes.legend(frameon=False, loc="upper left")
+
+    return draw((3.8, 3.6), plot)
+
+
+def plot_embeddings(maps: Sequence[FoldMap]) -> bytes:
+    """Returns a panel per fold with its validation recordings; the species with most recordings are coloured."""
+    counts = pd.Series([label for one in maps for label in one.labels]).value_counts()
+    coloured = counts.index[:_COLOURED_SPECIES].tolist()
+    colours = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
+    columns = min(len(maps), _MAPS_IN_A_ROW)
+    rows = -(-len(maps) // columns)
+
+    def plot(figure: Figure) -> None:
+        panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+        for axes in panels:
+            axes.set_axis_off()
+        for axes, one in zip(panels, maps, strict=False):
+            labels = np.array(one.labels)
+            others = ~np.isin(labels, coloured)
+            axes.scatter(*one.places[others].T, s=9, color=FAINT, linewidths=0)
+            for number, species in enumerate(coloured):
+                axes.scatter(*one.places[labels == species].T, s=12, color=colours[number], linewidths=0, label=species)
+            axes.set_title(f"fold {one.fold}")
+        legend = figure.legend(
+            *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+
+    return render((2.6 * columns + 0.4, 2.5 * rows + 0.7), plot)

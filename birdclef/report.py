@@ -3,60 +3,70 @@
 import base64
 import json
 import math
-from dataclasses import dataclass
+import shlex
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from birdclef import plots
 from birdclef.config import EvaluateConfig
+from birdclef.embedding_map import map_embeddings
 from birdclef.metrics import confusion_matrix
+from birdclef.mistakes import list_errors, show_mistakes
+from birdclef.predictions import Predictions
 from birdclef.scoring import Scored
-from cache.store import StripStore
+from cache.artefact import read_provenance
+from cache.config import DataConfig
 
 METRIC_NAMES = {
     "macro_f1": "Macro-F1",
+    "macro_f1_by_thresholds": "Macro-F1, thresholds of other folds",
+    "micro_f1": "Micro-F1",
+    "micro_f1_by_thresholds": "Micro-F1, thresholds of other folds",
     "accuracy": "Accuracy",
+    "top_3_accuracy": "Top-3 accuracy",
+    "top_5_accuracy": "Top-5 accuracy",
     "macro_roc_auc": "Macro ROC-AUC",
     "padded_cmap": "Padded cmAP(5)",
+    "expected_calibration_error": "Expected calibration error",
 }
-_PICTURE_SECONDS = 5.0
+SETTINGS = "experiment.yaml"
+FORMAT = 1
+"""Of `report.json`, as templates/report.schema.json describes it."""
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """A recording taken for another species, with pictures of both sides.
+def write_report(
+    scored: Scored, config: EvaluateConfig, experiment: Mapping[str, Any], key: str, workspace: Path, directory: Path
+) -> None:
+    """Write all files of a report.
 
-    Attributes:
-        recording_id: Of the mistaken recording.
-        label: Its species.
-        predicted: The species it was taken for.
-        confidence: Probability given to that species.
-        own_picture: PNG of the recording's strip.
-        other_recording_id: A recording of the predicted species.
-        other_picture: PNG of that recording's strip.
+    These are report.json, report.md, report.html, experiment.yaml (the settings that repeat it), recordings.csv,
+    per_species.csv, errors.csv, oof.npz and plots/.
+
+    Args:
+        scored: What was scored.
+        config: Of the evaluation.
+        experiment: Settings of all stages, by section.
+        key: Of the report.
+        workspace: Where it will lie.
+        directory: Where it is written.
     """
-
-    recording_id: str
-    label: str
-    predicted: str
-    confidence: float
-    own_picture: bytes
-    other_recording_id: str
-    other_picture: bytes
-
-
-def write_report(scored: Scored, config: EvaluateConfig, key: str, directory: Path) -> None:
-    """Write report.json, report.md, report.html, per_species.csv, errors.csv, oof.npz and plots/."""
-    report = replace_nan({"key": key, **scored.report})
+    settings = workspace / "reports" / key / SETTINGS
+    command = f"birdclef run {shlex.quote(str(settings))} --workspace {shlex.quote(str(workspace))}"
+    report = replace_nan({"format": FORMAT, "key": key, "command": command, **scored.report})
+    (directory / SETTINGS).write_text(yaml.safe_dump(dict(experiment), sort_keys=False, allow_unicode=True))
     (directory / "report.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
     per_species = pd.DataFrame(scored.report["per_species"])
     per_species.to_csv(directory / "per_species.csv", index=False)
     errors = list_errors(scored)
     errors.to_csv(directory / "errors.csv", index=False)
+    _list_recordings(scored).to_csv(directory / "recordings.csv", index=False)
     np.savez(
         directory / "oof.npz",
         recording_id=scored.recordings["recording_id"].to_numpy(str),
@@ -64,15 +74,18 @@ def write_report(scored: Scored, config: EvaluateConfig, key: str, directory: Pa
         species=scored.species["label"].to_numpy(str),
         probabilities=scored.probabilities,
     )
-    pictures = _draw_pictures(scored, per_species, directory / "plots")
-    mistakes = _show_mistakes(errors.head(config.worst_errors), scored)
-    interval = f"{100 * config.confidence:g} % interval"
+    pictures = _draw_pictures(scored, config, per_species)
+    (directory / "plots").mkdir()
+    for name, png in pictures.items():
+        (directory / "plots" / f"{name}.png").write_bytes(png)
+    data = DataConfig(**experiment["data"])
     content = {
         "report": report,
-        "interval": interval,
+        "interval": f"{100 * config.confidence:g} % interval",
         "metric_names": METRIC_NAMES,
         "pictures": pictures,
-        "mistakes": mistakes,
+        "mistakes": show_mistakes(errors.head(config.worst_errors), scored, config, data),
+        "mistaken": len(errors),
     }
     for name in ("report.html", "report.md"):
         (directory / name).write_text(render(f"{name}.j2", content))
@@ -87,23 +100,15 @@ def render(template: str, content: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"png": _data_uri, "number": _format_number, "cell": _escape_markdown_cell}
+    filters: dict[str, Callable[..., str]] = {
+        "png": partial(_data_uri, "image/png"),
+        "mp3": partial(_data_uri, "audio/mpeg"),
+        "number": _format_number,
+        "signed": _format_difference,
+        "cell": _escape_markdown_cell,
+    }
+    environment.filters |= filters
     return environment.get_template(template).render(content)
-
-
-def list_errors(scored: Scored) -> pd.DataFrame:
-    """Returns the mistaken recordings: recording_id, label, predicted, confidence; the most confident first."""
-    predicted = scored.probabilities.argmax(axis=1)
-    wrong = predicted != scored.recordings["label_index"].to_numpy()
-    errors = pd.DataFrame(
-        {
-            "recording_id": scored.recordings["recording_id"][wrong],
-            "label": scored.recordings["label"][wrong],
-            "predicted": scored.species["label"].to_numpy()[predicted[wrong]],
-            "confidence": scored.probabilities.max(axis=1)[wrong].round(4),
-        }
-    )
-    return errors.sort_values(["confidence", "recording_id"], ascending=[False, True]).reset_index(drop=True)
 
 
 def replace_nan(value: Any) -> Any:
@@ -115,53 +120,43 @@ def replace_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _draw_pictures(scored: Scored, per_species: pd.DataFrame, directory: Path) -> dict[str, bytes]:
-    matrix = confusion_matrix(scored.probabilities, scored.recordings["label_index"].to_numpy())
+def _list_recordings(scored: Scored) -> pd.DataFrame:
+    """Returns each scored recording with the digest of its audio, its fold, and what it was taken for."""
+    names = scored.species["label"].to_numpy()
+    columns = ["recording_id", "sha256", "label", "recordist", "fold", "group"]
+    return scored.recordings[columns].assign(
+        predicted=names[scored.probabilities.argmax(axis=1)],
+        confidence=scored.calibrated.max(axis=1).round(4),
+    )
+
+
+def _draw_pictures(scored: Scored, config: EvaluateConfig, per_species: pd.DataFrame) -> dict[str, bytes]:
+    matrix = confusion_matrix(Predictions(scored.probabilities), scored.recordings["label_index"].to_numpy())
     involved = (matrix.sum(axis=0) + matrix.sum(axis=1)) > 0
     names = scored.species["label"].to_numpy()[involved].tolist()
     pictures = {
         "f1_against_count": plots.plot_f1_against_count(per_species),
         "confusion": plots.plot_confusion(matrix[np.ix_(involved, involved)], names),
+        "reliability": plots.plot_reliability(scored.report["calibration"]),
         "learning_curves": plots.plot_learning_curves(scored.members),
     }
-    directory.mkdir(exist_ok=True)
-    for name, png in pictures.items():
-        (directory / f"{name}.png").write_bytes(png)
-    return pictures
+    first = next(iter(scored.predictions))
+    folds = [int(read_provenance(run)["config"]["fold"]) for run in scored.members[first]]
+    maps = map_embeddings(scored.predictions[first], folds, config.map_recordings, config.seed)
+    return {**pictures, "embeddings": plots.plot_embeddings(maps)} if maps else pictures
 
 
-def _show_mistakes(errors: pd.DataFrame, scored: Scored) -> list[Mistake]:
-    store = StripStore(scored.lineage.features)
-    features = scored.report["lineage"]["features"]["config"]
-    frames = round(_PICTURE_SECONDS * features["sample_rate"] / features["hop_length"])
-    sha256_of = dict(zip(scored.catalogue["recording_id"], scored.catalogue["sha256"], strict=True))
-
-    def draw(recording_id: str) -> bytes:
-        return plots.plot_strip(store.read(sha256_of[recording_id]), frames)
-
-    mistakes = []
-    for recording_id, label, predicted, confidence in zip(*(errors[column] for column in errors), strict=True):
-        typical = _find_typical(predicted, scored)
-        pictures = draw(recording_id), draw(typical)
-        mistakes.append(Mistake(recording_id, label, predicted, float(confidence), pictures[0], typical, pictures[1]))
-    return mistakes
-
-
-def _find_typical(label: str, scored: Scored) -> str:
-    """Returns the recording of a species that is recognised best, or its first one if none was scored."""
-    index = scored.species["label"].tolist().index(label)
-    own = np.flatnonzero(scored.recordings["label_index"] == index)
-    if len(own):
-        return str(scored.recordings["recording_id"].iloc[own[scored.probabilities[own, index].argmax()]])
-    return str(scored.catalogue.loc[scored.catalogue["label"] == label, "recording_id"].iloc[0])
-
-
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _format_number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _format_difference(value: Mapping[str, float] | None) -> str:
+    """Returns a difference with its interval."""
+    return "–" if value is None else f"{value['value']:+.3f} [{value['low']:+.3f}, {value['high']:+.3f}]"
 
 
 def _escape_markdown_cell(text: object) -> str:

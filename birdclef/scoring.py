@@ -1,33 +1,31 @@
 """Everything a report says in numbers, from out-of-fold predictions."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from birdclef.bootstrap import Estimate, Metric, estimate, percentile_interval, resample_groups
 from birdclef.buckets import BUCKETS, in_bucket
+from birdclef.calibration import calibrate, cross_fit_calibration, describe_calibration, fit_temperature
 from birdclef.config import EvaluateConfig
 from birdclef.coverage import describe_coverage, describe_duplicates, describe_quarantine, describe_split
-from birdclef.ensemble import OutOfFold, check_members, combine_members, read_out_of_fold
+from birdclef.ensemble import check_members, read_out_of_fold
 from birdclef.fold import read_labelled_recordings
 from birdclef.lineage import Lineage, describe, trace
-from birdclef.metrics import Floats, Labels, accuracy, macro_f1, score_species
-from birdclef.ranking import average_precision, macro_roc_auc, padded_cmap, roc_auc
+from birdclef.member_scores import combine_out_of_fold, describe_ensemble, score_each_member
+from birdclef.metrics import Floats, confusion_matrix, macro_f1, score_species, score_species_by_thresholds
+from birdclef.predictions import Labels, Predictions
+from birdclef.ranking import average_precision, roc_auc
+from birdclef.scorer import Scorer, build_scorer
+from birdclef.thresholds import fit_thresholds
 from cache.artefact import find_artefact, read_provenance
 from cache.catalogue import read_species
 
-HEADLINE_METRICS: dict[str, Metric] = {
-    "macro_f1": macro_f1,
-    "accuracy": accuracy,
-    "macro_roc_auc": macro_roc_auc,
-    "padded_cmap": padded_cmap,
-}
+_CONFUSIONS = 20
+"""Most frequent confusions that are listed."""
 
 
 @dataclass(frozen=True)
@@ -35,53 +33,26 @@ class Scored:
     """What was scored, and the numbers that came out.
 
     Attributes:
-        report: Content of `report.json`, without the command that repeats it.
+        report: Content of `report.json`, without its key.
         catalogue: Usable recordings: recording_id, label, label_index, recordist, sha256, fold, group, ...
         recordings: Those of them that were scored.
         species: Species in the order of class indices.
         probabilities: Of the ensemble, (recordings, classes).
+        calibrated: The same at the temperature fitted on the other folds.
         lineage: Artefacts behind it.
         members: Run directories of each member.
+        predictions: Prediction directories of each member.
     """
 
     report: dict[str, Any]
     catalogue: pd.DataFrame
     recordings: pd.DataFrame
     species: pd.DataFrame
-    probabilities: NDArray[np.float64]
+    probabilities: Floats
+    calibrated: Floats
     lineage: Lineage
     members: dict[str, list[Path]]
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """Scores any probabilities on the same recordings, resamples and permutations.
-
-    Attributes:
-        labels: True class, (recordings,).
-        weights: Resamples, (resamples, recordings).
-        permutations: Shuffles, (permutations, recordings).
-        confidence: Coverage of the intervals.
-    """
-
-    labels: Labels
-    weights: Floats
-    permutations: NDArray[np.int64]
-    confidence: float
-
-    def estimates(self, probabilities: NDArray[np.floating]) -> dict[str, Estimate]:
-        """Returns all headline metrics of probabilities, (recordings, classes)."""
-        return {
-            name: estimate(metric, probabilities, self.labels, self.weights, self.confidence, self.permutations)
-            for name, metric in HEADLINE_METRICS.items()
-        }
-
-    def macro_f1_difference(self, first: NDArray[np.floating], second: NDArray[np.floating]) -> dict[str, float]:
-        """Returns first minus second in macro-F1, with the interval of the paired resamples."""
-        paired = macro_f1(first, self.labels, self.weights) - macro_f1(second, self.labels, self.weights)
-        low, high = percentile_interval(paired, self.confidence)
-        value = float(macro_f1(first, self.labels)[0] - macro_f1(second, self.labels)[0])
-        return {"value": value, "low": low, "high": high}
+    predictions: dict[str, list[Path]]
 
 
 def score_members(
@@ -106,48 +77,48 @@ def score_members(
     catalogue = read_labelled_recordings(lineage.split, lineage.catalogue)
     scored_ids = next(iter(out_of_fold.values())).recordings["recording_id"]
     recordings = catalogue.set_index("recording_id").loc[scored_ids].reset_index()
-    combined = combine_members([member.mean for member in out_of_fold.values()], config.ensemble)
-    scorer = _build_scorer(recordings, config)
+    scorer = build_scorer(recordings, config)
+    combined = combine_out_of_fold([member.mean for member in out_of_fold.values()], config.ensemble, scorer)
     runs = {
         name: [find_artefact(workspace, "runs", read_provenance(path)["inputs"]["run"]) for path in directories]
         for name, directories in members.items()
     }
     baseline_probabilities = read_out_of_fold([baseline]).of(scored_ids)
+    predictions = scorer.decide(combined)
+    calibrated, temperatures = cross_fit_calibration(combined, scorer.labels, scorer.folds)
+    temperature = fit_temperature(combined, scorer.labels)
+    thresholds = fit_thresholds(calibrate(combined, temperature), scorer.labels)
     report = {
-        "metrics": _as_dicts(scorer.estimates(combined)),
+        "metrics": scorer.estimates(predictions),
         "confidence": config.confidence,
         "baseline": {
             "name": f"{read_provenance(baseline)['config']['baseline']}, same folds",
-            "metrics": _as_dicts(scorer.estimates(baseline_probabilities)),
-            "difference_macro_f1": scorer.macro_f1_difference(combined, baseline_probabilities),
+            "metrics": scorer.estimates(scorer.decide(baseline_probabilities)),
+            "difference_macro_f1": scorer.macro_f1_difference(predictions, Predictions(baseline_probabilities)),
         },
         "coverage": describe_coverage(catalogue, recordings, species, lineage),
-        "buckets": _score_buckets(combined, recordings, species, scorer),
-        "per_species": _score_each_species(combined, recordings, species),
-        "ensemble": config.ensemble,
-        "members": _score_each_member(out_of_fold, runs, recordings, scorer, config),
+        "buckets": _score_buckets(predictions, recordings, species, scorer),
+        "per_species": _score_each_species(predictions, scorer.labels, species, thresholds),
+        "confusions": _list_confusions(predictions, scorer.labels, species),
+        "calibration": {
+            "temperature": temperature,
+            "temperature_per_fold": {str(fold): value for fold, value in temperatures.items()},
+            "before": describe_calibration(combined, scorer.labels),
+            "after": describe_calibration(calibrated, scorer.labels),
+        },
+        "ensemble": describe_ensemble(config.ensemble, out_of_fold, scorer),
+        "members": score_each_member(out_of_fold, runs, predictions, config.ensemble, scorer),
         "quarantine": describe_quarantine(lineage.catalogue),
         "duplicates": describe_duplicates(lineage.catalogue),
         "split": describe_split(lineage.split),
         "lineage": describe(lineage, paths),
     }
-    return Scored(report, catalogue, recordings, species, combined, lineage, runs)
-
-
-def _build_scorer(recordings: pd.DataFrame, config: EvaluateConfig) -> Scorer:
-    generator = np.random.default_rng(config.seed)
-    groups = pd.factorize(recordings["group"])[0].astype(np.int64)
-    weights = resample_groups(groups, config.bootstrap_samples, generator)
-    permutations = np.stack([generator.permutation(len(recordings)) for _ in range(config.permutations)])
-    return Scorer(recordings["label_index"].to_numpy(), weights, permutations, config.confidence)
-
-
-def _as_dicts(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
-    return {name: asdict(value) for name, value in estimates.items()}
+    directories = {name: list(paths) for name, paths in members.items()}
+    return Scored(report, catalogue, recordings, species, combined, calibrated, lineage, runs, directories)
 
 
 def _score_buckets(
-    probabilities: NDArray[np.float64], recordings: pd.DataFrame, species: pd.DataFrame, scorer: Scorer
+    predictions: Predictions, recordings: pd.DataFrame, species: pd.DataFrame, scorer: Scorer
 ) -> list[dict[str, Any]]:
     """Returns macro-F1 of the species of each bucket; errors into and from other buckets count."""
     counts = species["recordings"].to_numpy()
@@ -162,68 +133,47 @@ def _score_buckets(
             "recordings_scored": int(chosen.sum()),
         }
         if chosen.any():
-            value = macro_f1(probabilities, scorer.labels, None, inside)[0]
-            resampled = macro_f1(probabilities, scorer.labels, scorer.weights, inside)
-            low, high = percentile_interval(resampled, scorer.confidence)
-            entry |= {"macro_f1": float(value), "low": low, "high": high}
+            value = float(macro_f1(predictions, scorer.labels, None, inside)[0])
+            interval = scorer.interval(value, macro_f1(predictions, scorer.labels, scorer.resamples, inside))
+            entry |= {"macro_f1": value, "low": interval["low"], "high": interval["high"]}
         buckets.append(entry)
     return buckets
 
 
 def _score_each_species(
-    probabilities: NDArray[np.float64], recordings: pd.DataFrame, species: pd.DataFrame
+    predictions: Predictions, labels: Labels, species: pd.DataFrame, thresholds: Floats
 ) -> list[dict[str, Any]]:
-    labels = recordings["label_index"].to_numpy()
-    scores = score_species(probabilities, labels)
+    scores, by_threshold = score_species(predictions, labels), score_species_by_thresholds(predictions, labels)
     columns = {
         "scored": scores.support,
         "precision": scores.precision,
         "recall": scores.recall,
         "f1": scores.f1,
-        "roc_auc": roc_auc(probabilities, labels)[0],
-        "average_precision": average_precision(probabilities, labels)[0],
+        "roc_auc": roc_auc(predictions, labels)[:, 0],
+        "average_precision": average_precision(predictions, labels)[:, 0],
+        "f1_by_threshold": by_threshold.f1,
+        "threshold": thresholds,
     }
     return _as_records(species.assign(**columns))
 
 
-def _score_each_member(
-    out_of_fold: Mapping[str, OutOfFold],
-    runs: Mapping[str, list[Path]],
-    recordings: pd.DataFrame,
-    scorer: Scorer,
-    config: EvaluateConfig,
-) -> list[dict[str, Any]]:
-    combined = combine_members([member.mean for member in out_of_fold.values()], config.ensemble)
-    entries = []
-    for name, member in out_of_fold.items():
-        summaries = [json.loads((run / "summary.json").read_text()) for run in runs[name]]
-        others = [other.mean for key, other in out_of_fold.items() if key != name]
-        fold = recordings["fold"].to_numpy()
-        entries.append(
-            {
-                "name": name,
-                "backbone": read_provenance(runs[name][0])["config"]["model"]["backbone"],
-                "objective": read_provenance(runs[name][0])["config"]["objective"]["kind"],
-                "weights": summaries[0]["weights"],
-                "parameters": summaries[0]["parameters"],
-                "training_seconds": sum(summary["seconds"] for summary in summaries),
-                "metrics": _as_dicts(scorer.estimates(member.mean)),
-                "macro_f1_per_fold": {
-                    str(index): float(macro_f1(member.mean[fold == index], scorer.labels[fold == index])[0])
-                    for index in np.unique(fold)
-                },
-                "views": _score_views(member, scorer),
-                "gain_over_others_macro_f1": (
-                    scorer.macro_f1_difference(combined, combine_members(others, config.ensemble)) if others else None
-                ),
-            }
-        )
-    return entries
-
-
-def _score_views(member: OutOfFold, scorer: Scorer) -> list[dict[str, Any]]:
-    scores = [float(macro_f1(view, scorer.labels)[0]) for view in member.probabilities]
-    return _as_records(member.views.assign(macro_f1=scores))
+def _list_confusions(predictions: Predictions, labels: Labels, species: pd.DataFrame) -> list[dict[str, Any]]:
+    """Returns the species most often taken for another one, and the share of their recordings that this happened to."""
+    matrix = confusion_matrix(predictions, labels)
+    support = matrix.sum(axis=1)
+    np.fill_diagonal(matrix, 0)
+    confused = np.argwhere(matrix)
+    names = species["label"].to_numpy()
+    confusions = pd.DataFrame(
+        {
+            "label": names[confused[:, 0]],
+            "predicted": names[confused[:, 1]],
+            "recordings": matrix[confused[:, 0], confused[:, 1]],
+            "share": matrix[confused[:, 0], confused[:, 1]] / support[confused[:, 0]],
+        }
+    )
+    ordered = confusions.sort_values(["recordings", "share", "label"], ascending=[False, False, True])
+    return _as_records(ordered.head(_CONFUSIONS))
 
 
 def _as_records(table: pd.DataFrame) -> list[dict[str, Any]]:

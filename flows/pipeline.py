@@ -77,9 +77,15 @@ def baseline_task(split: Path, workspace: Path) -> Path:
 
 
 @task(name="evaluate", cache_policy=NO_CACHE)
-def evaluate_task(config: EvaluateConfig, members: dict[str, list[Path]], baseline: Path, workspace: Path) -> Path:
+def evaluate_task(
+    config: EvaluateConfig,
+    members: dict[str, list[Path]],
+    baseline: Path,
+    experiment: dict[str, Any],
+    workspace: Path,
+) -> Path:
     """Score and combine the members; returns the report, which also becomes an artifact of the run."""
-    report = evaluate(config, members, baseline, workspace)
+    report = evaluate(config, members, baseline, experiment, workspace)
     page = published_address(report / "report.html", workspace)
     create_markdown_artifact(
         (report / "report.md").read_text(), key=REPORT_ARTIFACT, description=f"Full report: {page}"
@@ -281,4 +287,5 @@ def _evaluate(experiment: ExperimentConfig, workspace: Path) -> Path:
         member: [predict_task(member, fold, experiment.predict, run, workspace) for fold, run in runs.items()]
         for member, runs in _train(experiment, split, workspace).items()
     }
-    return evaluate_task(experiment.evaluate, predictions, baseline_task(split, workspace), workspace)
+    baseline = baseline_task(split, workspace)
+    return evaluate_task(experiment.evaluate, predictions, baseline, experiment.model_dump(mode="json"), workspace)

@@ -160,14 +160,15 @@ def _write_predictions(
         logits[:, np.arange(len(labels)), labels] += skill
         logits[:, :, eremit] -= 5
         logits[:, recordings["recording_id"].isin([f"abbowl/{index:03}.ogg" for index in range(3, 104, 8)]), 1] += 9
-        logits[:, recordings["recording_id"] == HOSTILE_RECORDING, eremit] = 20
+        logits[:, recordings["recording_id"] == HOSTILE_RECORDING, eremit] = 25
         odds = np.exp(logits)
         np.save(staging / "probabilities.npy", (odds / odds.sum(axis=2, keepdims=True)).astype(np.float32))
         recordings[["recording_id", "label"]].to_csv(staging / "recordings.csv", index=False)
         views = [
-            {"view": f"gain {gain:+g} dB", "shift_seconds": 0.0, "gain_db": gain, "seconds": 0.25}
+            {"view": f"gain {gain:+g} dB", "gain_db": gain, "weight": 1.0, "windows": 99, "seconds": 0.25}
             for gain in config.gain_db
         ]
+        np.save(staging / "features.npy", logits[0].astype(np.float16))
         pd.DataFrame(views).to_csv(staging / "views.csv", index=False)
 
     return materialise(workspace, Recipe("predictions", config.identity(), {"run": artefact_key(run)}, 1), write)

@@ -15,6 +15,7 @@ from birdclef.baseline import BASELINE, FROZEN_BASELINE
 from birdclef.compare import compare
 from birdclef.config import EvaluateConfig, TrainConfig
 from birdclef.contest import OVERALL, Judge, build_judge
+from birdclef.metrics import Resamples
 
 WriteMember = Callable[..., list[Path]]
 
@@ -118,7 +119,7 @@ def test_resamples_are_those_of_a_plain_loop() -> None:
     truth = recordings["label_index"].to_numpy()
     for name, classes in ((OVERALL, [0, 1, 2]), ("10-99", [1, 2])):
         for resample in range(25):
-            counts = judge.weights[resample]
+            counts = judge.resamples.counts[judge.resamples.groups, resample]
             drawn = []
             for seed in judge.seed_draws[:, resample]:
                 each = f1_score(
@@ -132,9 +133,9 @@ def test_resamples_are_those_of_a_plain_loop() -> None:
 def test_intervals_hold_the_doubt_about_the_seed() -> None:
     labels = np.array([0, 1] * 10)
     right = np.eye(2, dtype=np.float32)[labels]
-    weights = np.ones((200, 20))  # no doubt about the recordings
+    once = Resamples(np.zeros(20, int), np.ones((1, 200)))  # no doubt about the recordings
     draws = np.random.default_rng(0).integers(2, size=(2, 200))
-    judge = Judge(labels, {OVERALL: np.ones(2, bool)}, weights, draws, 0.95)
+    judge = Judge(labels, {OVERALL: np.ones(2, bool)}, once, draws, 0.95)
     scores = judge.score([right, 1 - right])[OVERALL]
     assert judge.interval(scores.value, scores.resampled) == {"value": 0.5, "low": 0.0, "high": 1.0}
     assert judge.score([right])[OVERALL].resampled.tolist() == [1.0] * 200  # a baseline has no seeds

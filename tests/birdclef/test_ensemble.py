@@ -5,16 +5,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import gmean
+from scipy.optimize import minimize_scalar
+from scipy.stats import gmean, pmean, rankdata
 
-from birdclef.ensemble import OutOfFold, check_members, combine_members, read_out_of_fold
+from birdclef.ensemble import (
+    OutOfFold,
+    check_members,
+    combine_members,
+    cross_fit_weights,
+    fit_weights,
+    read_out_of_fold,
+)
 
 
 def write_fold(directory: Path, names: list[str], probabilities: np.ndarray, seconds: list[float]) -> Path:
     directory.mkdir()
     labels = [name.split("/")[0] for name in names]
     pd.DataFrame({"recording_id": names, "label": labels}).to_csv(directory / "recordings.csv", index=False)
-    views = pd.DataFrame({"view": ["plain", "louder"], "gain_db": [0.0, 6.0], "seconds": seconds})
+    views = pd.DataFrame({"view": ["plain", "louder"], "weight": [1.0, 3.0], "windows": len(names), "seconds": seconds})
     views.to_csv(directory / "views.csv", index=False)
     np.save(directory / "probabilities.npy", probabilities.astype(np.float32))
     return directory
@@ -22,7 +30,9 @@ def write_fold(directory: Path, names: list[str], probabilities: np.ndarray, sec
 
 def make_member(names: list[str], classes: int = 2) -> OutOfFold:
     recordings = pd.DataFrame({"recording_id": names, "label": "owl"})
-    return OutOfFold(recordings, pd.DataFrame({"view": ["plain"]}), np.zeros((1, len(names), classes), np.float32))
+    return OutOfFold(
+        recordings, pd.DataFrame({"view": ["plain"], "weight": [1.0]}), np.zeros((1, len(names), classes), np.float32)
+    )
 
 
 @pytest.fixture
@@ -52,17 +62,21 @@ def test_order_of_the_folds_does_not_matter(folds: list[Path]) -> None:
     assert (forward.probabilities == backward.probabilities).all()
 
 
-def test_seconds_of_a_view_are_summed_over_folds(folds: list[Path]) -> None:
+def test_cost_of_a_view_is_summed_over_folds(folds: list[Path]) -> None:
     views = read_out_of_fold(folds).views
     assert views.to_dict(orient="list") == {
         "view": ["plain", "louder"],
-        "gain_db": [0.0, 6.0],
+        "weight": [1.0, 3.0],
+        "windows": [3, 3],
         "seconds": [1.25, 2.5],
     }
 
 
-def test_mean_is_taken_over_views(folds: list[Path]) -> None:
-    assert read_out_of_fold(folds).mean.tolist() == [[3, 4, 5], [101.5, 102.5, 103.5], [6, 7, 8]]
+def test_mean_over_views_is_weighted(folds: list[Path]) -> None:
+    member = read_out_of_fold(folds)
+    # one part of the first view, three of the second: (0 + 3 * 6) / 4, ...
+    assert member.mean.tolist() == [[4.5, 5.5, 6.5], [102.25, 103.25, 104.25], [7.5, 8.5, 9.5]]
+    assert member.mean_of([1]).tolist() == member.probabilities[1].tolist()
 
 
 def test_recording_predicted_by_two_folds_is_refused(folds: list[Path], tmp_path: Path) -> None:
@@ -113,3 +127,64 @@ def test_geometric_mean_with_a_zero_is_finite() -> None:
     assert combined == pytest.approx(np.array([[1.0, 0.0]]), abs=1e-5)
     # two certain members of opposite opinion cancel out
     assert combine_members([certain, certain[:, ::-1]], "geometric") == pytest.approx(np.array([[0.5, 0.5]]))
+
+
+@pytest.fixture
+def members() -> list[np.ndarray]:
+    return list(np.random.default_rng(0).dirichlet(np.ones(4), (3, 40)).astype(np.float32))
+
+
+def test_rms_is_the_power_mean_of_two(members: list[np.ndarray]) -> None:
+    expected = pmean(np.stack(members).astype(float), 2, axis=0)
+    np.testing.assert_allclose(combine_members(members, "rms"), expected / expected.sum(axis=1, keepdims=True))
+
+
+def test_rank_is_the_mean_of_the_ranks_of_the_recordings(members: list[np.ndarray]) -> None:
+    ranks = np.zeros((40, 4))
+    for member in members:
+        for label in range(4):
+            ranks[:, label] += rankdata(member[:, label])
+    np.testing.assert_allclose(combine_members(members, "rank"), ranks / ranks.sum(axis=1, keepdims=True))
+
+
+def test_fitted_mean_has_weights_for_all_or_for_each_recording(members: list[np.ndarray]) -> None:
+    weights = np.array([0.2, 0.3, 0.5])
+    expected = 0.2 * members[0].astype(float) + 0.3 * members[1] + 0.5 * members[2]
+    np.testing.assert_allclose(combine_members(members, "fitted", weights), expected)
+    of_each = np.repeat(weights[:, None], 40, axis=1)
+    of_each[:, 7] = [1, 0, 0]
+    combined = combine_members(members, "fitted", of_each)
+    np.testing.assert_allclose(combined[7], members[0][7])
+    np.testing.assert_allclose(np.delete(combined, 7, axis=0), np.delete(expected, 7, axis=0))
+    with pytest.raises(ValueError, match="needs weights"):
+        combine_members(members, "fitted")
+
+
+def test_weights_make_the_mean_most_likely(members: list[np.ndarray]) -> None:
+    labels = members[1].argmax(axis=1)
+    labels[:20] = members[0][:20].argmax(axis=1)
+    weights = fit_weights(members[:2], labels)
+    own = [member[np.arange(40), labels].astype(float) for member in members[:2]]
+    best = minimize_scalar(
+        lambda weight: -np.log(weight * own[0] + (1 - weight) * own[1]).sum(), bounds=(0, 1), method="bounded"
+    )
+    assert weights == pytest.approx([best.x, 1 - best.x], abs=1e-3)
+    assert 0.05 < weights[0] < 0.95
+
+
+def test_useless_member_gets_no_weight(members: list[np.ndarray]) -> None:
+    labels = members[2].argmax(axis=1)
+    uniform = np.full((40, 4), 0.25, np.float32)
+    assert fit_weights([uniform, np.eye(4)[labels]], labels) == pytest.approx([0, 1], abs=1e-6)
+
+
+def test_weights_of_a_fold_come_from_the_other_folds(members: list[np.ndarray]) -> None:
+    folds, labels = np.arange(40) % 3, members[0].argmax(axis=1)
+    labels[folds == 2] = members[1].argmax(axis=1)[folds == 2]
+    weights = cross_fit_weights(members, labels, folds)
+    for fold in range(3):
+        others = folds != fold
+        expected = fit_weights([member[others] for member in members], labels[others])
+        np.testing.assert_array_equal(weights[fold], expected)
+    assert weights[2][0] > weights[0][0]
+    assert cross_fit_weights(members, labels, np.zeros(40, int))[0] == pytest.approx([1 / 3] * 3)

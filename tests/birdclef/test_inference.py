@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from birdclef.config import ModelConfig
-from birdclef.inference import Aggregation, aggregate_windows, plan_windows, predict_view, window_batches
+from birdclef.crops import gather_windows
+from birdclef.inference import Aggregation, View, aggregate_windows, plan_windows, predict_view, window_batches
 from birdclef.model import SpeciesModel, build_model
 from birdclef.residency import ResidentStrips
 
@@ -112,7 +113,7 @@ def test_prediction_equals_single_forward_passes(
     generator = np.random.default_rng(2)
     strips = [generator.normal(-50, 10, (length, 16)).astype(np.float16) for length in (70, 20, 32)]
     windows = plan_windows(torch.tensor([70, 20, 32]), 32, 16)
-    logits = predict_view(model, lay_out(strips), windows, 32, gain_db, batch_windows)
+    logits = predict_view(model, lay_out(strips), windows, 32, View(gain_db=gain_db), batch_windows).logits
     assert logits.shape == (6, 3)
     assert logits.dtype == torch.float32
     expected = []
@@ -127,13 +128,39 @@ def test_prediction_equals_single_forward_passes(
 def test_gain_reaches_the_model(lay_out: LayOut, model: SpeciesModel) -> None:
     resident = lay_out([np.random.default_rng(3).normal(-50, 10, (40, 16)).astype(np.float16)])
     windows = plan_windows(torch.tensor([40]), 32, 16)
-    plain, louder = (predict_view(model, resident, windows, 32, gain_db, 8) for gain_db in (0.0, 20.0))
+    plain, louder = (
+        predict_view(model, resident, windows, 32, View(gain_db=gain_db), 8).logits for gain_db in (0.0, 20.0)
+    )
     assert (plain - louder).abs().max() > 1e-2
 
 
 def test_prediction_leaves_the_strips_and_needs_no_gradient(lay_out: LayOut, model: SpeciesModel) -> None:
     resident = lay_out([np.random.default_rng(3).normal(-50, 10, (40, 16)).astype(np.float16)])
     before = resident.values.clone()
-    logits = predict_view(model, resident, plan_windows(torch.tensor([40]), 32, 16), 32, 5.0, 8)
-    assert not logits.requires_grad
+    output = predict_view(model, resident, plan_windows(torch.tensor([40]), 32, 16), 32, View(gain_db=5.0), 8)
+    assert not output.logits.requires_grad
+    assert not output.features.requires_grad
     assert torch.equal(resident.values, before)
+
+
+def test_view_shifts_time_and_bands(lay_out: LayOut, model: SpeciesModel) -> None:
+    strip = np.random.default_rng(4).normal(-50, 10, (70, 16)).astype(np.float16)
+    windows = plan_windows(torch.tensor([70]), 32, 16)
+    output = predict_view(model, lay_out([strip]), windows, 32, View(shift_frames=-3, shift_bands=2), 8)
+    for logits, first in zip(output.logits, (0, 16, 32, 38), strict=True):
+        window = strip[np.arange(first - 3, first + 29) % 70].astype(np.float32).T  # (n_mels, frames)
+        higher = np.concatenate([window[:1], window[:1], window[:-2]])
+        with torch.no_grad():
+            expected = model(torch.from_numpy(higher.copy())[None, None])[0]
+        torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_features_are_the_mean_over_the_windows_of_a_recording(lay_out: LayOut, model: SpeciesModel) -> None:
+    generator = np.random.default_rng(5)
+    strips = lay_out([generator.normal(-50, 10, (length, 16)).astype(np.float16) for length in (70, 20)])
+    rows, firsts = plan_windows(torch.tensor([70, 20]), 32, 16)
+    features = predict_view(model, strips, (rows, firsts), 32, View(), 3).features
+    for row in (0, 1):
+        with torch.no_grad():
+            expected = model.encode(gather_windows(strips, rows[rows == row], firsts[rows == row], 32)).mean(dim=0)
+        torch.testing.assert_close(features[row], expected, atol=1e-5, rtol=1e-4)

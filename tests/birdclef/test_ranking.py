@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from birdclef.metrics import Resamples
+from birdclef.predictions import Predictions
 from birdclef.ranking import average_precision, macro_roc_auc, padded_cmap, roc_auc
 
 CLASSES = 5
@@ -28,6 +30,11 @@ def multiplicities() -> np.ndarray:
     return np.random.default_rng(2).integers(0, 4, (5, 60)).astype(float)
 
 
+def draw(multiplicities: np.ndarray) -> Resamples:
+    """Returns resamples in which each recording is a group of its own."""
+    return Resamples(np.arange(multiplicities.shape[1]), multiplicities.T)
+
+
 def repeat(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.repeat(values, counts.astype(int), axis=0)
 
@@ -39,10 +46,10 @@ def score_padded(truth: np.ndarray, scores: np.ndarray) -> float:
 
 
 def test_roc_auc_of_each_species(probabilities: np.ndarray, labels: np.ndarray) -> None:
-    areas = roc_auc(probabilities, labels)
+    areas = roc_auc(Predictions(probabilities), labels)
     expected = [roc_auc_score(labels == label, probabilities[:, label]) for label in range(4)]
-    assert areas.shape == (1, CLASSES)
-    assert areas[0, :4] == pytest.approx(expected)
+    assert areas.shape == (CLASSES, 1)
+    assert areas[:4, 0] == pytest.approx(expected)
 
 
 def test_roc_auc_of_multiplicities_equals_repeated_rows(
@@ -52,19 +59,19 @@ def test_roc_auc_of_multiplicities_equals_repeated_rows(
         [roc_auc_score(repeat(labels == label, counts), repeat(probabilities[:, label], counts)) for label in range(4)]
         for counts in multiplicities
     ]
-    np.testing.assert_allclose(roc_auc(probabilities, labels, multiplicities)[:, :4], expected)
+    np.testing.assert_allclose(roc_auc(Predictions(probabilities), labels, draw(multiplicities))[:4].T, expected)
 
 
 def test_roc_auc_is_undefined_without_positives_or_negatives() -> None:
     probabilities, labels = np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 0])
-    assert np.isnan(roc_auc(probabilities, labels)).all()  # 0 has no negatives, 1 has no positives
+    assert np.isnan(roc_auc(Predictions(probabilities), labels)).all()  # 0 has no negatives, 1 has no positives
     lost = np.array([[1.0, 0.0]])
-    assert np.isnan(roc_auc(probabilities, np.array([0, 1]), lost)).all()
+    assert np.isnan(roc_auc(Predictions(probabilities), np.array([0, 1]), draw(lost))).all()
 
 
 def test_tie_counts_half_in_roc_auc() -> None:
     # positive 0.5 against negatives 0.5 and 0.1: (1/2 + 1) / 2
-    areas = roc_auc(np.array([[0.5], [0.5], [0.1]]) * [[1, 0]], np.array([0, 1, 1]))
+    areas = roc_auc(Predictions(np.array([[0.5], [0.5], [0.1]]) * [[1, 0]]), np.array([0, 1, 1]))
     assert areas[0, 0] == pytest.approx(0.75)
 
 
@@ -76,16 +83,16 @@ def test_macro_roc_auc_is_the_mean_over_species_that_have_it(
     for counts in multiplicities:
         truth, scores = repeat(labels, counts), repeat(probabilities, counts)
         expected.append(np.mean([roc_auc_score(truth == label, scores[:, label]) for label in np.unique(truth)]))
-    assert macro_roc_auc(probabilities, labels, multiplicities) == pytest.approx(expected)
+    assert macro_roc_auc(Predictions(probabilities), labels, draw(multiplicities)) == pytest.approx(expected)
     whole = [roc_auc_score(labels == label, probabilities[:, label]) for label in range(4)]
-    assert macro_roc_auc(probabilities, labels) == pytest.approx([np.mean(whole)])
+    assert macro_roc_auc(Predictions(probabilities), labels) == pytest.approx([np.mean(whole)])
 
 
 def test_average_precision_of_each_species(probabilities: np.ndarray, labels: np.ndarray) -> None:
-    precisions = average_precision(probabilities, labels)
+    precisions = average_precision(Predictions(probabilities), labels)
     expected = [average_precision_score(labels == label, probabilities[:, label]) for label in range(4)]
-    assert precisions.shape == (1, CLASSES)
-    assert precisions[0, :4] == pytest.approx(expected)
+    assert precisions.shape == (CLASSES, 1)
+    assert precisions[:4, 0] == pytest.approx(expected)
 
 
 def test_average_precision_of_multiplicities_equals_repeated_rows(
@@ -98,38 +105,43 @@ def test_average_precision_of_multiplicities_equals_repeated_rows(
         ]
         for counts in multiplicities
     ]
-    np.testing.assert_allclose(average_precision(probabilities, labels, multiplicities)[:, :4], expected)
+    np.testing.assert_allclose(
+        average_precision(Predictions(probabilities), labels, draw(multiplicities))[:4].T, expected
+    )
 
 
 def test_average_precision_is_undefined_without_positives(probabilities: np.ndarray, labels: np.ndarray) -> None:
-    assert np.isnan(average_precision(probabilities, labels)[0, 4])
+    assert np.isnan(average_precision(Predictions(probabilities), labels)[4, 0])
     lost = (labels != 1).astype(float)[None]
-    undefined = np.isnan(average_precision(probabilities, labels, lost)[0])
+    undefined = np.isnan(average_precision(Predictions(probabilities), labels, draw(lost))[:, 0])
     assert undefined.tolist() == [False, True, False, False, True]
 
 
 def test_average_precision_by_hand() -> None:
     # ranked: hit, miss, hit: 1/2 * 1/1 + 1/2 * 2/3
     scores = np.array([[0.9, 0], [0.6, 0], [0.3, 0]])
-    assert average_precision(scores, np.array([0, 1, 0]))[0, 0] == pytest.approx(0.5 + 1 / 3)
+    assert average_precision(Predictions(scores), np.array([0, 1, 0]))[0, 0] == pytest.approx(0.5 + 1 / 3)
 
 
 def test_padded_cmap_is_the_competitions_metric(
     probabilities: np.ndarray, labels: np.ndarray, multiplicities: np.ndarray
 ) -> None:
     truth = np.eye(CLASSES)[labels]
-    assert padded_cmap(probabilities, labels) == pytest.approx([score_padded(truth, probabilities)])
+    assert padded_cmap(Predictions(probabilities), labels) == pytest.approx([score_padded(truth, probabilities)])
     expected = [score_padded(repeat(truth, counts), repeat(probabilities, counts)) for counts in multiplicities]
-    assert padded_cmap(probabilities, labels, multiplicities) == pytest.approx(expected)
+    assert padded_cmap(Predictions(probabilities), labels, draw(multiplicities)) == pytest.approx(expected)
 
 
 def test_certain_prediction_ties_with_the_padding(labels: np.ndarray) -> None:
     wrong = np.eye(CLASSES, dtype=np.float32)[(labels + 1) % CLASSES]  # score 1 for a wrong species
-    assert padded_cmap(wrong, labels) == pytest.approx([score_padded(np.eye(CLASSES)[labels], wrong)])
-    assert padded_cmap(wrong, labels)[0] < 0.5
+    assert padded_cmap(Predictions(wrong), labels) == pytest.approx([score_padded(np.eye(CLASSES)[labels], wrong)])
+    assert padded_cmap(Predictions(wrong), labels)[0] < 0.5
 
 
 def test_species_without_recordings_scores_one_in_padded_cmap() -> None:
     scores = np.array([[0.9, 0.3, 0.1], [0.8, 0.2, 0.3]])
-    with_third, without_third = padded_cmap(scores, np.array([0, 1])), padded_cmap(scores[:, :2], np.array([0, 1]))
+    with_third, without_third = (
+        padded_cmap(Predictions(scores), np.array([0, 1])),
+        padded_cmap(Predictions(scores[:, :2]), np.array([0, 1])),
+    )
     assert 3 * with_third[0] == pytest.approx(2 * without_third[0] + 1)

@@ -1,10 +1,12 @@
 """The report on the workspace of tests/conftest.py, read back with the standard library's parsers."""
 
 import csv
+import hashlib
 import io
 import json
 import math
 import re
+import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,17 +14,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from jinja2 import UndefinedError
+from jsonschema import Draft202012Validator
 from matplotlib import image
 
+from birdclef import templates
 from birdclef.config import EvaluateConfig
-from birdclef.report import list_errors, render, replace_nan, write_report
+from birdclef.mistakes import list_errors
+from birdclef.report import render, replace_nan, write_report
 from birdclef.scoring import Scored, score_members
 
 CONFIG = EvaluateConfig(bootstrap_samples=30, permutations=3, worst_errors=3, confidence=0.9)
+EXPERIMENT = {"data": {"root": "/nowhere"}, "evaluate": CONFIG.model_dump(mode="json")}
 HOSTILE_MEMBER = "hub|<script>alert(3)</script>"
 HOSTILE_RECORDING = "abbowl/<script>alert(2)</script>|'\"&.ogg"
-VOID = {"meta", "br", "input", "img"}
+VOID = {"meta", "br", "input", "img", "link"}
 EXTERNAL_ATTRIBUTES = {"src", "href", "srcset", "action", "poster", "data", "background", "formaction"}
 
 
@@ -62,7 +69,7 @@ def scored(evaluation_members: dict[str, list[Path]], evaluation_baseline: Path,
 @pytest.fixture(scope="module")
 def directory(scored: Scored, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report")
-    write_report(scored, CONFIG, "0123456789abcdef", path)
+    write_report(scored, CONFIG, EXPERIMENT, "0123456789abcdef", Path("/some where"), path)
     return path
 
 
@@ -103,11 +110,15 @@ def test_directory_holds_the_promised_files(directory: Path) -> None:
         "report.json",
         "report.md",
         "report.html",
+        "experiment.yaml",
+        "recordings.csv",
         "per_species.csv",
         "errors.csv",
         "oof.npz",
         "plots/f1_against_count.png",
         "plots/confusion.png",
+        "plots/reliability.png",
+        "plots/embeddings.png",
         "plots/learning_curves.png",
     }
 
@@ -166,27 +177,32 @@ def test_errors_are_the_mistaken_recordings_most_confident_first(directory: Path
         rows = list(csv.DictReader(stream))
     species = scored.species["label"].tolist()
     expected = []
-    for name, label, row in zip(
-        scored.recordings["recording_id"], scored.recordings["label"], scored.probabilities.tolist(), strict=True
+    for name, label, row, calibrated in zip(
+        scored.recordings["recording_id"],
+        scored.recordings["label"],
+        scored.probabilities.tolist(),
+        scored.calibrated.tolist(),
+        strict=True,
     ):
         taken = species[row.index(max(row))]
         if taken != label:
-            expected.append((-round(max(row), 4), name, label, taken))
+            expected.append((-round(max(calibrated), 4), -max(row), name, label, taken))
     assert len(expected) > 5
-    assert [(-float(row["confidence"]), *list(row.values())[:3]) for row in rows] == sorted(expected)
+    wanted = [(confidence, *others) for confidence, _, *others in sorted(expected)]
+    assert [(-float(row["confidence"]), *list(row.values())[:3]) for row in rows] == wanted
     assert list(rows[0].values())[:3] == [HOSTILE_RECORDING, "abbowl", "eremit"]
 
 
 def test_equally_confident_errors_are_sorted_by_recording(scored: Scored) -> None:
     certain = np.eye(5)[(scored.recordings["label_index"].to_numpy() + 1) % 5]
-    errors = list_errors(Scored(**{**vars(scored), "probabilities": certain}))
+    errors = list_errors(Scored(**{**vars(scored), "probabilities": certain, "calibrated": certain}))
     assert len(errors) == 137
     assert errors["recording_id"].tolist() == sorted(errors["recording_id"])
 
 
 def test_perfect_predictions_have_no_errors(scored: Scored) -> None:
     perfect = np.eye(5)[scored.recordings["label_index"].to_numpy()]
-    errors = list_errors(Scored(**{**vars(scored), "probabilities": perfect}))
+    errors = list_errors(Scored(**{**vars(scored), "probabilities": perfect, "calibrated": perfect}))
     assert errors.empty
     assert list(errors) == ["recording_id", "label", "predicted", "confidence"]
 
@@ -199,6 +215,37 @@ def test_out_of_fold_archive_holds_the_ensemble(directory: Path, scored: Scored)
         assert archive["species"].tolist() == ["abbowl", "barwre", "cdove", "d|<i>finch", "eremit"]
         assert archive["probabilities"].shape == (137, 5)
         np.testing.assert_array_equal(archive["probabilities"], scored.probabilities)
+
+
+def test_report_follows_its_published_schema(report: dict[str, Any]) -> None:
+    schema = json.loads((Path(templates.__file__).parent / "report.schema.json").read_text())
+    validator = Draft202012Validator(schema)
+    validator.check_schema(schema)
+    assert list(validator.iter_errors(report)) == []
+    assert list(validator.iter_errors({**report, "confidence": 2}))
+    assert list(validator.iter_errors({**report, "surprise": 1}))
+
+
+def test_recordings_lead_down_to_their_audio(directory: Path, scored: Scored) -> None:
+    table = pd.read_csv(directory / "recordings.csv", dtype=str, keep_default_na=False)
+    assert table["recording_id"].tolist() == scored.recordings["recording_id"].tolist()
+    # tests/conftest.py names the files' digests after them
+    assert table["sha256"].tolist() == [hashlib.sha256(name.encode()).hexdigest() for name in table["recording_id"]]
+    wrong = table[table["label"] != table["predicted"]]
+    assert sorted(wrong["recording_id"]) == sorted(list_errors(scored)["recording_id"])
+
+
+def test_settings_and_command_repeat_the_report(directory: Path, report: dict[str, Any], html: str) -> None:
+    assert yaml.safe_load((directory / "experiment.yaml").read_text()) == EXPERIMENT
+    command = shlex.split(report["command"])
+    assert command[:2] == ["birdclef", "run"]
+    assert command[2:] == ["/some where/reports/0123456789abcdef/experiment.yaml", "--workspace", "/some where"]
+    assert "birdclef run &#39;/some where/reports" in html
+
+
+def test_mistakes_out_of_reach_are_shown_without_sound(html: str) -> None:
+    assert "<audio" not in html
+    assert html.count("No sound: the recordings were out of reach.") == 6
 
 
 def test_plots_are_pictures(directory: Path) -> None:
@@ -214,17 +261,19 @@ def test_elements_of_the_page_are_balanced(page: Page) -> None:
 
 
 def test_page_loads_nothing_from_elsewhere(html: str, page: Page) -> None:
-    assert not [tag for tag, _ in page.tags if tag in {"link", "iframe", "object", "embed", "base", "form"}]
-    for _, attributes in page.tags:
+    assert not [tag for tag, _ in page.tags if tag in {"iframe", "object", "embed", "base", "form"}]
+    targets = {f"#{attributes['id']}" for _, attributes in page.tags if "id" in attributes}
+    for tag, attributes in page.tags:
         for name in EXTERNAL_ATTRIBUTES & attributes.keys():
-            assert str(attributes[name]).startswith("data:image/png;base64,")
+            inside = str(attributes[name]).startswith(("data:image/png;base64,", "data:audio/mpeg;base64,"))
+            assert inside or (tag == "a" and attributes[name] in targets) or attributes[name] == "data:,"
     assert not re.search(r"(src|href)\s*=\s*[\"']?\s*(https?:)?//", html)
     assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|import\(", html)
 
 
 def test_page_holds_its_pictures(page: Page) -> None:
     pictures = page.attributes_of("img")
-    assert len(pictures) == 3 + 2 * 3  # plots, and two of each shown mistake
+    assert len(pictures) == 5 + 2 * 3  # plots, and two of each shown mistake
     assert all(str(one["src"]).startswith("data:image/png;base64,iVBORw0KGgo") for one in pictures)
     assert all(one["alt"] for one in pictures)
 
@@ -245,7 +294,7 @@ def test_hostile_text_stays_text_in_the_page(html: str, page: Page) -> None:
 
 def test_rows_of_a_page_table_have_equal_numbers_of_cells(html: str) -> None:
     tables = re.findall(r"<table.*?</table>", html, re.DOTALL)
-    assert len(tables) == 7
+    assert len(tables) == 10
     for table in tables:
         counts = {len(re.findall(r"<t[hd][ >]", row)) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)}
         assert len(counts) == 1
@@ -288,7 +337,7 @@ def test_page_shows_lineage(html: str, scored: Scored) -> None:
 
 def test_rows_of_a_markdown_table_have_equal_numbers_of_cells(markdown: str) -> None:
     tables = re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE)
-    assert len(tables) == 4
+    assert len(tables) == 5
     for table in tables:
         rows = [split_cells(line) for line in table.splitlines()]
         assert len({len(row) for row in rows}) == 1
@@ -339,24 +388,26 @@ def test_report_without_mistakes_gain_and_full_buckets(
     config = EvaluateConfig(bootstrap_samples=5, permutations=2, worst_errors=0)
     alone = {HOSTILE_MEMBER: [evaluation_members[HOSTILE_MEMBER][int(fold)]]}
     scored = score_members(config, alone, evaluation_baseline, evaluation_workspace)
-    write_report(scored, config, "0" * 16, tmp_path)
+    write_report(scored, config, EXPERIMENT, "0" * 16, tmp_path, tmp_path)
     html, markdown = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
     assert "Worst errors" not in html
-    assert html.count("<img") == 3
+    assert html.count("<img") == 5
     assert "trained from scratch" not in html + markdown
     assert "| 1-9 | 0 of 2 | – |" in markdown
     assert re.search(r"^\| hub.*\| – \|$", markdown, re.MULTILINE)
 
 
-def test_mistake_is_shown_beside_the_best_recognised_recording_of_the_other_species(scored: Scored, page: Page) -> None:
+def test_mistakes_are_shown_beside_the_best_recognised_recordings_of_the_other_species(
+    scored: Scored, page: Page
+) -> None:
     captions, errors = page.text_of("figcaption"), list_errors(scored)
     assert captions[0::2] == errors["recording_id"][:3].tolist()
     assert captions[:2] == [HOSTILE_RECORDING, "eremit/000.ogg"]  # never scored: its first recording
-    for predicted, shown in zip(errors["predicted"][1:3], captions[3::2], strict=True):
-        column = scored.probabilities[:, scored.species["label"].tolist().index(predicted)]
-        own = dict(zip(scored.recordings["recording_id"], column, strict=True))
-        recognised = {name: own[name] for name in own if name.startswith(f"{predicted}/")}
-        assert shown == max(recognised, key=lambda name: recognised[name])
+    assert errors["predicted"][1:3].tolist() == ["barwre", "barwre"]
+    column = scored.probabilities[:, scored.species["label"].tolist().index("barwre")]
+    own = dict(zip(scored.recordings["recording_id"], column, strict=True))
+    recognised = sorted((name for name in own if name.startswith("barwre/")), key=lambda name: -own[name])
+    assert captions[3::2] == recognised[:2]
 
 
 def test_missing_content_fails_instead_of_showing_nothing() -> None:
