@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmarks import batches, features, load, losses, mel, rescan, scores, step
+from benchmarks import batches, features, load, losses, mel, predict, rescan, scores, step
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("mel")(mel.main)
@@ -12,6 +12,7 @@ app.command("rescan")(rescan.main)
 app.command("load")(load.main)
 app.command("losses")(losses.main)
 app.command("scores")(scores.main)
+app.command("predict")(predict.main)
 app.command("step")(step.main)
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from cache.config import ConfigSection
 
 ContrastKind = Literal["supcon", "balanced", "prototype", "parametric", "soft"]
+DetectionFormat = Literal["submission", "long", "raven", "audacity"]
 EnsembleMethod = Literal["mean", "geometric", "rms", "rank", "fitted"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 

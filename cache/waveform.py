@@ -41,10 +41,10 @@ def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
     try:
         channels, native_rate = soundfile.read(io.BytesIO(audio), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, TypeError, ValueError, OverflowError) as error:
-        raise UnusableAudioError("undecodable", _decoder_message(audio, error)) from error
+        raise UnusableAudioError("undecodable", describe_decoder_error(audio, error)) from error
     if len(channels) == 0:
         raise UnusableAudioError("empty", "no sample decodes")
-    waveform = _mix_to_mono(channels)
+    waveform = mix_to_mono(channels)
     if not np.isfinite(waveform).all():
         raise UnusableAudioError("non_finite", f"{int((~np.isfinite(waveform)).sum())} samples are NaN or infinite")
     if native_rate != sample_rate:
@@ -54,7 +54,7 @@ def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(waveform, dtype=np.float32)
 
 
-def _mix_to_mono(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+def mix_to_mono(channels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Returns the mean over channels of (samples, channels); numpy's own mean over a short axis is 20 times slower."""
     waveform = channels[:, 0]  # (samples,)
     if channels.shape[1] > 1:
@@ -65,7 +65,8 @@ def _mix_to_mono(channels: NDArray[np.float32]) -> NDArray[np.float32]:
     return waveform
 
 
-def _decoder_message(audio: bytes, error: Exception) -> str:
+def describe_decoder_error(audio: bytes, error: Exception) -> str:
+    """Returns what is wrong with audio that libsndfile does not open, as far as its first bytes tell."""
     if audio.startswith(b"version https://git-lfs"):
         return "a Git-LFS pointer, not audio: fetch the file with `git lfs pull`"
     if not audio:

@@ -1,15 +1,17 @@
 """The command line: `birdclef run CONFIG [section.key=value ...]` and its companions."""
 
 import atexit
+import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from birdclef.arms import ARMS
+from birdclef.config import DetectionFormat
 from cache.address import resolve_address
 from cache.mirror import open_workspace
 from flows.config import dump_config, expand_grid, load_arms, load_config
@@ -94,6 +96,70 @@ def compare(
     """Hold objectives against cross-entropy at equal cost; the last line is the comparison's directory."""
     load_arms(config, overrides or (), arm or ())  # a wrong configuration is told before a server starts
     _start_flow("compare_flow", config, overrides, workspace, arms=arm, epochs=epochs, seeds=seeds)
+
+
+@app.command()
+def diff(
+    reports: Annotated[
+        list[Path], typer.Argument(help="Directories of reports; the others are held against the first.")
+    ],
+    output: Annotated[Path | None, typer.Option(help="JSON file to write as well.", dir_okay=False)] = None,
+    samples: Annotated[int, typer.Option(help="Resamples of the recordists.", min=1)] = 1000,
+    confidence: Annotated[float, typer.Option(help="Coverage of the intervals.", min=0.01, max=0.999)] = 0.95,
+) -> None:
+    """Hold reports against each other on the same recordings: paired intervals, species that gained and lost."""
+    from birdclef.config import EvaluateConfig
+    from birdclef.diff import compare_reports, describe_diff
+
+    found = compare_reports(reports, EvaluateConfig(bootstrap_samples=samples, confidence=confidence))
+    if output:
+        output.write_text(json.dumps(found, indent=2) + "\n")
+    typer.echo(describe_diff(found), nl=False)
+
+
+@app.command()
+def predict(
+    source: Annotated[
+        Path, typer.Argument(help="Directory of a report or of a single run, or an exported .onnx file.")
+    ],
+    paths: Annotated[list[Path], typer.Argument(help="Recordings of any length, or folders of them.")],
+    output: Annotated[Path, typer.Option(help="File to write.", dir_okay=False)],
+    form: Annotated[
+        DetectionFormat,
+        typer.Option(
+            "--format", help="BirdCLEF submission, a row for each species present, Raven selections, Audacity labels."
+        ),
+    ] = "submission",
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="From which probability a species is present; default: its own of the report.", min=0, max=1),
+    ] = None,
+) -> None:
+    """Predict new recordings, window by window; exit status 1 if any of them could not be read."""
+    from birdclef.classifier import load_classifier
+    from birdclef.predict_recordings import find_recordings, predict_recordings
+
+    apply_settings()
+    outcome = predict_recordings(load_classifier(source), find_recordings(paths), output, form, threshold)
+    typer.echo(
+        f"{outcome.recordings} of {outcome.recordings + len(outcome.failures)} recordings "
+        f"({outcome.seconds / 3600:.2f} h) predicted: {output}"
+    )
+    if outcome.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN")],
+    output: Annotated[Path, typer.Option(help="File to write; its model card is written beside it.", dir_okay=False)],
+    to: Annotated[Literal["onnx"], typer.Option(help="Format.")] = "onnx",
+) -> None:
+    """Write a run as one file, waveform in, probabilities out, and compare it with the library."""
+    from birdclef.export import EXPORTERS
+
+    difference = EXPORTERS[to](source, output)
+    typer.echo(f"{output}: probabilities differ from the library's by {difference:.1e} at most")
 
 
 @app.command()

@@ -7,17 +7,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import State, Task, flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
+from pydantic import Field
 
 from birdclef.arms import Trial, plan_trials
 from birdclef.baseline import BASELINE, FROZEN_BASELINE, predict_baseline, predict_frozen_baseline
 from birdclef.compare import compare
-from birdclef.config import EvaluateConfig, PredictConfig, TrainConfig
+from birdclef.config import DetectionFormat, EvaluateConfig, PredictConfig, TrainConfig
 from birdclef.evaluate import evaluate
 from birdclef.predict import predict
 from birdclef.sweep import compare_settings
@@ -233,6 +234,49 @@ def compare_flow(
                 predictions.append(predict_task(name, fold, experiment.predict, run, directory))
             finished.append((trial, predictions))
         return published_address(compare_task(experiment.evaluate, finished, baselines, directory), directory)
+
+
+@task(name="predict recordings", cache_policy=NO_CACHE)
+def predict_recordings_task(
+    source: Path, recordings: list[Path], output: Path, form: DetectionFormat, threshold: float | None
+) -> dict[str, str]:
+    """Predict new recordings; returns those that failed, with the reasons."""
+    # Imported here so that other flows do not pay for torch.
+    from birdclef.classifier import load_classifier
+    from birdclef.predict_recordings import predict_recordings
+
+    outcome = predict_recordings(load_classifier(source), recordings, output, form, threshold)
+    return {str(recording): reason for recording, reason in outcome.failures.items()}
+
+
+@flow(name="birdclef-predict")
+def predict_flow(
+    source: str,
+    paths: list[str],
+    output: str,
+    form: DetectionFormat = "submission",
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None,
+) -> str:
+    """Predict new recordings with a report's ensemble or with one run.
+
+    Args:
+        source: Directory of a report, or of a run.
+        paths: Recordings of any length, or folders of them.
+        output: File to write.
+        form: BirdCLEF submission, a row for each species present, Raven selections, or Audacity labels.
+        threshold: From which probability a species is present; empty: its own of the report.
+    """
+    from birdclef.predict_recordings import find_recordings
+
+    show_stage_messages()
+    recordings = find_recordings([Path(path) for path in paths])
+    failures = predict_recordings_task(Path(source), recordings, Path(output), form, threshold)
+    if failures:
+        listed = "\n".join(f"{recording}: {reason}" for recording, reason in failures.items())
+        raise ValueError(
+            f"{len(failures)} of {len(recordings)} recordings failed; {output} holds the others.\n{listed}"
+        )
+    return output
 
 
 @flow(name="birdclef")

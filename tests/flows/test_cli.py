@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,76 @@ def test_run_ends_with_the_report_directory(first_run: subprocess.CompletedProce
     metrics = json.loads((report / "report.json").read_text())["metrics"]
     assert 0 <= metrics["macro_f1"]["low"] <= metrics["macro_f1"]["value"] <= metrics["macro_f1"]["high"] <= 1
     assert (report / "report.html").is_file()
+
+
+def test_report_holds_the_sound_of_its_worst_error(
+    first_run: subprocess.CompletedProcess[str], workspace: Path
+) -> None:
+    page = (Path(first_run.stdout.splitlines()[-1]) / "report.html").read_text()
+    assert page.count("data:audio/mpeg;base64,") == 2
+
+
+def test_command_in_the_report_repeats_it(
+    birdclef: Birdclef, first_run: subprocess.CompletedProcess[str], workspace: Path
+) -> None:
+    report = Path(first_run.stdout.splitlines()[-1])
+    before = _artefacts(workspace)
+    command = shlex.split(json.loads((report / "report.json").read_text())["command"])
+    assert command[0] == "birdclef"
+    again = birdclef(*command[1:])
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[-1] == str(report)
+    assert _artefacts(workspace) == before
+
+
+def test_predict_judges_new_recordings_with_a_report_or_a_run(
+    birdclef: Birdclef, corpus: Path, workspace: Path, first_run: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    report = Path(first_run.stdout.splitlines()[-1])
+    folder = next(path for path in sorted((corpus / "train_audio").iterdir()) if len(list(path.iterdir())) > 1)
+    done = birdclef("predict", str(report), str(folder), "--output", str(tmp_path / "new.csv"))
+    assert done.returncode == 0, done.stderr
+    count = len(list(folder.iterdir()))
+    assert done.stdout.splitlines()[-1].startswith(f"{count} of {count} recordings")
+    with (tmp_path / "new.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    per_species = json.loads((report / "report.json").read_text())["per_species"]
+    assert list(rows[0]) == ["row_id", *(species["label"] for species in per_species)]
+    for row in rows:
+        assert sum(float(value) for value in list(row.values())[1:]) == pytest.approx(1, abs=1e-3)
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    run = next((workspace / "runs").iterdir())
+    options = ("--output", str(tmp_path / "run.csv"), "--format", "long", "--threshold", "0")
+    failed = birdclef("predict", str(run), str(folder), str(tmp_path / "broken.wav"), *options)
+    assert failed.returncode == 1
+    assert f"{tmp_path / 'broken.wav'}: " in failed.stderr
+    assert failed.stdout.splitlines()[-1].startswith(f"{count} of {count + 1} recordings")
+    assert (tmp_path / "run.csv").read_text().count("\n") > count
+
+
+def test_exported_run_predicts(
+    birdclef: Birdclef, corpus: Path, workspace: Path, first_run: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    run = min((workspace / "runs").iterdir())
+    done = birdclef("export", str(run), "--to", "onnx", "--output", str(tmp_path / "model.onnx"))
+    assert done.returncode == 0, done.stderr
+    assert "differ from the library's by" in done.stdout
+    assert (tmp_path / "model.onnx.md").is_file()
+    recording = min((corpus / "train_audio").rglob("*.ogg"))
+    options = ("--output", str(tmp_path / "a.txt"), "--format", "audacity", "--threshold", "0")
+    labelled = birdclef("predict", str(tmp_path / "model.onnx"), str(recording), *options)
+    assert labelled.returncode == 0, labelled.stderr
+    assert (tmp_path / "a.txt").read_text().startswith("0.000000\t1.000000\t")
+
+
+def test_reports_are_compared(
+    birdclef: Birdclef, workspace: Path, first_run: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    report = first_run.stdout.splitlines()[-1]
+    done = birdclef("diff", report, report, "--samples", "20", "--output", str(tmp_path / "diff.json"))
+    assert done.returncode == 0, done.stderr
+    assert "| Macro-F1 |" in done.stdout
+    assert json.loads((tmp_path / "diff.json").read_text())["reports"] == [Path(report).name] * 2
 
 
 def test_rerun_computes_nothing(

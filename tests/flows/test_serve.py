@@ -136,14 +136,31 @@ def test_every_stage_has_a_deployment(served: Served) -> None:
         ("birdclef-split", "stage"),
         ("birdclef-train", "stage"),
         ("birdclef-evaluate", "stage"),
+        ("birdclef-predict", "stage"),
     }
 
 
 def test_parameters_are_described_in_the_form(served: Served) -> None:
     for deployment in served.post("deployments/filter", {}):
         properties = deployment["parameter_openapi_schema"]["properties"]
-        assert set(properties) == {"config", "overrides", "workspace"}
+        predicts = "source" in properties
+        wanted = (
+            {"source", "paths", "output", "form", "threshold"} if predicts else {"config", "overrides", "workspace"}
+        )
+        assert set(properties) == wanted
         assert all(field.get("description") for field in properties.values())
+
+
+def test_new_recordings_are_predicted_by_a_deployment(
+    served: Served, corpus: Path, full_run: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    (report,) = (Path(served.environment["BIRDCLEF_WORKSPACE"]) / "reports").iterdir()
+    folder = min((corpus / "train_audio").iterdir())
+    parameters = {"source": str(report), "paths": [str(folder)], "output": str(tmp_path / "a.csv"), "form": "long"}
+    given = json.dumps({**parameters, "threshold": 0.0})
+    done = served.prefect("deployment", "run", "birdclef-predict/stage", "--params", given, "--watch")
+    assert done.returncode == 0, done.stdout + done.stderr + served.log.read_text()
+    assert (tmp_path / "a.csv").read_text().startswith("recording,start_seconds,end_seconds,species,probability\n")
 
 
 def test_scheduled_run_happens(

@@ -1,0 +1,128 @@
+"""Predictions for new recordings, however long: decoded, judged and written window by window."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Never
+
+import numpy as np
+from tqdm import tqdm
+
+from birdclef.config import DetectionFormat
+from birdclef.detections import WRITERS, DetectionWriter, check_names
+from birdclef.windows import WindowClassifier
+from cache.streaming import header_seconds
+from cache.waveform import UnusableAudioError
+
+logger = logging.getLogger(__name__)
+
+AUDIO_SUFFIXES = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".ogg", ".opus", ".wav", ".w64")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the recordings.
+
+    Attributes:
+        recordings: How many were predicted whole.
+        seconds: Of audio that was predicted.
+        failures: Recordings that were not, or not whole, with the reason.
+    """
+
+    recordings: int
+    seconds: float
+    failures: dict[Path, str]
+
+
+def find_recordings(paths: Sequence[Path]) -> list[Path]:
+    """Returns the audio files that paths name: files as they are, folders with all audio files below them, sorted.
+
+    Raises:
+        FileNotFoundError: If a path does not exist.
+        ValueError: If there is no audio file.
+    """
+    recordings: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            recordings += sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES)
+        elif path.exists():
+            recordings.append(path)
+        else:
+            raise FileNotFoundError(f"{path}: no such file or folder.")
+    if not recordings:
+        raise ValueError(f"No audio file below {', '.join(map(str, paths))} ({', '.join(AUDIO_SUFFIXES)}).")
+    return list(dict.fromkeys(recordings))
+
+
+def predict_recordings(
+    classifier: WindowClassifier,
+    recordings: Sequence[Path],
+    output: Path,
+    form: DetectionFormat = "submission",
+    threshold: float | None = None,
+) -> Outcome:
+    """Predict recordings and write them to one file, which appears whole or not at all.
+
+    A recording that does not decode is reported and left out; one that stops decoding half way keeps what it had.
+
+    Args:
+        classifier: Of `load_classifier`.
+        recordings: Of `find_recordings`.
+        output: File to write.
+        form: What it looks like.
+        threshold: From which probability every species is said to be present; None: from its own on.
+
+    Raises:
+        ValueError: If the form cannot tell the recordings apart.
+        OSError: If the output cannot be written.
+    """
+    check_names(recordings, form)
+    thresholds = classifier.thresholds if threshold is None else np.full(len(classifier.species), threshold)
+    failures: dict[Path, str] = {}
+    seconds = 0.0
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    try:
+        with (
+            partial.open("w", newline="", encoding="utf-8") as stream,
+            tqdm(total=round(sum(map(header_seconds, recordings))), unit="s", unit_scale=True, disable=None) as bar,
+        ):
+            writer = WRITERS[form](stream, classifier, thresholds)
+            for recording in recordings:
+                bar.set_description(recording.name)
+                predicted, failure = _predict(classifier, recording, writer, bar)
+                seconds += predicted
+                if failure:
+                    failures[recording] = failure
+                    logger.warning("predict: %s: %s", recording, failure)
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
+    outcome = Outcome(len(recordings) - len(failures), seconds, failures)
+    logger.info("predict: %d recordings, %.2f h, %d failed", outcome.recordings, seconds / 3600, len(failures))
+    return outcome
+
+
+def _predict(
+    classifier: WindowClassifier, recording: Path, writer: DetectionWriter, bar: "tqdm[Never]"
+) -> tuple[float, str]:
+    """Returns how many seconds of a recording were predicted, and what went wrong."""
+    writer.begin(recording)
+    judged = classifier.classify(recording)
+    end, failure = 0.0, ""
+    while True:
+        try:
+            window, probabilities = next(judged)
+        except StopIteration:
+            break
+        except (UnusableAudioError, OSError) as error:
+            reason = error.detail if isinstance(error, UnusableAudioError) else str(error)
+            failure = f"{reason}; predicted up to {end:.0f} s" if end else reason
+            break
+        writer.add(window, probabilities)
+        bar.update(window.end - end)
+        end = window.end
+    writer.finish(end)
+    return end, failure

@@ -1,0 +1,214 @@
+"""New recordings through real, small models; probabilities are held against single forward passes."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from scipy.special import softmax
+
+from birdclef import predict_recordings as module
+from birdclef.classifier import Classifier, load_classifier
+from birdclef.config import ModelConfig
+from birdclef.inference import View
+from birdclef.model import SpeciesModel, build_model
+from birdclef.predict_recordings import find_recordings, predict_recordings
+from cache.config import FeatureConfig
+from cache.mel import compute_log_mel
+
+FEATURES = FeatureConfig(sample_rate=8000, n_fft=256, hop_length=100, n_mels=32, fmin=50, fmax=4000)  # 80 frames/s
+SPECIES = ["ant", "bee", "c<i>at"]
+FRAMES = 160  # two seconds
+
+
+def make_model(seed: int) -> SpeciesModel:
+    torch.manual_seed(seed)
+    built = build_model(ModelConfig(backbone="test_resnet", normalisation="dataset", projection_hidden=8), 3)
+    torch.nn.init.normal_(built.classifier.weight, std=0.5)  # opinions that differ
+    return built.eval()
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    """Two members, one with two folds, and two views."""
+    members = [[make_model(0), make_model(1)], [make_model(2)]]
+    views = [(View(), 1.0), (View(shift_frames=40, gain_db=-6.0), 3.0)]
+    thresholds = np.array([0.2, 0.3, 0.99])
+    return Classifier(
+        SPECIES, FEATURES, 2.0, members, views, "fitted", np.array([0.25, 0.75]), 1.5, thresholds, batch_windows=3
+    )
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    folder = tmp_path / "sounds"
+    (folder / "deep").mkdir(parents=True)
+    for name, seconds in (("a.wav", 9.0), ("deep/b.flac", 1.2), ("deep/c.ogg", 4.0)):
+        time = np.arange(round(seconds * 8000)) / 8000
+        noise = np.random.default_rng(0).normal(0, 0.05, len(time))
+        soundfile.write(folder / name, 0.3 * np.sin(2 * np.pi * (200 + 150 * time) * time) + noise, 8000)
+    (folder / "notes.txt").write_text("not audio")
+    return folder
+
+
+def plain_probabilities(classifier: Classifier, waveform: np.ndarray) -> list[np.ndarray]:
+    """Each window of two seconds by a loop over members, folds and views."""
+    strip = compute_log_mel(waveform.astype(np.float32), classifier.features)
+    last, rows = len(strip) - FRAMES, []
+    for start in range(0, len(strip), FRAMES):
+        if len(strip) - start < 0.1 * FRAMES:
+            break
+        combined = np.zeros(3)
+        for models, share in zip(classifier.members, (0.25, 0.75), strict=True):
+            member = np.zeros(3)
+            for model in models:
+                for shift, gain, weight in ((0, 0.0, 0.25), (40, -6.0, 0.75)):
+                    first = min(start + shift, last)
+                    crop = torch.from_numpy(strip[first : first + FRAMES].T.copy())[None, None] + gain
+                    with torch.no_grad():
+                        member += weight * softmax(model(crop)[0].numpy().astype(float)) / len(models)
+            combined += share * member
+        rows.append(softmax(np.log(combined) / 1.5))
+    return rows
+
+
+def read(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream, delimiter=delimiter))
+
+
+def test_folders_are_searched_for_audio_and_files_are_taken_as_they_are(recordings: Path) -> None:
+    found = find_recordings([recordings])
+    assert [str(path.relative_to(recordings)) for path in found] == ["a.wav", "deep/b.flac", "deep/c.ogg"]
+    assert find_recordings([recordings / "notes.txt", recordings / "a.wav", recordings])[:2] == [
+        recordings / "notes.txt",
+        recordings / "a.wav",
+    ]
+    assert len(find_recordings([recordings, recordings / "a.wav"])) == 3
+
+
+def test_path_that_is_not_there_and_folder_without_audio_are_refused(recordings: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"b\.wav: no such file or folder"):
+        find_recordings([recordings, tmp_path / "b.wav"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"No audio file below .*empty"):
+        find_recordings([tmp_path / "empty"])
+
+
+def test_submission_has_a_row_for_each_window_and_a_column_for_each_species(
+    classifier: Classifier, recordings: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "new" / "submission.csv"
+    outcome = predict_recordings(classifier, find_recordings([recordings]), output)
+    assert (outcome.recordings, outcome.failures) == (3, {})
+    assert outcome.seconds == pytest.approx(9 + 1.2 + 4, abs=0.05)
+    rows = read(output)
+    assert list(rows[0]) == ["row_id", *SPECIES]
+    names = [row["row_id"] for row in rows]
+    assert names == ["a_2", "a_4", "a_6", "a_8", "a_10", "b_2", "c_2", "c_4"]
+    waveform, _ = soundfile.read(recordings / "a.wav")
+    expected = plain_probabilities(classifier, waveform)
+    assert len(expected) == 5
+    for row, wanted in zip(rows, expected, strict=False):
+        assert [float(row[name]) for name in SPECIES] == pytest.approx(wanted, abs=1e-5)
+    assert np.std([float(row["ant"]) for row in rows]) > 1e-4  # windows differ
+
+
+def test_long_form_has_the_species_that_reach_their_thresholds(
+    classifier: Classifier, recordings: Path, tmp_path: Path
+) -> None:
+    predict_recordings(classifier, [recordings / "a.wav"], tmp_path / "all.csv", "submission")
+    predict_recordings(classifier, [recordings / "a.wav"], tmp_path / "long.csv", "long")
+    expected = []
+    for number, row in enumerate(read(tmp_path / "all.csv")):
+        present = [
+            (-float(row[name]), name)
+            for name, least in zip(SPECIES, (0.2, 0.3, 0.99), strict=True)
+            if float(row[name]) >= least
+        ]
+        expected += [(2.0 * number, name) for _, name in sorted(present)]
+    rows = read(tmp_path / "long.csv")
+    assert [(float(row["start_seconds"]), row["species"]) for row in rows] == expected
+    assert 0 < len(rows) < 15
+    assert {row["recording"] for row in rows} == {str(recordings / "a.wav")}
+    assert float(rows[-1]["end_seconds"]) == pytest.approx(9, abs=0.02)
+
+
+def test_one_threshold_may_stand_for_all(classifier: Classifier, recordings: Path, tmp_path: Path) -> None:
+    for threshold, count in ((0.0, 15), (1.0, 0)):
+        predict_recordings(classifier, [recordings / "a.wav"], tmp_path / "long.csv", "long", threshold)
+        assert len(read(tmp_path / "long.csv")) == count
+
+
+def test_raven_counts_time_over_all_recordings(classifier: Classifier, recordings: Path, tmp_path: Path) -> None:
+    predict_recordings(classifier, find_recordings([recordings]), tmp_path / "a.txt", "raven", 0.0)
+    rows = read(tmp_path / "a.txt", "\t")
+    assert [row["Selection"] for row in rows] == [str(number + 1) for number in range(8 * 3)]
+    of_c = [row for row in rows if row["Begin Path"].endswith("c.ogg")]
+    begin, offset = float(of_c[0]["Begin Time (s)"]), float(of_c[0]["File Offset (s)"])
+    assert (begin, offset) == (pytest.approx(9 + 1.2, abs=0.05), 0)
+    assert float(of_c[0]["End Time (s)"]) == pytest.approx(begin + 2, abs=1e-3)
+    assert {(row["Low Freq (Hz)"], row["High Freq (Hz)"], row["Channel"]) for row in rows} == {("50", "4000", "1")}
+
+
+def test_audacity_labels_belong_to_one_recording(classifier: Classifier, recordings: Path, tmp_path: Path) -> None:
+    predict_recordings(classifier, [recordings / "a.wav"], tmp_path / "a.txt", "audacity", 0.0)
+    lines = [line.split("\t") for line in (tmp_path / "a.txt").read_text().splitlines()]
+    assert len(lines) == 15
+    assert [float(value) for value in lines[3][:2]] == [2, 4]
+    assert {line[2].rsplit(" ", 1)[0] for line in lines} == set(SPECIES)
+    with pytest.raises(ValueError, match="belong to one recording, and there are 3"):
+        predict_recordings(classifier, find_recordings([recordings]), tmp_path / "b.txt", "audacity")
+    assert not (tmp_path / "b.txt").exists()
+
+
+def test_recordings_of_one_name_are_refused_in_a_submission(classifier: Classifier, tmp_path: Path) -> None:
+    twins = [tmp_path / "x" / "a.wav", tmp_path / "y" / "a.flac"]
+    with pytest.raises(ValueError, match=r"x/a\.wav and .*y/a\.flac would have the same row ids \(a_5"):
+        predict_recordings(classifier, twins, tmp_path / "a.csv")
+
+
+def test_bad_recordings_are_told_and_the_others_predicted(
+    classifier: Classifier, recordings: Path, tmp_path: Path
+) -> None:
+    (recordings / "broken.ogg").write_bytes(b"OggS and no more")
+    outcome = predict_recordings(classifier, find_recordings([recordings]), tmp_path / "a.csv")
+    assert list(outcome.failures) == [recordings / "broken.ogg"]
+    assert outcome.recordings == 3
+    assert len(read(tmp_path / "a.csv")) == 8
+
+
+def test_recording_that_breaks_half_way_keeps_what_it_had(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cache.streaming._BLOCK_SECONDS", 1)
+    waveform = np.random.default_rng(0).normal(0, 0.1, 40 * 8000).astype(np.float32)
+    waveform[30 * 8000] = np.inf
+    soundfile.write(tmp_path / "a.wav", waveform, 8000, subtype="FLOAT")
+    outcome = predict_recordings(classifier, [tmp_path / "a.wav"], tmp_path / "a.csv")
+    assert "infinite after 30 s; predicted up to" in outcome.failures[tmp_path / "a.wav"]
+    assert 20 <= outcome.seconds <= 30
+    assert len(read(tmp_path / "a.csv")) == outcome.seconds / 2
+
+
+def test_output_appears_whole_or_not_at_all(
+    classifier: Classifier, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "a.csv").write_text("before")
+    monkeypatch.setattr(module, "_predict", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        predict_recordings(classifier, [recordings / "a.wav"], tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_what_is_no_run_or_report_is_refused(tmp_path: Path, evaluation_split: Path) -> None:
+    with pytest.raises(ValueError, match=r"is neither a run nor a report: give workspace/runs/KEY"):
+        load_classifier(tmp_path)
+    with pytest.raises(ValueError, match="holds splits; only a run or a report can predict"):
+        load_classifier(evaluation_split)
