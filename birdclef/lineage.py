@@ -1,13 +1,18 @@
 """From predictions back to the run, split, catalogue and strips that they come from."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from cache.artefact import find_artefact, read_provenance
 from cache.catalogue import feature_directory, read_catalogue
+from cache.split import read_split
+
+_NAMED_DIFFERENCES = 5
 
 
 @dataclass(frozen=True)
@@ -29,13 +34,33 @@ def trace(predictions: Iterable[Path], baseline: Path, workspace: Path) -> Linea
     runs = tuple(find_artefact(workspace, "runs", read_provenance(path)["inputs"]["run"]) for path in predictions)
     splits = sorted({str(read_provenance(path)["inputs"]["split"]) for path in (*runs, baseline)})
     if len(splits) != 1:
+        first, other = (read_split(find_artefact(workspace, "splits", key)) for key in splits[:2])
         raise ValueError(
             f"The predictions come from {len(splits)} different splits ({', '.join(splits)}), so their folds do not "
-            "match. Train all members, and fit the baseline, on one split."
+            f"match: {list_differences(first, other)}. Train all members, and fit the baseline, on one split."
         )
     split = find_artefact(workspace, "splits", splits[0])
     catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
     return Lineage(runs, split, catalogue, feature_directory(catalogue, workspace))
+
+
+def list_differences(first: pd.DataFrame, other: pd.DataFrame) -> str:
+    """Returns in words which recordings, species and folds two splits do not share; some of each are named.
+
+    Args:
+        first: recording_id, label and fold of a split.
+        other: The same of another split.
+    """
+    both = first.merge(other, on="recording_id", suffixes=("", "_other"))
+    moved = both.loc[both["fold"] != both["fold_other"], "recording_id"]
+    relabelled = both.loc[both["label"] != both["label_other"], "recording_id"]
+    differences = {
+        "species in only one": sorted(set(first["label"]) ^ set(other["label"])),
+        "recordings in only one": sorted(set(first["recording_id"]) ^ set(other["recording_id"])),
+        "recordings under another species": sorted(relabelled),
+        "recordings in another fold": sorted(moved),
+    }
+    return "; ".join(f"{len(names)} {what} ({_name_some(names)})" for what, names in differences.items() if names)
 
 
 def describe(lineage: Lineage, predictions: Iterable[Path]) -> dict[str, Any]:
@@ -56,3 +81,8 @@ def describe(lineage: Lineage, predictions: Iterable[Path]) -> dict[str, Any]:
         "packages": runs[0]["packages"],
         "hardware": runs[0]["hardware"],
     }
+
+
+def _name_some(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > _NAMED_DIFFERENCES else ""
+    return ", ".join(names[:_NAMED_DIFFERENCES]) + more

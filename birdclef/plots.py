@@ -60,9 +60,9 @@ def plot_confusion(matrix: Labels, names: list[str]) -> bytes:
         axes.set(xlabel="predicted species", ylabel="true species")
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=fontsize, parse_math=False)
         axes.set_yticks(range(len(names)), names, fontsize=fontsize, parse_math=False)
-        axes.figure.colorbar(image, ax=axes, shrink=0.6, label="share of the true species")
+        axes.figure.colorbar(image, ax=axes, location="top", shrink=0.4, label="share of the true species")
 
-    return draw((size, size * 0.92), plot)
+    return draw((size, size), plot)
 
 
 def plot_learning_curves(members: dict[str, list[Path]]) -> bytes:

@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from birdclef.config import TrainConfig
-from birdclef.lineage import describe, trace
+from birdclef.lineage import describe, list_differences, trace
 from cache.config import SplitConfig
 from cache.split import build_split
 
@@ -46,7 +47,7 @@ def test_predictions_from_two_splits_are_refused(
     keys = sorted([other.name, evaluation_split.name])
     with pytest.raises(ValueError, match=rf"come from 2 different splits \({keys[0]}, {keys[1]}\)"):
         trace([*evaluation_members["scratch"], *stranger], evaluation_baseline, evaluation_workspace)
-    with pytest.raises(ValueError, match="come from 2 different splits"):
+    with pytest.raises(ValueError, match=r"come from 2 different splits .*recordings in another fold \("):
         trace(stranger, evaluation_baseline, evaluation_workspace)
 
 
@@ -74,3 +75,16 @@ def test_description_holds_keys_and_settings_of_everything(
     assert described["packages"]["numpy"] == read_record(lineage.runs[0])["packages"]["numpy"]
     assert described["hardware"]["cores"] >= 1
     json.dumps(described, allow_nan=False)
+
+
+def test_differences_between_splits_are_counted_and_named() -> None:
+    first = pd.DataFrame({"recording_id": list("abcdefgh"), "label": "owl", "fold": [0, 1] * 4})
+    other = first.assign(fold=[1, 0, 1, 0, 1, 0, 0, 1])[1:]
+    other.loc[7, "label"] = "tit"
+    assert list_differences(first, other) == (
+        "1 species in only one (tit); 1 recordings in only one (a); 1 recordings under another species (h); "
+        "5 recordings in another fold (b, c, d, e, f)"
+    )
+    many = other.assign(recording_id=[f"x{index}" for index in range(7)], label="owl")
+    assert list_differences(first, many).endswith("15 recordings in only one (a, b, c, d, e, ...)")
+    assert list_differences(first, first) == ""

@@ -116,6 +116,19 @@ def test_submission_has_a_row_for_each_window_and_a_column_for_each_species(
     assert np.std([float(row["ant"]) for row in rows]) > 1e-4  # windows differ
 
 
+def test_every_window_passes_once_through_each_model_and_view(
+    classifier: Classifier, recordings: Path, tmp_path: Path
+) -> None:
+    passed = []
+    models = [model for member in classifier.members for model in member]
+    hooks = [model.register_forward_hook(lambda module, given, out: passed.append(len(out))) for model in models]
+    predict_recordings(classifier, find_recordings([recordings]), tmp_path / "a.csv")
+    for hook in hooks:
+        hook.remove()
+    assert sum(passed) == 8 * 2 * 3  # windows, views, models
+    assert len(passed) == 4 * 2 * 3  # batches of up to three windows: 3 + 2, 1, 2
+
+
 def test_long_form_has_the_species_that_reach_their_thresholds(
     classifier: Classifier, recordings: Path, tmp_path: Path
 ) -> None:
