@@ -7,15 +7,19 @@ from birdclef.config import TrainConfig
 
 REFERENCE = "ce"
 
+_PLAIN, _ADJUSTED = "objective.logit_adjustment=0", "objective.logit_adjustment=1"
+
 ARMS: dict[str, tuple[str, ...]] = {
-    REFERENCE: ("objective.kind=ce", "objective.logit_adjustment=0"),
-    "ce-adjusted": ("objective.kind=ce", "objective.logit_adjustment=1"),
-    "supcon": ("objective.kind=supcon", "objective.contrast=supcon"),
-    "joint": ("objective.kind=joint", "objective.contrast=supcon"),
-    "balanced": ("objective.kind=joint", "objective.contrast=balanced"),
-    "prototype": ("objective.kind=joint", "objective.contrast=prototype"),
-    "parametric": ("objective.kind=joint", "objective.contrast=parametric"),
-    "soft": ("objective.kind=joint", "objective.contrast=soft"),
+    REFERENCE: ("objective.kind=ce", _PLAIN),
+    "ce-adjusted": ("objective.kind=ce", _ADJUSTED),
+    "supcon": ("objective.kind=supcon", "objective.contrast=supcon", _PLAIN),
+    "joint": ("objective.kind=joint", "objective.contrast=supcon", _PLAIN),
+    "joint-adjusted": ("objective.kind=joint", "objective.contrast=supcon", _ADJUSTED),
+    "balanced": ("objective.kind=joint", "objective.contrast=balanced", _PLAIN),
+    "balanced-adjusted": ("objective.kind=joint", "objective.contrast=balanced", _ADJUSTED),
+    "prototype": ("objective.kind=joint", "objective.contrast=prototype", _PLAIN),
+    "parametric": ("objective.kind=joint", "objective.contrast=parametric", _PLAIN),
+    "soft": ("objective.kind=joint", "objective.contrast=soft", _PLAIN),
 }
 """Name of each arm to the settings of the member in which it differs."""
 

@@ -96,3 +96,10 @@ def test_value_outside_its_range_is_refused(section: type[ConfigSection], values
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
 def test_dumped_section_loads_to_itself(section: type[ConfigSection]) -> None:
     assert section.model_validate(section().model_dump(mode="json")) == section()
+
+
+def test_each_view_has_a_weight() -> None:
+    views = {"shift_seconds": (-1.0, 0.0, 1.0), "gain_db": (0.0, -3.0)}
+    assert PredictConfig(**views, view_weights=(1, 2, 3, 4, 5, 6)).view_weights == (1, 2, 3, 4, 5, 6)
+    with pytest.raises(ValueError, match="view_weights has 2 values for 6 views"):
+        PredictConfig(**views, view_weights=(1, 2))
