@@ -172,22 +172,22 @@ def test_compare_trains_arms_at_the_same_cost_and_holds_them_against_ce(
     workspace: Path,
     first_run: subprocess.CompletedProcess[str],
 ) -> None:
-    options = ("--arm", "joint", "--arm", "wide projection_dim=64", "--epochs", "1", "--seeds", "1")
+    options = ("--arm", "joint-adjusted", "--arm", "wide projection_dim=64", "--epochs", "1", "--seeds", "1")
     wrong = birdclef("compare", "configs/demo.yaml", *tiny_overrides, *options, "--workspace", str(workspace))
     assert wrong.returncode == 1
     assert "projection_dim" in wrong.stderr  # of the model, not of the member
     assert "Traceback" not in wrong.stderr
-    options = ("--arm", "joint", "--arm", "wide model.projection_dim=64", "--epochs", "1", "--seeds", "1")
+    options = ("--arm", "joint-adjusted", "--arm", "wide model.projection_dim=64", "--epochs", "1", "--seeds", "1")
     before = _artefacts(workspace)
     done = birdclef("compare", "configs/demo.yaml", *tiny_overrides, *options, "--workspace", str(workspace))
     assert done.returncode == 0, done.stderr
     directory = Path(done.stdout.splitlines()[-1])
     assert directory.parent == workspace / "comparisons"
     contest = json.loads((directory / "comparison.json").read_text())
-    assert [entry["name"] for entry in contest["arms"]] == ["ce", "joint", "wide"]
+    assert [entry["name"] for entry in contest["arms"]] == ["ce", "joint-adjusted", "wide"]
     assert len({entry["views"] for entry in contest["arms"]}) == 1
     assert all(entry["peak_memory_mb"] > 10 for entry in contest["arms"])
-    assert len(_artefacts(workspace)["runs"] - before["runs"]) == 4  # joint is what the first run trained
+    assert len(_artefacts(workspace)["runs"] - before["runs"]) == 4  # joint-adjusted is what the first run trained
 
 
 def test_two_processes_train_together_when_the_flow_is_told(
