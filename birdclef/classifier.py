@@ -18,13 +18,10 @@ from birdclef.metrics import Floats
 from birdclef.model import SpeciesModel
 from birdclef.onnx_classifier import load_onnx
 from birdclef.weights import TrainedRun, load_run
-from birdclef.windows import Grid, Window, WindowClassifier, cut_windows
+from birdclef.windows import PLAIN_THRESHOLD, Grid, Window, WindowClassifier, cut_windows
 from cache.artefact import find_artefact, read_provenance
 from cache.config import FeatureConfig
 from cache.streaming import stream_strip
-
-_PLAIN_THRESHOLD = 0.5
-"""Of a single run, for which no threshold was fitted."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,7 @@ def load_classifier(source: Path) -> WindowClassifier:
     if provenance["kind"] == "runs":
         run = load_run(source, device)
         views = [(View(), 1.0)]
-        thresholds = np.full(len(run.species), _PLAIN_THRESHOLD)
+        thresholds = np.full(len(run.species), PLAIN_THRESHOLD)
         return _assemble({"run": [run]}, views, "mean", np.ones(1), 1.0, thresholds, PredictConfig().batch_windows)
     if provenance["kind"] != "reports":
         raise ValueError(f"{source} holds {provenance['kind']}; only a run or a report can predict.")
@@ -170,13 +167,16 @@ def _assemble(
     """Returns a classifier of runs that share species, front end and length of windows.
 
     Raises:
-        ValueError: If they do not; the first differing run is named.
+        ValueError: If they do not; the first differing member is named.
     """
-    runs = [run for of_member in members.values() for run in of_member]
-    first = runs[0]
-    for run in runs:
+    runs = [(name, run) for name, of_member in members.items() for run in of_member]
+    first_name, first = runs[0]
+    for name, run in runs:
         if (run.species, run.features, run.clip_seconds) != (first.species, first.features, first.clip_seconds):
-            raise ValueError("The members differ in species, features or clip_seconds, and so see no common window.")
+            raise ValueError(
+                f"The members {first_name!r} and {name!r} differ in species, features or clip_seconds, and so see no "
+                "common window. Predict with a report whose members share them, or with one run."
+            )
     return Classifier(
         first.species,
         first.features,

@@ -94,8 +94,8 @@ def export_onnx(run: Path, output: Path) -> float:
                 f"{TOLERANCE:.0e}: nothing was written. Please report the backbone."
             )
         card = describe_model(run, trained, partial.stat().st_size)
-        output.with_name(f"{output.name}.md").write_text(card)
         partial.replace(output)
+        output.with_name(f"{output.name}.md").write_text(card)
     finally:
         partial.unlink(missing_ok=True)
     return difference
@@ -123,6 +123,8 @@ def measure_difference(trained: TrainedRun, path: Path) -> float:
 def _write(trained: TrainedRun, key: str, path: Path) -> None:
     try:
         import onnx
+        import onnxruntime  # noqa: F401 - told before the work, not after it
+        import torchaudio  # noqa: F401
         from onnxscript import opset18
     except ImportError as error:
         raise RuntimeError(_MISSING_EXTRA) from error

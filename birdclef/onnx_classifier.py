@@ -1,4 +1,4 @@
-"""An exported model in ONNX Runtime: predictions without torch."""
+"""An exported model in ONNX Runtime."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from birdclef.metrics import Floats
-from birdclef.windows import Grid, Window, cut_windows
+from birdclef.windows import PLAIN_THRESHOLD, Grid, Window, cut_windows
 from cache.config import FeatureConfig
 from cache.streaming import stream_waveform
 
 METADATA = "birdclef"
 """Key of the file's metadata that holds run, species, sample_rate, clip_seconds and features as JSON."""
-_PLAIN_THRESHOLD = 0.5
 _BATCH_WINDOWS = 16
 
 
@@ -78,6 +77,6 @@ def load_onnx(path: Path) -> OnnxClassifier:
     if described is None:
         raise ValueError(f"{path} was not written by `birdclef export`: it does not say which species it knows.")
     interface = json.loads(described)
-    thresholds = np.full(len(interface["species"]), _PLAIN_THRESHOLD)
+    thresholds = np.full(len(interface["species"]), PLAIN_THRESHOLD)
     features = FeatureConfig(**interface["features"])
     return OnnxClassifier(session, interface["species"], features, interface["clip_seconds"], thresholds)

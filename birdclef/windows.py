@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from cache.config import FeatureConfig
 
+PLAIN_THRESHOLD = 0.5
+"""From which probability a species is present to a single run, for which no threshold was fitted."""
 _SHORTEST_REST = 0.1
 """Share of a window that must be left at a recording's end for a window of its own."""
 

@@ -10,11 +10,12 @@ import torch
 from scipy.special import softmax
 
 from birdclef import predict_recordings as module
-from birdclef.classifier import Classifier, load_classifier
+from birdclef.classifier import Classifier, _assemble, load_classifier
 from birdclef.config import ModelConfig
 from birdclef.inference import View
 from birdclef.model import SpeciesModel, build_model
 from birdclef.predict_recordings import find_recordings, predict_recordings
+from birdclef.weights import TrainedRun
 from cache.config import FeatureConfig
 from cache.mel import compute_log_mel
 
@@ -225,3 +226,9 @@ def test_what_is_no_run_or_report_is_refused(tmp_path: Path, evaluation_split: P
         load_classifier(tmp_path)
     with pytest.raises(ValueError, match="holds splits; only a run or a report can predict"):
         load_classifier(evaluation_split)
+
+
+def test_members_without_a_common_window_are_refused() -> None:
+    first, other = (TrainedRun(make_model(0), SPECIES, FEATURES, seconds, 0, "split") for seconds in (2.0, 5.0))
+    with pytest.raises(ValueError, match=r"members 'a' and 'b' differ in species, features or clip_seconds"):
+        _assemble({"a": [first], "b": [other]}, [(View(), 1.0)], "mean", np.ones(2), 1.0, np.ones(3), 4)
