@@ -87,6 +87,8 @@ class ObjectiveConfig(ConfigSection):
     """Weight, in `supcon` contrast, of positives that are crops of the anchor's own recording; 0 ignores them."""
     contrastive_weight: PositiveFloat = 1.0
     """Weight of the contrastive term in `joint`."""
+    contrastive_schedule: Literal["constant", "falling"] = "constant"
+    """Whether that weight falls to nothing over the training: features first, then the classifier."""
     label_smoothing: Probability = 0.05
     """Of the cross-entropy only."""
     logit_adjustment: NonNegativeFloat = 0.0
@@ -95,6 +97,13 @@ class ObjectiveConfig(ConfigSection):
     """Epochs of the linear classifier on the frozen encoder, after `epochs` of `supcon`."""
     classifier_learning_rate: PositiveFloat = 1e-2
     """Peak learning rate of that classifier."""
+
+    def contrastive_weight_at(self, progress: float) -> float:
+        """Returns the weight of the contrastive term when a share of the training's steps, in [0, 1], lies behind.
+
+        It falls as a parabola does, after the curriculum of Wang et al. 2021, https://arxiv.org/abs/2103.14267.
+        """
+        return self.contrastive_weight * (1 - progress**2 if self.contrastive_schedule == "falling" else 1)
 
 
 class TrainConfig(ConfigSection):

@@ -139,7 +139,9 @@ class SpeciesTraining(pl.LightningModule):
     def training_step(self, views: Views, batch_idx: int) -> Tensor:
         """Returns the loss of one batch of views."""
         heads = gather_heads(heads_in_chunks(self.model, views.log_mel, self._config.micro_batch))
-        losses: dict[str, Tensor] = self.objective(heads, views, classifying=self.classifying)
+        step = self.current_epoch * self._steps_per_epoch + batch_idx
+        progress = step / (self._config.epochs * self._steps_per_epoch)
+        losses: dict[str, Tensor] = self.objective(heads, views, classifying=self.classifying, progress=progress)
         for name, value in losses.items():
             self.log(f"train_{name}", value.detach(), on_step=False, on_epoch=True, batch_size=len(views.labels))
         geometry = {"alignment": alignment(heads.embeddings, views.labels), "uniformity": uniformity(heads.embeddings)}

@@ -32,13 +32,14 @@ class Objective(nn.Module):
         self.contrast = contrast if config.kind != "ce" else None
         self.cross_entropy = cross_entropy
 
-    def forward(self, heads: Heads, views: Views, *, classifying: bool) -> dict[str, Tensor]:
+    def forward(self, heads: Heads, views: Views, *, classifying: bool, progress: float = 0.0) -> dict[str, Tensor]:
         """Returns the terms by name, scalars in nats, `loss` being what is minimised.
 
         Args:
             heads: Embeddings and logits of the views.
             views: What is known of them.
             classifying: Whether the linear classifier of `supcon` is being trained on the frozen encoder.
+            progress: Share of the training's steps that lie behind, in [0, 1].
         """
         losses = {}
         if self.contrast is not None and not classifying:
@@ -47,7 +48,7 @@ class Objective(nn.Module):
         if self._config.kind != "supcon" or classifying:
             losses["cross_entropy"] = self.cross_entropy(heads.logits, views.targets)
         if len(losses) == 2:
-            total = losses["cross_entropy"] + self._config.contrastive_weight * losses["contrast"]
+            total = losses["cross_entropy"] + self._config.contrastive_weight_at(progress) * losses["contrast"]
         else:
             total = next(iter(losses.values()))
         return {**losses, "loss": total}

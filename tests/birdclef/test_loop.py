@@ -12,7 +12,7 @@ import pytest
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 
-from birdclef.config import TrainConfig
+from birdclef.config import ObjectiveConfig, TrainConfig
 from birdclef.data import TrainingData
 from birdclef.fold import FoldData
 from birdclef.loop import SpeciesTraining, fit
@@ -127,6 +127,21 @@ def test_a_run_that_died_ends_with_the_weights_of_one_that_did_not(
     assert_same(train(ringing, settings, tmp_path / "died"), unbroken)
     columns = ["epoch", "step", "train_loss", "val_macro_f1", "val_cross_entropy"]
     pd.testing.assert_frame_equal(read_log(tmp_path / "died")[columns], read_log(tmp_path / "unbroken")[columns])
+
+
+def test_the_contrast_falls_with_the_steps_of_the_training(
+    ringing: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    original = ObjectiveConfig.contrastive_weight_at
+
+    def watch(self: ObjectiveConfig, progress: float) -> float:
+        seen.append(progress)
+        return original(self, progress)
+
+    monkeypatch.setattr(ObjectiveConfig, "contrastive_weight_at", watch)
+    train(ringing, config(objective={"contrastive_schedule": "falling"}, epochs=2, steps_per_epoch=4), tmp_path)
+    assert seen == [step / 8 for step in range(8)]
 
 
 def test_a_torn_log_does_not_stop_a_resumed_run(

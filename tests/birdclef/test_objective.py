@@ -106,6 +106,17 @@ def test_only_supcon_adds_epochs_for_its_classifier(kind: Literal["ce", "supcon"
     assert count_epochs(30, ObjectiveConfig(kind=kind, classifier_epochs=7)) == expected
 
 
+@pytest.mark.parametrize(("progress", "expected"), [(0.0, 2.0), (0.5, 1.5), (0.9, 0.38), (1.0, 0.0)])
+def test_a_falling_weight_leaves_the_contrast_as_a_parabola_does(progress: float, expected: float) -> None:
+    """2 (1 - t²) by hand."""
+    config = ObjectiveConfig(kind="joint", contrastive_weight=2.0, contrastive_schedule="falling")
+    objective = build_objective(config, torch.full((3,), 1 / 3), 5, torch.Generator())
+    losses = objective(draw_heads(), build_views(), classifying=False, progress=progress)
+    share = (losses["loss"] - losses["cross_entropy"]) / losses["contrast"]
+    assert share.item() == pytest.approx(expected, abs=1e-5)
+    assert config.model_copy(update={"contrastive_schedule": "constant"}).contrastive_weight_at(progress) == 2.0
+
+
 def test_logit_adjustment_adds_the_class_prior_in_training() -> None:
     heads, shares = draw_heads(), torch.tensor([0.7, 0.2, 0.1])
     config = ObjectiveConfig(kind="ce", label_smoothing=0.0, logit_adjustment=1.0)
