@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
 from cache.figure import ACCENT, FAINT, INK, WARNING, render
 
@@ -37,7 +37,7 @@ def plot_catalogue(usable: pd.DataFrame, quarantine: pd.DataFrame) -> bytes:
             axes.set(xlabel="species, most recordings first", xlim=(0.5, len(rank) + 0.5), yscale="log")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.yaxis.set_minor_locator(NullLocator())  # small ticks take half of the time to draw
         counts.set(title=f"{len(usable):,} recordings of {len(rank)} species", ylabel="recordings")
         hours.set(title=f"{per_species['hours'].sum():,.1f} hours", ylabel="hours")
         known = per_species[per_species["recordists"] > 0]
@@ -48,6 +48,7 @@ def plot_catalogue(usable: pd.DataFrame, quarantine: pd.DataFrame) -> bytes:
             recordists.set(xscale="log", yscale="log")
             for axis in (recordists.xaxis, recordists.yaxis):
                 axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                axis.set_minor_locator(NullLocator())
         names = usable["recordist"][usable["recordist"] != ""].nunique()
         unknown = int((usable["recordist"] == "").sum())
         recordists.set(title=f"{names:,} recordists, {unknown:,} recordings without one")
