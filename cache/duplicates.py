@@ -12,8 +12,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from cache.artefact import write_atomically
+from cache.fingerprint import find_candidates, fingerprint_from_text
 from cache.mirror import Mirror
-from cache.similarity import Alignment, align_strips, find_candidates, fingerprint_from_text
+from cache.similarity import Alignment, align_strips
 from cache.store import StripStore
 
 SAME_BYTES = "same bytes"

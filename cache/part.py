@@ -11,9 +11,9 @@ import numpy as np
 from cache.address import read_bytes
 from cache.config import FeatureConfig
 from cache.encoding import StripEncoding
+from cache.fingerprint import fingerprint_strip, fingerprint_to_text
 from cache.fragment import Failure
 from cache.mel import compute_log_mel
-from cache.similarity import fingerprint_strip, fingerprint_to_text
 from cache.waveform import UnusableAudioError, decode_waveform
 from cache.writer import PartWriter
 

@@ -1,15 +1,9 @@
-"""Which recordings hold the same sound: fingerprints of strips, pairs that share some, and the comparison of a pair.
+"""Whether two strips hold the same sound: their comparison at every lag.
 
-Re-encoding, gain, resampling and trimming change a file's bytes, and so its hash, but hardly its strip. All recordings
-of a store have the same bands and frames, so strips are compared as they are. Fingerprints and comparisons are kept:
-raise `mel.VERSION` when they change.
+Comparisons are kept: raise `mel.VERSION` when they change.
 """
 
-import base64
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,12 +11,6 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
-VALUES = 108
-"""Most values of a fingerprint, which are 576 characters of text."""
-SHARED_VALUES = 2
-"""How many values two fingerprints must share for their strips to be compared."""
-COMMON_VALUE = 64
-"""A value that more fingerprints hold than this is no sign of the same sound."""
 SIMILARITY = 0.55
 """Least similarity of near-duplicates.
 
@@ -36,22 +24,12 @@ BRIEF_SIMILARITY = 0.67
 LEAST_OVERLAP_SECONDS = 5.0
 """Least overlap of near-duplicates, or half of the shorter one if that is less."""
 
-_FINGERPRINT_BANDS = 8
-_FINGERPRINT_SHARE = 0.85  # low bit rates and low sample rates lose the highest channels
-_MOMENTS_PER_SECOND = 60  # whatever the frame rate
-_SMOOTHING, _STEP, _SPACING = 7, 9, 6  # moments
-_JOINED = 4
-_DOUBTFUL_DB = 0.5
-_SPREADING = np.uint32(2654435761)  # odd, so that multiplication permutes the 32-bit numbers
-_NEIGHBOURS = 16
-
 _COMPARED_BANDS = 32
 _BACKGROUND_SECONDS = 0.5
 _LARGEST_DB = 8.0
 _LIVE_DB = 6.0
 _QUIET_DB = 3.0
 _NO_ENERGY = 1e-3
-_DB_PER_NEPER = 10 / math.log(10)  # of power
 
 
 @dataclass(frozen=True)
@@ -72,79 +50,6 @@ class Alignment:
     def is_near_duplicate(self) -> bool:
         """Whether both hold the same sound."""
         return self.similarity >= (SIMILARITY if self.overlap_seconds >= BRIEF_SECONDS else BRIEF_SIMILARITY)
-
-
-def fingerprint_strip(strip: NDArray[np.floating[Any]], frames_per_second: float) -> NDArray[np.uint32]:
-    """Returns the fingerprint of a strip: up to `VALUES` values, ascending, of which near-duplicates share some.
-
-    A value joins the sub-fingerprints of four moments 0.1 s apart. Each has a bit for every two neighbouring bands:
-    whether their difference in level grows from one moment to the next (equation 1 of Haitsma and Kalker 2002, A Highly
-    Robust Audio Fingerprinting System, ISMIR). It occurs with its two least certain bits either way. Moments at which
-    more than a quarter of the bits is left to chance, as in silence, have no value. The smallest values after a
-    permutation are kept, a sample that strips with the same sound draw alike (bottom-k sketch; Broder 1997, On the
-    Resemblance and Containment of Documents).
-
-    Args:
-        strip: In dB, (frames, channels).
-        frames_per_second: Of the strip.
-
-    Returns:
-        (values,); none if the strip is silent, steady or shorter than 0.6 s.
-    """
-    change = _contrast_change(strip, frames_per_second)  # (bits of a moment, moments)
-    joined = change.shape[1] - (_JOINED - 1) * _SPACING
-    if joined < 1 or not len(change):
-        return np.empty(0, np.uint32)
-    change = np.concatenate([change[:, start : start + joined] for start in _SPACING * np.arange(_JOINED)])
-    margin = np.abs(change)  # (bits, joined)
-    doubts = np.add.reduce(margin < np.float32(_DOUBTFUL_DB), axis=0, dtype=np.uint8)  # (joined,)
-    weight = np.uint32(1) << np.arange(len(change), dtype=np.uint32)  # (bits,)
-    certain = np.flatnonzero(doubts <= len(change) // 4)  # (values,)
-    value = (weight @ (change > 0))[certain]  # (values,)
-    least = margin.argmin(axis=0)  # (joined,)
-    margin[least, np.arange(joined)] = np.inf
-    flip, other_flip = weight[least[certain]], weight[margin.argmin(axis=0)[certain]]  # (values,)
-    values = np.concatenate([value, value ^ flip, value ^ other_flip, value ^ flip ^ other_flip])
-    spread = np.sort(values * _SPREADING)
-    fingerprint: NDArray[np.uint32] = spread[np.diff(spread, prepend=~spread[:1]) != 0][:VALUES]
-    return fingerprint
-
-
-def fingerprint_to_text(fingerprint: NDArray[np.uint32]) -> str:
-    """Returns a fingerprint, (values,), as base64 of its little-endian bytes."""
-    return base64.b64encode(fingerprint.astype("<u4").tobytes()).decode()
-
-
-def fingerprint_from_text(text: str) -> NDArray[np.uint32]:
-    """Returns what `fingerprint_to_text` wrote, (values,)."""
-    return np.frombuffer(base64.b64decode(text), "<u4").astype(np.uint32)
-
-
-def find_candidates(fingerprints: Sequence[NDArray[np.uint32]]) -> NDArray[np.int64]:
-    """Returns the pairs of fingerprints that share `SHARED_VALUES` values, (pairs, 2), in ascending order.
-
-    Of many that hold one value, each is paired with the next 16 only: near-duplicates stay connected, and the time
-    grows with the number of values, not of pairs.
-
-    Args:
-        fingerprints: (values,) each.
-    """
-    count = len(fingerprints)
-    if not count:
-        return np.empty((0, 2), np.int64)
-    owner = np.repeat(np.arange(count, dtype=np.uint64), [len(values) for values in fingerprints])
-    held = np.sort(np.concatenate(fingerprints).astype(np.uint64) << np.uint64(32) | owner)  # by value, then by owner
-    value, owner = held >> np.uint64(32), held & np.uint64(0xFFFFFFFF)
-    _, run, holders = np.unique(value, return_inverse=True, return_counts=True)
-    telling = (holders > 1) & (holders <= COMMON_VALUE)
-    value, owner = value[telling[run]], owner[telling[run]]
-    shared = []
-    for distance in range(1, _NEIGHBOURS + 1):
-        same = value[distance:] == value[:-distance]
-        shared.append(owner[:-distance][same] * np.uint64(count) + owner[distance:][same])
-    pair, times = np.unique(np.concatenate(shared), return_counts=True)
-    found = pair[times >= SHARED_VALUES].astype(np.int64)
-    return np.stack([found // count, found % count], axis=1)
 
 
 def align_strips(
@@ -180,30 +85,6 @@ def align_strips(
         round(float((stop - start)[best] / frames_per_second), 3),
         round(float(similarity[best]), 3),
     )
-
-
-def _contrast_change(strip: NDArray[np.floating[Any]], frames_per_second: float) -> NDArray[np.float32]:
-    """Returns how the difference in level of neighbouring bands changes at each moment, in dB, (bits, moments)."""
-    pooling = _pooling(strip.shape[1])
-    power = strip[:, : len(pooling)] * np.float32(1 / _DB_PER_NEPER)  # (frames, channels), still its logarithm
-    level = np.log(np.exp(power, out=power) @ pooling)  # (frames, bands)
-    total = np.cumsum(np.diff(level.T, axis=0), axis=1, dtype=np.float64)  # (bits, frames)
-    frames_per_moment = frames_per_second / _MOMENTS_PER_SECOND
-    frame = np.arange(int((len(strip) - 1) / frames_per_moment)) * frames_per_moment  # (moments,), between frames
-    before = frame.astype(np.int64)
-    total = total[:, before] + (frame - before) * (total[:, before + 1] - total[:, before])  # (bits, moments)
-    smooth = total[:, _SMOOTHING:] - total[:, :-_SMOOTHING]
-    smooth *= _DB_PER_NEPER / (_SMOOTHING * frames_per_moment)
-    change: NDArray[np.float32] = (smooth[:, _STEP:] - smooth[:, :-_STEP]).astype(np.float32)
-    return change
-
-
-@lru_cache(maxsize=4)
-def _pooling(channels: int) -> NDArray[np.float32]:
-    """Returns the weights of the used channels in the bands of a fingerprint, (channels, bands)."""
-    used = max(min(_FINGERPRINT_BANDS, channels), math.ceil(_FINGERPRINT_SHARE * channels))
-    band = np.arange(used) * min(_FINGERPRINT_BANDS, used) // used  # (channels,)
-    return np.asarray(band[:, np.newaxis] == np.unique(band), np.float32)
 
 
 def _band_detail(
