@@ -49,6 +49,7 @@ def main(
         output = Path(folder) / "output"
         contenders: dict[str, Callable[[], object]] = {
             "decoding alone": lambda: run_joblib(workers, decode, paths),
+            "decoding alone, 1 worker": lambda: run_joblib(1, decode, paths),
             "librosa loop": lambda: run_joblib(workers, compute_with_librosa, paths, output),
             "features stage": lambda: build(corpus, output, workers),
             "features stage, 1 worker": lambda: build(corpus, output, 1),
@@ -70,10 +71,12 @@ def print_table(seconds: dict[str, list[float]], audio_hours: float, recordings:
         speed = 3600 * audio_hours / median[name]
         spread = f"{median[name]:.1f} ({min(values):.1f}-{max(values):.1f})"
         print(f"| {name} | {spread} | {median[name] / floor:.2f} | {speed:,.0f} |")
-    efficiency = median["features stage, 1 worker"] / (workers * ours)
+    own, alone = (
+        median[f"{name}, 1 worker"] / (workers * median[name]) for name in ("features stage", "decoding alone")
+    )
     faster = median["librosa loop"] / ours
     print(f"\n{faster:.2f} times faster than the librosa loop, {ours / floor:.2f} times decoding alone.")
-    print(f"Parallel efficiency from 1 to {workers} workers: {efficiency:.2f}.")
+    print(f"Parallel efficiency from 1 to {workers} workers: {own:.2f}; of decoding alone: {alone:.2f}.")
 
 
 def prepare_corpus(data: Path, corpus: Path, hours: float, *, ogg: bool) -> tuple[Path, list[Path], float]:
