@@ -15,6 +15,7 @@ from birdclef.config import DetectionFormat
 from cache.address import resolve_address
 from cache.mirror import open_workspace
 from flows.config import dump_config, expand_grid, load_arms, load_config
+from flows.health import health
 from flows.settings import apply_settings
 from flows.status import format_size, format_status, read_status
 
@@ -247,6 +248,9 @@ def serve(
     project = Path(__file__).resolve().parent.parent
     os.environ["BIRDCLEF_WORKSPACE"] = resolve_address(workspace)
     serve_deployments(project, host, port)
+
+
+app.command()(health)
 
 
 @augment_app.command("preview")

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,10 +27,10 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_HOME
 from prefect.states import Crashed
 
+from flows.settings import POOL, WORKER
+
 logger = logging.getLogger(__name__)
 
-POOL = "birdclef"
-WORKER = f"birdclef-{socket.gethostname()}"
 _SERVER_START_SECONDS = 120
 _STOP_SECONDS = 8
 _POLL_SECONDS = 0.5

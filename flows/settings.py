@@ -2,6 +2,10 @@
 
 import logging
 import os
+import socket
+
+POOL = "birdclef"
+WORKER = f"birdclef-{socket.gethostname()}"
 
 _DEFAULTS = {
     "DO_NOT_TRACK": "1",
@@ -9,6 +13,7 @@ _DEFAULTS = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "birdclef,cache",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_WORKER_QUERY_SECONDS": "2",
+    "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
     "DASK_LOGGING__DISTRIBUTED": "warning",
 }
 
