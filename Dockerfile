@@ -1,41 +1,64 @@
-# One image for the worker, the server and the command line.
-#   docker build -t birdclef .
-#   docker run --rm -v birdclef-data:/data -v birdclef-workspace:/workspace -p 127.0.0.1:4200:4200 birdclef
+# One image for the command line, the worker and the server; docs/containers.md has the commands.
+#   docker build -t birdclef .                                        PyTorch from the default index: with CUDA on x86-64
+#   docker build --build-arg TORCH_INDEX_URL=URL -t birdclef:cpu .    PyTorch from another index, such as its CPU-only one
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
-# A package index for PyTorch, such as one with CPU-only wheels; empty: the default index.
 ARG TORCH_INDEX_URL=
+# Parts of pyproject.toml's optional dependencies, such as s3,onnx.
+ARG EXTRAS=s3
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python3 -m venv /opt/birdclef
 WORKDIR /app
 COPY pyproject.toml README.md LICENSE ./
 COPY birdclef birdclef
 COPY cache cache
 COPY flows flows
-RUN if [ -n "${TORCH_INDEX_URL}" ]; then \
-        /opt/birdclef/bin/pip install --index-url "${TORCH_INDEX_URL}" "torch>=2.13,<2.15" "torchvision>=0.28,<0.30"; \
+# No pip in what the final stage gets: the base image's installs from outside.
+RUN python3 -m venv --without-pip /opt/birdclef \
+    && if [ -n "${TORCH_INDEX_URL}" ]; then \
+        pip --python /opt/birdclef/bin/python install --index-url "${TORCH_INDEX_URL}" \
+            "torch>=2.13,<2.15" "torchvision>=0.28,<0.30"; \
     fi \
-    && /opt/birdclef/bin/pip install -e ".[s3]"
+    && pip --python /opt/birdclef/bin/python install --editable ".[${EXTRAS}]" \
+    && /opt/birdclef/bin/python -m compileall -q /app
+COPY configs configs
+COPY prefect.yaml ./
+RUN python3 -m venv /opt/sbom \
+    && /opt/sbom/bin/pip install "cyclonedx-bom>=7.5,<8" \
+    && mkdir -p /opt/birdclef/share/doc/birdclef \
+    && /opt/sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+        --output-file /opt/birdclef/share/doc/birdclef/sbom.json /opt/birdclef/bin/python
 
 FROM ${BASE_IMAGE}
+# The commit that the image was built from.
+ARG REVISION=
+LABEL org.opencontainers.image.title="birdclef" \
+    org.opencontainers.image.description="From a folder of labelled bird recordings to evaluated species classifiers." \
+    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.revision="${REVISION}"
 RUN apt-get update \
     && apt-get install -y --no-install-recommends tini=0.19.* \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home --uid 1000 birdclef \
+    && pip uninstall --yes pip setuptools wheel \
+    && useradd --uid 1000 --home-dir /workspace/home --no-create-home birdclef \
     && install -d -o birdclef -g birdclef /workspace /data
 COPY --from=build /opt/birdclef /opt/birdclef
 COPY --from=build /app /app
-COPY configs /app/configs
-COPY prefect.yaml /app/
+# All that is written lies in the workspace, caches of libraries too, or in /tmp: the root file system may be read-only.
 ENV PATH=/opt/birdclef/bin:${PATH} \
+    HOME=/workspace/home \
+    BIRDCLEF_HOME=/app \
     BIRDCLEF_WORKSPACE=/workspace \
     PREFECT_HOME=/workspace/prefect \
     DO_NOT_TRACK=1 \
     PREFECT_SERVER_ANALYTICS_ENABLED=false \
+    PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-USER birdclef
+USER 1000:1000
 WORKDIR /app
+VOLUME ["/workspace", "/data"]
 EXPOSE 4200
+# What `birdclef health` does, without loading what the other commands need.
+HEALTHCHECK --interval=30s --timeout=20s --start-period=180s --retries=3 CMD ["python", "-m", "flows.health"]
 ENTRYPOINT ["tini", "--", "birdclef"]
 CMD ["serve", "--host", "0.0.0.0"]
