@@ -47,9 +47,9 @@ COPY --from=build /app /app
 # All that is written lies in the workspace, caches of libraries too, or in /tmp: the root file system may be read-only.
 ENV PATH=/opt/birdclef/bin:${PATH} \
     HOME=/workspace/home \
-    BIRDCLEF_HOME=/app \
     BIRDCLEF_WORKSPACE=/workspace \
     PREFECT_HOME=/workspace/prefect \
+    PREFECT_UI_STATIC_DIRECTORY=/tmp/prefect-ui \
     DO_NOT_TRACK=1 \
     PREFECT_SERVER_ANALYTICS_ENABLED=false \
     PYTHONDONTWRITEBYTECODE=1 \
