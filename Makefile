@@ -28,9 +28,11 @@ format: install ## rewrite the code in the house's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: install ## ruff
+lint: install ## ruff, hadolint, compose.yaml against its schema
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 
 types: install ## mypy, strict
 	$(BIN)/mypy
