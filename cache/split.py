@@ -1,7 +1,7 @@
 """Stage 1: stratified folds in which nothing by one recordist of one species, and no duplicate, crosses to validation.
 
 Groups (recordist, duplicates) stay together; only a species that has no other group is taken out of its group and
-pinned to training.
+pinned to training. Folds of an earlier split are kept when recordings come or go.
 """
 
 import json
@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cache.artefact import Recipe, artefact_key, materialise
+from cache.artefact import Recipe, artefact_key, find_artefact, materialise, read_provenance
 from cache.catalogue import read_catalogue
 from cache.config import SplitConfig
 from cache.grouping import PINNED_FOLD, RECORDIST, TEST_FOLD, count_leaks, group_recordings, table_column
+from cache.kept_folds import UNASSIGNED, extend_folds
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +32,36 @@ VERSION = 3
 def build_split(config: SplitConfig, catalogue: Path, workspace: Path) -> Path:
     """Returns the directory of the split: `split.csv` and `split_report.json`.
 
+    With `config.keep_folds_of`, that split itself if it was made from this catalogue with these settings; otherwise one
+    in which the recordings that both have keep their folds.
+
     Raises:
         ValueError: If there are fewer groups, or recordings of each species, than folds, or if a (recordist, species)
             pair crosses folds although recordists are to be kept together.
+        FileNotFoundError: If the workspace has no split `config.keep_folds_of`.
     """
-    recipe = Recipe("splits", config.identity(), {"catalogue": artefact_key(catalogue)}, VERSION)
-    return materialise(workspace, recipe, lambda staging: _write(config, catalogue, staging))
+    inputs = {"catalogue": artefact_key(catalogue)}
+    recipe = Recipe("splits", config.identity(), inputs, VERSION)
+    previous = _find_previous(config, workspace)
+    if previous:
+        made = read_provenance(previous)
+        if (made["inputs"]["catalogue"], made["version"]) == (inputs["catalogue"], VERSION):
+            return previous
+        recipe = replace(recipe, inputs={**inputs, "previous": previous.name})
+    return materialise(workspace, recipe, lambda staging: _write(config, catalogue, previous, workspace, staging))
+
+
+def _find_previous(config: SplitConfig, workspace: Path) -> Path | None:
+    """Returns the split whose folds are to be kept, if it has the same settings."""
+    if config.keep_folds_of is None or config.fold_column:
+        return None
+    previous = find_artefact(workspace, "splits", config.keep_folds_of)
+    settings, wanted = read_provenance(previous)["config"], config.identity()
+    if settings == wanted:
+        return previous
+    differing = ", ".join(sorted(name for name in {*settings, *wanted} if settings.get(name) != wanted.get(name)))
+    logger.info("split: %s has other settings (%s), so folds are assigned anew", previous.name, differing)
+    return None
 
 
 def read_split(directory: Path) -> pd.DataFrame:
@@ -44,16 +70,20 @@ def read_split(directory: Path) -> pd.DataFrame:
     return table.assign(fold=table["fold"].astype("int64"), pinned=table["pinned"] == "True")
 
 
-def assign_folds(recordings: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
+def assign_folds(
+    recordings: pd.DataFrame, config: SplitConfig, earlier: NDArray[np.int64] | None = None
+) -> pd.DataFrame:
     """Returns the split of a catalogue's recordings, in their order.
 
     Species whose recordings all belong to one group would be missing from training when that group is validated:
     they are pinned to training. All others are spread by `StratifiedGroupKFold` over the groups, after as much as
-    `test_share` asks for was taken out in the same way.
+    `test_share` asks for was taken out in the same way. Where folds of an earlier split are kept, only groups that it
+    does not know are spread; which species are pinned is decided anew, for one may have found more recordists.
 
     Args:
         recordings: recording_id, label, recordist, sound, seconds, and the columns that `config` names.
         config: Number of folds, grouping and seed.
+        earlier: Folds to be kept, -1: pinned, -2: held out, -3: unknown, (recordings,); none: all are assigned.
 
     Raises:
         ValueError: If there are fewer groups, or recordings of each species, than folds, or if a column is missing or
@@ -67,9 +97,13 @@ def assign_folds(recordings: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
     if config.fold_column:
         split["fold"] = _given_folds(recordings, config)
     else:
-        rest = ~_hold_out(labels, group, config)
-        setting = f"split.folds={config.folds}"
-        split.loc[rest, "fold"] = _spread(labels[rest], group[rest], config.folds, config.seed, setting)
+        if earlier is None:
+            rest = ~_hold_out(labels, group, config)
+            setting = f"split.folds={config.folds}"
+            split.loc[rest, "fold"] = _spread(labels[rest], group[rest], config.folds, config.seed, setting)
+        else:
+            split["fold"] = extend_folds(labels, group, earlier, _shares(config), config.seed)
+        rest = (split["fold"] != TEST_FOLD).to_numpy()
         split.loc[~np.isin(labels, labels[rest]), "fold"] = PINNED_FOLD  # nothing of it would be left to train on
         split = _pin_lost_species(split)
     return split.assign(pinned=split["fold"] == PINNED_FOLD)
@@ -90,6 +124,12 @@ def _given_folds(recordings: pd.DataFrame, config: SplitConfig) -> NDArray[np.in
             f"or {PINNED_FOLD} for training only, but has {problem}. Correct the table or split.folds."
         )
     return fold.to_numpy(np.int64)
+
+
+def _shares(config: SplitConfig) -> dict[int, float]:
+    """Returns which share of the recordings belongs to each fold, and to those that are held out."""
+    shares = dict.fromkeys(range(config.folds), (1 - config.test_share) / config.folds)
+    return {**shares, TEST_FOLD: config.test_share} if config.test_share else shares
 
 
 def _hold_out(labels: NDArray[np.str_], group: NDArray[np.int64], config: SplitConfig) -> NDArray[np.bool_]:
@@ -141,13 +181,15 @@ def _pin_lost_species(split: pd.DataFrame) -> pd.DataFrame:
         split.loc[split["label"].isin(lost) & (split["fold"] != TEST_FOLD), "fold"] = PINNED_FOLD
 
 
-def _write(config: SplitConfig, catalogue: Path, staging: Path) -> None:
+def _write(config: SplitConfig, catalogue: Path, previous: Path | None, workspace: Path, staging: Path) -> None:
     # Imported here so that a split found in the workspace does not pay for matplotlib.
     from cache.pictures import plot_split
 
     recordings = read_catalogue(catalogue)
-    split = assign_folds(recordings, config)
-    report = _report(recordings, split, config)
+    split, kept = _extend(recordings, config, previous, workspace) if previous else (None, None)
+    if split is None:
+        split = assign_folds(recordings, config)
+    report = {**_report(recordings, split, config), "kept": kept}
     lenient = config.fold_column or config.group_by != RECORDIST
     if report["leak"]["shared_pairs"] and lenient:
         logger.warning(
@@ -163,6 +205,46 @@ def _write(config: SplitConfig, catalogue: Path, staging: Path) -> None:
     split.to_csv(staging / "split.csv", index=False)
     (staging / "split.png").write_bytes(plot_split(split, report))
     (staging / "split_report.json").write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _extend(
+    recordings: pd.DataFrame, config: SplitConfig, previous: Path, workspace: Path
+) -> tuple[pd.DataFrame | None, dict[str, Any] | None]:
+    """Returns the split that keeps an earlier one's folds, and what was kept; none if it cannot be kept."""
+    fold_of = _read_audio_folds(previous, workspace)
+    earlier = recordings["sha256"].map(fold_of).fillna(UNASSIGNED).to_numpy(np.int64)
+    known = earlier != UNASSIGNED
+    if not known.any():
+        logger.warning("split: no recording of %s is left, so folds are assigned anew", previous.name)
+        return None, None
+    split = assign_folds(recordings, config, earlier)
+    if empty := sorted(set(range(config.folds)) - set(split["fold"])):
+        logger.warning(
+            "split: too little of %s is left, fold %s would be empty, so folds are assigned anew", previous.name, empty
+        )
+        return None, None
+    fold = split["fold"].to_numpy()
+    kept = {
+        "split": previous.name,
+        "recordings_kept": int((known & (fold == earlier)).sum()),
+        "recordings_unpinned": int(((earlier == PINNED_FOLD) & (fold != PINNED_FOLD)).sum()),
+        "recordings_moved": int((known & (earlier != PINNED_FOLD) & (fold != earlier)).sum()),
+        "recordings_new": int((~known).sum()),
+        "recordings_gone": int((~fold_of.index.isin(recordings["sha256"])).sum()),
+    }
+    logger.info(
+        "split: of the folds of %s %d recordings are kept, %d leave training only, %d move; %d are new, %d are gone",
+        *kept.values(),
+    )
+    return split, kept
+
+
+def _read_audio_folds(split: Path, workspace: Path) -> pd.Series:
+    """Returns the fold of a split's audio, by its sha256: a file may have been renamed since."""
+    catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
+    audio = read_catalogue(catalogue)[["recording_id", "sha256"]]
+    folds = read_split(split).merge(audio, on="recording_id").drop_duplicates("sha256")
+    return folds.set_index("sha256")["fold"]
 
 
 def _report(recordings: pd.DataFrame, split: pd.DataFrame, config: SplitConfig) -> dict[str, Any]:

@@ -294,18 +294,29 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path / "work"
 
 
+def write_catalogue(rows: list[tuple[str, str]], workspace: Path) -> Path:
+    """A real catalogue; a row's audio is another for each place in the list."""
+    table = make_table(rows).drop(columns=["seconds", "sound"]).assign(sha256=[f"sha{row}" for row in range(len(rows))])
+    return build_catalogue_of(table, workspace)
+
+
+def build_catalogue_of(table: pd.DataFrame, workspace: Path) -> Path:
+    store = open_feature_directory(FEATURES, workspace)
+    with PartWriter(store, 2) as writer:
+        for sha256 in table["sha256"]:
+            writer.add_strip(sha256, np.zeros((100 + int(sha256.removeprefix("sha")), 2), np.float32))
+        writer.publish()
+    recordings = table.assign(secondary_labels="", size=1, version="1")
+    return build_catalogue(recordings, DataConfig(root="unused"), store, workspace)
+
+
+ROWS = [(f"s{s}", f"ann{r}") for s in range(2) for r in range(12) for _ in range(3)] + [("rare", "ann0")]
+
+
 @pytest.fixture
 def catalogue(workspace: Path) -> Path:
     """A real catalogue: 12 recordists with three takes of each of two species, and a species of one recordist."""
-    rows = [(f"s{s}", f"ann{r}") for s in range(2) for r in range(12) for _ in range(3)] + [("rare", "ann0")]
-    table = make_table(rows).drop(columns=["seconds", "sound"]).assign(sha256=[f"sha{row}" for row in range(len(rows))])
-    store = open_feature_directory(FEATURES, workspace)
-    writer = PartWriter(store, 2)
-    for row, sha256 in enumerate(table["sha256"]):
-        writer.add_strip(sha256, np.zeros((100 + row, 2), np.float32))
-    writer.publish()
-    recordings = table.assign(secondary_labels="", size=1, version="1")
-    return build_catalogue(recordings, DataConfig(root="unused"), store, workspace)
+    return write_catalogue(ROWS, workspace)
 
 
 def test_built_split_holds_every_recording_with_its_fold(catalogue: Path, workspace: Path) -> None:
@@ -487,3 +498,74 @@ def test_test_part_is_held_out_by_group_and_leaves_every_species_in_training() -
 def test_a_test_share_beside_given_folds_is_refused() -> None:
     with pytest.raises(ValueError, match="cannot be held out of the folds that fold_column='fold' gives"):
         SplitConfig(fold_column="fold", test_share=0.1)
+
+
+CONFIG = SplitConfig(folds=4)
+
+
+def keep(split: Path) -> SplitConfig:
+    return CONFIG.model_copy(update={"keep_folds_of": split.name})
+
+
+def test_split_of_an_unchanged_catalogue_is_kept_itself(catalogue: Path, workspace: Path) -> None:
+    split = build_split(CONFIG, catalogue, workspace)
+    assert build_split(keep(split), catalogue, workspace) == split
+
+
+def test_known_recordings_keep_their_folds_and_new_ones_join_their_recordists(catalogue: Path, workspace: Path) -> None:
+    split = build_split(CONFIG, catalogue, workspace)
+    grown = write_catalogue([*ROWS, ("s0", "ann3"), ("s1", "new"), ("rare", "new")], workspace)
+    kept = build_split(keep(split), grown, workspace)
+    assert read_provenance(kept)["inputs"] == {"catalogue": artefact_key(grown), "previous": split.name}
+    before, after = (read_split(path).set_index("recording_id")["fold"] for path in (split, kept))
+    assert list(after[before.index[:72]]) == list(before[:72])
+    assert after["r073"] == before["r009"]  # of ann3
+    assert after["r074"] == after["r075"] >= 0
+    assert after["r072"] == before["r000"]  # rare has two recordists now
+    assert json.loads((kept / "split_report.json").read_text())["kept"] == {
+        "split": split.name,
+        "recordings_kept": 72,
+        "recordings_unpinned": 1,
+        "recordings_moved": 0,
+        "recordings_new": 3,
+        "recordings_gone": 0,
+    }
+    assert build_split(keep(split), grown, workspace) == kept
+    assert build_split(keep(kept), grown, workspace) == kept
+    assert build_split(CONFIG, grown, workspace) != kept
+
+
+def test_renamed_recordings_keep_their_folds_and_vanished_ones_are_counted(catalogue: Path, workspace: Path) -> None:
+    split = build_split(CONFIG, catalogue, workspace)
+    table = make_table(ROWS).assign(sha256=[f"sha{row}" for row in range(73)], recordist="")
+    renamed = table.drop(columns=["seconds", "sound"]).assign(recording_id=[f"new{row:03}" for row in range(73)])[3:]
+    kept = build_split(keep(split), build_catalogue_of(renamed, workspace), workspace)
+    before, after = read_split(split).set_index("recording_id")["fold"], read_split(kept)
+    assert list(after["fold"][:69]) == list(before["r003":"r071"])
+    assert json.loads((kept / "split_report.json").read_text())["kept"]["recordings_gone"] == 3
+
+
+def test_split_of_other_settings_keeps_no_folds(
+    catalogue: Path, workspace: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = build_split(CONFIG.model_copy(update={"seed": 1, "folds": 3}), catalogue, workspace)
+    with caplog.at_level("INFO"):
+        assert build_split(keep(other), catalogue, workspace) == build_split(CONFIG, catalogue, workspace)
+    assert f"{other.name} has other settings (folds, seed), so folds are assigned anew" in caplog.text
+
+
+def test_split_of_which_nothing_or_too_little_is_left_keeps_no_folds(catalogue: Path, workspace: Path) -> None:
+    split = build_split(CONFIG, catalogue, workspace)
+    fold = read_split(split)["fold"]
+    table = make_table(ROWS).assign(sha256=[f"sha{row}" for row in range(73)]).drop(columns=["seconds", "sound"])
+    others = table.assign(sha256=[f"sha{row}" for row in range(100, 173)])
+    for remaining in (others, table[fold != 2]):
+        changed = build_catalogue_of(remaining, workspace)
+        anew = build_split(keep(split), changed, workspace)
+        assert json.loads((anew / "split_report.json").read_text())["kept"] is None
+        assert list(read_split(anew)["fold"]) == list(read_split(build_split(CONFIG, changed, workspace))["fold"])
+
+
+def test_missing_split_to_keep_is_told(catalogue: Path, workspace: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="0123456789abcdef holds no finished artefact"):
+        build_split(CONFIG.model_copy(update={"keep_folds_of": "0123456789abcdef"}), catalogue, workspace)
