@@ -22,6 +22,10 @@ COMPARED = ("macro_f1", "accuracy", "top_3_accuracy", "macro_roc_auc", "padded_c
 _NAMED_SPECIES = 10
 
 
+class NothingInCommonError(ValueError):
+    """Reports scored no recording that could be compared."""
+
+
 @dataclass(frozen=True)
 class Scores:
     """Out-of-fold predictions of a report.
@@ -40,10 +44,11 @@ class Scores:
 
 
 def compare_reports(reports: Sequence[Path], config: EvaluateConfig) -> dict[str, Any]:
-    """Returns how later reports differ from the first, on the recordings and species that all of them scored.
+    """Returns how later reports differ from the first, on the recordings that all of them scored.
 
     Differences are paired: all reports share the resamples of the recordists. Recordings are the same if their audio
-    is; a recording whose label differs is left out.
+    is; a recording whose label differs is left out. A species that a report does not know has probability 0 in it: it
+    is that of no common recording, but other reports may take some for it.
 
     Args:
         reports: Directories of two reports or more.
@@ -51,22 +56,17 @@ def compare_reports(reports: Sequence[Path], config: EvaluateConfig) -> dict[str
 
     Raises:
         FileNotFoundError: If one is no report.
-        ValueError: If there are fewer than two, or they have no recording or not the same species in common.
+        ValueError: If there are fewer than two.
+        NothingInCommonError: If they have no recording in common.
     """
     if len(reports) < 2:
         raise ValueError(f"A comparison takes two reports or more, not {len(reports)}.")
     scores = [read_scores(report) for report in reports]
     first = scores[0]
-    for other in scores[1:]:
-        if set(other.species) != set(first.species):
-            differing = sorted(set(first.species) ^ set(other.species))
-            raise ValueError(
-                f"{first.name} and {other.name} know different species, {', '.join(differing[:5])} among "
-                f"{len(differing)}. Their scores do not compare."
-            )
+    species = sorted({label for one in scores for label in one.species})
     common = _find_common(scores)
-    aligned = [_align(one, common, first.species) for one in scores]
-    index_of = {name: index for index, name in enumerate(first.species)}
+    aligned = [_align(one, common, species) for one in scores]
+    index_of = {name: index for index, name in enumerate(species)}
     recordings = first.recordings.set_index("sha256").loc[common].reset_index()
     scorer = build_scorer(recordings.assign(label_index=recordings["label"].map(index_of)), config)
     predictions = [Predictions(probabilities) for probabilities in aligned]
@@ -77,7 +77,7 @@ def compare_reports(reports: Sequence[Path], config: EvaluateConfig) -> dict[str
         "same_folds": all(_same_folds(first, other, common) for other in scores[1:]),
         "confidence": config.confidence,
         "metrics": {name: _compare_metric(name, predictions, scorer) for name in COMPARED},
-        "species": _compare_species(predictions, scorer, first.species),
+        "species": _compare_species(predictions, scorer, species),
     }
 
 
@@ -118,15 +118,16 @@ def _find_common(scores: Sequence[Scores]) -> list[str]:
         sha256 for sha256, label in labelled[0].items() if all(other.get(sha256) == label for other in labelled[1:])
     ]
     if not common:
-        raise ValueError(f"{', '.join(one.name for one in scores)} have no recording in common.")
+        raise NothingInCommonError(f"{', '.join(one.name for one in scores)} have no recording in common.")
     return common
 
 
 def _align(scores: Scores, common: Sequence[str], species: Sequence[str]) -> NDArray[np.float64]:
-    """Returns probabilities of some recordings with the columns in another order."""
+    """Returns probabilities of some recordings for some species, 0 for those that are not known, (common, species)."""
     rows = pd.Index(scores.recordings["sha256"]).get_indexer(pd.Index(common))
-    columns = pd.Index(scores.species).get_indexer(pd.Index(species))
-    return np.asarray(scores.probabilities[np.ix_(rows, columns)])
+    aligned = np.zeros((len(common), len(species)))
+    aligned[:, pd.Index(species).get_indexer(pd.Index(scores.species))] = scores.probabilities[rows]
+    return aligned
 
 
 def _same_folds(first: Scores, other: Scores, common: Sequence[str]) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from birdclef.config import EvaluateConfig, TrainConfig
-from birdclef.diff import compare_reports, describe_diff
+from birdclef.diff import NothingInCommonError, compare_reports, describe_diff
 from birdclef.evaluate import evaluate
 
 CONFIG = EvaluateConfig(bootstrap_samples=100, permutations=2, worst_errors=0, map_recordings=0)
@@ -114,14 +114,26 @@ def test_what_does_not_compare_is_refused(
         compare_reports(reports[:1], CONFIG)
     with pytest.raises(FileNotFoundError, match=r"is no report, or an old one: it holds no report\.json"):
         compare_reports([reports[0], tmp_path], CONFIG)
-    other = tmp_path / "other"
-    other.mkdir()
-    for name in ("report.json", "recordings.csv"):
-        (other / name).write_bytes((reports[1] / name).read_bytes())
-    with np.load(reports[1] / "oof.npz") as archive:
-        np.savez(other / "oof.npz", **{**archive, "species": np.array(["a", *archive["species"][1:]])})
-    with pytest.raises(ValueError, match="know different species, a, abbowl among 2"):
-        compare_reports([reports[0], other], CONFIG)
     part = [make_report({"x": [path]}) for path in write_member(TrainConfig(seed=21), skill=1.0)[:2]]
-    with pytest.raises(ValueError, match="have no recording in common"):
+    with pytest.raises(NothingInCommonError, match="have no recording in common"):
         compare_reports(part, CONFIG)
+
+
+def test_new_species_costs_a_report_only_the_recordings_that_it_takes_for_it(
+    reports: list[Path], tmp_path: Path
+) -> None:
+    truth, probabilities, species = read(reports[0])
+    right = int(np.flatnonzero(probabilities.argmax(axis=1) == truth)[0])
+    new = np.zeros(len(truth))
+    new[right] = 2
+    grown = tmp_path / "grown"
+    grown.mkdir()
+    for name in ("report.json", "recordings.csv"):
+        (grown / name).write_bytes((reports[0] / name).read_bytes())
+    with np.load(reports[0] / "oof.npz") as archive:
+        columns = {"species": np.array(["a new one", *species]), "probabilities": np.c_[new, archive["probabilities"]]}
+        np.savez(grown / "oof.npz", **{**archive, **columns})
+    diff = compare_reports([reports[0], grown], CONFIG)
+    assert diff["recordings"] == 137
+    assert diff["metrics"]["accuracy"][1]["difference"]["value"] == pytest.approx(-1 / 137)
+    assert "a new one" not in {one["label"] for one in diff["species"]}
