@@ -19,7 +19,8 @@ VERSION = 4
 def train(config: TrainConfig, split: Path, fold: int, workspace: Path) -> Path:
     """Returns the run of one member on one fold: weights, logs, checkpoints.
 
-    A killed run goes on from its last checkpoint and ends with the weights it would have had.
+    A killed run goes on from its last checkpoint and ends with the weights it would have had. A GPU that another
+    training uses is waited for.
 
     Args:
         config: Of the member.
@@ -47,12 +48,12 @@ def _fit(config: TrainConfig, split: Path, fold: int, workspace: Path, staging: 
     import torch
 
     from birdclef.fold import read_fold
+    from birdclef.gpu_lock import alone_on, gpus_in_use
     from birdclef.loop import fit_and_measure
     from birdclef.model import build_model
     from birdclef.ranks import run_in_ranks
     from birdclef.weights import save_run
 
-    started = time.monotonic()
     data = read_fold(split, fold, workspace)
     logger.info(
         "train: fold %d, %d recordings of %d species, %s",
@@ -65,10 +66,12 @@ def _fit(config: TrainConfig, split: Path, fold: int, workspace: Path, staging: 
         torch.manual_seed(config.seed)
         model = build_model(config.model, len(data.species))
     arguments = (model, data, config, staging)
-    if config.devices > 1:
-        checkpoint, peak = run_in_ranks(fit_and_measure, arguments, config.devices)
-    else:
-        checkpoint, peak = fit_and_measure(*arguments)
+    with alone_on(gpus_in_use(config.accelerator, config.devices)):
+        started = time.monotonic()
+        if config.devices > 1:
+            checkpoint, peak = run_in_ranks(fit_and_measure, arguments, config.devices)
+        else:
+            checkpoint, peak = fit_and_measure(*arguments)
     summary: dict[str, Any] = {
         "fold": fold,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
