@@ -13,6 +13,7 @@ from prefect import State, Task, flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
+from prefect.tasks import exponential_backoff
 from pydantic import Field
 
 from birdclef.arms import Trial, plan_trials
@@ -29,55 +30,74 @@ from cache.mirror import open_workspace, published_address
 from cache.split import build_split
 from cache.work import at_work
 from flows.config import ExperimentConfig, as_overrides, expand_grid, load_arms, load_config
+from flows.notify import notify_of_run
 from flows.settings import show_stage_messages
 
 DEFAULT_CONFIG = "configs/demo.yaml"
 REPORT_ARTIFACT = "report"
 
 
+_PERMANENT = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ImportError,
+    ArithmeticError,
+    FileNotFoundError,
+    PermissionError,
+)
+
+
 def can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 - Prefect's arguments
-    """Whether trying again may help: not after wrong input, a missing file or arithmetic that went astray."""
-    error = state.result(raise_on_failure=False)
-    return not isinstance(error, ValueError | FileNotFoundError | ArithmeticError)
+    """Whether trying again may help: not after wrong input, a missing file, a defect or arithmetic that went astray."""
+    return not isinstance(state.result(raise_on_failure=False), _PERMANENT)
 
 
-@task(name="features", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5, retry_condition_fn=can_pass)
+STAGE: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "retries": 3,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=10),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": can_pass,
+}
+"""Of every task: what can pass is tried again after 10, 20 and 40 s, or up to half as much more."""
+
+HOOKS: dict[str, Any] = {"on_failure": [notify_of_run], "on_crashed": [notify_of_run]}
+"""Of every flow."""
+
+
+@task(name="features", **STAGE)
 def build_features_task(data: DataConfig, features: FeatureConfig, workspace: Path) -> Path:
     """Compute missing strips; returns the catalogue."""
     return build_features(data, features, workspace)
 
 
-@task(name="split", cache_policy=NO_CACHE)
+@task(name="split", **STAGE)
 def build_split_task(split: SplitConfig, catalogue: Path, workspace: Path) -> Path:
     """Assign folds; returns the split."""
     return build_split(split, catalogue, workspace)
 
 
-@task(
-    name="train",
-    task_run_name="train {member} fold {fold}",
-    cache_policy=NO_CACHE,
-    retries=1,
-    retry_condition_fn=can_pass,
-)
+@task(name="train", task_run_name="train {member} fold {fold}", **STAGE)
 def train_task(member: str, config: TrainConfig, split: Path, fold: int, workspace: Path) -> Path:  # noqa: ARG001
     """Train one member on one fold; returns the run."""
     return train(config, split, fold, workspace)
 
 
-@task(name="predict", task_run_name="predict {member} fold {fold}", cache_policy=NO_CACHE)
+@task(name="predict", task_run_name="predict {member} fold {fold}", **STAGE)
 def predict_task(member: str, fold: int, config: PredictConfig, run: Path, workspace: Path) -> Path:  # noqa: ARG001
     """Predict a run's validation recordings; returns the predictions."""
     return predict(config, run, workspace)
 
 
-@task(name="baseline", cache_policy=NO_CACHE)
+@task(name="baseline", **STAGE)
 def baseline_task(split: Path, workspace: Path) -> Path:
     """Predict with logistic regression on the same folds; returns the predictions."""
     return predict_baseline(split, workspace)
 
 
-@task(name="evaluate", cache_policy=NO_CACHE)
+@task(name="evaluate", **STAGE)
 def evaluate_task(
     config: EvaluateConfig,
     members: dict[str, list[Path]],
@@ -94,7 +114,7 @@ def evaluate_task(
     return report
 
 
-@task(name="sweep", cache_policy=NO_CACHE)
+@task(name="sweep", **STAGE)
 def sweep_task(settings: list[dict[str, Any]], reports: list[Path], workspace: Path) -> Path:
     """Put the reports of a grid side by side; returns the comparison, which also becomes an artifact of the run."""
     directory = compare_settings(settings, reports, workspace)
@@ -102,13 +122,13 @@ def sweep_task(settings: list[dict[str, Any]], reports: list[Path], workspace: P
     return directory
 
 
-@task(name="baseline on frozen features", cache_policy=NO_CACHE)
+@task(name="baseline on frozen features", **STAGE)
 def frozen_baseline_task(config: TrainConfig, split: Path, workspace: Path) -> Path:
     """Predict with logistic regression on what a pretrained backbone sees; returns the predictions."""
     return predict_frozen_baseline(config, split, workspace)
 
 
-@task(name="compare", cache_policy=NO_CACHE)
+@task(name="compare", **STAGE)
 def compare_task(
     config: EvaluateConfig, trials: list[tuple[Trial, list[Path]]], baselines: dict[str, Path], workspace: Path
 ) -> Path:
@@ -120,7 +140,7 @@ def compare_task(
     return directory
 
 
-@flow(name="birdclef-features")
+@flow(name="birdclef-features", **HOOKS)
 def features_flow(
     config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None
 ) -> str:
@@ -135,7 +155,7 @@ def features_flow(
         return published_address(_features(experiment, directory), directory)
 
 
-@flow(name="birdclef-split")
+@flow(name="birdclef-split", **HOOKS)
 def split_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None) -> str:
     """Assign recordings to folds; features come from cache where they exist.
 
@@ -148,7 +168,7 @@ def split_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None,
         return published_address(_split(experiment, directory), directory)
 
 
-@flow(name="birdclef-train")
+@flow(name="birdclef-train", **HOOKS)
 def train_flow(
     config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None
 ) -> list[str]:
@@ -164,7 +184,7 @@ def train_flow(
         return [published_address(run, directory) for runs in members.values() for run in runs.values()]
 
 
-@flow(name="birdclef-evaluate")
+@flow(name="birdclef-evaluate", **HOOKS)
 def evaluate_flow(
     config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None
 ) -> str:
@@ -179,7 +199,7 @@ def evaluate_flow(
         return published_address(_evaluate(experiment, directory), directory)
 
 
-@flow(name="birdclef-sweep")
+@flow(name="birdclef-sweep", **HOOKS)
 def sweep_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None) -> str:
     """Run the pipeline for every combination of settings, from one cache, and compare the reports.
 
@@ -195,7 +215,7 @@ def sweep_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None,
         return published_address(sweep_task(settings, reports, directory), directory)
 
 
-@flow(name="birdclef-compare")
+@flow(name="birdclef-compare", **HOOKS)
 def compare_flow(
     config: str = DEFAULT_CONFIG,
     overrides: list[str] | None = None,
@@ -236,7 +256,7 @@ def compare_flow(
         return published_address(compare_task(experiment.evaluate, finished, baselines, directory), directory)
 
 
-@task(name="predict recordings", cache_policy=NO_CACHE)
+@task(name="predict recordings", **STAGE)
 def predict_recordings_task(
     source: Path, recordings: list[Path], output: Path, form: DetectionFormat, threshold: float | None
 ) -> dict[str, str]:
@@ -249,7 +269,7 @@ def predict_recordings_task(
     return {str(recording): reason for recording, reason in outcome.failures.items()}
 
 
-@flow(name="birdclef-predict")
+@flow(name="birdclef-predict", **HOOKS)
 def predict_flow(
     source: str,
     paths: list[str],
@@ -279,7 +299,7 @@ def predict_flow(
     return output
 
 
-@flow(name="birdclef")
+@flow(name="birdclef", **HOOKS)
 def full_pipeline(
     config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None
 ) -> str:

@@ -13,6 +13,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from filelock import FileLock, Timeout
+from prefect import State
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import (
@@ -27,6 +28,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_HOME
 from prefect.states import Crashed
 
+from flows.notify import notify_of_run
 from flows.settings import POOL, WORKER
 
 logger = logging.getLogger(__name__)
@@ -142,7 +144,9 @@ async def _close_stale_runs(client: PrefectClient) -> None:
         work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
     )
     for run in runs:
-        await client.set_flow_run_state(run.id, Crashed(message="Its worker was killed."), force=True)
+        state: State[None] = Crashed(message="Its worker was killed.")
+        await client.set_flow_run_state(run.id, state, force=True)
+        notify_of_run(await client.read_flow(run.flow_id), run, state)
     if runs:
         logger.warning("serve: closed %d run(s) that a killed worker left behind", len(runs))
 
