@@ -222,3 +222,10 @@ class EvaluateConfig(ConfigSection):
     """Most recordings in the map of embeddings; 0 leaves it out."""
     seed: int = 0
     """Seed of bootstrap and permutations."""
+
+
+class PromoteConfig(ConfigSection):
+    """When a report takes the champion's place."""
+
+    margin: Probability = 0.02
+    """Loss of macro-F1 that is tolerated: the whole interval of the difference must lie above minus this."""

@@ -11,11 +11,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from birdclef.arms import ARMS
+from birdclef.champion import CHAMPION, champion_report, keep_champion_folds
 from birdclef.config import DetectionFormat
 from cache.address import resolve_address
 from cache.mirror import open_workspace
 from flows.config import dump_config, expand_grid, load_arms, load_config
 from flows.health import health
+from flows.models import models_app
+from flows.options import WORKSPACE, Workspace
 from flows.settings import apply_settings
 from flows.status import format_size, format_status, read_status
 
@@ -29,14 +32,10 @@ config_app = typer.Typer(no_args_is_help=True, help="Look at configurations.")
 app.add_typer(config_app, name="config")
 augment_app = typer.Typer(no_args_is_help=True, help="Look at augmentations.")
 app.add_typer(augment_app, name="augment")
+app.add_typer(models_app, name="models")
 
 Config = Annotated[Path, typer.Argument(help="YAML file of the experiment, such as configs/small.yaml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, as often as wanted.")]
-Workspace = Annotated[
-    str,
-    typer.Option(envvar="BIRDCLEF_WORKSPACE", help="Directory of the artefacts, or a URL such as s3://bucket/folder."),
-]
-WORKSPACE = "workspace"
 
 
 @app.command()
@@ -121,7 +120,7 @@ def diff(
 @app.command()
 def predict(
     source: Annotated[
-        Path, typer.Argument(help="Directory of a report or of a single run, or an exported .onnx file.")
+        str, typer.Argument(help="'champion', the directory of a report or of a single run, or an exported .onnx file.")
     ],
     paths: Annotated[list[Path], typer.Argument(help="Recordings of any length, or folders of them.")],
     output: Annotated[Path, typer.Option(help="File to write.", dir_okay=False)],
@@ -135,13 +134,15 @@ def predict(
         float | None,
         typer.Option(help="From which probability a species is present; default: its own of the report.", min=0, max=1),
     ] = None,
+    workspace: Workspace = WORKSPACE,
 ) -> None:
     """Predict new recordings, window by window; exit status 1 if any of them could not be read."""
     from birdclef.classifier import load_classifier
     from birdclef.predict_recordings import find_recordings, predict_recordings
 
     apply_settings()
-    outcome = predict_recordings(load_classifier(source), find_recordings(paths), output, form, threshold)
+    model = champion_report(open_workspace(workspace)) if source == CHAMPION else Path(source)
+    outcome = predict_recordings(load_classifier(model), find_recordings(paths), output, form, threshold)
     typer.echo(
         f"{outcome.recordings} of {outcome.recordings + len(outcome.failures)} recordings "
         f"({outcome.seconds / 3600:.2f} h) predicted: {output}"
@@ -270,9 +271,8 @@ def preview_augment(
     experiment, directory = load_config(config, overrides or ()), open_workspace(workspace)
     member = next(iter(experiment.train))
     with at_work(directory):
-        split_directory = build_split(
-            experiment.split, build_features(experiment.data, experiment.features, directory), directory
-        )
+        catalogue = build_features(experiment.data, experiment.features, directory)
+        split_directory = build_split(keep_champion_folds(experiment.split, directory), catalogue, directory)
         fold = experiment.folds_of(member)[0]
         preview_augmentations(experiment.train[member], split_directory, fold, directory, output)
     typer.echo(output)

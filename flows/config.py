@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from birdclef.arms import ARMS, REFERENCE
-from birdclef.config import EvaluateConfig, PredictConfig, TrainConfig
+from birdclef.config import EvaluateConfig, PredictConfig, PromoteConfig, TrainConfig
 from cache.config import ConfigSection, DataConfig, FeatureConfig, SplitConfig
 
 MemberName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -25,6 +25,7 @@ class ExperimentConfig(ConfigSection):
     """Members of the ensemble by name."""
     predict: PredictConfig = PredictConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    promote: PromoteConfig = PromoteConfig()
 
     def folds_of(self, member: str) -> tuple[int, ...]:
         """Returns the validation folds that a member is trained for."""

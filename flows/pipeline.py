@@ -1,4 +1,4 @@
-"""The DAG: features -> split -> train -> predict -> evaluate, as one flow and as one flow per stage.
+"""The DAG: features -> split -> train -> predict -> evaluate -> promote, as one flow and as one flow per stage.
 
 A task is one call of a stage. What is reused is decided by the artefacts' keys, so Prefect's own cache is off.
 """
@@ -13,15 +13,18 @@ from prefect import State, Task, flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
+from prefect.runtime import flow_run
 from prefect.tasks import exponential_backoff
 from pydantic import Field
 
 from birdclef.arms import Trial, plan_trials
 from birdclef.baseline import BASELINE, FROZEN_BASELINE, predict_baseline, predict_frozen_baseline
+from birdclef.champion import CHAMPION, champion_report, describe_decisions, keep_champion_folds, read_decisions
 from birdclef.compare import compare
-from birdclef.config import DetectionFormat, EvaluateConfig, PredictConfig, TrainConfig
+from birdclef.config import DetectionFormat, EvaluateConfig, PredictConfig, PromoteConfig, TrainConfig
 from birdclef.evaluate import evaluate
 from birdclef.predict import predict
+from birdclef.promote import promote
 from birdclef.sweep import compare_settings
 from birdclef.train import train
 from cache.config import DataConfig, FeatureConfig, SplitConfig
@@ -30,11 +33,12 @@ from cache.mirror import open_workspace, published_address
 from cache.split import build_split
 from cache.work import at_work
 from flows.config import ExperimentConfig, as_overrides, expand_grid, load_arms, load_config
-from flows.notify import notify_of_run
+from flows.notify import Notification, notify, notify_of_run
 from flows.settings import show_stage_messages
 
 DEFAULT_CONFIG = "configs/demo.yaml"
 REPORT_ARTIFACT = "report"
+CHAMPION_ARTIFACT = "champion"
 
 
 _PERMANENT = (
@@ -112,6 +116,17 @@ def evaluate_task(
         (report / "report.md").read_text(), key=REPORT_ARTIFACT, description=f"Full report: {page}"
     )
     return report
+
+
+@task(name="promote", **STAGE)
+def promote_task(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, workspace: Path) -> None:
+    """Let the report take the champion's place unless it may be worse; the history becomes an artifact of the run."""
+    decision, new = promote(config, evaluation, report, workspace)
+    if new:
+        told = f"report {decision.report}, number {decision.number}: {decision.reason}"
+        notify(Notification("model", flow_run.flow_name, flow_run.name, decision.verdict, told, flow_run.ui_url))
+    history = describe_decisions(read_decisions(workspace))
+    create_markdown_artifact(f"**{decision.verdict}**: {decision.reason}\n\n{history}", key=CHAMPION_ARTIFACT)
 
 
 @task(name="sweep", **STAGE)
@@ -211,7 +226,8 @@ def sweep_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None,
     show_stage_messages()
     settings, directory = expand_grid(Path(config), overrides or ()), resolve_workspace(workspace)
     with at_work(directory):
-        reports = [_evaluate(load_config(Path(config), as_overrides(setting)), directory) for setting in settings]
+        experiments = [load_config(Path(config), as_overrides(setting)) for setting in settings]
+        reports = [_evaluate(_keep_folds(experiment, directory), directory) for experiment in experiments]
         return published_address(sweep_task(settings, reports, directory), directory)
 
 
@@ -238,7 +254,7 @@ def compare_flow(
     experiments = load_arms(Path(config), overrides or (), arms or ())
     directory = resolve_workspace(workspace)
     with at_work(directory):
-        experiment = next(iter(experiments.values()))
+        experiment = _keep_folds(next(iter(experiments.values())), directory)
         (member,) = experiment.train
         split = _split(experiment, directory)
         baselines = {BASELINE: baseline_task(split, directory)}
@@ -271,26 +287,29 @@ def predict_recordings_task(
 
 @flow(name="birdclef-predict", **HOOKS)
 def predict_flow(
-    source: str,
     paths: list[str],
     output: str,
+    source: str = CHAMPION,
     form: DetectionFormat = "submission",
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None,
+    workspace: str | None = None,
 ) -> str:
-    """Predict new recordings with a report's ensemble or with one run.
+    """Predict new recordings with the champion, a report's ensemble or one run.
 
     Args:
-        source: Directory of a report, or of a run.
+        source: `champion`, or the directory of a report or of a run.
         paths: Recordings of any length, or folders of them.
         output: File to write.
         form: BirdCLEF submission, a row for each species present, Raven selections, or Audacity labels.
         threshold: From which probability a species is present; empty: its own of the report.
+        workspace: Directory or URL with the champion; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
     from birdclef.predict_recordings import find_recordings
 
     show_stage_messages()
     recordings = find_recordings([Path(path) for path in paths])
-    failures = predict_recordings_task(Path(source), recordings, Path(output), form, threshold)
+    model = champion_report(resolve_workspace(workspace)) if source == CHAMPION else Path(source)
+    failures = predict_recordings_task(model, recordings, Path(output), form, threshold)
     if failures:
         listed = "\n".join(f"{recording}: {reason}" for recording, reason in failures.items())
         raise ValueError(
@@ -303,7 +322,10 @@ def predict_flow(
 def full_pipeline(
     config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None
 ) -> str:
-    """From a folder of recordings to a macro-F1 report; returns the report's directory.
+    """From a folder of recordings to a macro-F1 report, and to a champion; returns the report's directory.
+
+    A report takes the champion's place unless it may be worse. When neither recordings nor settings have changed,
+    everything comes from cache.
 
     Args:
         config: YAML file of the experiment.
@@ -311,7 +333,9 @@ def full_pipeline(
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
     with _prepared(config, overrides, workspace) as (experiment, directory):
-        return published_address(_evaluate(experiment, directory), directory)
+        report = _evaluate(experiment, directory)
+        promote_task(experiment.promote, experiment.evaluate, report, directory)
+        return published_address(report, directory)
 
 
 def resolve_workspace(workspace: str | None) -> Path:
@@ -327,7 +351,12 @@ def _prepared(
     show_stage_messages()
     experiment, directory = load_config(Path(config), overrides or ()), resolve_workspace(workspace)
     with at_work(directory):
-        yield experiment, directory
+        yield _keep_folds(experiment, directory), directory
+
+
+def _keep_folds(experiment: ExperimentConfig, workspace: Path) -> ExperimentConfig:
+    """Returns the experiment with the key of the split whose folds are kept, so that its report can be repeated."""
+    return experiment.model_copy(update={"split": keep_champion_folds(experiment.split, workspace)})
 
 
 def _features(experiment: ExperimentConfig, workspace: Path) -> Path:

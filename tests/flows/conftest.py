@@ -1,15 +1,19 @@
 """A small generated corpus, the demo experiment cut down to seconds, and the command line as a process."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -19,6 +23,35 @@ from cache.synth import CorpusPlan, synthesize_corpus
 PROJECT = Path(__file__).resolve().parents[2]
 
 Birdclef = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class Webhook:
+    """An HTTP server that keeps what it is sent; its address holds a token."""
+
+    def __init__(self) -> None:
+        self.received: list[dict[str, Any]] = []
+        webhook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                webhook.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *arguments: object) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/t0k3n"
+
+
+@pytest.fixture(scope="session")
+def webhook() -> Iterator[Webhook]:
+    found = Webhook()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
 
 
 @pytest.fixture(scope="session")

@@ -145,7 +145,9 @@ def test_parameters_are_described_in_the_form(served: Served) -> None:
         properties = deployment["parameter_openapi_schema"]["properties"]
         predicts = "source" in properties
         wanted = (
-            {"source", "paths", "output", "form", "threshold"} if predicts else {"config", "overrides", "workspace"}
+            {"source", "paths", "output", "form", "threshold", "workspace"}
+            if predicts
+            else {"config", "overrides", "workspace"}
         )
         assert set(properties) == wanted
         assert all(field.get("description") for field in properties.values())
@@ -210,7 +212,7 @@ def test_sigterm_stops_everything_within_ten_seconds(served: Served) -> None:
 
 
 def test_run_left_by_a_killed_serve_is_closed_at_the_next_start(
-    prefect_environment: dict[str, str], tiny_overrides: list[str], tmp_path: Path
+    prefect_environment: dict[str, str], tiny_overrides: list[str], webhook: Any, tmp_path: Path
 ) -> None:
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
@@ -218,6 +220,7 @@ def test_run_left_by_a_killed_serve_is_closed_at_the_next_start(
         **prefect_environment,
         "PREFECT_HOME": str(tmp_path / "prefect"),
         "BIRDCLEF_WORKSPACE": str(tmp_path / "workspace"),
+        "BIRDCLEF_WEBHOOK": webhook.url,
     }
     log = tmp_path / "serve.log"
     process = _start(environment, port, log)
@@ -238,6 +241,8 @@ def test_run_left_by_a_killed_serve_is_closed_at_the_next_start(
     try:
         (run,) = served.post("flow_runs/filter", {})
         assert run["state_type"] == "CRASHED"
+        told = webhook.received[-1]
+        assert (told["flow"], told["run"], told["state"]) == ("birdclef", run["name"], "Crashed")
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0

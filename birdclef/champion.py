@@ -1,0 +1,225 @@
+"""The champion: the report whose models predict, with the history of the decisions that made it so.
+
+`models/` of a workspace holds a JSON file for each decision, which never changes. The last one that took a report is
+the champion, so a decision takes effect by the one rename, or PUT, that publishes it; `models/champion` leads there.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from cache.artefact import file_key, find_artefact, is_finished, write_atomically
+from cache.config import SplitConfig
+from cache.mirror import Mirror, published_address
+
+CHAMPION = "champion"
+"""Name of the link, and of what stands for the champion in settings."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of a report.
+
+    Attributes:
+        number: Of the decision, from 1.
+        date: When it was made, ISO 8601 in UTC.
+        report: Key of the report.
+        verdict: Whether the report was promoted by the rule, refused by it, or chosen by hand.
+        reason: For the verdict.
+        macro_f1: Of the report: value, low, high.
+        difference: To the champion in macro-F1, on the recordings that both scored: value, low, high.
+        against: Key of the champion that it was held against.
+        configuration: First 16 digits of the sha256 of the report's settings.
+    """
+
+    number: int
+    date: str
+    report: str
+    verdict: Literal["promoted", "refused", "chosen"]
+    reason: str
+    macro_f1: dict[str, float]
+    difference: dict[str, float] | None
+    against: str | None
+    configuration: str
+
+
+def read_decisions(workspace: Path) -> list[Decision]:
+    """Returns the decisions of a workspace, the first one first."""
+    folder = workspace / "models"
+    if mirror := Mirror.of(workspace):
+        new = [name for name in mirror.sizes(folder) if name.endswith(".json") and not (folder / name).is_file()]
+        mirror.fetch(folder, folder, new)
+    decisions = [Decision(**json.loads(path.read_text())) for path in folder.glob("*.json")]
+    return sorted(decisions, key=lambda decision: (decision.number, decision.date))
+
+
+def find_champion(decisions: Sequence[Decision]) -> Decision | None:
+    """Returns the decision that made the champion."""
+    return next((decision for decision in reversed(decisions) if decision.verdict != "refused"), None)
+
+
+def champion_report(workspace: Path) -> Path:
+    """Returns the champion's report.
+
+    Raises:
+        FileNotFoundError: If there is no champion, or its report is gone.
+    """
+    champion = find_champion(read_decisions(workspace))
+    if champion is None:
+        raise FileNotFoundError(
+            f"{published_address(workspace, workspace)} has no champion yet: the first full pipeline, `birdclef run`, "
+            "makes one, and so does `birdclef models promote REPORT`."
+        )
+    return _find_report(champion.report, workspace)
+
+
+def keep_champion_folds(split: SplitConfig, workspace: Path) -> SplitConfig:
+    """Returns the settings of a split with the key of the champion's for `keep_folds_of: champion`, if there is one."""
+    if split.keep_folds_of != CHAMPION:
+        return split
+    if find_champion(read_decisions(workspace)) is None:
+        return split.model_copy(update={"keep_folds_of": None})
+    report = json.loads((champion_report(workspace) / "report.json").read_text())
+    return split.model_copy(update={"keep_folds_of": report["lineage"]["split"]["key"]})
+
+
+def describe_decisions(decisions: Sequence[Decision]) -> str:
+    """Returns the history as a Markdown table, the last decision first; the champion's report is bold."""
+    champion = find_champion(decisions)
+    lines = [
+        "| number | date | report | macro-F1 | difference to the champion then | decision |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in reversed(decisions):
+        report = f"**{one.report}**" if champion and one.number == champion.number else one.report
+        macro_f1 = "{value:.3f} [{low:.3f}, {high:.3f}]".format_map(one.macro_f1)
+        difference = "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format_map(one.difference) if one.difference else "–"
+        verdict = f"chosen, {one.reason}" if one.verdict == "chosen" else one.verdict
+        lines.append(f"| {one.number} | {one.date[:16]} | {report} | {macro_f1} | {difference} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def deciding(workspace: Path) -> Iterator[list[Decision]]:
+    """Yields the decisions so far, while no other process of this machine decides."""
+    (workspace / "models").mkdir(parents=True, exist_ok=True)
+    with FileLock(workspace / "models" / ".lock"):
+        yield read_decisions(workspace)
+
+
+def record(
+    report: Path,
+    verdict: Literal["promoted", "refused", "chosen"],
+    reason: str,
+    difference: dict[str, float] | None,
+    decisions: Sequence[Decision],
+    workspace: Path,
+) -> Decision:
+    """Publish a decision, and have `models/champion` lead to the champion; returns the decision.
+
+    Args:
+        report: Directory of the report.
+        verdict: On it.
+        reason: For the verdict.
+        difference: To the champion, if both were compared.
+        decisions: Of `deciding`, in whose context this must be called.
+        workspace: Where artefacts lie.
+    """
+    champion = find_champion(decisions)
+    macro_f1 = json.loads((report / "report.json").read_text())["metrics"]["macro_f1"]
+    decision = Decision(
+        number=1 + max((decision.number for decision in decisions), default=0),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        report=report.name,
+        verdict=verdict,
+        reason=reason,
+        macro_f1={name: macro_f1[name] for name in ("value", "low", "high")},
+        difference=difference,
+        against=champion.report if champion and verdict != "chosen" else None,
+        configuration=file_key(report / "experiment.yaml")[:16],
+    )
+    path = workspace / "models" / f"{decision.number:04}-{report.name}.json"
+    text = json.dumps(asdict(decision), indent=2) + "\n"
+    if mirror := Mirror.of(workspace):
+        mirror.write(path, text.encode())
+    write_atomically(path, text)
+    link_champion([*decisions, decision], workspace)
+    return decision
+
+
+def link_champion(decisions: Sequence[Decision], workspace: Path) -> None:
+    """Have `models/champion` lead to the champion's report, by a symbolic link; at a URL it holds the address."""
+    champion = find_champion(decisions)
+    link = workspace / "models" / CHAMPION
+    if champion is None:
+        return
+    if mirror := Mirror.of(workspace):
+        mirror.write(link, f"{mirror.address(workspace / 'reports' / champion.report)}\n".encode())
+    partial = link.with_name(f".{CHAMPION}.{os.getpid()}.partial")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(Path("..") / "reports" / champion.report)
+    partial.replace(link)
+
+
+def choose_report(key: str, workspace: Path) -> Decision:
+    """Make a report the champion by hand; returns the decision.
+
+    Raises:
+        FileNotFoundError: If the workspace has no such report.
+        ValueError: If it is the champion.
+    """
+    with deciding(workspace) as decisions:
+        return _choose(key, "by hand", decisions, workspace)
+
+
+def roll_back(number: int | None, workspace: Path) -> Decision:
+    """Make an earlier champion the champion again; returns the decision.
+
+    Args:
+        number: Of the decision that made it champion; none: the champion that the present one replaced.
+        workspace: Where artefacts lie.
+
+    Raises:
+        ValueError: If there is none, or the number is none of a champion.
+        FileNotFoundError: If its report is gone.
+    """
+    with deciding(workspace) as decisions:
+        champions = [decision for decision in decisions if decision.verdict != "refused"]
+        if number is None:
+            first = next((n for n, one in enumerate(champions) if one.report == champions[-1].report), 0)
+            if first == 0:
+                raise ValueError(f"There is no champion before the present one in {workspace}.")
+            target = champions[first - 1]
+        else:
+            numbers = {decision.number: decision for decision in champions}
+            if number not in numbers:
+                raise ValueError(
+                    f"Number {number} made no champion. Those that did: {', '.join(map(str, numbers)) or 'none'}. "
+                    "Any report becomes it by `birdclef models promote REPORT`."
+                )
+            target = numbers[number]
+        return _choose(target.report, f"back to number {target.number}", decisions, workspace)
+
+
+def _choose(key: str, reason: str, decisions: Sequence[Decision], workspace: Path) -> Decision:
+    champion = find_champion(decisions)
+    if champion and champion.report == key:
+        raise ValueError(f"Report {key} is the champion already, by number {champion.number}.")
+    return record(_find_report(key, workspace), "chosen", reason, None, decisions, workspace)
+
+
+def _find_report(key: str, workspace: Path) -> Path:
+    report = find_artefact(workspace, "reports", key)
+    if not is_finished(report):
+        raise FileNotFoundError(
+            f"{published_address(report, workspace)}: there is no such report. Bring it back from a backup, or choose "
+            "another with `birdclef models promote REPORT`; `birdclef status` lists them."
+        )
+    return report

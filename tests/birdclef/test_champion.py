@@ -1,0 +1,169 @@
+"""Who the champion is, by hand and at a URL; reports are those of tests/conftest.py's members."""
+
+import json
+import multiprocessing
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from birdclef.champion import (
+    champion_report,
+    choose_report,
+    deciding,
+    find_champion,
+    keep_champion_folds,
+    link_champion,
+    read_decisions,
+    record,
+    roll_back,
+)
+from cache.address import list_files, read_bytes
+from cache.artefact import Recipe, materialise
+from cache.config import SplitConfig
+from cache.garbage import find_garbage
+from cache.mirror import open_workspace
+
+
+def write_report(name: str, workspace: Path) -> Path:
+    """What of a report a decision reads."""
+
+    def write(staging: Path) -> None:
+        lineage = {"split": {"key": f"{name:0>16}"}}
+        metrics = {"macro_f1": {"value": 0.5, "low": 0.4, "high": 0.6, "chance": 0.1}}
+        (staging / "report.json").write_text(json.dumps({"lineage": lineage, "metrics": metrics}))
+        (staging / "experiment.yaml").write_text(name)
+
+    return materialise(workspace, Recipe("reports", {"name": name}, {}, 1), write)
+
+
+def decide(report: Path, verdict: str, workspace: Path) -> None:
+    with deciding(workspace) as decisions:
+        record(report, verdict, "test", None, decisions, workspace)  # type: ignore[arg-type]
+
+
+def test_champion_is_the_last_report_that_was_not_refused(tmp_path: Path) -> None:
+    a, b, c = (write_report(name, tmp_path) for name in "abc")
+    for report, verdict, champion in ((a, "promoted", a), (b, "refused", a), (c, "promoted", c), (b, "refused", c)):
+        decide(report, verdict, tmp_path)
+        assert champion_report(tmp_path) == champion
+        assert (tmp_path / "models" / "champion").resolve() == champion.resolve()
+    decisions = read_decisions(tmp_path)
+    assert [(one.number, one.report, one.against) for one in decisions] == [
+        (1, a.name, None),
+        (2, b.name, a.name),
+        (3, c.name, a.name),
+        (4, b.name, c.name),
+    ]
+    # sha256sum of "a"
+    assert decisions[0].configuration == "ca978112ca1bbdca"
+    assert decisions[0].macro_f1 == {"value": 0.5, "low": 0.4, "high": 0.6}
+
+
+def test_decisions_outlive_garbage_collection(tmp_path: Path) -> None:
+    decide(write_report("a", tmp_path), "promoted", tmp_path)
+    assert find_garbage(tmp_path) == []
+
+
+def test_rolling_back_goes_from_champion_to_champion(tmp_path: Path) -> None:
+    a, b, c = (write_report(name, tmp_path) for name in "abc")
+    for report in (a, b, c):
+        decide(report, "promoted", tmp_path)
+    assert roll_back(None, tmp_path).report == b.name
+    assert roll_back(None, tmp_path).report == a.name
+    with pytest.raises(ValueError, match="There is no champion before the present one"):
+        roll_back(None, tmp_path)
+    assert roll_back(3, tmp_path).reason == "back to number 3"
+    assert champion_report(tmp_path) == c
+    with pytest.raises(ValueError, match=r"Number 9 made no champion\. Those that did: 1, 2, 3, 4, 5, 6\."):
+        roll_back(9, tmp_path)
+    assert [one.verdict for one in read_decisions(tmp_path)] == ["promoted"] * 3 + ["chosen"] * 3
+
+
+def test_any_report_is_chosen_by_hand_once(tmp_path: Path) -> None:
+    a, b = (write_report(name, tmp_path) for name in "ab")
+    assert choose_report(a.name, tmp_path).number == 1
+    decide(b, "refused", tmp_path)
+    assert choose_report(b.name, tmp_path).against is None
+    with pytest.raises(ValueError, match=f"{b.name} is the champion already, by number 3"):
+        choose_report(b.name, tmp_path)
+    with pytest.raises(FileNotFoundError, match="0000: there is no such report"):
+        choose_report("0000", tmp_path)
+    assert champion_report(tmp_path) == b
+
+
+def test_no_champion_is_told_with_what_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"has no champion yet: the first full pipeline, `birdclef run`, makes"):
+        champion_report(tmp_path)
+    with pytest.raises(ValueError, match="There is no champion before"):
+        roll_back(None, tmp_path)
+
+
+def test_decision_counts_before_its_link_is_made(tmp_path: Path) -> None:
+    a, b = (write_report(name, tmp_path) for name in "ab")
+    for report in (a, b):
+        decide(report, "promoted", tmp_path)
+    link = tmp_path / "models" / "champion"
+    link.unlink()
+    link.symlink_to(Path("..") / "reports" / a.name)  # as a process leaves it that is killed between the two
+    assert champion_report(tmp_path) == b
+    link_champion(read_decisions(tmp_path), tmp_path)
+    assert link.resolve() == b.resolve()
+
+
+def test_torn_decision_is_not_read(tmp_path: Path) -> None:
+    decide(write_report("a", tmp_path), "promoted", tmp_path)
+    (tmp_path / "models" / ".0002-x.json.77.partial").write_text('{"number": 2')
+    assert len(read_decisions(tmp_path)) == 1
+
+
+def test_split_of_the_champion_is_kept_if_that_is_asked_for(tmp_path: Path) -> None:
+    asked, key = SplitConfig(keep_folds_of="champion"), SplitConfig(keep_folds_of="0123456789abcdef")
+    assert keep_champion_folds(asked, tmp_path) == SplitConfig()
+    decide(write_report("a", tmp_path), "promoted", tmp_path)
+    assert keep_champion_folds(asked, tmp_path).keep_folds_of == "000000000000000a"
+    assert keep_champion_folds(key, tmp_path) == key
+    assert keep_champion_folds(SplitConfig(), tmp_path) == SplitConfig()
+
+
+def test_two_processes_decide_one_after_the_other(tmp_path: Path) -> None:
+    reports = [write_report(name, tmp_path) for name in "ab"]
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.starmap(decide_often, [(report, tmp_path) for report in reports])
+    decisions = read_decisions(tmp_path)
+    assert [one.number for one in decisions] == list(range(1, 21))
+    champion = find_champion(decisions)
+    assert champion is not None
+    assert (tmp_path / "models" / "champion").readlink().name == champion.report == decisions[-1].report
+
+
+def decide_often(report: Path, workspace: Path) -> None:
+    for _ in range(10):
+        decide(report, "promoted", workspace)
+
+
+def test_link_follows_a_killed_process_whose_lock_is_free(tmp_path: Path) -> None:
+    report = write_report("a", tmp_path)
+    code = f"""
+import os, pathlib
+from birdclef.champion import deciding
+with deciding(pathlib.Path({str(tmp_path)!r})):
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    decide(report, "promoted", tmp_path)
+    assert champion_report(tmp_path) == report
+
+
+def test_decisions_of_a_bucket_are_seen_on_every_machine(s3: str, tmp_path: Path) -> None:
+    first, second = (open_workspace(f"{s3}/champions", tmp_path / name) for name in ("first", "second"))
+    a, b = (write_report(name, first) for name in "ab")
+    decide(a, "promoted", first)
+    assert champion_report(second) == second / "reports" / a.name
+    decide(b, "promoted", second)
+    assert champion_report(first) == b
+    assert roll_back(None, first).number == 3
+    assert [one.number for one in read_decisions(second)] == [1, 2, 3]
+    assert read_bytes(f"{s3}/champions/models/champion").decode() == f"{s3}/champions/reports/{a.name}\n"
+    assert len([name for name in list_files(f"{s3}/champions/models") if name.endswith(".json")]) == 3
