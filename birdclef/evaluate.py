@@ -47,6 +47,12 @@ def evaluate(
         scored = score_members(config, members, baseline, workspace)
         write_report(scored, config, experiment, recipe.key, workspace, staging)
         macro_f1 = scored.report["metrics"]["macro_f1"]
-        logger.info("evaluate: macro-F1 %.3f [%.3f, %.3f]", macro_f1["value"], macro_f1["low"], macro_f1["high"])
+        logger.info(
+            "evaluate: macro-F1 %.3f [%.3f, %.3f]",
+            macro_f1["value"],
+            macro_f1["low"],
+            macro_f1["high"],
+            extra={"report": recipe.key, "macro_f1": macro_f1["value"]},
+        )
 
     return materialise(workspace, recipe, write)

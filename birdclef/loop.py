@@ -196,12 +196,15 @@ class SpeciesTraining(pl.LightningModule):
         """Tell how far training is, each time it was validated."""
         if self.validating:
             metrics = self.trainer.callback_metrics
+            epoch, epochs = self.current_epoch + 1, cast("int", self.trainer.max_epochs)
+            loss, score = metrics["train_loss"].item(), metrics["val_macro_f1"].item()
             logger.info(
                 "train: epoch %d of %d, loss %.3f, validation macro-F1 %.3f",
-                self.current_epoch + 1,
-                self.trainer.max_epochs,
-                metrics["train_loss"],
-                metrics["val_macro_f1"],
+                epoch,
+                epochs,
+                loss,
+                score,
+                extra={"progress": epoch / epochs, "epoch": epoch, "loss": loss, "val_macro_f1": score},
             )
 
     def configure_optimizers(self) -> Any:

@@ -36,6 +36,13 @@ METRIC_NAMES = {
     "padded_cmap": "Padded cmAP(5)",
     "expected_calibration_error": "Expected calibration error",
 }
+PICTURE_TITLES = {
+    "f1_against_count": "F1 of each species against its number of recordings",
+    "learning_curves": "Learning curves",
+    "confusion": "Confusions, as shares of the true species",
+    "reliability": "Accuracy against confidence",
+    "embeddings": "Map of the embeddings",
+}
 SETTINGS = "experiment.yaml"
 FORMAT = 1
 """Of `report.json`, as templates/report.schema.json describes it."""
@@ -83,6 +90,7 @@ def write_report(
         "report": report,
         "interval": f"{100 * config.confidence:g} % interval",
         "metric_names": METRIC_NAMES,
+        "picture_titles": PICTURE_TITLES,
         "pictures": pictures,
         "mistakes": show_mistakes(errors.head(config.worst_errors), scored, config, data),
         "mistaken": len(errors),

@@ -46,7 +46,8 @@ def build_features(data: DataConfig, features: FeatureConfig, workspace: Path) -
         store = open_feature_directory(features, workspace.absolute())
         missing = find_missing(recordings, audio, StripStore(store), features)
         known = recordings["sha256"].nunique() - len(missing)
-        logger.info("features: %d audio files to compute, %d from cache", len(missing), known)
+        counts = {"to_compute": len(missing), "from_cache": known}
+        logger.info("features: %d audio files to compute, %d from cache", len(missing), known, extra=counts)
         if missing:
             _compute(group_sources(missing), features, _address_for_workers(store, features))
         return build_catalogue(recordings, data, store, workspace)

@@ -14,7 +14,7 @@ from cache.part import Finished
 
 logger = logging.getLogger(__name__)
 
-_SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 class BuildProgress:
@@ -42,7 +42,7 @@ class BuildProgress:
     ) -> None:
         self._bar.close()
         if kind is None:
-            logger.info("features: %s", self.summary())
+            logger.info("features: %s", self.summary(), extra=self._fields())
 
     def add(self, finished: Iterable[Finished]) -> None:
         """Count recordings that are done."""
@@ -59,7 +59,7 @@ class BuildProgress:
         if self._bar.disable and now - self._told >= _SECONDS_BETWEEN_LINES:
             self._told = now
             left = (now - self._started) * (self._total_bytes / max(self._done_bytes, 1) - 1)
-            logger.info("features: %s, %.0f min left", self.summary(), left / 60)
+            logger.info("features: %s, %.0f min left", self.summary(), left / 60, extra=self._fields())
 
     def summary(self) -> str:
         """Returns what was done so far, in words."""
@@ -68,3 +68,11 @@ class BuildProgress:
             f"{self._done_recordings} of {self._recordings} recordings, {self._audio_seconds / 3600:.2f} h of audio, "
             f"{self._audio_seconds / elapsed:.0f} x real time, {self.reasons.total()} unusable"
         )
+
+    def _fields(self) -> dict[str, float]:
+        return {
+            "progress": self._done_bytes / max(self._total_bytes, 1),
+            "recordings": self._done_recordings,
+            "audio_seconds": round(self._audio_seconds, 1),
+            "unusable": self.reasons.total(),
+        }

@@ -32,12 +32,13 @@ from cache.features import build_features
 from cache.mirror import open_workspace, published_address
 from cache.split import build_split
 from cache.work import at_work
+from flows.artifacts import show_lineage, show_quarantine, show_report
 from flows.config import ExperimentConfig, as_overrides, expand_grid, load_arms, load_config
 from flows.notify import Notification, notify, notify_of_run
+from flows.progress import show_progress
 from flows.settings import show_stage_messages
 
 DEFAULT_CONFIG = "configs/demo.yaml"
-REPORT_ARTIFACT = "report"
 CHAMPION_ARTIFACT = "champion"
 
 
@@ -74,31 +75,44 @@ HOOKS: dict[str, Any] = {"on_failure": [notify_of_run], "on_crashed": [notify_of
 @task(name="features", **STAGE)
 def build_features_task(data: DataConfig, features: FeatureConfig, workspace: Path) -> Path:
     """Compute missing strips; returns the catalogue."""
-    return build_features(data, features, workspace)
+    with show_progress("features progress"):
+        catalogue = build_features(data, features, workspace)
+    show_quarantine(catalogue)
+    show_lineage(catalogue, workspace)
+    return catalogue
 
 
 @task(name="split", **STAGE)
 def build_split_task(split: SplitConfig, catalogue: Path, workspace: Path) -> Path:
     """Assign folds; returns the split."""
-    return build_split(split, catalogue, workspace)
+    directory = build_split(split, catalogue, workspace)
+    show_lineage(directory, workspace)
+    return directory
 
 
 @task(name="train", task_run_name="train {member} fold {fold}", **STAGE)
-def train_task(member: str, config: TrainConfig, split: Path, fold: int, workspace: Path) -> Path:  # noqa: ARG001
+def train_task(member: str, config: TrainConfig, split: Path, fold: int, workspace: Path) -> Path:
     """Train one member on one fold; returns the run."""
-    return train(config, split, fold, workspace)
+    with show_progress(f"train {member} fold {fold} progress"):
+        run = train(config, split, fold, workspace)
+    show_lineage(run, workspace)
+    return run
 
 
 @task(name="predict", task_run_name="predict {member} fold {fold}", **STAGE)
 def predict_task(member: str, fold: int, config: PredictConfig, run: Path, workspace: Path) -> Path:  # noqa: ARG001
     """Predict a run's validation recordings; returns the predictions."""
-    return predict(config, run, workspace)
+    predictions = predict(config, run, workspace)
+    show_lineage(predictions, workspace)
+    return predictions
 
 
 @task(name="baseline", **STAGE)
 def baseline_task(split: Path, workspace: Path) -> Path:
     """Predict with logistic regression on the same folds; returns the predictions."""
-    return predict_baseline(split, workspace)
+    predictions = predict_baseline(split, workspace)
+    show_lineage(predictions, workspace)
+    return predictions
 
 
 @task(name="evaluate", **STAGE)
@@ -111,10 +125,7 @@ def evaluate_task(
 ) -> Path:
     """Score and combine the members; returns the report, which also becomes an artifact of the run."""
     report = evaluate(config, members, baseline, experiment, workspace)
-    page = published_address(report / "report.html", workspace)
-    create_markdown_artifact(
-        (report / "report.md").read_text(), key=REPORT_ARTIFACT, description=f"Full report: {page}"
-    )
+    show_report(report, workspace)
     return report
 
 

@@ -19,7 +19,7 @@ def test_summary_counts_recordings_hours_and_what_is_unusable() -> None:
 
 
 def test_speed_is_audio_over_elapsed_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([100.0, 110.0, 110.0, 110.0])
+    clock = iter([100.0, 105.0, 105.0, 110.0])
     monkeypatch.setattr("cache.progress.time.monotonic", lambda: next(clock))
     progress = BuildProgress(recordings=1, total_bytes=10)
     progress.add([finished("a", 10, 3000.0)])
@@ -39,12 +39,14 @@ def test_log_has_a_line_with_the_time_left_now_and_then(
     monkeypatch.setattr("cache.progress.time.monotonic", lambda: now[0])
     caplog.set_level(logging.INFO, logger="cache.progress")
     progress = BuildProgress(recordings=10, total_bytes=1000)
-    for seconds, size in ((20.0, 100), (60.0, 100), (70.0, 100)):
+    for seconds, size in ((5.0, 100), (60.0, 100), (65.0, 100)):
         now[0] = seconds
         progress.add([finished(str(seconds), size)])
-    (line,) = caplog.messages
+    (record,) = caplog.records
+    line = record.getMessage()
     assert line.startswith("features: 2 of 10 recordings")
     assert line.endswith("4 min left")  # a fifth of the bytes took a minute
+    assert record.__dict__["progress"] == 0.2
 
 
 def test_end_is_told_but_not_after_an_error(caplog: pytest.LogCaptureFixture) -> None:
