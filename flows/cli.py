@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from cache.address import resolve_address
 from cache.mirror import open_workspace
 from flows.config import dump_config, expand_grid, load_arms, load_config
 from flows.health import health
+from flows.json_log import is_logging_json, log_as_json
 from flows.models import models_app
 from flows.options import WORKSPACE, Workspace
 from flows.settings import apply_settings
@@ -36,6 +38,17 @@ app.add_typer(models_app, name="models")
 
 Config = Annotated[Path, typer.Argument(help="YAML file of the experiment, such as configs/small.yaml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, as often as wanted.")]
+
+
+@app.callback()
+def set_up_log(
+    log_json: Annotated[
+        bool, typer.Option("--log-json", envvar="BIRDCLEF_LOG_JSON", help="Log lines of JSON, for log collectors.")
+    ] = False,
+) -> None:
+    """From a folder of labelled bird recordings to trained, honestly evaluated species classifiers."""
+    if log_json:
+        log_as_json()
 
 
 @app.command()
@@ -289,7 +302,11 @@ def main() -> None:
     try:
         app()
     except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
-        typer.secho(f"{type(error).__name__}: {error}", fg=typer.colors.RED, err=True)
+        message = f"{type(error).__name__}: {error}"
+        if is_logging_json():
+            logging.getLogger("flows.cli").error(message)
+        else:
+            typer.secho(message, fg=typer.colors.RED, err=True)
         sys.exit(1)
 
 
