@@ -21,7 +21,7 @@ from flows.health import health
 from flows.json_log import is_logging_json, log_as_json
 from flows.models import models_app
 from flows.options import WORKSPACE, Workspace
-from flows.settings import apply_settings
+from flows.settings import apply_settings, show_stage_messages
 from flows.status import format_size, format_status, read_status
 
 app = typer.Typer(
@@ -251,17 +251,37 @@ def gc(
 
 @app.command()
 def serve(
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML file of the experiment that scheduled runs take; default: the demo's.")
+    ] = None,
+    overrides: Overrides = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Run the full pipeline so, such as '0 3 * * 1'.", metavar="CRON")
+    ] = None,
+    timezone: Annotated[str, typer.Option(help="Time zone of the schedule, such as Europe/Berlin.")] = "UTC",
     host: Annotated[str, typer.Option(help="Address that a started Prefect server listens on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of a started Prefect server.")] = 4200,
     workspace: Workspace = WORKSPACE,
 ) -> None:
     """Bring up server, work pool, deployments and worker; stop them on SIGTERM or Ctrl-C."""
     apply_settings()
+    show_stage_messages()
+    from prefect.logging.configuration import setup_logging
+
+    from flows.deployments import parse_schedule
     from flows.serve import serve as serve_deployments
 
+    setup_logging()
+    parameters: dict[str, Any] = {}
+    if config:
+        if not schedule:
+            raise ValueError(f"{config} is what scheduled runs take: give --schedule CRON too, or leave it out.")
+        load_config(config, overrides or ())  # a wrong configuration is told before a server starts
+        parameters = {"config": str(config.resolve()), "overrides": overrides or []}
+    cron = parse_schedule(schedule, timezone) if schedule else None
     project = Path(__file__).resolve().parent.parent
     os.environ["BIRDCLEF_WORKSPACE"] = resolve_address(workspace)
-    serve_deployments(project, host, port)
+    serve_deployments(project, host, port, cron, parameters)
 
 
 app.command()(health)

@@ -12,6 +12,10 @@ _DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "birdclef,cache",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # Leases in memory, the default, end with the server, and then each run that holds one is ended as well.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    "PREFECT_SERVER_UI_API_URL": "/api",
+    "PREFECT_CLIENT_MAX_RETRIES": "8",
     "PREFECT_WORKER_QUERY_SECONDS": "2",
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
     "DASK_LOGGING__DISTRIBUTED": "warning",
@@ -26,5 +30,5 @@ def apply_settings() -> None:
 
 def show_stage_messages() -> None:
     """Let what the stages tell reach Prefect's log."""
-    for name in ("birdclef", "cache"):
+    for name in ("birdclef", "cache", "flows"):
         logging.getLogger(name).setLevel(logging.INFO)

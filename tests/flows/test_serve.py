@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -41,6 +42,10 @@ class Served:
                     raise
                 time.sleep(0.5)
 
+    def full_pipeline(self) -> Any:
+        (found,) = [each for each in self.post("deployments/filter", {}) if each["name"] == "full-pipeline"]
+        return found
+
     def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
@@ -59,8 +64,8 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(environment: dict[str, str], port: int, log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "flows.cli", "serve", "--port", str(port)]
+def _start(environment: dict[str, str], port: int, log: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "flows.cli", "serve", "--port", str(port), *arguments]
     with log.open("ab") as stream:
         process = subprocess.Popen(command, env=environment, stdout=stream, stderr=stream, start_new_session=True)
     deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -96,7 +101,8 @@ def served(prefect_environment: dict[str, str], tmp_path_factory: pytest.TempPat
         "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
     }
     log = home / "serve.log"
-    process = _start(environment, port, log)
+    schedule = ("--schedule", "0 3 * * 1", "--timezone", "Europe/Berlin")
+    process = _start(environment, port, log, "configs/demo.yaml", f"data.root={home / 'none'}", *schedule)
     url = f"http://127.0.0.1:{port}/api"
     yield Served(process, url, {**environment, "PREFECT_API_URL": url}, log)
     if process.poll() is None:
@@ -165,13 +171,18 @@ def test_new_recordings_are_predicted_by_a_deployment(
     assert (tmp_path / "a.csv").read_text().startswith("recording,start_seconds,end_seconds,species,probability\n")
 
 
+def test_schedule_is_that_of_the_command_line(served: Served) -> None:
+    (schedule,) = served.full_pipeline()["schedules"]
+    assert (schedule["slug"], schedule["active"]) == ("retraining", True)
+    assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 3 * * 1", "Europe/Berlin")
+    assert schedule["parameters"]["config"] == str(PROJECT / "configs/demo.yaml")
+
+
 def test_scheduled_run_happens(
     served: Served, tiny_overrides: list[str], full_run: subprocess.CompletedProcess[str]
 ) -> None:
     parameters = {"config": str(PROJECT / "configs/demo.yaml"), "overrides": tiny_overrides}
-    (deployment,) = [
-        deployment for deployment in served.post("deployments/filter", {}) if deployment["name"] == "full-pipeline"
-    ]
+    deployment = served.full_pipeline()
     served.post(
         f"deployments/{deployment['id']}/schedules",
         [{"schedule": {"interval": 60, "anchor_date": _soon()}, "active": True, "parameters": parameters}],
@@ -199,9 +210,40 @@ def test_second_serve_on_one_home_is_refused(served: Served) -> None:
     assert "Another `birdclef serve` runs" in second.stderr
 
 
+def _wait_for_part(serve: int, part: str, but: int = 0) -> int:
+    """The process of a part that is not the one known."""
+    deadline = time.monotonic() + 60
+    while True:
+        for process in _descendants(serve) - {but}:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if f"\0{part}\0start\0" in Path(f"/proc/{process}/cmdline").read_text():
+                    return process
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("part", ["worker", "server"])
+def test_part_that_is_killed_starts_again(
+    served: Served, full_run: subprocess.CompletedProcess[str], part: str
+) -> None:
+    killed = _wait_for_part(served.process.pid, part)
+    os.kill(killed, signal.SIGKILL)
+    _wait_for_part(served.process.pid, part, but=killed)
+    assert f"the {part} ended with status -9" in served.log.read_text()
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            assert served.full_pipeline(), "a server that starts again has the same database"
+        except OSError:
+            assert time.monotonic() < deadline, served.log.read_text()
+            time.sleep(0.5)
+        else:
+            break
+
+
 def test_sigterm_stops_everything_within_ten_seconds(served: Served) -> None:
+    _wait_for_part(served.process.pid, "worker")
     family = _descendants(served.process.pid)
-    assert len(family) >= 3, "serve, server and worker"
     started = time.monotonic()
     served.process.send_signal(signal.SIGTERM)
     assert served.process.wait(15) == 0
@@ -211,7 +253,7 @@ def test_sigterm_stops_everything_within_ten_seconds(served: Served) -> None:
     assert not alive
 
 
-def test_run_left_by_a_killed_serve_is_closed_at_the_next_start(
+def test_killed_serve_leaves_no_process_and_the_next_one_starts_cleanly(
     prefect_environment: dict[str, str], tiny_overrides: list[str], webhook: Any, tmp_path: Path
 ) -> None:
     port = _free_port()
@@ -223,29 +265,38 @@ def test_run_left_by_a_killed_serve_is_closed_at_the_next_start(
         "BIRDCLEF_WEBHOOK": webhook.url,
     }
     log = tmp_path / "serve.log"
-    process = _start(environment, port, log)
+    process = _start(environment, port, log, "--schedule", "0 3 * * 1")
     served = Served(process, url, {**environment, "PREFECT_API_URL": url}, log)
     parameters = json.dumps(
         {"config": str(PROJECT / "configs/demo.yaml"), "overrides": [*tiny_overrides, "train.*.epochs=500"]}
     )
     served.prefect("deployment", "run", "birdclef/full-pipeline", "--params", parameters)
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while "RUNNING" not in (states := [run["state_type"] for run in served.post("flow_runs/filter", {})]):
+    while "RUNNING" not in (states := [run["state_type"] for run in _runs(served)]):
         assert time.monotonic() < deadline, (states, log.read_text())
         time.sleep(0.5)
-    for member in _descendants(process.pid):
-        os.kill(member, signal.SIGKILL)
+    family = _descendants(process.pid)
+    process.kill()
     process.wait()
+    while alive := [member for member in family if Path(f"/proc/{member}").exists()]:
+        assert time.monotonic() < deadline, [Path(f"/proc/{member}/cmdline").read_text() for member in alive]
+        time.sleep(0.5)
     log.write_text("")
     process = _start(environment, port, log)
     try:
-        (run,) = served.post("flow_runs/filter", {})
+        (run,) = _runs(served)
         assert run["state_type"] == "CRASHED"
         told = webhook.received[-1]
         assert (told["flow"], told["run"], told["state"]) == ("birdclef", run["name"], "Crashed")
+        assert served.full_pipeline()["schedules"] == []
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def _runs(served: Served) -> Any:
+    """The runs that somebody asked for."""
+    return [run for run in served.post("flow_runs/filter", {}) if not run["auto_scheduled"]]
 
 
 def _soon() -> str:
