@@ -31,6 +31,22 @@ def at_work(workspace: Path) -> Iterator[None]:
         mine.release()
 
 
+def is_at_work(workspace: Path) -> bool:
+    """Whether a process is at work in the workspace."""
+    return any(is_held(path) for path in (workspace / ".work").glob("*.lock") if path.name != _DOOR)
+
+
+def is_held(lock_file: Path) -> bool:
+    """Whether a living process holds a lock; one in a place that cannot be written to counts as free."""
+    try:
+        FileLock(lock_file).acquire(timeout=0).lock.release()
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 @contextmanager
 def alone_at_work(workspace: Path) -> Iterator[None]:
     """Keep builders out of the workspace.

@@ -6,7 +6,9 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from shutil import disk_usage
 from typing import Annotated, Any, Literal
 
 import typer
@@ -16,13 +18,15 @@ from birdclef.champion import CHAMPION, champion_report, keep_champion_folds
 from birdclef.config import DetectionFormat
 from cache.address import resolve_address
 from cache.mirror import open_workspace
+from cache.work import is_at_work
 from flows.config import dump_config, expand_grid, load_arms, load_config
 from flows.health import health
 from flows.json_log import is_logging_json, log_as_json
 from flows.models import models_app
 from flows.options import WORKSPACE, Workspace
+from flows.runs import format_runs, read_runs
 from flows.settings import apply_settings, show_stage_messages
-from flows.status import format_size, format_status, read_status
+from flows.status import format_size, format_status, read_status, read_unfinished
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -192,10 +196,33 @@ def synth(
 
 
 @app.command()
-def status(workspace: Workspace = WORKSPACE) -> None:
-    """List the artefacts of a workspace with lineage, size and age."""
-    directory = open_workspace(workspace)
-    typer.echo(format_status(list(read_status(directory)), directory))
+def status(
+    workspace: Workspace = WORKSPACE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Tell what runs, and what a workspace holds: artefacts with lineage, size and age."""
+    directory, url = open_workspace(workspace), os.environ.get("PREFECT_API_URL", "http://127.0.0.1:4200/api")
+    try:
+        runs = read_runs(url)
+    except OSError:
+        runs = None
+    artefacts, at_work = list(read_status(directory)), is_at_work(directory)
+    if as_json:
+        found = {
+            "workspace": str(workspace),
+            "artefacts": [asdict(artefact) for artefact in artefacts],
+            "unfinished": read_unfinished(directory),
+            "total_bytes": sum(artefact.size_bytes for artefact in artefacts),
+            "free_bytes": disk_usage(directory).free if directory.is_dir() else None,
+            "at_work": at_work,
+            "server": None if runs is None else url,
+            "runs": [asdict(run) for run in runs or ()],
+        }
+        typer.echo(json.dumps(found))
+        return
+    typer.echo(format_status(artefacts, directory))
+    typer.echo(f"{'something' if at_work else 'nothing'} is being built in the workspace")
+    typer.echo(f"no server answers at {url}" if runs is None else format_runs(runs, url))
 
 
 @app.command()

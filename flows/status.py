@@ -1,6 +1,7 @@
 """What a workspace holds: every artefact with its lineage, size and age."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from cache.address import transfer
 from cache.artefact import KINDS, PROVENANCE, list_artefacts, read_provenance
 from cache.garbage import folder_bytes
 from cache.mirror import Mirror, published_address
+from cache.work import is_held
 
 _AGE_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
@@ -67,20 +69,29 @@ def _stage_order(artefact: tuple[Path, bytes | None]) -> tuple[int, str]:
     return KINDS.index(directory.parent.name), directory.name
 
 
+def read_unfinished(workspace: Path) -> dict[str, bool]:
+    """Returns the artefacts that are not finished, and whether a process is at each now."""
+    staging = workspace / ".staging"
+    names = sorted(path.name for path in staging.iterdir() if path.is_dir()) if staging.is_dir() else []
+    return {name: is_held(staging / f"{name}.lock") for name in names}
+
+
 def format_status(artefacts: list[ArtefactStatus], workspace: Path) -> str:
-    """Returns the artefacts as an aligned table, with unfinished work below it."""
+    """Returns the artefacts as an aligned table, with unfinished work, their size and the free space below it."""
     if not artefacts:
         return f"{published_address(workspace, workspace)} holds no artefact yet."
     width = max(len(kind) for kind in KINDS)
     lines = [f"{'kind':{width}}  {'key':16}  {'size':>9}  {'age':>7}  made from"]
     lines += [
         f"{artefact.kind:{width}}  {artefact.key}  {format_size(artefact.size_bytes):>9}  "
-        f"{_format_age(artefact.age_seconds):>7}  {', '.join(artefact.made_from) or '-'}"
+        f"{format_age(artefact.age_seconds):>7}  {', '.join(artefact.made_from) or '-'}"
         for artefact in artefacts
     ]
-    staging = workspace / ".staging"
-    unfinished = sorted(path.name for path in staging.iterdir() if path.is_dir()) if staging.is_dir() else []
-    lines += [f"unfinished: {name} (goes on or starts again at the next run)" for name in unfinished]
+    for name, at_work in read_unfinished(workspace).items():
+        lines.append(f"unfinished: {name} ({'at work now' if at_work else 'goes on or starts again at the next run'})")
+    total, free = sum(artefact.size_bytes for artefact in artefacts), shutil.disk_usage(workspace).free
+    lines.append(f"{len(artefacts)} artefacts, {format_size(total)}; {format_size(free)} free on this disk")
+    lines.append(f"learning curves: tensorboard --logdir {workspace}")
     return "\n".join(lines)
 
 
@@ -94,7 +105,9 @@ def format_size(size_bytes: int) -> str:
     return f"{size:.1f} GB"
 
 
-def _format_age(seconds: float) -> str:
+def format_age(seconds: float) -> str:
+    """Returns a time in the largest unit that it fills; before the future, as when a clock was set back, it is zero."""
+    seconds = max(seconds, 0)
     for unit, length in _AGE_UNITS:
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cache.work import AtWorkError, alone_at_work, at_work
+from cache.work import AtWorkError, alone_at_work, at_work, is_at_work
 
 HOLD = """
 import sys, time
@@ -25,6 +25,8 @@ def locks(workspace: Path) -> list[str]:
 def test_several_may_be_at_work_at_once_and_leave_no_lock(tmp_path: Path) -> None:
     with at_work(tmp_path), at_work(tmp_path):
         assert len(locks(tmp_path)) == 2
+        assert is_at_work(tmp_path)
+    assert not is_at_work(tmp_path)
     assert locks(tmp_path) == []
 
 

@@ -234,6 +234,29 @@ def test_status_lists_lineage(birdclef: Birdclef, workspace: Path, first_run: su
     assert f"split {split.name}" in listed
 
 
+def test_status_for_scripts_is_one_json_object(
+    birdclef: Birdclef, workspace: Path, first_run: subprocess.CompletedProcess[str]
+) -> None:
+    found = json.loads(birdclef("status", "--json", BIRDCLEF_WORKSPACE=str(workspace)).stdout)
+    assert {artefact["key"] for artefact in found["artefacts"]} == set().union(*_artefacts(workspace).values())
+    assert found["total_bytes"] == sum(artefact["size_bytes"] for artefact in found["artefacts"])
+    assert (found["at_work"], found["unfinished"], found["runs"]) == (False, {}, [])
+
+
+def test_log_in_json_has_one_object_a_line(
+    birdclef: Birdclef, tiny_overrides: list[str], workspace: Path, first_run: subprocess.CompletedProcess[str]
+) -> None:
+    done = birdclef("--log-json", "features", "configs/demo.yaml", *tiny_overrides, BIRDCLEF_WORKSPACE=str(workspace))
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
+    (counted,) = [line for line in lines if "from_cache" in line]
+    assert (counted["from_cache"], counted["to_compute"]) == (80, 0)
+    assert any(line["logger"].startswith("prefect.") for line in lines)
+    failed = birdclef("--log-json", "features", "configs/none.yaml")
+    assert "no such configuration" in json.loads(failed.stderr)["message"]
+
+
 def test_status_of_an_empty_workspace_says_so(birdclef: Birdclef, tmp_path: Path) -> None:
     assert "holds no artefact yet" in birdclef("status", "--workspace", str(tmp_path)).stdout
 
