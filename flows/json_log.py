@@ -33,7 +33,7 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         fields = {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
-        return json.dumps({**fields, **line}, default=str, ensure_ascii=False)
+        return json.dumps({**line, **fields}, default=str, ensure_ascii=False)
 
 
 def log_as_json() -> None:

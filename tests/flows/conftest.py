@@ -94,7 +94,7 @@ def prefect_server(prefect_environment: dict[str, str], tmp_path_factory: pytest
     with (home / "log").open("w") as log:
         server = subprocess.Popen(
             command,
-            env={**prefect_environment, "PREFECT_HOME": str(home)},
+            env={**prefect_environment, "PREFECT_HOME": str(home), "PREFECT_SERVER_UI_API_URL": "/api"},
             stdout=log,
             stderr=log,
             start_new_session=True,
