@@ -42,7 +42,7 @@ imports: install ## import contracts
 
 pytest: install ## tests with branch coverage
 	$(BIN)/coverage erase
-	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest  # small tensors: threads would only wait for each other
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile  # small tensors: threads would only wait for each other
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

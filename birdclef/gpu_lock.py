@@ -1,7 +1,7 @@
 """One GPU, one training: a lock on each device, which is gone with the process that holds it."""
 
-import getpass
 import logging
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,7 +27,7 @@ def alone_on(gpus: Sequence[str]) -> Iterator[None]:
 
     The locks lie in the system's folder for temporary files ($TMPDIR): containers that see the same GPU must share it.
     """
-    folder = Path(tempfile.gettempdir()) / f"birdclef-{getpass.getuser()}"
+    folder = Path(tempfile.gettempdir()) / f"birdclef-{os.getuid()}"
     with ExitStack() as stack:
         for gpu in sorted(gpus):  # in one order, so that two trainings never wait for each other
             folder.mkdir(mode=0o700, exist_ok=True)
