@@ -49,14 +49,7 @@ def serve(project: Path, host: str, port: int, schedule: CronSchedule | None, pa
         ServeError: If no server answers, deploying fails, another serve runs, or a part dies again and again.
     """
     home = str(PREFECT_HOME.value().resolve())
-    lock = FileLock(Path(home) / "birdclef-serve.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ServeError(
-            f"Another `birdclef serve` runs with PREFECT_HOME={home}. "
-            "Stop it first, or set PREFECT_HOME to another folder."
-        ) from None
+    lock = _lock_home(home)
     parts: list[Part] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_on_signal)
@@ -69,6 +62,7 @@ def serve(project: Path, host: str, port: int, schedule: CronSchedule | None, pa
             _warn_if_open(host)
             parts.append(Part("server", ("server", "start", "--host", host, "--port", str(port)), home, lambda: True))
         _wait_for_server(url, parts)
+        # Prefect read its settings before this URL was known, and would answer itself from a second server.
         with temporary_settings({PREFECT_API_URL: url}):
             asyncio.run(prepare_pool())
             deploy(project)
@@ -90,6 +84,18 @@ def serve(project: Path, host: str, port: int, schedule: CronSchedule | None, pa
             part.stop(_STOP_SECONDS)
         end_leftovers(home)
         lock.release()
+
+
+def _lock_home(home: str) -> FileLock:
+    lock = FileLock(Path(home) / "birdclef-serve.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ServeError(
+            f"Another `birdclef serve` runs with PREFECT_HOME={home}. "
+            "Stop it first, or set PREFECT_HOME to another folder."
+        ) from None
+    return lock
 
 
 class _StopRequested(SystemExit):
