@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 _ATTEMPTS = 2
 _ATTEMPTS_IF_KILLED = 5  # somebody else ended the child, so the recording is likely to have had no part in it
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+_START_SECONDS = 120.0  # for a new child on a busy machine; no recording's fault
 _IDLE_SECONDS = 30.0  # an unused child ends itself, so that workers elsewhere keep none
 _CHILD = """
 import sys
@@ -76,6 +77,11 @@ class _Raised:
 @dataclass(frozen=True)
 class _PartPublished:
     """The part is visible."""
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """The child has started."""
 
 
 def compute_part_apart(sources: Sequence[Source], features: FeatureConfig, store: Path) -> Iterator[Finished]:
@@ -130,6 +136,7 @@ class _Child:
                 pass_fds=[theirs.fileno()],
             )
         self._connection: Connection = Connection(ours.detach())
+        self._ready = False
 
     @property
     def alive(self) -> bool:
@@ -143,9 +150,13 @@ class _Child:
         try:
             self._connection.send((sources, features, store, refused))
             while True:
-                if not self._connection.poll(features.timeout_seconds):
-                    raise self._overdue(current, features.timeout_seconds)
+                limit = features.timeout_seconds if self._ready else _START_SECONDS
+                if not self._connection.poll(limit):
+                    raise self._overdue(current, limit)
                 event = self._connection.recv()
+                if isinstance(event, _Ready):
+                    self._ready = True
+                    continue
                 if isinstance(event, _PartPublished | _Raised):
                     idle_again = True
                     break
@@ -170,6 +181,8 @@ class _Child:
         self._messages.close()
 
     def _overdue(self, source: Source | None, limit: float) -> ChildDiedError:
+        if not self._ready:
+            return ChildDiedError(None, None, f"A process that computes features did not start within {limit:g} s")
         if source is None:
             return ChildDiedError(None, None, f"A part was not written within features.timeout_seconds={limit:g}")
         detail = f"not decoded within features.timeout_seconds={limit:g}"
@@ -223,6 +236,7 @@ def serve(connection: Connection, parent: int) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what ends
     cv2.setNumThreads(1)
+    connection.send(_Ready())
     while connection.poll(_IDLE_SECONDS):
         try:
             sources, features, store, refused = connection.recv()

@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -102,7 +103,11 @@ class _StopRequested(SystemExit):
     """A signal asked for the end."""
 
 
+_stop_requested = threading.Event()  # a finaliser or a callback that the signal met may have swallowed the exception
+
+
 def _stop_on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    _stop_requested.set()
     raise _StopRequested(0)
 
 
@@ -153,7 +158,7 @@ def _wait_for_server(url: str, parts: list[Part]) -> None:
 
 def _supervise(parts: list[Part], url: str) -> None:
     skip_at = 0.0
-    while True:
+    while not _stop_requested.is_set():
         for part in parts:
             part.tend()
         if time.monotonic() >= skip_at and _answers(url):

@@ -1,6 +1,7 @@
 """A real server and a real worker: at rest, busy with a run, stopped in its tracks, gone."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -78,9 +79,8 @@ def worker(
         )
     _wait_for(lambda: find_ailment(prefect_server, WORKER) is None)
     yield process
-    process.send_signal(signal.SIGCONT)
-    process.terminate()
-    process.wait(_PATIENCE_SECONDS)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @pytest.fixture

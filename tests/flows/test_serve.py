@@ -291,7 +291,7 @@ def test_killed_serve_leaves_no_process_and_the_next_one_starts_cleanly(
         assert served.full_pipeline()["schedules"] == []
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(_PATIENCE_SECONDS) == 0
 
 
 def _runs(served: Served) -> Any:
