@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,3 +10,6 @@ Workspace = Annotated[
     typer.Option(envvar="BIRDCLEF_WORKSPACE", help="Directory of the artefacts, or a URL such as s3://bucket/folder."),
 ]
 WORKSPACE = "workspace"
+
+Config = Annotated[Path, typer.Argument(help="YAML file of the experiment, such as configs/small.yaml.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, as often as wanted.")]

@@ -1,7 +1,4 @@
-"""The DAG: features -> split -> train -> predict -> evaluate -> promote, as one flow and as one flow per stage.
-
-A task is one call of a stage. What is reused is decided by the artefacts' keys, so Prefect's own cache is off.
-"""
+"""The DAG: features -> split -> train -> predict -> evaluate -> promote, as one flow and as one flow per stage."""
 
 import os
 from collections.abc import Iterator
@@ -9,161 +6,36 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from prefect import State, Task, flow, task
-from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import TaskRun
-from prefect.runtime import flow_run
-from prefect.tasks import exponential_backoff
+from prefect import flow
 from pydantic import Field
 
-from birdclef.arms import Trial, plan_trials
-from birdclef.baseline import BASELINE, FROZEN_BASELINE, predict_baseline, predict_frozen_baseline
-from birdclef.champion import CHAMPION, champion_report, describe_decisions, keep_champion_folds, read_decisions
-from birdclef.compare import compare
-from birdclef.config import DetectionFormat, EvaluateConfig, PredictConfig, PromoteConfig, TrainConfig
-from birdclef.evaluate import evaluate
-from birdclef.predict import predict
-from birdclef.promote import promote
-from birdclef.sweep import compare_settings
-from birdclef.train import train
-from cache.config import DataConfig, FeatureConfig, SplitConfig
-from cache.features import build_features
+from birdclef.arms import plan_trials
+from birdclef.baseline import BASELINE, FROZEN_BASELINE
+from birdclef.champion import CHAMPION, champion_report, keep_champion_folds
+from birdclef.config import DetectionFormat
 from cache.mirror import open_workspace, published_address
-from cache.split import build_split
 from cache.work import at_work
-from flows.artifacts import show_lineage, show_quarantine, show_report
 from flows.config import ExperimentConfig, as_overrides, expand_grid, load_arms, load_config
-from flows.notify import Notification, notify, notify_of_run
-from flows.progress import show_progress
+from flows.notify import notify_of_run
 from flows.settings import show_stage_messages
-
-DEFAULT_CONFIG = "configs/demo.yaml"
-CHAMPION_ARTIFACT = "champion"
-
-
-_PERMANENT = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ImportError,
-    ArithmeticError,
-    FileNotFoundError,
-    PermissionError,
+from flows.tasks import (
+    baseline_task,
+    build_features_task,
+    build_split_task,
+    compare_task,
+    evaluate_task,
+    frozen_baseline_task,
+    predict_recordings_task,
+    predict_task,
+    promote_task,
+    sweep_task,
+    train_task,
 )
 
-
-def can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 - Prefect's arguments
-    """Whether trying again may help: not after wrong input, a missing file, a defect or arithmetic that went astray."""
-    return not isinstance(state.result(raise_on_failure=False), _PERMANENT)
-
-
-STAGE: dict[str, Any] = {
-    "cache_policy": NO_CACHE,
-    "retries": 3,
-    "retry_delay_seconds": exponential_backoff(backoff_factor=10),
-    "retry_jitter_factor": 0.5,
-    "retry_condition_fn": can_pass,
-}
-"""Of every task: what can pass is tried again after 10, 20 and 40 s, or up to half as much more."""
+DEFAULT_CONFIG = "configs/demo.yaml"
 
 HOOKS: dict[str, Any] = {"on_failure": [notify_of_run], "on_crashed": [notify_of_run]}
 """Of every flow."""
-
-
-@task(name="features", **STAGE)
-def build_features_task(data: DataConfig, features: FeatureConfig, workspace: Path) -> Path:
-    """Compute missing strips; returns the catalogue."""
-    with show_progress("features progress"):
-        catalogue = build_features(data, features, workspace)
-    show_quarantine(catalogue)
-    show_lineage(catalogue, workspace)
-    return catalogue
-
-
-@task(name="split", **STAGE)
-def build_split_task(split: SplitConfig, catalogue: Path, workspace: Path) -> Path:
-    """Assign folds; returns the split."""
-    directory = build_split(split, catalogue, workspace)
-    show_lineage(directory, workspace)
-    return directory
-
-
-@task(name="train", task_run_name="train {member} fold {fold}", **STAGE)
-def train_task(member: str, config: TrainConfig, split: Path, fold: int, workspace: Path) -> Path:
-    """Train one member on one fold; returns the run."""
-    with show_progress(f"train {member} fold {fold} progress"):
-        run = train(config, split, fold, workspace)
-    show_lineage(run, workspace)
-    return run
-
-
-@task(name="predict", task_run_name="predict {member} fold {fold}", **STAGE)
-def predict_task(member: str, fold: int, config: PredictConfig, run: Path, workspace: Path) -> Path:  # noqa: ARG001
-    """Predict a run's validation recordings; returns the predictions."""
-    predictions = predict(config, run, workspace)
-    show_lineage(predictions, workspace)
-    return predictions
-
-
-@task(name="baseline", **STAGE)
-def baseline_task(split: Path, workspace: Path) -> Path:
-    """Predict with logistic regression on the same folds; returns the predictions."""
-    predictions = predict_baseline(split, workspace)
-    show_lineage(predictions, workspace)
-    return predictions
-
-
-@task(name="evaluate", **STAGE)
-def evaluate_task(
-    config: EvaluateConfig,
-    members: dict[str, list[Path]],
-    baseline: Path,
-    experiment: dict[str, Any],
-    workspace: Path,
-) -> Path:
-    """Score and combine the members; returns the report, which also becomes an artifact of the run."""
-    report = evaluate(config, members, baseline, experiment, workspace)
-    show_report(report, workspace)
-    return report
-
-
-@task(name="promote", **STAGE)
-def promote_task(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, workspace: Path) -> None:
-    """Let the report take the champion's place unless it may be worse; the history becomes an artifact of the run."""
-    decision, new = promote(config, evaluation, report, workspace)
-    if new:
-        told = f"report {decision.report}, number {decision.number}: {decision.reason}"
-        notify(Notification("model", flow_run.flow_name, flow_run.name, decision.verdict, told, flow_run.ui_url))
-    history = describe_decisions(read_decisions(workspace))
-    create_markdown_artifact(f"**{decision.verdict}**: {decision.reason}\n\n{history}", key=CHAMPION_ARTIFACT)
-
-
-@task(name="sweep", **STAGE)
-def sweep_task(settings: list[dict[str, Any]], reports: list[Path], workspace: Path) -> Path:
-    """Put the reports of a grid side by side; returns the comparison, which also becomes an artifact of the run."""
-    directory = compare_settings(settings, reports, workspace)
-    create_markdown_artifact((directory / "sweep.md").read_text(), key="sweep", description="Comparison of settings")
-    return directory
-
-
-@task(name="baseline on frozen features", **STAGE)
-def frozen_baseline_task(config: TrainConfig, split: Path, workspace: Path) -> Path:
-    """Predict with logistic regression on what a pretrained backbone sees; returns the predictions."""
-    return predict_frozen_baseline(config, split, workspace)
-
-
-@task(name="compare", **STAGE)
-def compare_task(
-    config: EvaluateConfig, trials: list[tuple[Trial, list[Path]]], baselines: dict[str, Path], workspace: Path
-) -> Path:
-    """Hold the arms against the reference; returns the comparison, which also becomes an artifact of the run."""
-    directory = compare(config, trials, baselines, workspace)
-    create_markdown_artifact(
-        (directory / "comparison.md").read_text(), key="comparison", description="Comparison of objectives"
-    )
-    return directory
 
 
 @flow(name="birdclef-features", **HOOKS)
@@ -281,19 +153,6 @@ def compare_flow(
                 predictions.append(predict_task(name, fold, experiment.predict, run, directory))
             finished.append((trial, predictions))
         return published_address(compare_task(experiment.evaluate, finished, baselines, directory), directory)
-
-
-@task(name="predict recordings", **STAGE)
-def predict_recordings_task(
-    source: Path, recordings: list[Path], output: Path, form: DetectionFormat, threshold: float | None
-) -> dict[str, str]:
-    """Predict new recordings; returns those that failed, with the reasons."""
-    # Imported here so that other flows do not pay for torch.
-    from birdclef.classifier import load_classifier
-    from birdclef.predict_recordings import predict_recordings
-
-    outcome = predict_recordings(load_classifier(source), recordings, output, form, threshold)
-    return {str(recording): reason for recording, reason in outcome.failures.items()}
 
 
 @flow(name="birdclef-predict", **HOOKS)

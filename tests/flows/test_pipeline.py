@@ -3,7 +3,8 @@
 import pytest
 from prefect.states import Failed
 
-from flows.pipeline import can_pass, evaluate_task, features_flow, full_pipeline, train_task
+from flows.pipeline import features_flow, full_pipeline
+from flows.tasks import can_pass, evaluate_task, train_task
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,95 @@
+"""The commands that look after a workspace: `birdclef status`, `verify` and `gc`."""
+
+import json
+import os
+from dataclasses import asdict
+from shutil import disk_usage
+from typing import Annotated
+
+import typer
+
+from cache.mirror import open_workspace
+from cache.work import is_at_work
+from flows.config import load_config
+from flows.options import WORKSPACE, Config, Overrides, Workspace
+from flows.runs import format_runs, read_runs
+from flows.settings import apply_settings
+from flows.status import format_size, format_status, read_status, read_unfinished
+
+
+def status(
+    workspace: Workspace = WORKSPACE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Tell what runs, and what a workspace holds: artefacts with lineage, size and age."""
+    directory, url = open_workspace(workspace), os.environ.get("PREFECT_API_URL", "http://127.0.0.1:4200/api")
+    try:
+        runs = read_runs(url)
+    except OSError:
+        runs = None
+    artefacts, at_work = list(read_status(directory)), is_at_work(directory)
+    if as_json:
+        found = {
+            "workspace": str(workspace),
+            "artefacts": [asdict(artefact) for artefact in artefacts],
+            "unfinished": read_unfinished(directory),
+            "total_bytes": sum(artefact.size_bytes for artefact in artefacts),
+            "free_bytes": disk_usage(directory).free if directory.is_dir() else None,
+            "at_work": at_work,
+            "server": None if runs is None else url,
+            "runs": [asdict(run) for run in runs or ()],
+        }
+        typer.echo(json.dumps(found))
+        return
+    typer.echo(format_status(artefacts, directory))
+    typer.echo(f"{'something' if at_work else 'nothing'} is being built in the workspace")
+    typer.echo(f"no server answers at {url}" if runs is None else format_runs(runs, url))
+
+
+def verify(
+    config: Config,
+    overrides: Overrides = None,
+    workspace: Workspace = WORKSPACE,
+    share: Annotated[float, typer.Option(help="Share of the parts that are read whole.", min=0, max=1)] = 1.0,
+    repair: Annotated[bool, typer.Option(help="Compute again what is damaged.")] = True,
+) -> None:
+    """Check the features of a data set against their digests and the audio; exit status 1 if damage stays."""
+    from cache.verify import verify as verify_features
+
+    apply_settings()
+    experiment = load_config(config, overrides or ())
+    verdict = verify_features(experiment.data, experiment.features, open_workspace(workspace), share, repair=repair)
+    for damage in verdict.damages:
+        typer.echo(f"part {damage.part}: {damage.problem} ({len(damage.strips)} strips)")
+    for recording in verdict.changed:
+        typer.echo(f"{recording}: the audio changed, but neither its size nor its time")
+    if verdict.sound:
+        typer.echo(f"{verdict.store} is sound.")
+        return
+    if not repair:
+        typer.echo(f"{verdict.store} is damaged. Without --no-repair, what is named above is computed again.")
+        raise typer.Exit(1)
+    for damage in verdict.left:
+        typer.echo(f"part {damage.part} was left, for it holds strips of other audio too: verify its data set.")
+    if verdict.left:
+        raise typer.Exit(1)
+    typer.echo(f"{verdict.store}: what is named above was computed again.")
+
+
+def gc(
+    workspace: Workspace = WORKSPACE,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+) -> None:
+    """Show what no report or run needs, and remove it once confirmed."""
+    from cache.garbage import collect_garbage, find_garbage
+
+    directory = open_workspace(workspace)
+    garbage = find_garbage(directory)
+    for item in garbage:
+        typer.echo(f"{format_size(item.size_bytes):>9}  {item.path.relative_to(directory)}: {item.why}")
+    if not garbage:
+        typer.echo(f"{workspace} holds nothing that could go.")
+        return
+    if not yes:
+        typer.confirm(f"Remove {format_size(sum(item.size_bytes for item in garbage))}?", abort=True)
+    collect_garbage(directory, garbage)
