@@ -11,12 +11,12 @@ import librosa
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 from cache.mel import compute_log_mel
 
 SECONDS = 60
 REPEATS = 7
-FEATURES = FeatureConfig()
+FEATURES = LogMelConfig()
 
 
 def main() -> None:

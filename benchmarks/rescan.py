@@ -15,10 +15,10 @@ import pandas as pd
 import soundfile
 import typer
 
-from cache.config import DataConfig, FeatureConfig
+from cache.config import DataConfig, LogMelConfig
 from cache.features import build_features
 
-FEATURES = FeatureConfig(sample_rate=8_000, fmax=4_000.0, n_fft=256, hop_length=128, n_mels=8)
+FEATURES = LogMelConfig(sample_rate=8_000, fmax=4_000.0, n_fft=256, hop_length=128, n_mels=8)
 SIZES = (1_000, 4_000, 16_000, 1_000_000)
 ADDED = 10
 

@@ -5,9 +5,12 @@ on the crops' device. A gain is an offset in dB; sounds add in power, so what mi
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 LOG10_OVER_10 = math.log(10) / 10
 _LEAST_UNIFORM = 1e-7
@@ -125,23 +128,36 @@ def random_mask(
     return torch.where(covered.view(shape), log_mel.mean(dim=(1, 2, 3), keepdim=True), log_mel)
 
 
-def mixup(log_mel: Tensor, targets: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns crops mixed in power with a shuffled batch, targets mixed in the same shares, and each crop's partner.
+def mix_power(log_mel: Tensor, share: Tensor, partner: Tensor) -> Tensor:
+    """Returns crops mixed in power with others of the batch, in dB.
+
+    Args:
+        log_mel: (batch, 1, n_mels, frames) in dB.
+        share: Of each crop itself, (batch, 1, 1, 1).
+        partner: Index of the other one, (batch,).
+    """
+    power = to_power(log_mel)
+    return to_decibels(share * power + (1 - share) * power[partner])
+
+
+def mixup(
+    crops: Tensor, targets: Tensor, alpha: float, generator: torch.Generator, mix: Mix = mix_power
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns crops mixed with a shuffled batch, targets mixed in the same shares, and each crop's partner.
 
     Zhang et al. 2018, https://arxiv.org/abs/1710.09412, with λ ~ Beta(alpha, alpha) for each sample.
 
     Args:
-        log_mel: (batch, 1, n_mels, frames) in dB.
+        crops: (batch, 1, n_mels, frames) in dB.
         targets: Class probabilities, (batch, classes).
         alpha: Parameter of the Beta distribution, > 0.
         generator: Source of randomness.
+        mix: How two crops are mixed; by default in power.
     """
-    batch = len(log_mel)
+    batch = len(crops)
     share = _sample_beta(batch, alpha, generator)  # (batch,)
-    partner = torch.randperm(batch, generator=generator, device=log_mel.device)
-    power = to_power(log_mel)
-    own = _per_sample(share)
-    mixed = to_decibels(own * power + (1 - own) * power[partner])
+    partner = torch.randperm(batch, generator=generator, device=crops.device)
+    mixed = mix(crops, _per_sample(share), partner)
     return mixed, share.unsqueeze(1) * targets + (1 - share).unsqueeze(1) * targets[partner], partner
 
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from birdclef.config import TrainConfig
 from birdclef.pretrained import identify_weights
 from cache.artefact import Recipe, artefact_key, find_artefact, materialise, read_provenance
-from cache.config import FeatureConfig
+from cache.catalogue import feature_directory
+from cache.config import read_features
 from cache.store import StripStore
 
 FeaturesOf = Callable[[Path, list[str]], NDArray[np.float32]]
@@ -21,6 +22,7 @@ VERSION = 2
 """Raised by hand when the same split gives other probabilities."""
 
 BASELINE = "logistic regression on log-mel statistics"
+EMBEDDING_BASELINE = "logistic regression on mean embeddings"
 FROZEN_BASELINE = "logistic regression on frozen pretrained features"
 _BATCH_WINDOWS = 64
 
@@ -34,10 +36,16 @@ def predict_baseline(split: Path, workspace: Path) -> Path:
         split: Split directory.
         workspace: Where artefacts lie.
     """
-    recipe = Recipe("predictions", {"baseline": BASELINE}, {"split": artefact_key(split)}, VERSION)
-    return materialise(
-        workspace, recipe, lambda staging: _write(BASELINE, _log_mel_statistics, split, workspace, staging)
-    )
+    catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
+    features = read_features(read_provenance(feature_directory(catalogue, workspace))["config"])
+    name, of_strips = (BASELINE, _log_mel_statistics) if features.kind == "log_mel" else (EMBEDDING_BASELINE, _means)
+    recipe = Recipe("predictions", {"baseline": name}, {"split": artefact_key(split)}, VERSION)
+    return materialise(workspace, recipe, lambda staging: _write(name, of_strips, split, workspace, staging))
+
+
+def baseline_name(predictions: Path) -> str:
+    """Returns what a baseline's predictions were made by."""
+    return str(read_provenance(predictions)["config"]["baseline"])
 
 
 def predict_frozen_baseline(config: TrainConfig, split: Path, workspace: Path) -> Path:
@@ -70,6 +78,12 @@ def predict_frozen_baseline(config: TrainConfig, split: Path, workspace: Path) -
     return materialise(workspace, recipe, lambda staging: _write(FROZEN_BASELINE, features, split, workspace, staging))
 
 
+def _means(store: Path, sha256s: list[str]) -> NDArray[np.float32]:
+    """Returns the mean embedding of each recording, (recordings, channels)."""
+    strips = StripStore(store)
+    return np.stack([strips.read(sha256).mean(axis=0, dtype=np.float32) for sha256 in sha256s])
+
+
 def _log_mel_statistics(store: Path, sha256s: list[str]) -> NDArray[np.float32]:
     from birdclef.logistic import strip_statistics
 
@@ -80,16 +94,16 @@ def _log_mel_statistics(store: Path, sha256s: list[str]) -> NDArray[np.float32]:
 def _frozen_features(config: TrainConfig, store: Path, sha256s: list[str]) -> NDArray[np.float32]:
     import torch
 
-    from birdclef.data import compute_statistics
     from birdclef.frozen_features import pool_features
+    from birdclef.input_statistics import input_statistics
     from birdclef.model import build_model
     from birdclef.residency import load_strips
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     strips = load_strips(StripStore(store), sha256s, device, config.residency)
-    model = build_model(config.model, 1).to(device).eval()
-    model.set_input_statistics(*compute_statistics(strips))
-    features = FeatureConfig(**read_provenance(store)["config"])
+    model = build_model(config.model, 1, strips.channels).to(device).eval()
+    model.set_input_statistics(*input_statistics(strips, config.model.normalisation))
+    features = read_features(read_provenance(store)["config"])
     frames = max(1, round(config.clip_seconds * features.frames_per_second))
     return pool_features(model, strips, frames, _BATCH_WINDOWS)
 
@@ -102,7 +116,7 @@ def _write(name: str, features_of: FeaturesOf, split: Path, workspace: Path, sta
 
     from birdclef.fold import read_labelled_recordings
     from birdclef.logistic import predict_out_of_fold
-    from cache.catalogue import feature_directory, read_species
+    from cache.catalogue import read_species
     from cache.grouping import is_validated
 
     started = time.perf_counter()

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import islice, product, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,19 +21,54 @@ from birdclef.weights import TrainedRun, load_run
 from birdclef.windows import PLAIN_THRESHOLD, Grid, Window, WindowClassifier, cut_windows
 from cache.artefact import find_artefact, read_provenance
 from cache.config import FeatureConfig
-from cache.streaming import stream_strip
+from cache.front_end import stream_strip
+
+
+@dataclass(frozen=True)
+class Member:
+    """Models of one member, one per fold, and what they look at.
+
+    Attributes:
+        models: In eval mode.
+        features: The front end that strips must come from.
+        store: Feature directory, which holds an embedding model, if there is one.
+        views: How every window is seen, with the weight of each view.
+    """
+
+    models: Sequence[SpeciesModel]
+    features: FeatureConfig
+    store: Path
+    views: Sequence[tuple[View, float]]
+
+    def grid(self, clip_seconds: float) -> Grid:
+        """Returns how windows of a length are cut for it."""
+        rate = self.features.frames_per_second
+        shifts = [view.shift_frames for view, _ in self.views]
+        return Grid(max(1, round(clip_seconds * rate)), clip_seconds, rate, shifts)
+
+    def judge(self, crops: torch.Tensor) -> Floats:
+        """Returns probabilities, (windows, classes), from one forward pass per model, view and window.
+
+        Args:
+            crops: Of each view, (windows, views, channels, frames).
+        """
+        summed = torch.zeros(1, dtype=torch.float64)
+        for model in self.models:
+            for number, (view, weight) in enumerate(self.views):
+                seen = view.of(crops[:, number : number + 1].to(model.mean_db.device))
+                summed = summed + weight * model(seen).float().softmax(dim=1).cpu()
+        probabilities: Floats = (summed / summed.sum(dim=1, keepdim=True)).numpy()
+        return probabilities
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """Models that judge windows together.
+    """Members that judge windows together.
 
     Attributes:
         species: Species codes in the order of class indices.
-        features: The front end that strips must come from.
         clip_seconds: Length of a window.
-        members: Models of each member, one per fold.
-        views: How every window is seen, with the weight of each view.
+        members: Of the ensemble.
         method: How members are combined.
         weights: Of the members, (members,), for a fitted combination.
         temperature: Of the calibration.
@@ -42,10 +77,8 @@ class Classifier:
     """
 
     species: Sequence[str]
-    features: FeatureConfig
     clip_seconds: float
-    members: Sequence[Sequence[SpeciesModel]]
-    views: Sequence[tuple[View, float]]
+    members: Sequence[Member]
     method: EnsembleMethod
     weights: Floats
     temperature: float
@@ -53,39 +86,46 @@ class Classifier:
     batch_windows: int
 
     @property
-    def grid(self) -> Grid:
-        """How windows are cut for it."""
-        rate = self.features.frames_per_second
-        frames = max(1, round(self.clip_seconds * rate))
-        return Grid(frames, self.clip_seconds, rate, [view.shift_frames for view, _ in self.views])
+    def features(self) -> FeatureConfig:
+        """The front end of the first member."""
+        return self.members[0].features
 
     def classify(self, recording: Path) -> Iterator[tuple[Window, Floats]]:
         """Yields the windows of a recording in order with their calibrated probabilities, (classes,).
 
+        Members with the same front end share its strip.
+
         Raises:
             OSError, UnusableAudioError: If it does not decode; some windows may have been yielded before.
         """
-        upcoming = cut_windows(stream_strip(recording, self.features), self.grid)
+        grids = {(member.features, member.store): member.grid(self.clip_seconds) for member in self.members}
+        place_of = [list(grids).index((member.features, member.store)) for member in self.members]
+        streams = [cut_windows(stream_strip(recording, *front_end), grid) for front_end, grid in grids.items()]
+        upcoming = side_by_side(streams)
         while windows := list(islice(upcoming, self.batch_windows)):
-            crops = torch.from_numpy(np.stack([window.crops for window in windows]))
-            yield from zip(windows, self.judge(crops.transpose(2, 3)), strict=True)
+            crops = [
+                torch.from_numpy(np.stack([window.crops for window in column])).transpose(2, 3)
+                for column in zip(*windows, strict=True)
+            ]
+            judged = self._judge([crops[place] for place in place_of])
+            yield from zip((row[0] for row in windows), judged, strict=True)
 
     @torch.inference_mode()
-    def judge(self, crops: torch.Tensor) -> Floats:
-        """Returns calibrated probabilities, (windows, classes), from one forward pass per model, view and window.
-
-        Args:
-            crops: Log-mel of each view, (windows, views, n_mels, frames) in dB.
-        """
-        members = []
-        for models in self.members:
-            summed = torch.zeros(len(crops), len(self.species), dtype=torch.float64)
-            for model in models:
-                for number, (view, weight) in enumerate(self.views):
-                    seen = view.of(crops[:, number : number + 1].to(model.mean_db.device))
-                    summed += weight * model(seen).float().softmax(dim=1).cpu()
-            members.append((summed / summed.sum(dim=1, keepdim=True)).numpy())
+    def _judge(self, crops: Sequence[torch.Tensor]) -> Floats:
+        """Returns calibrated probabilities, (windows, classes), of each member's crops."""
+        members = [member.judge(seen) for member, seen in zip(self.members, crops, strict=True)]
         return calibrate(combine_members(members, self.method, self.weights), self.temperature)
+
+
+def side_by_side(streams: Sequence[Iterator[Window]]) -> Iterator[tuple[Window, ...]]:
+    """Yields the same window of several streams, until all have ended; one that ended early repeats its last window.
+
+    Steps of one front end may be coarser than those of another, so that its last window is the end of the recording.
+    """
+    last: tuple[Window | None, ...] = (None,) * len(streams)
+    for row in zip_longest(*streams):
+        last = tuple(window or before for window, before in zip(row, last, strict=True))
+        yield cast("tuple[Window, ...]", last)
 
 
 def load_classifier(source: Path) -> WindowClassifier:
@@ -110,9 +150,8 @@ def load_classifier(source: Path) -> WindowClassifier:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if provenance["kind"] == "runs":
         run = load_run(source, device)
-        views = [(View(), 1.0)]
         thresholds = np.full(len(run.species), PLAIN_THRESHOLD)
-        return _assemble({"run": [run]}, views, "mean", np.ones(1), 1.0, thresholds, PredictConfig().batch_windows)
+        return _assemble({"run": [run]}, PredictConfig(), "mean", np.ones(1), 1.0, thresholds)
     if provenance["kind"] != "reports":
         raise ValueError(f"{source} holds {provenance['kind']}; only a run or a report can predict.")
     return _load_report(source, provenance, device)
@@ -130,41 +169,32 @@ def _load_report(source: Path, provenance: Mapping[str, Any], device: torch.devi
     members: dict[str, list[TrainedRun]] = {member["name"]: [] for member in report["members"]}
     settings = PredictConfig()
     for name, key in provenance["inputs"].items():
-        if name == "baseline":
+        if name in ("baseline", "zero_shot"):
             continue
         made = read_provenance(find_artefact(workspace, "predictions", key))
         settings = PredictConfig(**made["config"])
         members[name.rsplit("/", 1)[0]].append(
             load_run(find_artefact(workspace, "runs", made["inputs"]["run"]), device)
         )
-    rate = next(iter(members.values()))[0].features.frames_per_second
-    seen = list(product(settings.shift_seconds, settings.gain_db, settings.shift_bands))
-    weights = settings.view_weights or (1.0,) * len(seen)
-    views = [
-        (View(round(shift * rate), gain, bands), weight)
-        for (shift, gain, bands), weight in zip(seen, weights, strict=True)
-    ]
     return _assemble(
         members,
-        views,
+        settings,
         method,
         np.array([report["ensemble"]["weights"][name] for name in members]),
         report["calibration"]["temperature"],
         np.array([species["threshold"] for species in report["per_species"]]),
-        settings.batch_windows,
     )
 
 
 def _assemble(
     members: Mapping[str, Sequence[TrainedRun]],
-    views: Sequence[tuple[View, float]],
+    settings: PredictConfig,
     method: EnsembleMethod,
     weights: Floats,
     temperature: float,
     thresholds: Floats,
-    batch_windows: int,
 ) -> Classifier:
-    """Returns a classifier of runs that share species, front end and length of windows.
+    """Returns a classifier of runs that share species and length of windows; a member's runs share its front end.
 
     Raises:
         ValueError: If they do not; the first differing member is named.
@@ -172,20 +202,31 @@ def _assemble(
     runs = [(name, run) for name, of_member in members.items() for run in of_member]
     first_name, first = runs[0]
     for name, run in runs:
-        if (run.species, run.features, run.clip_seconds) != (first.species, first.features, first.clip_seconds):
+        own = members[name][0]
+        if (run.species, run.clip_seconds, run.features) != (first.species, first.clip_seconds, own.features):
             raise ValueError(
                 f"The members {first_name!r} and {name!r} differ in species, features or clip_seconds, and so see no "
                 "common window. Predict with a report whose members share them, or with one run."
             )
     return Classifier(
         first.species,
-        first.features,
         first.clip_seconds,
-        [[run.model for run in of_member] for of_member in members.values()],
-        views,
+        [_as_member(of_member, settings) for of_member in members.values()],
         method,
         weights,
         temperature,
         thresholds,
-        batch_windows,
+        settings.batch_windows,
     )
+
+
+def _as_member(runs: Sequence[TrainedRun], settings: PredictConfig) -> Member:
+    """Returns a member of its runs, which share a front end."""
+    features = runs[0].features
+    seen = list(product(settings.shift_seconds, settings.gain_db, settings.shift_bands))
+    weights = settings.view_weights or (1.0,) * len(seen)
+    views = [
+        (View(round(shift * features.frames_per_second), gain, bands), weight)
+        for (shift, gain, bands), weight in zip(seen, weights, strict=True)
+    ]
+    return Member([run.model for run in runs], features, runs[0].store, views)

@@ -1,8 +1,18 @@
 """Typed, frozen configuration of training, prediction and evaluation."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    model_validator,
+)
 
 from cache.config import ConfigSection
 
@@ -16,16 +26,18 @@ class ModelConfig(ConfigSection):
     """Backbone and heads."""
 
     backbone: str = "tf_efficientnet_b0"
-    """Any timm model name."""
+    """Any timm model name; for embeddings `mean_pool` or `attention_pool` over the windows of a crop."""
+    pool_hidden: PositiveInt = 512
+    """Width of the hidden layer behind such a pool."""
     weights: str = "none"
     """`none` trains from scratch, `hub` fetches timm's pretrained weights, anything else is a local weight file."""
-    normalisation: Literal["dataset", "band_median"] = "band_median"
-    """Input is standardised over the data set, or each band is taken relative to its median over the crop, which
-    removes the microphone's colour and steady background."""
+    normalisation: Literal["dataset", "channel", "band_median"] = "band_median"
+    """Input is standardised over the data set, all together or each channel for itself; or each band is taken relative
+    to its median over the crop, which removes the microphone's colour and steady background."""
     frozen_stages: NonNegativeInt = 0
     """Leading stages that stay frozen, batch norm included; the stem is the first."""
     dropout: Probability = 0.0
-    """Dropout before the classifier."""
+    """Dropout before the classifier, and before a pool's hidden layer."""
     drop_path: Probability = 0.0
     """Stochastic depth in the backbone."""
     projection_hidden: PositiveInt = 512
@@ -73,6 +85,19 @@ class AugmentConfig(ConfigSection):
     """Beta parameter of mixup; 0: off. Needs an objective that carries soft labels: `ce`, or contrast `soft`."""
 
 
+class EmbeddingAugmentConfig(ConfigSection):
+    """Augmentation of crops of embeddings on the device; each is drawn per view."""
+
+    noise_share: NonNegativeFloat = 0.2
+    """Deviation of Gaussian noise, in deviations of the channel."""
+    noise_probability: Probability = 0.5
+    """Share of views that get it."""
+    channel_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the channels that are 0 in all windows of a view."""
+    mixup_alpha: NonNegativeFloat = 0.0
+    """Beta parameter of mixup; 0: off. Needs an objective that carries soft labels: `ce`, or contrast `soft`."""
+
+
 class ObjectiveConfig(ConfigSection):
     """What training minimises."""
 
@@ -106,14 +131,27 @@ class ObjectiveConfig(ConfigSection):
         return self.contrastive_weight * (1 - progress**2 if self.contrastive_schedule == "falling" else 1)
 
 
+def _augmented_kind(augment: Any) -> str:
+    """Returns the kind of features that augmentation settings are for: settings that only embeddings have tell."""
+    given = augment if isinstance(augment, Mapping) else type(augment).model_fields
+    own = EmbeddingAugmentConfig.model_fields.keys() - AugmentConfig.model_fields.keys()
+    return "embedding" if own & given.keys() else "log_mel"
+
+
 class TrainConfig(ConfigSection):
     """One member of the ensemble: model, augmentation, objective and optimisation."""
 
     model: ModelConfig = ModelConfig()
-    augment: AugmentConfig = AugmentConfig()
+    augment: Annotated[
+        Annotated[AugmentConfig, Tag("log_mel")] | Annotated[EmbeddingAugmentConfig, Tag("embedding")],
+        Discriminator(_augmented_kind),
+    ] = AugmentConfig()
+    """Of log-mel, or of embeddings: each has its own settings."""
     objective: ObjectiveConfig = ObjectiveConfig()
     clip_seconds: PositiveFloat = 5.0
     """Length of a crop."""
+    crop_choice: Literal["uniform", "active"] = "uniform"
+    """Where crops are drawn: anywhere, or half of them where it is loud, or where an embedding model hears birds."""
     views: PositiveInt = 2
     """Augmented crops per recording in a batch."""
     species_per_batch: PositiveInt = 128

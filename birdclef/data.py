@@ -10,21 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from birdclef.augment import (
-    draw_time_map,
-    mixup,
-    random_background,
-    random_gain,
-    random_mask,
-    random_noise,
-    to_decibels,
-    to_power,
-)
-from birdclef.config import AugmentConfig, TrainConfig
-from birdclef.crops import draw_offsets, gather_crops, gather_windows
+from birdclef.activity import ActiveCrops, frame_activity
+from birdclef.augment import mixup
+from birdclef.augmentation import build_augmentation
+from birdclef.config import TrainConfig
+from birdclef.crops import draw_offsets, gather_crops
 from birdclef.fold import FoldData
 from birdclef.inference import plan_windows
-from birdclef.noise import build_noise_bank, compute_frame_levels
+from birdclef.input_statistics import input_statistics
 from birdclef.prefetch import Batch, Prefetcher
 from birdclef.residency import StreamedStrips, Strips, load_strips
 from birdclef.sampler import draw_batches, expected_shares
@@ -38,7 +31,7 @@ class Views:
     """Augmented views of a batch, the views of one recording side by side.
 
     Attributes:
-        log_mel: Crops in dB, (batch * views, 1, n_mels, frames).
+        log_mel: Crops in dB, (batch * views, 1, n_mels, frames), or of embeddings.
         labels: Species index, (batch * views,).
         targets: Class probabilities for the cross-entropy, (batch * views, classes).
         recordings: Index of the recording, (batch * views,).
@@ -80,18 +73,21 @@ class TrainingData:
     def __init__(self, fold: FoldData, config: TrainConfig, device: torch.device) -> None:
         self._config = config
         self.crop_frames = fold.clip_frames(config.clip_seconds)
-        self._floor_db = fold.features.floor_db
         self._device = device
         self.labels: NDArray[np.int64] = fold.train["label_index"].to_numpy(np.int64)
         self.classes = len(fold.species)
-        self.strips = load_strips(StripStore(fold.store), fold.train["sha256"].tolist(), device, config.residency)
+        store, sha256s = StripStore(fold.store), fold.train["sha256"].tolist()
+        self.strips = load_strips(store, sha256s, device, config.residency)
         self._labels_there = torch.tensor(self.labels, device=device)
         self._one_hot = torch.eye(self.classes, device=device)
         secondary = _mark_secondary(fold)
         self._secondary_there = secondary.to(device) if secondary.any() else None
-        frame_levels = compute_frame_levels(self.strips)
-        self.noise_bank = build_noise_bank(self.strips, frame_levels, self.crop_frames)
-        self.statistics = compute_statistics(self.strips)
+        self.augmentation = build_augmentation(config.augment, fold.features, self.strips, self.crop_frames, device)
+        self._active_crops: ActiveCrops | None = None
+        if config.crop_choice == "active":
+            activity = frame_activity(self.strips, store, sha256s, fold.features)
+            self._active_crops = ActiveCrops(self.strips, activity, self.crop_frames)
+        self.statistics = input_statistics(self.strips, config.model.normalisation)
         waits = isinstance(self.strips, StreamedStrips) or self.strips.place.type != device.type
         self._prefetcher = Prefetcher(self._gather, self._following) if waits else None
 
@@ -134,31 +130,31 @@ class TrainingData:
         """
         batch = Batch(epoch, step, tuple(recordings.tolist()))
         crops = self._prefetcher.get(batch) if self._prefetcher else self._gather(batch)
-        log_mel, background = (part.to(self._device, non_blocking=True) for part in crops)
+        log_mel, *others = (part.to(self._device, non_blocking=True) for part in crops)
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._config.seed, epoch, step, 2))
-        for block, behind in zip(split_for_cache(log_mel), split_for_cache(background), strict=True):
-            block.copy_(augment(block, behind, self._config.augment, self._floor_db, generator))
+        for block, *behind in zip(*map(split_for_cache, (log_mel, *others)), strict=True):
+            block.copy_(self.augmentation.augment(block, *behind, generator=generator))
         rows = recordings.repeat_interleave(self._config.views).to(self._device, non_blocking=True)
         labels = self._labels_there[rows]
         targets = self._one_hot[labels]
         secondary = None if self._secondary_there is None else self._secondary_there[rows]
         if self._config.augment.mixup_alpha:
-            log_mel, targets, partner = mixup(log_mel, targets, self._config.augment.mixup_alpha, generator)
+            alpha, mix = self._config.augment.mixup_alpha, self.augmentation.mix
+            log_mel, targets, partner = mixup(log_mel, targets, alpha, generator, mix)
             secondary = None if secondary is None else secondary | secondary[partner]
         return Views(log_mel, labels, targets, rows, secondary)
 
-    def _gather(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Returns crops and backgrounds of a batch, (batch * views, 1, n_mels, frames) each, in the strips' place.
+    def _gather(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Returns crops of a batch, and what is mixed into them, (batch * views, 1, n_mels, frames) each.
 
-        What is drawn is drawn on the CPU, so that it does not depend on where the strips are.
+        They are in the strips' place; what is drawn is drawn on the CPU, so that it does not depend on where that is.
         """
         generator = torch.Generator().manual_seed(derive_seed(self._config.seed, batch.epoch, batch.step, 1))
         rows = torch.tensor(batch.recordings).repeat_interleave(self._config.views)  # (batch * views,)
         crops = gather_crops(self.strips, rows, self._draw_positions(rows, generator))
-        backgrounds = self._draw_background(len(rows), generator)
-        if self.strips.place.type == "cpu" and self._device.type == "cuda":
-            return crops.pin_memory(), backgrounds.pin_memory()
-        return crops, backgrounds
+        parts = crops, *self.augmentation.gather_others(len(rows), generator)
+        pinned = self.strips.place.type == "cpu" and self._device.type == "cuda"
+        return tuple(part.pin_memory() for part in parts) if pinned else parts
 
     def _following(self, batch: Batch) -> Batch:
         """Returns the batch that training sees after a batch."""
@@ -167,24 +163,11 @@ class TrainingData:
         return Batch(epoch, step, tuple(self.draw_batches(epoch)[step].tolist()))
 
     def _draw_positions(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        settings = self._config.augment
-        offsets = draw_offsets(self.strips.lengths[rows], self.crop_frames, generator)
-        time_map = draw_time_map(
-            len(rows),
-            self.crop_frames,
-            settings.stretch_rate,
-            settings.stretch_probability,
-            settings.warp_frames,
-            settings.warp_probability,
-            generator,
-        )
-        return offsets.unsqueeze(1) + time_map  # (batch * views, frames)
-
-    def _draw_background(self, count: int, generator: torch.Generator) -> Tensor:
-        chosen = torch.randint(len(self.noise_bank.rows), (count,), generator=generator)
-        return gather_windows(
-            self.strips, self.noise_bank.rows[chosen], self.noise_bank.firsts[chosen], self.crop_frames
-        )
+        if self._active_crops:
+            offsets = self._active_crops.draw_offsets(rows, generator)
+        else:
+            offsets = draw_offsets(self.strips.lengths[rows], self.crop_frames, generator)
+        return offsets.unsqueeze(1) + self.augmentation.draw_time_map(len(rows), generator)  # (batch * views, frames)
 
 
 def _mark_secondary(fold: FoldData) -> Tensor:
@@ -201,40 +184,6 @@ def split_for_cache(crops: Tensor) -> Sequence[Tensor]:
     if crops.device.type != "cpu":
         return [crops]
     return torch.split(crops, max(1, _BLOCK_BYTES // (crops[0].numel() * crops.element_size())))
-
-
-def augment(
-    log_mel: Tensor, background: Tensor, settings: AugmentConfig, floor_db: float, generator: torch.Generator
-) -> Tensor:
-    """Returns crops with gain, background, noise and masks, (batch, 1, n_mels, frames) in dB."""
-    log_mel = random_gain(log_mel, settings.gain_db, settings.gain_probability, floor_db, generator)
-    power = random_background(
-        to_power(log_mel),
-        to_power(background),
-        settings.background_snr_db,
-        settings.background_probability,
-        generator,
-    )
-    power = random_noise(power, settings.noise_snr_db, settings.noise_probability, generator)
-    log_mel = to_decibels(power)
-    for dim, share, count in (
-        (2, settings.frequency_mask_share, settings.frequency_masks),
-        (3, settings.time_mask_share, settings.time_masks),
-    ):
-        log_mel = random_mask(log_mel, dim, share, count, settings.mask_probability, generator)
-    return log_mel
-
-
-def compute_statistics(strips: Strips) -> tuple[float, float]:
-    """Returns mean and standard deviation of all values, in dB."""
-    count, total, squares = 0, 0.0, 0.0
-    for block in strips.blocks():
-        values = block.double()
-        count += values.numel()
-        total += float(values.sum())
-        squares += float(values.square().sum())
-    mean = total / count
-    return mean, math.sqrt(squares / count - mean**2)
 
 
 def load_validation(fold: FoldData, config: TrainConfig, device: torch.device) -> ValidationData:

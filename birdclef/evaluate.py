@@ -20,6 +20,7 @@ def evaluate(
     baseline: Path,
     experiment: Mapping[str, Any],
     workspace: Path,
+    zero_shot: Path | None = None,
 ) -> Path:
     """Returns the directory of the report on one or several members.
 
@@ -30,6 +31,7 @@ def evaluate(
         experiment: Settings of all stages, by section, with which the report can be repeated; `data` says where the
             recordings lie, for their sounds.
         workspace: Where artefacts lie.
+        zero_shot: Predictions by an embedding model's own labels, if there is one.
 
     Raises:
         ValueError: If the members cover different recordings or species, or come from different splits.
@@ -37,14 +39,16 @@ def evaluate(
     inputs = {
         f"{name}/{index}": artefact_key(path) for name, paths in members.items() for index, path in enumerate(paths)
     }
-    recipe = Recipe("reports", config.identity(), {**inputs, "baseline": artefact_key(baseline)}, VERSION)
+    others = {"baseline": baseline} | ({"zero_shot": zero_shot} if zero_shot else {})
+    inputs |= {name: artefact_key(path) for name, path in others.items()}
+    recipe = Recipe("reports", config.identity(), inputs, VERSION)
 
     def write(staging: Path) -> None:
         # Imported here so that a report found in the workspace does not pay for matplotlib.
         from birdclef.report import write_report
         from birdclef.scoring import score_members
 
-        scored = score_members(config, members, baseline, workspace)
+        scored = score_members(config, members, baseline, workspace, zero_shot)
         write_report(scored, config, experiment, recipe.key, workspace, staging)
         macro_f1 = scored.report["metrics"]["macro_f1"]
         logger.info(

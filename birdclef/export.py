@@ -15,7 +15,7 @@ from birdclef.model_card import describe_model
 from birdclef.onnx_classifier import METADATA
 from birdclef.weights import TrainedRun, load_run
 from cache.artefact import read_provenance
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 from cache.mel import compute_log_mel
 
 TOLERANCE = 1e-4
@@ -32,7 +32,7 @@ class WaveformModel(nn.Module):
     on it is mirrored at its ends: silence there would be heard as a click.
     """
 
-    def __init__(self, model: SpeciesModel, features: FeatureConfig, frames: int) -> None:
+    def __init__(self, model: SpeciesModel, features: LogMelConfig, frames: int) -> None:
         # Imported here so that only those who export need torchaudio.
         from torchaudio.transforms import MelSpectrogram
 
@@ -83,6 +83,7 @@ def export_onnx(run: Path, output: Path) -> float:
     if not (run / "weights.safetensors").is_file():
         raise ValueError(f"{run} is no run: give workspace/runs/KEY.")
     trained = load_run(run, torch.device("cpu"))
+    log_mel_of(trained)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     try:
@@ -109,15 +110,28 @@ def measure_difference(trained: TrainedRun, path: Path) -> float:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     waveforms = _make_sounds(trained)
     (probabilities,) = session.run(None, {"waveform": waveforms})
-    margin = -(-trained.features.n_fft // (2 * trained.features.hop_length))  # frames that reach over an end
-    beyond = margin * trained.features.hop_length
+    features = log_mel_of(trained)
+    margin = -(-features.n_fft // (2 * features.hop_length))  # frames that reach over an end
+    beyond = margin * features.hop_length
     mirrored = np.pad(waveforms, ((0, 0), (beyond, beyond)), mode="reflect")
-    strips = np.stack(
-        [compute_log_mel(waveform, trained.features)[margin : margin + frames].T for waveform in mirrored]
-    )
+    strips = np.stack([compute_log_mel(waveform, features)[margin : margin + frames].T for waveform in mirrored])
     with torch.inference_mode():
         expected = trained.model(torch.from_numpy(strips).unsqueeze(1)).softmax(dim=1).numpy()
     return float(np.abs(probabilities - expected).max())
+
+
+def log_mel_of(trained: TrainedRun) -> LogMelConfig:
+    """Returns the front end of a run, which an exported file holds.
+
+    Raises:
+        ValueError: If it is an embedding model.
+    """
+    if trained.features.kind == "log_mel":
+        return trained.features
+    raise ValueError(
+        f"The run reads embeddings of {trained.features.model.name}, a file of others under "
+        f"{trained.features.model.licence}, which cannot become part of an exported one. Predict with the run instead."
+    )
 
 
 def _write(trained: TrainedRun, key: str, path: Path) -> None:
@@ -138,7 +152,7 @@ def _write(trained: TrainedRun, key: str, path: Path) -> None:
         last = op.Sub(count, one)
         return op.Gather(ordered, last, axis=dim), op.Gather(places, last, axis=dim)
 
-    model = WaveformModel(trained.model, trained.features, _count_frames(trained)).eval()
+    model = WaveformModel(trained.model, log_mel_of(trained), _count_frames(trained)).eval()
     program = torch.onnx.export(
         model,
         (torch.zeros(2, _count_samples(trained)),),

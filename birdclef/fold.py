@@ -7,9 +7,10 @@ import pandas as pd
 
 from cache.artefact import find_artefact, read_provenance
 from cache.catalogue import feature_directory, read_catalogue, read_species
-from cache.config import FeatureConfig
+from cache.config import FeatureConfig, read_features
 from cache.grouping import is_trained_on, is_validated
 from cache.split import read_split
+from cache.store import StripStore
 
 
 @dataclass(frozen=True)
@@ -46,21 +47,33 @@ def read_labelled_recordings(split: Path, catalogue: Path) -> pd.DataFrame:
     )
 
 
-def read_fold(split: Path, fold: int, workspace: Path) -> FoldData:
+def read_fold(split: Path, fold: int, workspace: Path, store: Path | None = None) -> FoldData:
     """Returns the recordings on both sides of a fold.
 
+    Args:
+        split: Split directory.
+        fold: Validation fold.
+        workspace: Where artefacts lie.
+        store: Feature directory to take their strips from; none: that of the split's catalogue.
+
     Raises:
-        ValueError: If the split has no such fold.
+        ValueError: If the split has no such fold, or the feature directory lacks some of its recordings.
     """
     catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
-    store = feature_directory(catalogue, workspace)
     species = read_species(catalogue)["label"].tolist()
     recordings = read_labelled_recordings(split, catalogue)
     validated = (recordings["fold"] == fold).to_numpy()
     if fold < 0 or not validated.any():
         folds = sorted(set(recordings.loc[is_validated(recordings["fold"]), "fold"]))
         raise ValueError(f"{split} has no fold {fold}; it has folds {folds}.")
-    features = FeatureConfig(**read_provenance(store)["config"])
+    if store is None:
+        store = feature_directory(catalogue, workspace)
+    elif names := recordings.loc[~recordings["sha256"].isin(list(StripStore(store).strips)), "recording_id"].tolist():
+        raise ValueError(
+            f"{store} has no strips of {len(names)} recordings of the split, {names[0]} among them, which its front "
+            "end could not use: see the reason in its catalogue's quarantine.csv, and leave them out of the table."
+        )
+    features = read_features(read_provenance(store)["config"])
     trained = is_trained_on(recordings["fold"], fold).to_numpy()
     train, validation = (recordings[side].reset_index(drop=True) for side in (trained, validated))
     return FoldData(train, validation, species, features, store)

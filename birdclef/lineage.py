@@ -74,6 +74,7 @@ def describe(lineage: Lineage, predictions: Iterable[Path]) -> dict[str, Any]:
     return {
         "audio": {"recordings": len(digests), "sha256": audio},
         "features": {"key": features["key"], "config": features["config"]},
+        "member_features": _describe_stores(lineage),
         "catalogue": {"key": catalogue["key"], "config": catalogue["config"], "table": catalogue["inputs"]["table"]},
         "split": {"key": split["key"], "config": split["config"]},
         "runs": [{"key": run["key"], "config": run["config"], "seconds": run["seconds"]} for run in runs],
@@ -81,6 +82,14 @@ def describe(lineage: Lineage, predictions: Iterable[Path]) -> dict[str, Any]:
         "packages": runs[0]["packages"],
         "hardware": runs[0]["hardware"],
     }
+
+
+def _describe_stores(lineage: Lineage) -> list[dict[str, Any]]:
+    """Returns key and settings of the features that runs read other than the split's own."""
+    keys = sorted({str(key) for run in lineage.runs if (key := read_provenance(run)["inputs"].get("features"))})
+    workspace = lineage.features.parent.parent
+    stores = [read_provenance(find_artefact(workspace, "features", key)) for key in keys]
+    return [{"key": store["key"], "config": store["config"]} for store in stores]
 
 
 def _name_some(names: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from birdclef.config import EvaluateConfig
 from birdclef.plots import plot_strip
 from birdclef.scoring import Scored
-from cache.clip import cut_clip
-from cache.config import DataConfig, FeatureConfig
+from cache.clip import cut_clip, read_log_mel
+from cache.config import DataConfig, read_features
 from cache.store import StripStore
 from cache.waveform import UnusableAudioError
 
@@ -103,7 +104,7 @@ class Exhibitor:
 
     def __init__(self, scored: Scored, data: DataConfig, megabytes: float) -> None:
         self._store = StripStore(scored.lineage.features)
-        self._features = FeatureConfig(**scored.report["lineage"]["features"]["config"])
+        self._features = read_features(scored.report["lineage"]["features"]["config"])
         self._sha256_of = dict(zip(scored.catalogue["recording_id"], scored.catalogue["sha256"], strict=True))
         self._data = data
         self._room = megabytes * _MEGABYTE
@@ -112,13 +113,27 @@ class Exhibitor:
     def show(self, recording_id: str) -> Exhibit:
         """Returns a recording's loudest seconds."""
         sha256 = self._sha256_of[recording_id]
-        strip = self._store.read(sha256)  # (frames, n_mels)
-        frames = min(round(_SHOWN_SECONDS * self._features.frames_per_second), len(strip))
+        strip, frames_per_second = self._log_mel(recording_id, sha256)
+        frames = min(max(1, round(_SHOWN_SECONDS * frames_per_second)), len(strip))
         first = find_loudest(strip, frames)
         picture = plot_strip(strip[first : first + frames])
-        middle = (first + frames / 2) / self._features.frames_per_second
+        middle = (first + frames / 2) / frames_per_second
         clip, silence = self._cut(recording_id, sha256, middle)
         return Exhibit(recording_id, sha256, picture, clip, silence)
+
+    def _log_mel(self, recording_id: str, sha256: str) -> tuple[NDArray[Any], float]:
+        """Returns what is shown of a recording, (frames, channels), and its frames per second.
+
+        That is its log-mel; only if it is not stored, and the recording is out of reach, its embeddings.
+        """
+        if self._features.kind == "embedding" and not self._refusal:
+            try:
+                return read_log_mel(
+                    self._data, recording_id, sha256, self._features.sound
+                ), self._features.sound.frames_per_second
+            except (UnusableAudioError, OSError) as error:
+                logger.warning("report: %s cannot be read for its picture (%s)", recording_id, error)
+        return self._store.read(sha256), self._features.frames_per_second
 
     def _cut(self, recording_id: str, sha256: str, middle: float) -> tuple[bytes | None, str]:
         if self._refusal:
@@ -138,7 +153,7 @@ class Exhibitor:
         return clip, ""
 
 
-def find_loudest(strip: NDArray[np.float16], frames: int) -> int:
+def find_loudest(strip: NDArray[Any], frames: int) -> int:
     """Returns the first of `frames` frames around the loudest frame of a strip, (frames, n_mels) in dB."""
     loudest = int(strip.astype(np.float32).mean(axis=1).argmax())
     return int(np.clip(loudest - frames // 2, 0, len(strip) - frames))

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from birdclef.config import ModelConfig
+from birdclef.pooling import POOLS, WindowPool
 
 logger = logging.getLogger(__name__)
 
-Normalisation = Literal["dataset", "band_median"]
+Normalisation = Literal["dataset", "channel", "band_median"]
 _BAND_SCALE_DB = 10.0
 
 
@@ -35,8 +36,8 @@ class Heads:
 class SpeciesModel(nn.Module):
     """A timm backbone with a projection head for the contrastive loss and a linear classifier.
 
-    With `dataset` normalisation the input is standardised with the level statistics of the training strips, which
-    travel with the weights; with `band_median` each band is taken relative to its median over the crop.
+    With `dataset` or `channel` normalisation the input is standardised with the statistics of the training strips,
+    which travel with the weights; with `band_median` each band is taken relative to its median over the crop.
     """
 
     mean_db: Tensor
@@ -50,6 +51,7 @@ class SpeciesModel(nn.Module):
         classifier_on: Literal["features", "embedding"],
         normalisation: Normalisation,
         dropout: float,
+        channels: int | None = None,
     ) -> None:
         super().__init__()
         self.normalisation = normalisation
@@ -60,12 +62,13 @@ class SpeciesModel(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(width if classifier_on == "features" else dim, classes)
         self.classifier_on = classifier_on
-        self.register_buffer("mean_db", torch.tensor(-30.0))
-        self.register_buffer("deviation_db", torch.tensor(20.0))
+        shape = (channels or 1, 1) if normalisation == "channel" else ()
+        self.register_buffer("mean_db", torch.full(shape, -30.0))
+        self.register_buffer("deviation_db", torch.full(shape, 20.0))
 
     def encode(self, log_mel: Tensor) -> Tensor:
         """Returns pooled backbone features, (batch, width), of crops in dB, (batch, 1, n_mels, frames)."""
-        if self.normalisation == "dataset":
+        if self.normalisation != "band_median":
             normalised = (log_mel - self.mean_db) / self.deviation_db
         else:
             normalised = (log_mel - log_mel.median(dim=3, keepdim=True).values) / _BAND_SCALE_DB
@@ -82,32 +85,52 @@ class SpeciesModel(nn.Module):
         """Returns logits, (batch, classes), of crops in dB, (batch, 1, n_mels, frames)."""
         return self.heads(self.encode(log_mel)).logits
 
-    def set_input_statistics(self, mean_db: float, deviation_db: float) -> None:
-        """Standardise inputs with the mean and deviation (dB) of the training strips."""
-        self.mean_db.fill_(mean_db)
-        self.deviation_db.fill_(deviation_db)
+    def set_input_statistics(self, mean_db: Tensor | float, deviation_db: Tensor | float) -> None:
+        """Standardise inputs with mean and deviation of the training strips, of all values or each channel's own.
+
+        Args:
+            mean_db: (channels, 1), or one number.
+            deviation_db: The same.
+        """
+        self.mean_db.copy_(torch.as_tensor(mean_db))
+        self.deviation_db.copy_(torch.as_tensor(deviation_db))
 
 
-def build_model(config: ModelConfig, classes: int, *, load_weights: bool = True) -> SpeciesModel:
+def build_model(
+    config: ModelConfig, classes: int, channels: int | None = None, *, load_weights: bool = True
+) -> SpeciesModel:
     """Returns a model with the configured weights in its backbone.
 
     Args:
         config: Backbone and heads.
         classes: Number of species.
+        channels: Values of a strip per frame; a pool, and `channel` normalisation, need to know.
         load_weights: False leaves the backbone as initialised, for weights that the caller loads.
 
     Raises:
         ValueError: If timm has no such backbone, or a weight file does not fit it.
         FileNotFoundError: If there is no such weight file.
     """
+    if config.backbone in POOLS:
+        if channels is None:
+            raise ValueError(f"model.backbone={config.backbone} needs to know the width of the embeddings.")
+        backbone: nn.Module = WindowPool(channels, config.pool_hidden, config.dropout, config.backbone)
+    else:
+        backbone = _build_timm_backbone(config, load_weights=load_weights)
+    projection = (config.projection_hidden, config.projection_dim)
+    model = SpeciesModel(
+        backbone, classes, projection, config.classifier_on, config.normalisation, config.dropout, channels
+    )
+    return model.to(memory_format=torch.channels_last)  # 1.2 to 1.8 times faster convolutions on a CPU
+
+
+def _build_timm_backbone(config: ModelConfig, *, load_weights: bool) -> nn.Module:
     backbone = create_backbone(config.backbone, config.drop_path, pretrained=load_weights and config.weights == "hub")
     if load_weights and config.weights not in ("none", "hub"):
         load_backbone_weights(backbone, Path(config.weights))
     if load_weights and config.weights == "none":
         logger.warning("%s: weights=none, the backbone is trained from scratch", config.backbone)
-    projection = (config.projection_hidden, config.projection_dim)
-    model = SpeciesModel(backbone, classes, projection, config.classifier_on, config.normalisation, config.dropout)
-    return model.to(memory_format=torch.channels_last)  # 1.2 to 1.8 times faster convolutions on a CPU
+    return backbone
 
 
 def create_backbone(name: str, drop_path: float, *, pretrained: bool) -> nn.Module:
@@ -180,6 +203,8 @@ def freeze_stages(backbone: nn.Module, stages: int) -> list[nn.Module]:
     Raises:
         ValueError: If the backbone has fewer stages.
     """
+    if not stages:
+        return []
     matcher = backbone.group_matcher(coarse=True)  # type: ignore[operator]
     groups = timm.models.group_parameters(backbone, matcher)
     order = sorted(groups)

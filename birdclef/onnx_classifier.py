@@ -11,7 +11,7 @@ import numpy as np
 
 from birdclef.metrics import Floats
 from birdclef.windows import PLAIN_THRESHOLD, Grid, Window, cut_windows
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 from cache.streaming import stream_waveform
 
 METADATA = "birdclef"
@@ -33,7 +33,7 @@ class OnnxClassifier:
 
     session: Any
     species: Sequence[str]
-    features: FeatureConfig
+    features: LogMelConfig
     clip_seconds: float
     thresholds: Floats
 
@@ -78,5 +78,5 @@ def load_onnx(path: Path) -> OnnxClassifier:
         raise ValueError(f"{path} was not written by `birdclef export`: it does not say which species it knows.")
     interface = json.loads(described)
     thresholds = np.full(len(interface["species"]), PLAIN_THRESHOLD)
-    features = FeatureConfig(**interface["features"])
+    features = LogMelConfig(**interface["features"])
     return OnnxClassifier(session, interface["species"], features, interface["clip_seconds"], thresholds)

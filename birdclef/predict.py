@@ -32,6 +32,7 @@ def _write(config: PredictConfig, run: Path, workspace: Path, staging: Path) -> 
     import pandas as pd
     import torch
 
+    from birdclef.feature_kind import check_views
     from birdclef.fold import read_fold
     from birdclef.inference import View, aggregate_windows, plan_windows, predict_view
     from birdclef.residency import load_strips
@@ -40,7 +41,10 @@ def _write(config: PredictConfig, run: Path, workspace: Path, staging: Path) -> 
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trained = load_run(run, device)
-    fold = read_fold(find_artefact(workspace, "splits", trained.split), trained.fold, workspace)
+    check_views(config, trained.features)
+    split = find_artefact(workspace, "splits", trained.split)
+    store = find_artefact(workspace, "features", trained.store.name)
+    fold = read_fold(split, trained.fold, workspace, store)
     strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), device, "auto")
     frames = fold.clip_frames(trained.clip_seconds)
     windows = plan_windows(strips.lengths, frames, fold.clip_frames(config.stride_seconds))

@@ -17,6 +17,7 @@ from birdclef.fold import read_labelled_recordings
 from birdclef.lineage import Lineage, describe, trace
 from birdclef.member_scores import combine_out_of_fold, describe_ensemble, score_each_member
 from birdclef.metrics import Floats, confusion_matrix, macro_f1, score_species, score_species_by_thresholds
+from birdclef.own_labels import describe_own_labels
 from birdclef.predictions import Labels, Predictions
 from birdclef.ranking import average_precision, roc_auc
 from birdclef.scorer import Scorer, build_scorer
@@ -56,7 +57,11 @@ class Scored:
 
 
 def score_members(
-    config: EvaluateConfig, members: Mapping[str, Sequence[Path]], baseline: Path, workspace: Path
+    config: EvaluateConfig,
+    members: Mapping[str, Sequence[Path]],
+    baseline: Path,
+    workspace: Path,
+    zero_shot: Path | None = None,
 ) -> Scored:
     """Returns the numbers of a report.
 
@@ -65,6 +70,7 @@ def score_members(
         members: Predictions of each member, one directory per fold.
         baseline: Predictions of the baseline on the same split.
         workspace: Where artefacts lie.
+        zero_shot: Predictions by an embedding model's own labels, if there is one.
 
     Raises:
         ValueError: If the members cover different recordings or species, or come from different splits.
@@ -96,6 +102,7 @@ def score_members(
             "metrics": scorer.estimates(scorer.decide(baseline_probabilities)),
             "difference_macro_f1": scorer.macro_f1_difference(predictions, Predictions(baseline_probabilities)),
         },
+        "zero_shot": describe_own_labels(zero_shot, recordings, predictions, scorer) if zero_shot else None,
         "coverage": describe_coverage(catalogue, recordings, species, lineage),
         "buckets": _score_buckets(predictions, recordings, species, scorer),
         "per_species": _score_each_species(predictions, scorer.labels, species, thresholds),

@@ -9,6 +9,8 @@ from typing import Any
 from birdclef.config import TrainConfig
 from birdclef.pretrained import identify_weights
 from cache.artefact import Recipe, artefact_key, materialise
+from cache.catalogue import feature_directory
+from cache.config import FeatureConfig
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +18,7 @@ VERSION = 4
 """Raised by hand when the same settings and inputs give other weights."""
 
 
-def train(config: TrainConfig, split: Path, fold: int, workspace: Path) -> Path:
+def train(config: TrainConfig, split: Path, fold: int, workspace: Path, catalogue: Path | None = None) -> Path:
     """Returns the run of one member on one fold: weights, logs, checkpoints.
 
     A killed run goes on from its last checkpoint and ends with the weights it would have had. A GPU that another
@@ -27,26 +29,49 @@ def train(config: TrainConfig, split: Path, fold: int, workspace: Path) -> Path:
         split: Split directory.
         fold: Validation fold.
         workspace: Where artefacts lie.
+        catalogue: Of other features of the same recordings than those that the split was made from; none: these.
 
     Raises:
         ValueError, FileNotFoundError: If the backbone, its weights or the fold do not exist.
     """
-    recipe = run_recipe(config, split, fold)
-    return materialise(workspace, recipe, lambda staging: _fit(config, split, fold, workspace, staging), resumable=True)
+    store = feature_directory(catalogue, workspace) if catalogue else None
+    recipe = run_recipe(config, split, fold, store)
+
+    def fit(staging: Path) -> None:
+        _fit(config, split, fold, workspace, store, staging)
+
+    return materialise(workspace, recipe, fit, resumable=True)
 
 
-def run_recipe(config: TrainConfig, split: Path, fold: int) -> Recipe:
-    """Returns what defines a run; a local weight file counts by its content, not its path."""
+def run_recipe(config: TrainConfig, split: Path, fold: int, store: Path | None = None) -> Recipe:
+    """Returns what defines a run; a local weight file counts by its content, not its path.
+
+    Args:
+        config: Of the member.
+        split: Split directory.
+        fold: Validation fold.
+        store: Feature directory, if it is another one than that of the split's catalogue.
+    """
     identity = config.identity()
     identity["model"]["weights"], inputs = identify_weights(config.model.weights)
     inputs["split"] = artefact_key(split)
+    if store:
+        inputs["features"] = artefact_key(store)
     return Recipe("runs", {**identity, "fold": fold}, inputs, VERSION)
 
 
-def _fit(config: TrainConfig, split: Path, fold: int, workspace: Path, staging: Path) -> None:
+def _name_weights(config: TrainConfig, features: FeatureConfig) -> str:
+    """Returns where a run's weights began: those of the embedding model, with their licence, if it reads embeddings."""
+    if features.kind == "embedding":
+        return f"embeddings of {features.model.name} ({features.model.licence})"
+    return identify_weights(config.model.weights)[0]
+
+
+def _fit(config: TrainConfig, split: Path, fold: int, workspace: Path, store: Path | None, staging: Path) -> None:
     # Imported here so that a run found in the workspace does not pay for torch and Lightning.
     import torch
 
+    from birdclef.feature_kind import check_member
     from birdclef.fold import read_fold
     from birdclef.gpu_lock import alone_on, gpus_in_use
     from birdclef.loop import fit_and_measure
@@ -54,7 +79,8 @@ def _fit(config: TrainConfig, split: Path, fold: int, workspace: Path, staging: 
     from birdclef.ranks import run_in_ranks
     from birdclef.weights import save_run
 
-    data = read_fold(split, fold, workspace)
+    data = read_fold(split, fold, workspace, store)
+    check_member(config, data.features)
     logger.info(
         "train: fold %d, %d recordings of %d species, %s",
         fold,
@@ -64,7 +90,7 @@ def _fit(config: TrainConfig, split: Path, fold: int, workspace: Path, staging: 
     )
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        model = build_model(config.model, len(data.species))
+        model = build_model(config.model, len(data.species), data.features.channels)
     arguments = (model, data, config, staging)
     with alone_on(gpus_in_use(config.accelerator, config.devices)):
         started = time.monotonic()
@@ -75,7 +101,7 @@ def _fit(config: TrainConfig, split: Path, fold: int, workspace: Path, staging: 
     summary: dict[str, Any] = {
         "fold": fold,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "weights": identify_weights(config.model.weights)[0],
+        "weights": _name_weights(config, data.features),
         "seconds": round(time.monotonic() - started, 1),
         "peak_memory_mb": None if peak is None else round(peak, 1),
     }

@@ -11,7 +11,7 @@ from birdclef.config import TrainConfig
 from birdclef.fold import FoldData
 from birdclef.model import SpeciesModel, build_model
 from cache.artefact import read_provenance
-from cache.config import FeatureConfig
+from cache.config import FeatureConfig, read_features
 
 _MODULE_PREFIX = "model."
 
@@ -27,6 +27,7 @@ class TrainedRun:
         clip_seconds: Length of its windows.
         fold: Validation fold, whose recordings it has not seen.
         split: Key of the split.
+        store: Feature directory that its strips came from; it holds an embedding model, if there is one.
     """
 
     model: SpeciesModel
@@ -35,6 +36,7 @@ class TrainedRun:
     clip_seconds: float
     fold: int
     split: str
+    store: Path
 
 
 def save_run(checkpoint: Path, fold: FoldData, config: TrainConfig, directory: Path) -> None:
@@ -51,6 +53,7 @@ def save_run(checkpoint: Path, fold: FoldData, config: TrainConfig, directory: P
     description = {
         "species": fold.species,
         "features": fold.features.identity(),
+        "store": fold.store.name,
         "clip_seconds": config.clip_seconds,
         "model": config.model.model_dump(mode="json"),
     }
@@ -62,13 +65,15 @@ def load_run(directory: Path, device: torch.device) -> TrainedRun:
     provenance = read_provenance(directory)
     description = json.loads((directory / "model.json").read_text())
     config = TrainConfig(model=description["model"])
-    model = build_model(config.model, len(description["species"]), load_weights=False)
+    features = read_features(description["features"])
+    model = build_model(config.model, len(description["species"]), features.channels, load_weights=False)
     model.load_state_dict(load_file(directory / "weights.safetensors"))
     return TrainedRun(
         model.to(device).eval(),
         description["species"],
-        FeatureConfig(**description["features"]),
+        features,
         description["clip_seconds"],
         provenance["config"]["fold"],
         provenance["inputs"]["split"],
+        directory.resolve().parent.parent / "features" / description["store"],
     )

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from cache.artefact import Recipe, artefact_key, content_key, find_artefact, materialise, read_provenance
-from cache.config import DataConfig
+from cache.config import DataConfig, read_features
 from cache.duplicates import SAME_TAKE, find_duplicates, name_sounds
+from cache.sounds import Sounds
 from cache.store import StripStore
 
 logger = logging.getLogger(__name__)
@@ -94,16 +95,18 @@ def _write(
     # Imported here so that a catalogue found in the workspace does not pay for matplotlib.
     from cache.pictures import plot_catalogue
 
-    features = read_provenance(store)["config"]
+    features = read_features(read_provenance(store)["config"])
     located = [strips.strips.get(sha256) for sha256 in recordings["sha256"]]
     frames = np.array([strip.frames if strip else 0 for strip in located])
-    frames_per_second = features["sample_rate"] / features["hop_length"]
-    table = recordings.assign(frames=frames, seconds=np.round(frames / frames_per_second, 3))
+    stated = np.array([np.nan if strip is None or strip.seconds is None else strip.seconds for strip in located])
+    seconds = np.where(np.isnan(stated), frames / features.frames_per_second, stated)
+    table = recordings.assign(frames=frames, seconds=np.round(seconds, 3))
     faults = _find_faults(table, data, strips)
     quarantined = table["recording_id"].isin(faults.keys())
     usable = table[~quarantined].sort_values("recording_id")
     memory = workspace / "similarities" / f"{store.name}.csv"
-    duplicates = find_duplicates(usable, strips, frames_per_second, memory, workspace)
+    sounds = Sounds(strips, features, data, usable)
+    duplicates = find_duplicates(usable, strips, sounds, memory, workspace)
     duplicates.to_csv(staging / "duplicates.csv", index=False)
     usable = usable.assign(sound=name_sounds(usable, duplicates))
     usable.to_csv(staging / "recordings.csv", index=False)

@@ -5,9 +5,11 @@ import io
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from cache.address import read_bytes
-from cache.config import DataConfig
+from cache.config import DataConfig, LogMelConfig
+from cache.mel import compute_log_mel
 from cache.recordings import audio_directory
 from cache.waveform import UnusableAudioError, decode_waveform
 
@@ -32,10 +34,7 @@ def cut_clip(data: DataConfig, recording_id: str, sha256: str, middle: float, se
         OSError: If the file cannot be read.
         UnusableAudioError: If it is another file than the one that was scored, or does not decode.
     """
-    audio = read_bytes(f"{audio_directory(data)}/{recording_id}")
-    if hashlib.sha256(audio).hexdigest() != sha256:
-        raise UnusableAudioError("changed", f"{recording_id} is no longer the file that was scored")
-    waveform = decode_waveform(audio, CLIP_RATE)  # (samples,)
+    waveform = _read_waveform(data, recording_id, sha256, CLIP_RATE)
     length = min(round(seconds * CLIP_RATE), len(waveform))
     first = int(np.clip(round(middle * CLIP_RATE) - length // 2, 0, len(waveform) - length))
     part = waveform[first : first + length].copy()
@@ -47,3 +46,26 @@ def cut_clip(data: DataConfig, recording_id: str, sha256: str, middle: float, se
     stream = io.BytesIO()
     soundfile.write(stream, part, CLIP_RATE, format="MP3", bitrate_mode="CONSTANT", compression_level=_COMPRESSION)
     return stream.getvalue()
+
+
+def read_log_mel(data: DataConfig, recording_id: str, sha256: str, features: LogMelConfig) -> NDArray[np.float32]:
+    """Returns the log-mel of a recording, (frames, n_mels) in dB, for features that do not store it.
+
+    Args:
+        data: Where the recordings lie.
+        recording_id: Of the recording.
+        sha256: Digest that the file must have.
+        features: Front-end settings.
+
+    Raises:
+        OSError, UnusableAudioError: As `cut_clip`.
+    """
+    return compute_log_mel(_read_waveform(data, recording_id, sha256, features.sample_rate), features)
+
+
+def _read_waveform(data: DataConfig, recording_id: str, sha256: str, sample_rate: int) -> NDArray[np.float32]:
+    """Returns the waveform of the file with a digest, (samples,)."""
+    audio = read_bytes(f"{audio_directory(data)}/{recording_id}")
+    if hashlib.sha256(audio).hexdigest() != sha256:
+        raise UnusableAudioError("changed", f"{recording_id} is no longer the file that was scored")
+    return decode_waveform(audio, sample_rate)

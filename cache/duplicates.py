@@ -15,6 +15,7 @@ from cache.artefact import write_atomically
 from cache.fingerprint import find_candidates, fingerprint_from_text
 from cache.mirror import Mirror
 from cache.similarity import Alignment, align_strips
+from cache.sounds import Sounds
 from cache.store import StripStore
 
 SAME_BYTES = "same bytes"
@@ -27,7 +28,7 @@ _COLUMNS = ["recording_id", "other_recording_id", "label", "other_label", "why",
 
 
 def find_duplicates(
-    recordings: pd.DataFrame, strips: StripStore, frames_per_second: float, memory: Path, workspace: Path
+    recordings: pd.DataFrame, strips: StripStore, sounds: Sounds, memory: Path, workspace: Path
 ) -> pd.DataFrame:
     """Returns the pairs of recordings that are likely to hold the same sound, in ascending order.
 
@@ -37,7 +38,7 @@ def find_duplicates(
     Args:
         recordings: recording_id, sha256, label, recordist and seconds.
         strips: Store with their strips.
-        frames_per_second: Of the strips.
+        sounds: By which they are compared.
         memory: File that remembers comparisons of strips, so that a grown data set is not compared all over again.
         workspace: Where it lies.
 
@@ -50,7 +51,7 @@ def find_duplicates(
     pairs = pd.concat(
         [
             _pair_with_first(ordered, ["sha256"], SAME_BYTES),
-            _pair_by_sound(audio, strips, frames_per_second, _Memory(memory, workspace)),
+            _pair_by_sound(audio, strips, sounds, _Memory(memory, workspace)),
             _pair_with_first(ordered, ["label", "recordist", "seconds"], SAME_TAKE),
         ]
     )
@@ -87,24 +88,23 @@ def _pair_with_first(ordered: pd.DataFrame, keys: list[str], why: str) -> pd.Dat
     return pd.DataFrame({**pairs, **dict.fromkeys(_ALIGNMENT, np.nan)})
 
 
-def _pair_by_sound(
-    audio: pd.DataFrame, strips: StripStore, frames_per_second: float, memory: "_Memory"
-) -> pd.DataFrame:
+def _pair_by_sound(audio: pd.DataFrame, strips: StripStore, sounds: Sounds, memory: "_Memory") -> pd.DataFrame:
     """Returns pairs that hold the same sound, enough to link all that do: of three alike, two pairs.
 
     Args:
-        audio: recording_id and sha256, each once, by recording_id.
+        audio: recording_id, sha256 and seconds, each sha256 once, by recording_id.
         strips: Store with their strips.
-        frames_per_second: Of the strips.
+        sounds: By which they are compared.
         memory: Of comparisons.
     """
     located = [strips.strips[sha256] for sha256 in audio["sha256"]]
     first_of: dict[str, int] = {}
     rows = []
+    seconds = audio["seconds"].tolist()
     for index, strip in enumerate(located):  # another tag in the file leaves the strip as it is
         first = first_of.setdefault(strip.digest, index)
         if first != index:
-            rows.append((first, index, 0.0, round(strip.frames / frames_per_second, 3), 1.0))
+            rows.append((first, index, 0.0, seconds[index], 1.0))
     distinct = list(first_of.values())
     linked = DisjointSet(distinct)
     for pair in find_candidates([fingerprint_from_text(located[index].fingerprint) for index in distinct]):
@@ -115,7 +115,7 @@ def _pair_by_sound(
         alignment = memory.recall(one.sha256, other.sha256) or memory.keep(
             one.sha256,
             other.sha256,
-            align_strips(strips.read(one.sha256), strips.read(other.sha256), frames_per_second),
+            align_strips(sounds.read(one.sha256), sounds.read(other.sha256), sounds.frames_per_second),
         )
         if alignment.is_near_duplicate:
             linked.merge(first, second)

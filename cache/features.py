@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from cache import mel
 from cache.address import is_url
 from cache.artefact import PROVENANCE, Recipe, fetch_artefact, is_finished, write_provenance
 from cache.catalogue import build_catalogue
 from cache.config import DataConfig, FeatureConfig
+from cache.front_end import equip_store, front_end_version
 from cache.hashes import hash_recordings
 from cache.isolation import compute_part_apart, end_children
 from cache.mirror import Mirror, open_workspace
@@ -64,12 +64,13 @@ def open_feature_directory(features: FeatureConfig, workspace: Path) -> Path:
             mirror.write(store / PROVENANCE, (store / PROVENANCE).read_bytes())
     for folder in ("parts", "index"):
         (store / folder).mkdir(exist_ok=True)
+    equip_store(features, store)
     return store
 
 
 def feature_recipe(features: FeatureConfig) -> Recipe:
     """Returns what defines the store of a feature configuration."""
-    return Recipe("features", features.identity(), {}, mel.VERSION)
+    return Recipe("features", features.identity(), {}, front_end_version(features))
 
 
 def find_missing(recordings: pd.DataFrame, audio: str, store: StripStore, features: FeatureConfig) -> list[Source]:

@@ -21,10 +21,11 @@ class Strip:
         part: Id of the part that holds it.
         start: First frame in the part.
         frames: Length.
-        peak_db: Highest value.
-        mean_db: Mean over frames and channels.
+        peak_db: Highest value of the log-mel.
+        mean_db: Mean of the log-mel over frames and bands.
         digest: Of its stored bytes, so that damage and mix-ups are found.
         fingerprint: Of its sound, as text; empty if it is to be compared with none.
+        seconds: Of the audio; None: as long as its frames.
     """
 
     sha256: str
@@ -35,6 +36,7 @@ class Strip:
     mean_db: float
     digest: str
     fingerprint: str
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)

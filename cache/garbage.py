@@ -6,8 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from cache.artefact import PROVENANCE, list_artefacts, read_provenance
 from cache.catalogue import feature_directory, read_catalogue, read_quarantine
 from cache.fragment import Fragment, Strip
@@ -155,11 +153,9 @@ def _write_anew(item: Garbage) -> None:
     """Copy the strips that are needed, and the failures, to a part of their own."""
     store = item.path.parent.parent
     array = PartRows.open(item.path)
-    with PartWriter(store, array.channels, array.encoding) as writer:
+    with PartWriter(store, array.channels, array.encoding, array.scores) as writer:
         for strip in item.kept:
-            stored = np.empty((strip.frames, array.channels), array.encoding.dtype)
-            array.read(strip.start, stored)
-            writer.copy_strip(strip, stored)
+            writer.copy_strip(strip, array.read_whole(strip.start, strip.frames))
         for failure in Fragment.read(store / "index" / f"{item.path.name}.json").failures:
             writer.add_failure(failure)
         writer.publish()

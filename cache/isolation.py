@@ -27,6 +27,7 @@ import cv2
 
 from cache.config import FeatureConfig
 from cache.fragment import Failure
+from cache.front_end import warm_up
 from cache.part import Finished, Source, Started, compute_part
 
 logger = logging.getLogger(__name__)
@@ -242,9 +243,10 @@ def serve(connection: Connection, parent: int) -> None:
             sources, features, store, refused = connection.recv()
         except EOFError:
             return
-        _limit_memory(features)
         outcome: Any = _PartPublished()
         try:
+            warm_up(features, store)
+            _limit_memory(features)
             for event in compute_part(sources, features, store, refused):
                 connection.send(event)
         except Exception as error:  # it is raised again in the parent

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 
 VERSION = 3
 """Raised by hand when the same audio and settings give other numbers."""
@@ -54,7 +54,7 @@ class MelFrontEnd:
 
 
 @lru_cache(maxsize=4)
-def front_end(features: FeatureConfig) -> MelFrontEnd:
+def front_end(features: LogMelConfig) -> MelFrontEnd:
     """Returns the front end of a configuration, computed once per process."""
     filters = slaney_filters(features)  # (n_mels, 1 + n_fft // 2)
     parts_of_bin = np.full(filters.shape[1], 2)
@@ -70,7 +70,7 @@ def front_end(features: FeatureConfig) -> MelFrontEnd:
     return MelFrontEnd(window, tuple(groups))
 
 
-def slaney_filters(features: FeatureConfig) -> NDArray[np.float32]:
+def slaney_filters(features: LogMelConfig) -> NDArray[np.float32]:
     """Returns triangular mel filters of equal area on Slaney's scale, (n_mels, 1 + n_fft // 2).
 
     The default of `librosa.filters.mel`, whose import would take longer than all else that starts a worker. The scale
@@ -91,7 +91,7 @@ def _hz_to_mel(hertz: float) -> float:
     return _BREAK_MEL + float(np.log(hertz / _BREAK_HZ)) / _LOG_STEP
 
 
-def compute_log_mel(waveform: NDArray[np.float32], features: FeatureConfig) -> NDArray[np.float32]:
+def compute_log_mel(waveform: NDArray[np.float32], features: LogMelConfig) -> NDArray[np.float32]:
     """Returns the log-mel strip of a waveform: 10 log10(mel power), dB re 1, floored, without normalisation.
 
     Same definition as `librosa.feature.melspectrogram(power=2, center=True, pad_mode="constant")`, which it meets

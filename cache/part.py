@@ -10,9 +10,9 @@ import numpy as np
 
 from cache.address import read_bytes
 from cache.config import FeatureConfig
-from cache.encoding import StripEncoding
 from cache.fingerprint import fingerprint_strip, fingerprint_to_text
 from cache.fragment import Failure
+from cache.front_end import compute_strip
 from cache.mel import compute_log_mel
 from cache.waveform import UnusableAudioError, decode_waveform
 from cache.writer import PartWriter
@@ -72,26 +72,26 @@ def compute_part(
     Raises:
         OSError: If the part cannot be written, or the audio's place not be reached. Nothing of it is visible then.
     """
-    encoding = StripEncoding.of(features.dtype, features.floor_db)
-    with PartWriter(store, features.n_mels, encoding) as writer:
+    with PartWriter(store, features.channels, features.encoding, features.scores) as writer:
         for source in sources:
             if source.sha256 in refused:
                 writer.add_failure(refused[source.sha256])
                 yield Finished(source, reason=refused[source.sha256].reason, detail=refused[source.sha256].detail)
                 continue
             yield Started(source)
-            yield _add_recording(source, features, writer)
+            yield _add_recording(source, features, store, writer)
         writer.publish()
 
 
-def _add_recording(source: Source, features: FeatureConfig, writer: PartWriter) -> Finished:
+def _add_recording(source: Source, features: FeatureConfig, store: Path, writer: PartWriter) -> Finished:
     try:
         audio = read_bytes(source.address)
         if hashlib.sha256(audio).hexdigest() != source.sha256:
             return Finished(source, reason="unreadable", detail="changed while the features were built")
         waveform = decode_waveform(audio, features.sample_rate)
-        strip = compute_log_mel(waveform, features)
-        if not np.isfinite(strip).all():
+        log_mel = compute_log_mel(waveform, features.sound)
+        strip = compute_strip(waveform, log_mel, features, store)
+        if not (np.isfinite(log_mel).all() and np.isfinite(strip).all()):
             raise UnusableAudioError("non_finite", f"samples up to {np.abs(waveform).max():g} overflow in power")
     except ConnectionError:
         raise  # nothing is known about the recording
@@ -103,8 +103,10 @@ def _add_recording(source: Source, features: FeatureConfig, writer: PartWriter) 
         detail = f"decoding takes more than features.memory_gb={features.memory_gb:g}"
         failure = Failure(source.sha256, "too_large", detail, limit=features.memory_gb)
     else:
-        fingerprint = fingerprint_to_text(fingerprint_strip(strip, features.frames_per_second))
-        writer.add_strip(source.sha256, strip, fingerprint)
-        return Finished(source, seconds=len(waveform) / features.sample_rate)
+        fingerprint = fingerprint_to_text(fingerprint_strip(log_mel, features.sound.frames_per_second))
+        seconds = len(waveform) / features.sample_rate
+        stated = None if strip is log_mel else seconds
+        writer.add_strip(source.sha256, strip, fingerprint, log_mel=log_mel, seconds=stated)
+        return Finished(source, seconds=seconds)
     writer.add_failure(failure)
     return Finished(source, reason=failure.reason, detail=failure.detail)

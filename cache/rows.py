@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 from numpy.typing import NDArray
 
 from cache.encoding import StoredType, StripEncoding
@@ -21,7 +22,8 @@ class PartRows:
     Attributes:
         directory: Of the array.
         frames: Rows of the array.
-        channels: Values per row.
+        channels: Values of a strip per row.
+        scores: Values that lie behind them: scores of an embedding model's own labels.
         chunk_frames: Rows per chunk.
         encoding: What the stored values mean.
         features: Key of the feature directory that it was written for.
@@ -30,6 +32,7 @@ class PartRows:
     directory: Path
     frames: int
     channels: int
+    scores: int
     chunk_frames: int
     encoding: StripEncoding
     features: str
@@ -43,17 +46,19 @@ class PartRows:
         """
         try:
             metadata = json.loads((directory / "zarr.json").read_text())
-            (frames, channels), chunk_shape = metadata["shape"], metadata["chunk_grid"]["configuration"]["chunk_shape"]
+            (frames, width), chunk_shape = metadata["shape"], metadata["chunk_grid"]["configuration"]["chunk_shape"]
             layout = metadata["data_type"], [codec["name"] for codec in metadata["codecs"]], chunk_shape[1]
             attributes = metadata["attributes"]
+            scores = int(attributes.get("scores", 0))
             encoding = StripEncoding(metadata["data_type"], attributes["step_db"], attributes["offset_db"])
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise DamagedPartError(
                 f"{directory} is not a readable Zarr array ({error}). Run birdclef verify."
             ) from error
-        if layout not in [(dtype, ["bytes"], channels) for dtype in get_args(StoredType)]:
+        if layout not in [(dtype, ["bytes"], width) for dtype in get_args(StoredType)]:
             raise DamagedPartError(f"{directory} holds {layout}, not plain rows. Run birdclef verify.")
-        return cls(directory, frames, channels, chunk_shape[0], encoding, str(attributes.get("features", "")))
+        features = str(attributes.get("features", ""))
+        return cls(directory, frames, width - scores, scores, chunk_shape[0], encoding, features)
 
     def read(self, start: int, out: NDArray[Any]) -> None:
         """Fill `out`, (rows, channels) of the stored type, with the rows from `start` on.
@@ -61,6 +66,22 @@ class PartRows:
         Raises:
             DamagedPartError: If a chunk is missing or too short.
         """
+        if self.scores:
+            out[:] = self.read_whole(start, len(out))[:, : self.channels]
+        else:
+            self._fill(start, out)
+
+    def read_whole(self, start: int, rows: int) -> NDArray[Any]:
+        """Returns some rows from `start` on with their scores, (rows, channels + scores) of the stored type.
+
+        Raises:
+            DamagedPartError: If a chunk is missing or too short.
+        """
+        whole = np.empty((rows, self.channels + self.scores), self.encoding.dtype)
+        self._fill(start, whole)
+        return whole
+
+    def _fill(self, start: int, out: NDArray[Any]) -> None:
         done = 0
         while done < len(out):
             chunk, offset = divmod(start + done, self.chunk_frames)

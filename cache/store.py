@@ -2,8 +2,10 @@
 
 Layout of `features/<feature_key>/`:
 
-    parts/<id>/       Zarr v3 array (frames, channels) float16 or uint8, the strips of one part one after the other
+    parts/<id>/       Zarr v3 array (frames, channels) float16 or uint8, the strips of one part one after the other;
+                      behind each row of an embedding lie the scores of the model's own labels, if it has any
     index/<id>.json   fragment: which strip lies where in the part, and which audio gave none
+    model.*           embedding model that makes the strips, and `labels.txt`, its own labels
 
 A part without its fragment does not exist for readers. A part's id hashes the audio whose strips are in it, so what
 is published twice has the same bytes, and no two tasks ever write one array.
@@ -56,7 +58,7 @@ class StripStore:
         return sha256 in self.strips or sha256 in self.failures
 
     def read(self, sha256: str) -> NDArray[np.float16]:
-        """Returns one strip in dB, (frames, channels).
+        """Returns one strip, (frames, channels), in dB if it is a log-mel.
 
         Raises:
             KeyError: If the store has no strip of this audio.
@@ -67,6 +69,17 @@ class StripStore:
         stored = np.empty((strip.frames, array.channels), array.encoding.dtype)
         array.read(strip.start, stored)
         return array.encoding.decode(stored)
+
+    def read_scores(self, sha256: str) -> NDArray[np.float16]:
+        """Returns what an embedding model itself says of a recording, (frames, labels) probabilities.
+
+        Raises:
+            KeyError: If the store has no strip of this audio.
+            DamagedPartError: If the array lacks it.
+        """
+        strip = self._find(sha256)
+        array = self._open(strip.part)
+        return array.read_whole(strip.start, strip.frames)[:, array.channels :]
 
     def load(self, sha256s: Iterable[str]) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
         """Returns many strips in one flat array, each part read once and in order.

@@ -8,7 +8,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 from cache.mel import compute_log_mel
 from cache.waveform import UnusableAudioError, describe_decoder_error, mix_to_mono
 
@@ -45,7 +45,7 @@ def stream_waveform(path: Path, sample_rate: int) -> Iterator[NDArray[np.float32
             yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
 
 
-def stream_strip(path: Path, features: FeatureConfig) -> Iterator[NDArray[np.float32]]:
+def stream_log_mel(path: Path, features: LogMelConfig) -> Iterator[NDArray[np.float32]]:
     """Yields the log-mel strip of a file, (frames, n_mels) in dB at a time: `cache.mel.compute_log_mel` of all of it.
 
     Args:

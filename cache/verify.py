@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cache.artefact import find_artefact, read_provenance
-from cache.config import DataConfig, FeatureConfig
+from cache.config import DataConfig, FeatureConfig, read_features
 from cache.encoding import StripEncoding
 from cache.features import build_features, feature_recipe
 from cache.fragment import DamagedPartError, Fragment
@@ -80,8 +80,8 @@ def find_damage(store: Path, share: float, rng: np.random.Generator) -> Iterator
     fragments = {path.stem: path for path in sorted((store / "index").glob("*.json"))}  # later: a builder may add some
     for part in sorted(arrays - fragments.keys()):
         yield Damage(part, "the index fragment is missing")
-    features = FeatureConfig(**read_provenance(store)["config"])
-    expected = features.n_mels, StripEncoding.of(features.dtype, features.floor_db)
+    features = read_features(read_provenance(store)["config"])
+    expected = features.channels, features.scores, features.encoding
     read = rng.random(len(fragments)) < share
     for (part, path), whole in zip(fragments.items(), read, strict=True):
         try:
@@ -161,8 +161,10 @@ def _fetch_anew(store: Path, part: str, mirror: Mirror) -> str:
     return ""
 
 
-def _check_part(store: Path, part: str, fragment: Fragment, expected: tuple[int, StripEncoding], *, whole: bool) -> str:
-    """Returns what is wrong with a part of so many channels in an encoding, empty if nothing is."""
+def _check_part(
+    store: Path, part: str, fragment: Fragment, expected: tuple[int, int, StripEncoding], *, whole: bool
+) -> str:
+    """Returns what is wrong with a part of so many channels and scores in an encoding, empty if nothing is."""
     if fragment.identity != part:
         return f"the index fragment describes another part, {fragment.identity}"
     directory = store / "parts" / part
@@ -175,8 +177,9 @@ def _check_part(store: Path, part: str, fragment: Fragment, expected: tuple[int,
     if array.features != store.name:
         return f"the array belongs to features {array.features}"
     frames = sum(strip.frames for strip in fragment.strips)
-    if (array.frames, array.channels, array.encoding) != (frames, *expected):
-        return f"the array holds {array.frames} rows of {array.channels}, {array.encoding}, not {frames}, {expected}"
+    layout = array.channels, array.scores, array.encoding
+    if (array.frames, *layout) != (frames, *expected):
+        return f"the array holds {array.frames} rows of {layout}, not {frames} of {expected}"
     chunks = range(-(-frames // array.chunk_frames))
     missing = [chunk for chunk in chunks if not (directory / "c" / str(chunk) / "0").is_file()]
     if missing:

@@ -18,6 +18,8 @@ from cache.mirror import Mirror
 from cache.rows import PartRows
 
 CHUNK_FRAMES = 8192
+"""Most rows of a chunk."""
+_CHUNK_BYTES = 2**21
 
 
 def digest_strip(stored: NDArray[Any]) -> str:
@@ -35,9 +37,8 @@ def find_damaged_strips(part: Path, fragment: Fragment) -> list[Strip]:
 
 
 def _is_sound(strip: Strip, array: PartRows) -> bool:
-    stored = np.empty((strip.frames, array.channels), array.encoding.dtype)
     try:
-        array.read(strip.start, stored)
+        stored = array.read_whole(strip.start, strip.frames)
     except DamagedPartError:
         return False
     return digest_strip(stored) == strip.digest
@@ -50,14 +51,18 @@ class PartWriter:
     as fast as through Zarr. As a context manager it removes what was not published.
     """
 
-    def __init__(self, store: Path, channels: int, encoding: StripEncoding = FLOAT16) -> None:
+    def __init__(self, store: Path, channels: int, encoding: StripEncoding = FLOAT16, scores: int = 0) -> None:
         self._store = store
         self._encoding = encoding
         parts = store / "parts"
         parts.mkdir(parents=True, exist_ok=True)
         self._staging = Path(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=parts))
         self._staging.chmod(0o755)
-        self._channels = channels
+        self._width = channels + scores
+        self._scores = scores
+        self._chunk_frames = max(
+            1, min(CHUNK_FRAMES, _CHUNK_BYTES // (self._width * np.dtype(encoding.dtype).itemsize))
+        )
         self._chunk: BinaryIO | None = None
         self._frames = 0
         self._strips: list[Strip] = []
@@ -71,14 +76,31 @@ class PartWriter:
             self._chunk.close()
         shutil.rmtree(self._staging, ignore_errors=True)
 
-    def add_strip(self, sha256: str, strip: NDArray[np.float32], fingerprint: str = "") -> None:
-        """Append a strip, (frames, channels), with the fingerprint of its sound, if it may be compared with others."""
+    def add_strip(
+        self,
+        sha256: str,
+        strip: NDArray[np.float32],
+        fingerprint: str = "",
+        *,
+        log_mel: NDArray[np.float32] | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Append a strip.
+
+        Args:
+            sha256: Of the audio.
+            strip: With scores, if there are any, (frames, channels + scores).
+            fingerprint: Of its sound, if it may be compared with others.
+            log_mel: By which its level is told, (frames, bands) in dB; None: the strip is one.
+            seconds: Of the audio; None: as long as its frames.
+        """
         if not np.isfinite(strip).all():
             raise ValueError(f"The strip of audio {sha256} holds non-finite values; it must not enter the store.")
         stored = self._encoding.encode(strip)
-        peak_db, mean_db = round(float(strip.max()), 3), round(float(strip.mean(dtype=np.float64)), 3)
-        digest = digest_strip(stored)
-        self._append(Strip(sha256, "", self._frames, len(stored), peak_db, mean_db, digest, fingerprint), stored)
+        levels = strip if log_mel is None else log_mel
+        peak_db, mean_db = round(float(levels.max()), 3), round(float(levels.mean(dtype=np.float64)), 3)
+        digest, first = digest_strip(stored), self._frames
+        self._append(Strip(sha256, "", first, len(stored), peak_db, mean_db, digest, fingerprint, seconds), stored)
 
     def copy_strip(self, strip: Strip, stored: NDArray[Any]) -> None:
         """Append a strip of another part as it is stored there, (frames, channels).
@@ -94,10 +116,10 @@ class PartWriter:
         self._strips.append(strip)
         rows = np.ascontiguousarray(stored)
         while len(rows):
-            inside = self._frames % CHUNK_FRAMES
+            inside = self._frames % self._chunk_frames
             if inside == 0:
-                self._begin_chunk(self._frames // CHUNK_FRAMES)
-            now = rows[: CHUNK_FRAMES - inside]
+                self._begin_chunk(self._frames // self._chunk_frames)
+            now = rows[: self._chunk_frames - inside]
             self._write(now)
             self._frames += len(now)
             rows = rows[len(now) :]
@@ -115,19 +137,20 @@ class PartWriter:
 
     def _finish_array(self) -> None:
         """Fill the last chunk up, and write the array's metadata."""
-        self._write(np.zeros((-self._frames % CHUNK_FRAMES, self._channels), self._encoding.dtype))
+        self._write(np.zeros((-self._frames % self._chunk_frames, self._width), self._encoding.dtype))
         if self._chunk:
             self._chunk.close()
         zarr.create_array(
             store=str(self._staging),
-            shape=(self._frames, self._channels),
-            chunks=(CHUNK_FRAMES, self._channels),
+            shape=(self._frames, self._width),
+            chunks=(self._chunk_frames, self._width),
             dtype=self._encoding.dtype,
             compressors=None,
             attributes={
                 "features": self._store.name,
                 "step_db": self._encoding.step_db,
                 "offset_db": self._encoding.offset_db,
+                "scores": self._scores,
             },
         )
 

@@ -3,14 +3,23 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from birdclef.arms import ARMS, REFERENCE
 from birdclef.config import EvaluateConfig, PredictConfig, PromoteConfig, TrainConfig
-from cache.config import ConfigSection, DataConfig, FeatureConfig, SplitConfig
+from birdclef.feature_kind import check_member, check_views
+from cache.config import (
+    FEATURE_KINDS,
+    ConfigSection,
+    DataConfig,
+    EmbeddingConfig,
+    FeatureConfig,
+    LogMelConfig,
+    SplitConfig,
+)
 
 MemberName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
@@ -19,13 +28,33 @@ class ExperimentConfig(ConfigSection):
     """Everything that one run of the pipeline needs to know."""
 
     data: DataConfig
-    features: FeatureConfig = FeatureConfig()
+    features: FeatureConfig = LogMelConfig()
+    """Log-mel, or embeddings; the split is made from its catalogue."""
+    member_features: dict[MemberName, FeatureConfig] = Field(default_factory=dict)
+    """Other features of the same recordings, for members by name; all others read `features`."""
     split: SplitConfig = SplitConfig()
     train: dict[MemberName, TrainConfig] = Field(min_length=1)
     """Members of the ensemble by name."""
     predict: PredictConfig = PredictConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     promote: PromoteConfig = PromoteConfig()
+
+    @model_validator(mode="after")
+    def _check_members(self) -> Self:
+        if unknown := sorted(self.member_features.keys() - self.train.keys()):
+            raise ValueError(f"member_features names {unknown[0]!r}, but train has {', '.join(self.train)}.")
+        for name, member in self.train.items():
+            features = self.features_of(name)
+            try:
+                check_member(member, features)
+                check_views(self.predict, features)
+            except ValueError as error:
+                raise ValueError(f"train.{name}: {error}") from error
+        return self
+
+    def features_of(self, member: str) -> LogMelConfig | EmbeddingConfig:
+        """Returns the features that a member reads."""
+        return self.member_features.get(member, self.features)
 
     def folds_of(self, member: str) -> tuple[int, ...]:
         """Returns the validation folds that a member is trained for."""
@@ -59,10 +88,14 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
         return ExperimentConfig.model_validate(tree)
     except ValidationError as error:
         problems = "\n".join(
-            f"  {'.'.join(str(step) for step in problem['loc'])}: {problem['msg']} (got {problem['input']!r})"
-            for problem in error.errors()
+            f"  {_name_key(problem['loc'])}: {problem['msg']} (got {problem['input']!r})" for problem in error.errors()
         )
         raise ValueError(f"{path} does not describe a valid experiment:\n{problems}") from error
+
+
+def _name_key(steps: Iterable[str | int]) -> str:
+    """Returns the path of a key; which kind of features pydantic took its section for is no step of it."""
+    return ".".join(str(step) for step in steps if step not in FEATURE_KINDS)
 
 
 def expand_grid(path: Path, overrides: Iterable[str]) -> list[dict[str, Any]]:

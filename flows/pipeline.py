@@ -10,7 +10,7 @@ from prefect import flow
 from pydantic import Field
 
 from birdclef.arms import plan_trials
-from birdclef.baseline import BASELINE, FROZEN_BASELINE
+from birdclef.baseline import FROZEN_BASELINE, baseline_name
 from birdclef.champion import CHAMPION, champion_report, keep_champion_folds
 from birdclef.config import DetectionFormat
 from cache.mirror import open_workspace, published_address
@@ -30,6 +30,7 @@ from flows.tasks import (
     promote_task,
     sweep_task,
     train_task,
+    zero_shot_task,
 )
 
 DEFAULT_CONFIG = "configs/demo.yaml"
@@ -140,16 +141,18 @@ def compare_flow(
         experiment = _keep_folds(next(iter(experiments.values())), directory)
         (member,) = experiment.train
         split = _split(experiment, directory)
-        baselines = {BASELINE: baseline_task(split, directory)}
+        baseline = baseline_task(split, directory)
+        baselines = {baseline_name(baseline): baseline}
         if experiment.train[member].model.weights != "none":
             baselines[FROZEN_BASELINE] = frozen_baseline_task(experiment.train[member], split, directory)
+        catalogue = _member_catalogues(experiment, directory).get(member)
         trials = plan_trials({arm: each.train[member] for arm, each in experiments.items()}, epochs or (), seeds)
         finished = []
         for trial in trials:
             name = f"{trial.arm} {trial.epochs} epochs seed {trial.seed}"
             predictions = []
             for fold in experiment.folds_of(member):
-                run = train_task(name, trial.config, split, fold, directory)
+                run = train_task(name, trial.config, split, fold, directory, catalogue)
                 predictions.append(predict_task(name, fold, experiment.predict, run, directory))
             finished.append((trial, predictions))
         return published_address(compare_task(experiment.evaluate, finished, baselines, directory), directory)
@@ -237,9 +240,21 @@ def _split(experiment: ExperimentConfig, workspace: Path) -> Path:
     return build_split_task(experiment.split, _features(experiment, workspace), workspace)
 
 
-def _train(experiment: ExperimentConfig, split: Path, workspace: Path) -> dict[str, dict[int, Path]]:
+def _member_catalogues(experiment: ExperimentConfig, workspace: Path) -> dict[str, Path]:
+    """Returns the catalogue of each member that has features of its own."""
     return {
-        member: {fold: train_task(member, config, split, fold, workspace) for fold in experiment.folds_of(member)}
+        member: build_features_task(experiment.data, features, workspace)
+        for member, features in experiment.member_features.items()
+    }
+
+
+def _train(experiment: ExperimentConfig, split: Path, workspace: Path) -> dict[str, dict[int, Path]]:
+    catalogues = _member_catalogues(experiment, workspace)
+    return {
+        member: {
+            fold: train_task(member, config, split, fold, workspace, catalogues.get(member))
+            for fold in experiment.folds_of(member)
+        }
         for member, config in experiment.train.items()
     }
 
@@ -251,4 +266,7 @@ def _evaluate(experiment: ExperimentConfig, workspace: Path) -> Path:
         for member, runs in _train(experiment, split, workspace).items()
     }
     baseline = baseline_task(split, workspace)
-    return evaluate_task(experiment.evaluate, predictions, baseline, experiment.model_dump(mode="json"), workspace)
+    catalogues = [None, *_member_catalogues(experiment, workspace).values()]
+    zero_shot = next(filter(None, (zero_shot_task(split, catalogue, workspace) for catalogue in catalogues)), None)
+    settings = experiment.model_dump(mode="json")
+    return evaluate_task(experiment.evaluate, predictions, baseline, settings, workspace, zero_shot)

@@ -23,6 +23,7 @@ from birdclef.predict import predict
 from birdclef.promote import promote
 from birdclef.sweep import compare_settings
 from birdclef.train import train
+from birdclef.zero_shot import predict_zero_shot
 from cache.config import DataConfig, FeatureConfig, SplitConfig
 from cache.features import build_features
 from cache.split import build_split
@@ -78,10 +79,12 @@ def build_split_task(split: SplitConfig, catalogue: Path, workspace: Path) -> Pa
 
 
 @task(name="train", task_run_name="train {member} fold {fold}", **STAGE)
-def train_task(member: str, config: TrainConfig, split: Path, fold: int, workspace: Path) -> Path:
-    """Train one member on one fold; returns the run."""
+def train_task(
+    member: str, config: TrainConfig, split: Path, fold: int, workspace: Path, catalogue: Path | None = None
+) -> Path:
+    """Train one member on one fold, on the split's own features or those of a catalogue; returns the run."""
     with show_progress(f"train {member} fold {fold} progress"):
-        run = train(config, split, fold, workspace)
+        run = train(config, split, fold, workspace, catalogue)
     show_lineage(run, workspace)
     return run
 
@@ -102,6 +105,12 @@ def baseline_task(split: Path, workspace: Path) -> Path:
     return predictions
 
 
+@task(name="zero-shot", **STAGE)
+def zero_shot_task(split: Path, catalogue: Path | None, workspace: Path) -> Path | None:
+    """Predict with the own labels of an embedding model, if the features have one; returns the predictions."""
+    return predict_zero_shot(split, workspace, catalogue)
+
+
 @task(name="evaluate", **STAGE)
 def evaluate_task(
     config: EvaluateConfig,
@@ -109,9 +118,10 @@ def evaluate_task(
     baseline: Path,
     experiment: dict[str, Any],
     workspace: Path,
+    zero_shot: Path | None = None,
 ) -> Path:
     """Score and combine the members; returns the report, which also becomes an artifact of the run."""
-    report = evaluate(config, members, baseline, experiment, workspace)
+    report = evaluate(config, members, baseline, experiment, workspace, zero_shot)
     show_report(report, workspace)
     return report
 

@@ -25,13 +25,13 @@ from birdclef.baseline import predict_baseline
 from birdclef.config import PredictConfig, TrainConfig
 from cache.artefact import Recipe, artefact_key, materialise, read_provenance
 from cache.catalogue import build_catalogue
-from cache.config import DataConfig, FeatureConfig, SplitConfig
+from cache.config import DataConfig, LogMelConfig, SplitConfig
 from cache.features import open_feature_directory
 from cache.fragment import Failure
 from cache.split import build_split
 from cache.writer import PartWriter
 
-FEATURES = FeatureConfig(sample_rate=8_000, n_fft=512, hop_length=256, n_mels=16, fmin=50.0, fmax=4_000.0)
+FEATURES = LogMelConfig(sample_rate=8_000, n_fft=512, hop_length=256, n_mels=16, fmin=50.0, fmax=4_000.0)
 SPECIES = {
     # label: (usable recordings, recordists, scientific name, common name)
     "abbowl": (104, 8, "Bubo abbas", "Abbey Owl"),
@@ -176,6 +176,68 @@ def _write_predictions(
 
 def _hash(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
+
+
+@pytest.fixture(scope="session")
+def describe_tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes a small embedding model as ONNX and its labels; returns the path of its description.
+
+    It takes 1 s at 8 kHz. Its embedding, (batch, 4), is the root of the mean square of each quarter of the window, and
+    its scores, before a sigmoid, are 10 times these minus 1, of the labels of `SPECIES` but the first.
+    """
+    onnx = pytest.importorskip("onnx")
+
+    def describe(**changes: object) -> Path:
+        folder = tmp_path_factory.mktemp("model")
+        helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+        nodes = [
+            helper.make_node("Reshape", ["sound", "quarters"], ["cut"]),
+            helper.make_node("ReduceL2", ["cut", "last"], ["norm"], keepdims=0),
+            helper.make_node("Mul", ["norm", "per_sample"], ["embedding"]),
+            helper.make_node("Mul", ["embedding", "ten"], ["scaled"]),
+            helper.make_node("Sub", ["scaled", "one"], ["scores"]),
+        ]
+        constants = [
+            helper.make_tensor("quarters", onnx.TensorProto.INT64, [3], [-1, 4, 2000]),
+            helper.make_tensor("last", onnx.TensorProto.INT64, [1], [2]),
+            helper.make_tensor("per_sample", floats, [], [2000**-0.5]),
+            helper.make_tensor("ten", floats, [], [10.0]),
+            helper.make_tensor("one", floats, [], [1.0]),
+        ]
+        graph = helper.make_graph(
+            nodes,
+            "tiny",
+            [helper.make_tensor_value_info("sound", floats, ["batch", 8000])],
+            [helper.make_tensor_value_info(name, floats, ["batch", 4]) for name in ("embedding", "scores")],
+            constants,
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+        onnx.save(model, folder / "tiny.onnx")
+        names = [scientific for _, _, scientific, _ in list(SPECIES.values())[1:]]
+        (folder / "labels.txt").write_text("".join(f"{name}_Some Bird\n" for name in names))
+        description = {
+            "name": "Tiny",
+            "file": "tiny.onnx",
+            "licence": "CC0",
+            "sample_rate": 8000,
+            "window_seconds": 1.0,
+            "stride_seconds": 0.5,
+            "embedding": "embedding",
+            "channels": 4,
+            "scores": "scores",
+            "labels": "labels.txt",
+            **changes,
+        }
+        path = folder / "tiny.yaml"
+        path.write_text(json.dumps({name: value for name, value in description.items() if value is not None}))
+        return path
+
+    return describe
+
+
+@pytest.fixture(scope="session")
+def tiny_model(describe_tiny_model: Callable[..., Path]) -> Path:
+    return describe_tiny_model()
 
 
 @pytest.fixture(scope="session")

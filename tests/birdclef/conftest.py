@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from birdclef.fold import FoldData
 from birdclef.residency import ResidentStrips
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 from cache.writer import PartWriter
 
 N_MELS = 8
-FEATURES = FeatureConfig(sample_rate=1600, n_fft=64, hop_length=100, n_mels=N_MELS, fmin=0, fmax=800)  # 16 frames/s
+FEATURES = LogMelConfig(sample_rate=1600, n_fft=64, hop_length=100, n_mels=N_MELS, fmin=0, fmax=800)  # 16 frames/s
 TRAIN = {  # recording: (species index, frames)
     "a1": (0, 70),
     "a2": (0, 32),

@@ -9,9 +9,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from birdclef.augmentation import augment_log_mel
 from birdclef.config import AugmentConfig, TrainConfig
-from birdclef.data import TrainingData, Views, augment, compute_statistics, derive_seed, load_validation
+from birdclef.data import TrainingData, Views, derive_seed, load_validation
 from birdclef.fold import FoldData
+from birdclef.input_statistics import compute_statistics
 from birdclef.residency import ResidentStrips, load_strips
 from cache.store import StripStore
 
@@ -215,7 +217,7 @@ def test_training_data_knows_its_labels_classes_and_noise(fold_data: FoldData) -
     data = load(fold_data)
     assert data.labels.tolist() == [0, 0, 0, 1, 1, 2]
     assert data.classes == 3
-    assert data.noise_bank.rows.tolist() == [0, 1, 3, 5]  # 70, 32, 40 and 100 frames: two crops or more
+    assert data.augmentation.noise_bank.rows.tolist() == [0, 1, 3, 5]  # 70, 32, 40 and 100 frames: two crops or more
 
 
 def test_statistics_are_mean_and_deviation_of_the_training_strips(
@@ -250,7 +252,7 @@ def test_validation_recordings_are_cut_into_windows_without_overlap(
 def test_augmentation_with_nothing_to_do_returns_the_crops() -> None:
     log_mel = torch.full((4, 1, 8, 16), -50.0) + torch.arange(16.0)
     settings = AugmentConfig.model_validate(PLAIN)
-    augmented = augment(log_mel, log_mel, settings, -100.0, torch.Generator().manual_seed(0))
+    augmented = augment_log_mel(log_mel, log_mel, settings, -100.0, torch.Generator().manual_seed(0))
     torch.testing.assert_close(augmented, log_mel, atol=5e-5, rtol=0)
 
 
@@ -261,7 +263,7 @@ def test_masks_cover_the_axis_they_are_named_after(kept: str, dropped: str, dim:
     settings = AugmentConfig.model_validate(
         {**PLAIN, "mask_probability": 1.0, f"{kept}_mask_share": 0.5, f"{dropped}_masks": 0}
     )
-    augmented = augment(log_mel, log_mel, settings, -100.0, generator)
+    augmented = augment_log_mel(log_mel, log_mel, settings, -100.0, generator)
     changed = (augmented - log_mel).abs() > 1e-3
     assert changed.any()
     along = changed.double().mean(dim=dim)  # a masked band is masked in all of its frames, and the reverse

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from birdclef.augment import mixup
+from birdclef.augmentation import augment_log_mel
 from birdclef.config import AugmentConfig, ObjectiveConfig, TrainConfig
-from birdclef.data import TrainingData, Views, augment
+from birdclef.data import TrainingData, Views
 from birdclef.embedding_geometry import alignment, uniformity
 from birdclef.fold import FoldData
 from birdclef.model import Heads
@@ -67,7 +68,7 @@ def test_augmentation_asks_the_device_for_nothing() -> None:
         gain_probability=0.5, background_probability=0.5, noise_probability=0.5, mask_probability=0.5
     )
     with Guard():
-        augmented = augment(log_mel, log_mel.flip(0), everything, -100.0, generator)
+        augmented = augment_log_mel(log_mel, log_mel.flip(0), everything, -100.0, generator)
         mixup(augmented, targets, 0.4, generator)
 
 

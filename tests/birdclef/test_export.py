@@ -21,10 +21,10 @@ from birdclef.onnx_classifier import OnnxClassifier
 from birdclef.predict_recordings import predict_recordings
 from cache.artefact import Recipe, artefact_key, materialise
 from cache.catalogue import read_species
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 from cache.mel import compute_log_mel
 
-FEATURES = FeatureConfig(sample_rate=8000, n_fft=256, hop_length=100, n_mels=32, fmin=50, fmax=4000)  # 80 frames/s
+FEATURES = LogMelConfig(sample_rate=8000, n_fft=256, hop_length=100, n_mels=32, fmin=50, fmax=4000)  # 80 frames/s
 
 
 @pytest.fixture(scope="module", params=["band_median", "dataset"])
@@ -46,6 +46,7 @@ def run(
         description = {
             "species": species,
             "features": FEATURES.identity(),
+            "store": "0123456789abcdef",
             "clip_seconds": 2.0,
             "model": model.model_dump(mode="json"),
         }
@@ -73,7 +74,7 @@ def make_waveform(seconds: float) -> np.ndarray:
 def test_file_takes_any_number_of_windows_and_agrees_with_the_library(run: Path, exported: Path) -> None:
     onnx.checker.check_model(onnx.load(exported), full_check=True)
     session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
-    model = load_classifier(run).members[0][0]  # type: ignore[attr-defined]
+    model = load_classifier(run).members[0].models[0]  # type: ignore[attr-defined]
     waveform = make_waveform(10)
     for count in (1, 3):
         windows = waveform[: count * 16_000].reshape(count, 16_000)
@@ -95,7 +96,7 @@ def test_file_says_what_it_takes(run: Path, exported: Path, evaluation_catalogue
     assert interface["run"] == run.name
     assert interface["species"] == read_species(evaluation_catalogue)["label"].tolist()
     assert (interface["sample_rate"], interface["clip_seconds"]) == (8000, 2.0)
-    assert FeatureConfig(**interface["features"]) == FEATURES
+    assert LogMelConfig(**interface["features"]) == FEATURES
 
 
 def test_exported_model_predicts_recordings(exported: Path, tmp_path: Path) -> None:

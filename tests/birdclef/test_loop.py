@@ -18,10 +18,10 @@ from birdclef.fold import FoldData
 from birdclef.loop import SpeciesTraining, fit
 from birdclef.model import SpeciesModel, build_model
 from birdclef.objective import build_objective
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 from cache.writer import PartWriter
 
-FEATURES = FeatureConfig(sample_rate=1600, n_fft=64, hop_length=100, n_mels=24, fmin=0, fmax=800)  # 16 frames/s
+FEATURES = LogMelConfig(sample_rate=1600, n_fft=64, hop_length=100, n_mels=24, fmin=0, fmax=800)  # 16 frames/s
 SPECIES = ["low", "middle", "high"]
 
 

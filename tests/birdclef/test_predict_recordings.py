@@ -10,16 +10,16 @@ import torch
 from scipy.special import softmax
 
 from birdclef import predict_recordings as module
-from birdclef.classifier import Classifier, _assemble, load_classifier
-from birdclef.config import ModelConfig
+from birdclef.classifier import Classifier, Member, _assemble, load_classifier
+from birdclef.config import ModelConfig, PredictConfig
 from birdclef.inference import View
 from birdclef.model import SpeciesModel, build_model
 from birdclef.predict_recordings import find_recordings, predict_recordings
 from birdclef.weights import TrainedRun
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 from cache.mel import compute_log_mel
 
-FEATURES = FeatureConfig(sample_rate=8000, n_fft=256, hop_length=100, n_mels=32, fmin=50, fmax=4000)  # 80 frames/s
+FEATURES = LogMelConfig(sample_rate=8000, n_fft=256, hop_length=100, n_mels=32, fmin=50, fmax=4000)  # 80 frames/s
 SPECIES = ["ant", "bee", "c<i>at"]
 FRAMES = 160  # two seconds
 
@@ -34,12 +34,11 @@ def make_model(seed: int) -> SpeciesModel:
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
     """Two members, one with two folds, and two views."""
-    members = [[make_model(0), make_model(1)], [make_model(2)]]
+    models = [[make_model(0), make_model(1)], [make_model(2)]]
     views = [(View(), 1.0), (View(shift_frames=40, gain_db=-6.0), 3.0)]
+    members = [Member(of_member, FEATURES, Path(), views) for of_member in models]
     thresholds = np.array([0.2, 0.3, 0.99])
-    return Classifier(
-        SPECIES, FEATURES, 2.0, members, views, "fitted", np.array([0.25, 0.75]), 1.5, thresholds, batch_windows=3
-    )
+    return Classifier(SPECIES, 2.0, members, "fitted", np.array([0.25, 0.75]), 1.5, thresholds, batch_windows=3)
 
 
 @pytest.fixture
@@ -62,7 +61,7 @@ def plain_probabilities(classifier: Classifier, waveform: np.ndarray) -> list[np
         if len(strip) - start < 0.1 * FRAMES:
             break
         combined = np.zeros(3)
-        for models, share in zip(classifier.members, (0.25, 0.75), strict=True):
+        for models, share in zip([each.models for each in classifier.members], (0.25, 0.75), strict=True):
             member = np.zeros(3)
             for model in models:
                 for shift, gain, weight in ((0, 0.0, 0.25), (40, -6.0, 0.75)):
@@ -121,7 +120,7 @@ def test_every_window_passes_once_through_each_model_and_view(
     classifier: Classifier, recordings: Path, tmp_path: Path
 ) -> None:
     passed = []
-    models = [model for member in classifier.members for model in member]
+    models = [model for member in classifier.members for model in member.models]
     hooks = [model.register_forward_hook(lambda module, given, out: passed.append(len(out))) for model in models]
     predict_recordings(classifier, find_recordings([recordings]), tmp_path / "a.csv")
     for hook in hooks:
@@ -229,6 +228,6 @@ def test_what_is_no_run_or_report_is_refused(tmp_path: Path, evaluation_split: P
 
 
 def test_members_without_a_common_window_are_refused() -> None:
-    first, other = (TrainedRun(make_model(0), SPECIES, FEATURES, seconds, 0, "split") for seconds in (2.0, 5.0))
+    first, other = (TrainedRun(make_model(0), SPECIES, FEATURES, seconds, 0, "split", Path()) for seconds in (2.0, 5.0))
     with pytest.raises(ValueError, match=r"members 'a' and 'b' differ in species, features or clip_seconds"):
-        _assemble({"a": [first], "b": [other]}, [(View(), 1.0)], "mean", np.ones(2), 1.0, np.ones(3), 4)
+        _assemble({"a": [first], "b": [other]}, PredictConfig(), "mean", np.ones(2), 1.0, np.ones(3))

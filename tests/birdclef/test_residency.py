@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from birdclef.crops import gather_crops, gather_windows
-from birdclef.data import compute_statistics
+from birdclef.input_statistics import compute_statistics
 from birdclef.noise import compute_frame_levels
 from birdclef.residency import Residency, ResidentStrips, StreamedStrips, choose_place, load_strips
 from cache.encoding import FLOAT16, StripEncoding

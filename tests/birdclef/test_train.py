@@ -23,7 +23,7 @@ from birdclef.residency import load_strips
 from birdclef.train import run_recipe, train
 from birdclef.weights import load_run
 from cache.artefact import read_provenance
-from cache.config import DataConfig, FeatureConfig, SplitConfig
+from cache.config import DataConfig, LogMelConfig, SplitConfig
 from cache.features import build_features
 from cache.split import build_split, read_split
 from cache.store import StripStore
@@ -61,7 +61,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def split(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = CorpusPlan(species=20, recordings=60, min_seconds=1.0, max_seconds=3.0)
     corpus = synthesize_corpus(tmp_path_factory.mktemp("data") / "corpus", plan)
-    features = FeatureConfig(hop_length=1024, n_mels=32, workers=1)
+    features = LogMelConfig(hop_length=1024, n_mels=32, workers=1)
     catalogue = build_features(DataConfig(root=str(corpus)), features, workspace)
     return build_split(SplitConfig(folds=2), catalogue, workspace)
 

@@ -14,7 +14,7 @@ from cache.catalogue import (
     read_quarantine,
     read_species,
 )
-from cache.config import DataConfig, FeatureConfig
+from cache.config import DataConfig, LogMelConfig
 from cache.features import find_missing, open_feature_directory
 from cache.fragment import Failure
 from cache.hashes import hash_recordings
@@ -25,7 +25,7 @@ from cache.store import StripStore
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
 
-FEATURES = FeatureConfig(sample_rate=16_000, fmax=8000.0, n_fft=512, hop_length=160, n_mels=16)
+FEATURES = LogMelConfig(sample_rate=16_000, fmax=8000.0, n_fft=512, hop_length=160, n_mels=16)
 CONTENT = ("recordings.csv", "species.csv", "quarantine.csv", "summary.json")
 USABLE = ["bird1/a.wav", "bird1/b.wav", "bird1/twin.wav", "bird2/c.wav"]
 REASONS = {

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cache.address import list_files, read_bytes, upload
-from cache.config import DataConfig, FeatureConfig
+from cache.config import DataConfig, LogMelConfig
 from cache.features import build_features
 from cache.mirror import open_workspace
 
@@ -21,7 +21,7 @@ EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
 
 PROJECT = Path(__file__).resolve().parents[2]
-FEATURES = FeatureConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=256, n_mels=8, workers=1)
+FEATURES = LogMelConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=256, n_mels=8, workers=1)
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@ import pytest
 from pydantic import ValidationError
 
 from cache.artefact import content_key
-from cache.config import ConfigSection, DataConfig, FeatureConfig, SplitConfig
+from cache.config import ConfigSection, DataConfig, LogMelConfig, SplitConfig
 
 
 @pytest.mark.parametrize(
     ("section", "values"),
-    [(DataConfig, {"root": "data"}), (FeatureConfig, {}), (SplitConfig, {})],
+    [(DataConfig, {"root": "data"}), (LogMelConfig, {}), (SplitConfig, {})],
     ids=["data", "features", "split"],
 )
 def test_unknown_key_is_refused(section: type[ConfigSection], values: dict[str, str]) -> None:
@@ -17,7 +17,7 @@ def test_unknown_key_is_refused(section: type[ConfigSection], values: dict[str, 
 
 
 def test_section_is_frozen() -> None:
-    features = FeatureConfig()
+    features = LogMelConfig()
     with pytest.raises(ValidationError, match="frozen"):
         features.n_mels = 64
     assert features.n_mels == 128
@@ -26,11 +26,11 @@ def test_section_is_frozen() -> None:
 @pytest.mark.parametrize(
     ("section", "values"),
     [
-        (FeatureConfig, {"sample_rate": 0}),
-        (FeatureConfig, {"n_mels": 0}),
-        (FeatureConfig, {"hop_length": -1}),
-        (FeatureConfig, {"fmin": -1.0}),
-        (FeatureConfig, {"workers": 0}),
+        (LogMelConfig, {"sample_rate": 0}),
+        (LogMelConfig, {"n_mels": 0}),
+        (LogMelConfig, {"hop_length": -1}),
+        (LogMelConfig, {"fmin": -1.0}),
+        (LogMelConfig, {"workers": 0}),
         (DataConfig, {"root": "data", "min_seconds": 0.0}),
         (DataConfig, {"root": "data", "max_quarantined_share": 1.1}),
         (DataConfig, {}),
@@ -53,36 +53,36 @@ def test_value_out_of_range_is_refused(section: type[ConfigSection], values: dic
 )
 def test_band_outside_the_spectrum_is_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match="must satisfy fmin < fmax <= sample_rate / 2"):
-        FeatureConfig.model_validate(values)
+        LogMelConfig.model_validate(values)
 
 
 def test_band_up_to_half_the_sample_rate_is_accepted() -> None:
-    assert FeatureConfig(sample_rate=22_050, fmax=11_025.0).fmax == 11_025.0
+    assert LogMelConfig(sample_rate=22_050, fmax=11_025.0).fmax == 11_025.0
 
 
 def test_frames_per_second_is_the_rate_over_the_hop() -> None:
-    assert FeatureConfig().frames_per_second == 62.5  # 32 000 / 512
+    assert LogMelConfig().frames_per_second == 62.5  # 32 000 / 512
 
 
 def test_workers_stay_out_of_the_identity_of_features() -> None:
-    assert FeatureConfig(workers=1).identity() == FeatureConfig(workers=7).identity() == FeatureConfig().identity()
-    assert "workers" not in FeatureConfig(workers=1).identity()
+    assert LogMelConfig(workers=1).identity() == LogMelConfig(workers=7).identity() == LogMelConfig().identity()
+    assert "workers" not in LogMelConfig(workers=1).identity()
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        FeatureConfig(sample_rate=48_000),
-        FeatureConfig(n_fft=1024),
-        FeatureConfig(hop_length=320),
-        FeatureConfig(n_mels=64),
-        FeatureConfig(fmin=50.0),
-        FeatureConfig(fmax=14_000.0),
-        FeatureConfig(floor_db=-80.0),
+        LogMelConfig(sample_rate=48_000),
+        LogMelConfig(n_fft=1024),
+        LogMelConfig(hop_length=320),
+        LogMelConfig(n_mels=64),
+        LogMelConfig(fmin=50.0),
+        LogMelConfig(fmax=14_000.0),
+        LogMelConfig(floor_db=-80.0),
     ],
 )
-def test_each_front_end_setting_changes_the_identity(changed: FeatureConfig) -> None:
-    assert changed.identity() != FeatureConfig().identity()
+def test_each_front_end_setting_changes_the_identity(changed: LogMelConfig) -> None:
+    assert changed.identity() != LogMelConfig().identity()
 
 
 def test_place_and_tolerance_stay_out_of_the_identity_of_data() -> None:
@@ -97,15 +97,15 @@ def test_limits_change_the_identity_of_data() -> None:
 
 
 def test_whole_number_and_fraction_of_the_same_value_have_one_key() -> None:
-    whole = FeatureConfig.model_validate({"fmin": 20, "fmax": 16_000})
-    assert content_key(whole.identity()) == content_key(FeatureConfig(fmin=20.0, fmax=16_000.0).identity())
+    whole = LogMelConfig.model_validate({"fmin": 20, "fmax": 16_000})
+    assert content_key(whole.identity()) == content_key(LogMelConfig(fmin=20.0, fmax=16_000.0).identity())
 
 
 def test_each_field_is_documented() -> None:
-    for section in (DataConfig, FeatureConfig, SplitConfig):
+    for section in (DataConfig, LogMelConfig, SplitConfig):
         assert all(field.description for field in section.model_fields.values())
 
 
 def test_odd_fft_length_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"n_fft=2047 is odd, .* take 2048"):
-        FeatureConfig(n_fft=2047)
+        LogMelConfig(n_fft=2047)

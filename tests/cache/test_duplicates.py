@@ -10,7 +10,7 @@ import pytest
 
 from cache.artefact import read_provenance
 from cache.catalogue import read_catalogue, read_duplicates
-from cache.config import DataConfig, FeatureConfig, SplitConfig
+from cache.config import DataConfig, LogMelConfig, SplitConfig
 from cache.duplicates import SAME_BYTES, SAME_SOUND, SAME_TAKE, name_sounds
 from cache.features import build_features
 from cache.song import sing
@@ -22,7 +22,7 @@ EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
 
 RATE = 32_000
-FEATURES = FeatureConfig(workers=1)
+FEATURES = LogMelConfig(workers=1)
 
 
 @pytest.fixture(scope="module")

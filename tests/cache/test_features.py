@@ -16,7 +16,7 @@ import soundfile
 
 from cache.artefact import artefact_key
 from cache.catalogue import feature_directory, read_catalogue
-from cache.config import DataConfig, FeatureConfig
+from cache.config import DataConfig, LogMelConfig
 from cache.features import build_features, find_missing, group_sources, open_feature_directory
 from cache.fragment import Failure
 from cache.part import Source
@@ -29,13 +29,13 @@ WriteDataset = Callable[..., DataConfig]
 PROJECT = Path(__file__).resolve().parents[2]
 RECORDINGS = 24
 PART_RECORDINGS = 3
-FEATURES = FeatureConfig(sample_rate=16_000, fmax=8000.0, n_fft=1024, hop_length=256, n_mels=24, workers=1)
+FEATURES = LogMelConfig(sample_rate=16_000, fmax=8000.0, n_fft=1024, hop_length=256, n_mels=24, workers=1)
 
 BUILD_SLOWLY = """
 import sys, time
 from pathlib import Path
 from cache import features
-from cache.config import DataConfig, FeatureConfig
+from cache.config import DataConfig, LogMelConfig
 
 compute_at_once = features.compute_part_apart
 
@@ -46,7 +46,7 @@ def compute_part_apart(*arguments):
 if __name__ == "__main__":
     features.PART_RECORDINGS = int(sys.argv[3])
     features.compute_part_apart = compute_part_apart
-    config = FeatureConfig.model_validate_json(sys.argv[4])
+    config = LogMelConfig.model_validate_json(sys.argv[4])
     features.build_features(DataConfig(root=sys.argv[1]), config, Path(sys.argv[2]))
 """
 
@@ -303,7 +303,7 @@ def test_recording_stopped_by_a_limit_is_tried_again_with_a_higher_one(
         writer.add_failure(Failure("large", "too_large", "", limit=4.0))
         writer.add_failure(Failure("bad", "undecodable", ""))
         writer.publish()
-    features = FeatureConfig(timeout_seconds=10.0, memory_gb=4.0).model_copy(update=changed)
+    features = LogMelConfig(timeout_seconds=10.0, memory_gb=4.0).model_copy(update=changed)
     names = ["bad", "large", "slow"]
     recordings = pd.DataFrame({"recording_id": names, "sha256": names, "size": 1})
     missing = find_missing(recordings, str(tmp_path), StripStore(tmp_path), features)

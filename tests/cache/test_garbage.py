@@ -8,7 +8,7 @@ import pytest
 
 from cache.artefact import Recipe, artefact_key, materialise
 from cache.catalogue import build_catalogue, read_quarantine
-from cache.config import DataConfig, FeatureConfig
+from cache.config import DataConfig, LogMelConfig
 from cache.features import open_feature_directory
 from cache.fragment import Failure
 from cache.garbage import collect_garbage, find_garbage, folder_bytes
@@ -17,7 +17,7 @@ from cache.verify import find_damage
 from cache.work import AtWorkError, at_work
 from cache.writer import PartWriter
 
-FEATURES = FeatureConfig(n_mels=4)
+FEATURES = LogMelConfig(n_mels=4)
 
 
 def sha256(name: str) -> str:
@@ -74,7 +74,7 @@ def test_what_reports_and_runs_were_made_from_is_kept_and_the_rest_can_go(tmp_pa
     report = write_artefact("reports", {"cnn/0": artefact_key(predictions)}, tmp_path)
     lonely_split = write_artefact("splits", {"catalogue": artefact_key(catalogue), "other": "x"}, tmp_path)
     lonely_predictions = write_artefact("predictions", {"run": artefact_key(run), "other": "x"}, tmp_path)
-    lonely_store = open_feature_directory(FeatureConfig(n_mels=5), tmp_path)
+    lonely_store = open_feature_directory(LogMelConfig(n_mels=5), tmp_path)
     removed = {item.path for item in collect_garbage(tmp_path)}
     assert removed == {lonely_split, lonely_predictions, lonely_store}
     assert all(path.is_dir() for path in (store, catalogue, split, run, predictions, report))

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from cache import isolation
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 from cache.isolation import ChildDiedError, compute_part_apart, end_children
 from cache.part import Source
 from cache.store import StripStore
 
 EncodeAudio = Callable[..., bytes]
 
-FEATURES = FeatureConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=256, n_mels=8, timeout_seconds=30.0)
+FEATURES = LogMelConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=256, n_mels=8, timeout_seconds=30.0)
 
 PLANT_FAULTS = """
 import ctypes, os, time
@@ -185,11 +185,11 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {str(folder)!r})
 from cache import isolation
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 from cache.part import Source
 child = isolation._children.get(0)
 print(child._process.pid, flush=True)
-list(isolation.compute_part_apart([{source!r}], FeatureConfig(), Path({str(tmp_path / "store")!r})))
+list(isolation.compute_part_apart([{source!r}], LogMelConfig(), Path({str(tmp_path / "store")!r})))
 """
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None

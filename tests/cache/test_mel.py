@@ -7,16 +7,16 @@ import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 from cache.mel import compute_log_mel, front_end, slaney_filters
 
 RATE = 32_000
 SETTINGS = {
-    "default": FeatureConfig(),
-    "narrow": FeatureConfig(n_fft=1024, hop_length=320, n_mels=64, fmin=50.0, fmax=14_000.0),
-    "low rate": FeatureConfig(sample_rate=22_050, n_fft=512, hop_length=128, n_mels=40, fmin=0.0, fmax=11_025.0),
-    "hop beyond window": FeatureConfig(n_fft=512, hop_length=700, n_mels=20),
-    "high floor": FeatureConfig(floor_db=-40.0),
+    "default": LogMelConfig(),
+    "narrow": LogMelConfig(n_fft=1024, hop_length=320, n_mels=64, fmin=50.0, fmax=14_000.0),
+    "low rate": LogMelConfig(sample_rate=22_050, n_fft=512, hop_length=128, n_mels=40, fmin=0.0, fmax=11_025.0),
+    "hop beyond window": LogMelConfig(n_fft=512, hop_length=700, n_mels=20),
+    "high floor": LogMelConfig(floor_db=-40.0),
 }
 
 
@@ -40,7 +40,7 @@ def make_waveforms() -> dict[str, np.ndarray]:
 WAVEFORMS = make_waveforms()
 
 
-def reference_log_mel(waveform: np.ndarray, features: FeatureConfig) -> np.ndarray:
+def reference_log_mel(waveform: np.ndarray, features: LogMelConfig) -> np.ndarray:
     """The same strip from librosa, in the precision of the waveform; (frames, n_mels)."""
     power = librosa.feature.melspectrogram(
         y=waveform,
@@ -71,7 +71,7 @@ def test_strip_equals_librosa_in_double_precision(waveform_name: str, settings_n
 
 @pytest.mark.parametrize("waveform_name", ["noise", "very quiet tone", "shorter than n_fft"])
 def test_strip_equals_torchaudio_where_its_float32_window_suffices(waveform_name: str) -> None:
-    waveform, features = WAVEFORMS[waveform_name], FeatureConfig()
+    waveform, features = WAVEFORMS[waveform_name], LogMelConfig()
     spectrogram = torchaudio.transforms.MelSpectrogram(
         features.sample_rate,
         features.n_fft,
@@ -93,8 +93,8 @@ def test_strip_equals_torchaudio_where_its_float32_window_suffices(waveform_name
 @pytest.mark.parametrize("waveform_name", ["noise", "silence"])
 def test_strip_equals_librosa_in_single_precision(waveform_name: str) -> None:
     waveform = WAVEFORMS[waveform_name]
-    strip = compute_log_mel(waveform, FeatureConfig())
-    np.testing.assert_allclose(strip, reference_log_mel(waveform, FeatureConfig()), rtol=0, atol=0.01)
+    strip = compute_log_mel(waveform, LogMelConfig())
+    np.testing.assert_allclose(strip, reference_log_mel(waveform, LogMelConfig()), rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("settings_name", SETTINGS)
@@ -107,20 +107,20 @@ def test_strip_is_finite_and_never_below_the_floor(waveform_name: str, settings_
 
 @pytest.mark.parametrize("floor_db", [-100.0, -63.7, -30.0])
 def test_silence_lies_on_the_floor(floor_db: float) -> None:
-    strip = compute_log_mel(np.zeros(RATE, np.float32), FeatureConfig(floor_db=floor_db))
+    strip = compute_log_mel(np.zeros(RATE, np.float32), LogMelConfig(floor_db=floor_db))
     np.testing.assert_allclose(strip, floor_db, rtol=0, atol=1e-5)
 
 
 def test_ten_times_the_amplitude_is_twenty_decibels_more() -> None:
-    quiet = compute_log_mel(0.1 * WAVEFORMS["noise"], FeatureConfig())
-    loud = compute_log_mel(WAVEFORMS["noise"], FeatureConfig())
+    quiet = compute_log_mel(0.1 * WAVEFORMS["noise"], LogMelConfig())
+    loud = compute_log_mel(WAVEFORMS["noise"], LogMelConfig())
     assert quiet.min() > -99  # nothing touches the floor
     np.testing.assert_allclose(loud - quiet, 20, rtol=0, atol=0.01)
 
 
 def test_waveform_is_not_changed() -> None:
     waveform = WAVEFORMS["noise"].copy()
-    compute_log_mel(waveform, FeatureConfig())
+    compute_log_mel(waveform, LogMelConfig())
     np.testing.assert_array_equal(waveform, WAVEFORMS["noise"])
 
 
@@ -128,7 +128,7 @@ def test_waveform_is_not_changed() -> None:
 @settings(deadline=None, max_examples=60)
 @given(samples=st.integers(1, 40_000), hop_length=st.sampled_from([100, 256, 512, 1000]))
 def test_strip_of_any_length_has_one_frame_per_hop_and_equals_librosa(samples: int, hop_length: int) -> None:
-    features = FeatureConfig(n_fft=1024, hop_length=hop_length, n_mels=16)
+    features = LogMelConfig(n_fft=1024, hop_length=hop_length, n_mels=16)
     waveform = np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
     strip = compute_log_mel(waveform, features)
     assert strip.shape == (1 + samples // hop_length, 16)
@@ -137,8 +137,8 @@ def test_strip_of_any_length_has_one_frame_per_hop_and_equals_librosa(samples: i
 
 
 def test_front_end_is_computed_once_and_is_librosas() -> None:
-    front = front_end(FeatureConfig())
-    assert front_end(FeatureConfig()) is front
+    front = front_end(LogMelConfig())
+    assert front_end(LogMelConfig()) is front
     filters = librosa.filters.mel(sr=RATE, n_fft=2048, n_mels=128, fmin=20, fmax=16_000)
     matrix = np.zeros((2048, 128), np.float32)  # parts in the order: real 0, real 1, imaginary 1, ..., real 1024
     for group in front.groups:

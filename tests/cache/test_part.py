@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 from cache.features import open_feature_directory
 from cache.fragment import Failure
 from cache.part import Finished, Source, Started, compute_part
@@ -19,7 +19,7 @@ EncodeAudio = Callable[..., bytes]
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-FEATURES = FeatureConfig(sample_rate=16_000, fmax=8000.0, n_fft=1024, hop_length=256, n_mels=24)
+FEATURES = LogMelConfig(sample_rate=16_000, fmax=8000.0, n_fft=1024, hop_length=256, n_mels=24)
 
 
 def noise(seed: int, seconds: float = 0.8, sample_rate: int = 16_000) -> np.ndarray:
@@ -130,13 +130,13 @@ def test_finished_survives_being_taken_apart() -> None:
 PEAK_MEMORY = """
 import hashlib, resource, sys
 from pathlib import Path
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 from cache.part import Source, compute_part
 
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 paths = sorted(folder.glob("*.wav"))[:count]
 sources = [Source(hashlib.sha256(path.read_bytes()).hexdigest(), str(path), path.stat().st_size) for path in paths]
-for _ in compute_part(sources, FeatureConfig(), folder / f"store {count}", {}):
+for _ in compute_part(sources, LogMelConfig(), folder / f"store {count}", {}):
     pass
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """

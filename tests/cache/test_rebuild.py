@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cache.catalogue import build_catalogue, feature_directory
-from cache.config import DataConfig, FeatureConfig
+from cache.config import DataConfig, LogMelConfig
 from cache.features import find_missing, group_sources, open_feature_directory
 from cache.garbage import collect_garbage
 from cache.hashes import hash_recordings
@@ -22,7 +22,7 @@ from cache.verify import find_damage
 
 EncodeAudio = Callable[..., bytes]
 
-FEATURES = FeatureConfig(sample_rate=8_000, fmax=4000.0, n_fft=256, hop_length=128, n_mels=4)
+FEATURES = LogMelConfig(sample_rate=8_000, fmax=4000.0, n_fft=256, hop_length=128, n_mels=4)
 NAMES = [f"{label}/{number}.wav" for label in ("ant", "bat") for number in range(3)]
 
 CHANGES = st.one_of(

@@ -18,7 +18,7 @@ import pytest
 from cache.address import list_files, read_bytes, remove, upload, write_bytes
 from cache.artefact import PROVENANCE, Recipe, find_artefact, keep_unfinished, materialise
 from cache.catalogue import feature_directory, read_catalogue, read_quarantine
-from cache.config import DataConfig, FeatureConfig
+from cache.config import DataConfig, LogMelConfig
 from cache.features import build_features, feature_recipe
 from cache.fragment import DamagedPartError
 from cache.garbage import find_garbage
@@ -30,18 +30,18 @@ from cache.work import AtWorkError
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
 
-FEATURES = FeatureConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=256, n_mels=8, workers=1)
+FEATURES = LogMelConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=256, n_mels=8, workers=1)
 BUILD = """
 import sys
 import cache.features
-from cache.config import DataConfig, FeatureConfig
+from cache.config import DataConfig, LogMelConfig
 from cache.mirror import open_workspace
 from pathlib import Path
 cache.features.PART_RECORDINGS = 2
 data, features, workspace, mirrors = sys.argv[1:]
 cache.features.build_features(
     DataConfig.model_validate_json(data),
-    FeatureConfig.model_validate_json(features),
+    LogMelConfig.model_validate_json(features),
     open_workspace(workspace, Path(mirrors)),
 )
 """

@@ -9,7 +9,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 from cache.fingerprint import find_candidates, fingerprint_strip
 from cache.mel import compute_log_mel
 from cache.similarity import SIMILARITY, Alignment, align_strips
@@ -19,7 +19,7 @@ from cache.species import species_table
 from cache.waveform import decode_waveform
 
 RATE = 32_000
-FEATURES = FeatureConfig(sample_rate=RATE)
+FEATURES = LogMelConfig(sample_rate=RATE)
 FPS = FEATURES.frames_per_second
 TRIM_SECONDS = 1.37
 NAMES = ["a/1", "a/2", "a/3", "b/1", "b/2", "b/3"]
@@ -40,7 +40,7 @@ def waveforms() -> dict[str, NDArray[np.float32]]:
     return sounds
 
 
-def strip_of(audio: bytes | NDArray[np.float32], features: FeatureConfig = FEATURES) -> NDArray[np.float32]:
+def strip_of(audio: bytes | NDArray[np.float32], features: LogMelConfig = FEATURES) -> NDArray[np.float32]:
     waveform = decode_waveform(audio, features.sample_rate) if isinstance(audio, bytes) else audio
     return compute_log_mel(waveform, features)
 
@@ -101,7 +101,7 @@ def test_changed_copies_are_found_with_their_lag(waveforms: dict[str, NDArray[np
 def test_copies_are_found_at_any_feature_configuration(
     waveforms: dict[str, NDArray[np.float32]], n_mels: int, hop_length: int, n_fft: int
 ) -> None:
-    features = FeatureConfig(sample_rate=RATE, n_mels=n_mels, hop_length=hop_length, n_fft=n_fft)
+    features = LogMelConfig(sample_rate=RATE, n_mels=n_mels, hop_length=hop_length, n_fft=n_fft)
     alter, _ = CHANGES["trimmed"]
     strips = {name: strip_of(waveform, features) for name, waveform in waveforms.items()}
     strips |= {f"{name} copy": strip_of(alter(waveforms[name]), features) for name in NAMES}

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from cache.catalogue import feature_directory, read_catalogue
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 from cache.features import open_feature_directory
 from cache.store import StripStore
 from cache.synth import CorpusPlan, synthesize_corpus
@@ -28,16 +28,16 @@ from cache.verify import find_damage
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 
 PROJECT = Path(__file__).resolve().parents[2]
-FEATURES = FeatureConfig(n_mels=32, workers=2)
+FEATURES = LogMelConfig(n_mels=32, workers=2)
 KILLS = 30
 BUILD = """
 import sys
 from pathlib import Path
 from cache import features
-from cache.config import DataConfig, FeatureConfig
+from cache.config import DataConfig, LogMelConfig
 
 features.PART_RECORDINGS = 4
-config = FeatureConfig.model_validate_json(sys.argv[3])
+config = LogMelConfig.model_validate_json(sys.argv[3])
 data = DataConfig(root=sys.argv[1], max_quarantined_share=0.9)
 print(features.build_features(data, config, Path(sys.argv[2])))
 """
@@ -62,7 +62,7 @@ def calm(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     return workspace, time.monotonic() - started
 
 
-def start(corpus: Path, workspace: Path, features: FeatureConfig = FEATURES) -> subprocess.Popen[str]:
+def start(corpus: Path, workspace: Path, features: LogMelConfig = FEATURES) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", BUILD, str(corpus), str(workspace), features.model_dump_json()],
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
@@ -73,7 +73,7 @@ def start(corpus: Path, workspace: Path, features: FeatureConfig = FEATURES) -> 
     )
 
 
-def finish(corpus: Path, workspace: Path, features: FeatureConfig = FEATURES) -> Path:
+def finish(corpus: Path, workspace: Path, features: LogMelConfig = FEATURES) -> Path:
     """Returns the catalogue of a build that must succeed."""
     process = start(corpus, workspace, features)
     output, errors = process.communicate(timeout=600)

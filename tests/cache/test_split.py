@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from cache.artefact import artefact_key, read_provenance
 from cache.catalogue import build_catalogue
-from cache.config import DataConfig, FeatureConfig, SplitConfig
+from cache.config import DataConfig, LogMelConfig, SplitConfig
 from cache.features import open_feature_directory
 from cache.grouping import PINNED_FOLD, TEST_FOLD, count_leaks, group_recordings, is_trained_on
 from cache.recordings import read_recordings
 from cache.split import _pin_lost_species, assign_folds, build_split, read_split
 from cache.writer import PartWriter
 
-FEATURES = FeatureConfig(n_mels=2)
+FEATURES = LogMelConfig(n_mels=2)
 
 
 def make_table(rows: list[tuple[str, str]], **columns: list[object]) -> pd.DataFrame:

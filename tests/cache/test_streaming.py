@@ -7,12 +7,12 @@ import pytest
 import soundfile
 
 from cache import streaming
-from cache.config import FeatureConfig
+from cache.config import LogMelConfig
 from cache.mel import compute_log_mel
-from cache.streaming import header_seconds, stream_strip, stream_waveform
+from cache.streaming import header_seconds, stream_log_mel, stream_waveform
 from cache.waveform import UnusableAudioError, decode_waveform
 
-FEATURES = FeatureConfig(sample_rate=16_000, n_fft=512, hop_length=200, n_mels=24, fmin=50, fmax=8000)
+FEATURES = LogMelConfig(sample_rate=16_000, n_fft=512, hop_length=200, n_mels=24, fmin=50, fmax=8000)
 
 
 def write(path: Path, seconds: float, rate: int = 22_050, channels: int = 2, **options: str) -> Path:
@@ -40,7 +40,7 @@ def test_pieces_add_up_to_the_waveform_of_the_whole(tmp_path: Path, short_blocks
 @pytest.mark.parametrize("seconds", [0.001, 0.02, 1.0, 7.3, 8.0])
 def test_pieces_add_up_to_the_strip_of_the_whole(tmp_path: Path, short_blocks: int, seconds: float) -> None:
     path = write(tmp_path / "a.wav", seconds)
-    pieces = list(stream_strip(path, FEATURES))
+    pieces = list(stream_log_mel(path, FEATURES))
     whole = compute_log_mel(decode_waveform(path.read_bytes(), 16_000), FEATURES)
     assert sum(len(piece) for piece in pieces) == len(whole)
     np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-3)  # dB
@@ -51,7 +51,7 @@ def test_any_hop_gives_the_strip_of_the_whole(tmp_path: Path, short_blocks: int,
     path = write(tmp_path / "a.wav", 4.1)
     features = FEATURES.model_copy(update={"n_fft": n_fft, "hop_length": hop_length})
     whole = compute_log_mel(decode_waveform(path.read_bytes(), 16_000), features)
-    np.testing.assert_allclose(np.concatenate(list(stream_strip(path, features))), whole, atol=1e-3)
+    np.testing.assert_allclose(np.concatenate(list(stream_log_mel(path, features))), whole, atol=1e-3)
 
 
 def test_mp3_is_decoded_as_whole_files_are(tmp_path: Path, short_blocks: int) -> None:
@@ -82,7 +82,7 @@ def test_what_is_no_audio_is_undecodable(tmp_path: Path, content: bytes, detail:
     path = tmp_path / "a.wav"
     path.write_bytes(content)
     with pytest.raises(UnusableAudioError, match=detail) as caught:
-        list(stream_strip(path, FEATURES))
+        list(stream_log_mel(path, FEATURES))
     assert caught.value.reason == "undecodable"
     assert header_seconds(path) == 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.config import DataConfig, FeatureConfig
+from cache.config import DataConfig, LogMelConfig
 from cache.features import build_features
 from cache.store import StripStore
 from cache.verify import find_damage, verify
@@ -15,7 +15,7 @@ from cache.verify import find_damage, verify
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
 
-FEATURES = FeatureConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=256, n_mels=8, workers=1)
+FEATURES = LogMelConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=256, n_mels=8, workers=1)
 RECORDINGS = 9
 PART_RECORDINGS = 3
 

@@ -1,0 +1,37 @@
+"""Backbones for strips of embeddings: what the windows of a crop say, put together to one feature vector."""
+
+import torch
+from torch import Tensor, nn
+
+POOLS = ("mean_pool", "attention_pool")
+"""What `model.backbone` may be for embeddings."""
+
+
+class WindowPool(nn.Module):
+    """Mean of a crop's windows, all alike or weighted by attention, through a hidden layer.
+
+    Attention gives each window a weight from what is in it, and begins as the mean (equation 8 of Ilse et al. 2018,
+    https://arxiv.org/abs/1802.04712, with a linear score).
+
+    Attributes:
+        num_features: Width of the hidden layer.
+    """
+
+    def __init__(self, channels: int, hidden: int, dropout: float, pool: str) -> None:
+        super().__init__()
+        self.num_features = hidden
+        self.score = nn.Linear(channels, 1) if pool == "attention_pool" else None
+        if self.score is not None:
+            nn.init.zeros_(self.score.weight)
+        self.hidden = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, hidden), nn.ReLU())
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Returns pooled features, (batch, hidden), of crops, (batch, 1, channels, windows)."""
+        windows = embeddings.squeeze(1)  # (batch, channels, windows)
+        if self.score is None:
+            pooled = windows.mean(dim=2)  # (batch, channels)
+        else:
+            weights = self.score(windows.transpose(1, 2)).softmax(dim=1)  # (batch, windows, 1)
+            pooled = torch.bmm(windows, weights).squeeze(2)  # (batch, channels)
+        features: Tensor = self.hidden(pooled)
+        return features

@@ -1,0 +1,79 @@
+"""Stage 3, beside the members: what an embedding model's own labels say of the recordings, without any training."""
+
+import logging
+from pathlib import Path
+
+from cache.artefact import Recipe, artefact_key, find_artefact, materialise, read_provenance
+from cache.catalogue import feature_directory
+from cache.config import read_features
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+"""Raised by hand when the same split and features give other probabilities."""
+
+MAPPING = "labels.csv"
+
+
+def predict_zero_shot(split: Path, workspace: Path, catalogue: Path | None = None) -> Path | None:
+    """Returns the predictions of an embedding model's own labels; none, if the features have no such model.
+
+    The directory holds the same files as a run's predictions, and `labels.csv`: for each species the model's own label
+    with the same scientific name, empty if it has none. A recording's score is the mean over its windows; a species
+    that the model does not know has none.
+
+    Args:
+        split: Split directory.
+        workspace: Where artefacts lie.
+        catalogue: Of the features, if they are others than those that the split was made from.
+    """
+    own = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
+    store = feature_directory(catalogue or own, workspace)
+    features = read_features(read_provenance(store)["config"])
+    if features.kind != "embedding" or not features.scores:
+        return None
+    recipe = Recipe(
+        "predictions",
+        {"zero_shot": features.model.name},
+        {"split": artefact_key(split), "features": artefact_key(store)},
+        VERSION,
+    )
+    return materialise(workspace, recipe, lambda staging: _write(split, own, store, staging))
+
+
+def _write(split: Path, catalogue: Path, store: Path, staging: Path) -> None:
+    # Imported here so that predictions found in the workspace do not pay for what they need.
+    import time
+
+    import numpy as np
+    import pandas as pd
+
+    from birdclef.fold import read_labelled_recordings
+    from cache.catalogue import read_species
+    from cache.embedding_model import labels_file
+    from cache.grouping import is_validated
+    from cache.model_description import read_labels
+    from cache.store import StripStore
+
+    started = time.perf_counter()
+    recordings = read_labelled_recordings(split, catalogue)
+    recordings = recordings[is_validated(recordings["fold"]).to_numpy()]
+    own_labels = read_labels(labels_file(store))
+    place_of = {label.partition("_")[0].strip().lower(): place for place, label in enumerate(own_labels)}
+    species = read_species(catalogue)
+    places = [place_of.get(name.strip().lower(), -1) for name in species["scientific_name"]]
+    covered = np.array(places) >= 0
+    strips = StripStore(store)
+    scores = np.zeros((len(recordings), len(species)), np.float32)
+    for row, sha256 in enumerate(recordings["sha256"]):
+        mean = strips.read_scores(sha256).mean(axis=0, dtype=np.float32)  # (labels,)
+        scores[row, covered] = mean[[place for place in places if place >= 0]]
+    shares = scores / np.maximum(scores.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    np.save(staging / "probabilities.npy", shares[np.newaxis])  # (1, recordings, classes)
+    recordings[["recording_id", "label"]].to_csv(staging / "recordings.csv", index=False)
+    mapped = [own_labels[place] if place >= 0 else "" for place in places]
+    species[["label", "scientific_name"]].assign(own_label=mapped).to_csv(staging / MAPPING, index=False)
+    seconds = round(time.perf_counter() - started, 3)
+    view = {"view": "whole recording", "weight": 1.0, "windows": len(recordings), "seconds": seconds}
+    pd.DataFrame([view]).to_csv(staging / "views.csv", index=False)
+    logger.info("zero-shot: the model's own labels cover %d of %d species", covered.sum(), len(species))

@@ -1,0 +1,1 @@
+"""Shipped descriptions of embedding models."""

@@ -1,0 +1,49 @@
+"""The log-mel by which recordings are compared: read from the store, or computed anew where it holds embeddings."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cache.address import read_bytes
+from cache.config import DataConfig, FeatureConfig
+from cache.mel import compute_log_mel
+from cache.recordings import audio_directory
+from cache.store import StripStore
+from cache.waveform import decode_waveform
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """Gives the log-mel of recordings.
+
+    Attributes:
+        strips: Store with their strips.
+        features: What the strips are.
+        data: Where the recordings lie.
+        recordings: recording_id and sha256.
+    """
+
+    strips: StripStore
+    features: FeatureConfig
+    data: DataConfig
+    recordings: pd.DataFrame
+
+    @property
+    def frames_per_second(self) -> float:
+        """Of the log-mel."""
+        return self.features.sound.frames_per_second
+
+    def read(self, sha256: str) -> NDArray[np.floating[Any]]:
+        """Returns the log-mel of a recording, (frames, bands) in dB.
+
+        Raises:
+            OSError, UnusableAudioError: If it must be computed, and the recording is gone.
+        """
+        if self.features.kind == "log_mel":
+            return self.strips.read(sha256)
+        name = self.recordings.loc[self.recordings["sha256"] == sha256, "recording_id"].iloc[0]
+        audio = read_bytes(f"{audio_directory(self.data)}/{name}")
+        return compute_log_mel(decode_waveform(audio, self.features.sample_rate), self.features.sound)

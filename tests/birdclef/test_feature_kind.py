@@ -1,0 +1,63 @@
+"""Settings of one kind of features with the other, each refused with what to set instead."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from birdclef.config import AugmentConfig, EmbeddingAugmentConfig, PredictConfig, TrainConfig
+from birdclef.feature_kind import check_member, check_views
+from cache.config import EmbeddingConfig, LogMelConfig
+
+POOL = {"backbone": "attention_pool", "normalisation": "channel"}
+
+
+@pytest.fixture
+def embedding(tiny_model: Path) -> EmbeddingConfig:
+    return EmbeddingConfig.model_validate({"kind": "embedding", "model": str(tiny_model)})
+
+
+def test_members_that_fit_pass(embedding: EmbeddingConfig) -> None:
+    check_member(TrainConfig(), LogMelConfig())
+    check_member(TrainConfig.model_validate({"model": POOL, "augment": {"channel_dropout": 0.2}}), embedding)
+
+
+@pytest.mark.parametrize(
+    ("model", "augment", "message"),
+    [
+        (
+            {},
+            {"noise_share": 0.1},
+            "backbone=tf_efficientnet_b0 does not read features.kind=embedding: take mean",
+        ),
+        (POOL, {"gain_db": 3.0}, "augment holds settings for another kind .* noise_share, noise_probability"),
+        ({**POOL, "weights": "hub"}, {"noise_share": 0.1}, "no weights of its own: set model.weights=none"),
+        ({**POOL, "frozen_stages": 1}, {"noise_share": 0.1}, "model.frozen_stages=0"),
+        ({"backbone": "mean_pool"}, {"noise_share": 0.1}, "normalisation=band_median is for log-mel: take channel"),
+    ],
+)
+def test_members_for_log_mel_are_refused_on_embeddings(
+    embedding: EmbeddingConfig, model: dict[str, Any], augment: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_member(TrainConfig.model_validate({"model": model, "augment": augment}), embedding)
+
+
+def test_members_for_embeddings_are_refused_on_log_mel() -> None:
+    with pytest.raises(ValueError, match=r"mean_pool does not read features\.kind=log_mel: take a timm model"):
+        check_member(TrainConfig.model_validate({"model": {"backbone": "mean_pool"}}), LogMelConfig())
+
+
+@pytest.mark.parametrize("views", [{"gain_db": (0.0, 3.0)}, {"shift_bands": (1,)}])
+def test_views_of_a_spectrum_are_refused_on_embeddings(embedding: EmbeddingConfig, views: dict[str, Any]) -> None:
+    check_views(PredictConfig(**views), LogMelConfig())
+    with pytest.raises(ValueError, match=r"changes a spectrum, and features\.kind=embedding has none"):
+        check_views(PredictConfig(**views), embedding)
+
+
+def test_settings_tell_which_kind_they_are_for() -> None:
+    given = ({}, {"mixup_alpha": 0.0}, {"noise_probability": 0.1}, {"channel_dropout": 0.1})
+    kinds = [type(TrainConfig.model_validate({"augment": augment}).augment) for augment in given]
+    assert kinds == [AugmentConfig, AugmentConfig, AugmentConfig, EmbeddingAugmentConfig]
+    with pytest.raises(ValueError, match="gain_db"):
+        TrainConfig.model_validate({"augment": {"channel_dropout": 0.1, "gain_db": 3.0}})

@@ -1,0 +1,99 @@
+"""A log-mel network and a head on embeddings as one ensemble, from audio to the report and new recordings."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from cache.artefact import read_provenance
+from flows.config import load_config
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def read_members() -> dict[str, Any]:
+    """Returns the network of demo.yaml and the head of embeddings.yaml by name."""
+    members: dict[str, Any] = {}
+    for name in ("demo", "embeddings"):
+        members |= yaml.safe_load((PROJECT / "configs" / f"{name}.yaml").read_text())["train"]
+    return members
+
+
+@pytest.fixture(scope="module")
+def fused(
+    birdclef: Callable[..., Any],
+    corpus: Path,
+    tiny_overrides: list[str],
+    describe_tiny_model: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Returns the report."""
+    description = describe_tiny_model()
+    known = pd.read_csv(corpus / "train_metadata.csv")["scientific_name"].drop_duplicates().head(4)
+    (description.parent / "labels.txt").write_text("".join(f"{name}_x\n" for name in known))
+    folder = tmp_path_factory.mktemp("fusion")
+    experiment = yaml.safe_load((PROJECT / "configs" / "demo.yaml").read_text())
+    experiment |= {
+        "train": read_members(),
+        "member_features": {"head": {"kind": "embedding", "model": str(description)}},
+    }
+    (folder / "fusion.yaml").write_text(yaml.safe_dump(experiment))
+    own = [f"train.cnn.{setting.removeprefix('train.*.')}" for setting in tiny_overrides if "backbone" in setting]
+    shared = [setting for setting in tiny_overrides if "backbone" not in setting]
+    done = birdclef("run", str(folder / "fusion.yaml"), *shared, *own, "--workspace", str(folder / "workspace"))
+    assert done.returncode == 0, done.stderr
+    assert "embeddings of Tiny, whose weights stand under CC0" in done.stdout + done.stderr
+    return Path(done.stdout.splitlines()[-1])
+
+
+def test_members_read_their_own_features_on_the_same_folds(fused: Path) -> None:
+    report = json.loads((fused / "report.json").read_text())
+    assert [member["name"] for member in report["members"]] == ["cnn", "head"]
+    assert report["members"][1]["weights"] == "embeddings of Tiny (CC0)"
+    runs = [read_provenance(path)["inputs"] for path in sorted((fused.parent.parent / "runs").iterdir())]
+    assert len({run["split"] for run in runs}) == 1
+    assert sum("features" in run for run in runs) == 2  # folds of the head
+    (other,) = report["lineage"]["member_features"]
+    assert other["config"]["model"]["licence"] == "CC0"
+    assert "kind" not in report["lineage"]["features"]["config"]
+
+
+def test_report_tells_what_the_models_own_labels_reach_and_whom_they_lack(fused: Path) -> None:
+    report = json.loads((fused / "report.json").read_text())
+    zero_shot = report["zero_shot"]
+    assert (zero_shot["model"], zero_shot["species_covered"], zero_shot["species"]) == ("Tiny", 4, 20)
+    assert len(zero_shot["not_covered"]) == 16
+    assert 0 <= zero_shot["macro_f1"]["low"] <= zero_shot["macro_f1"]["high"] <= 1
+    for page in ("report.md", "report.html"):
+        text = (fused / page).read_text()
+        assert "The own labels of Tiny cover 4 of 20 species" in text or "own labels of Tiny cover 4 of" in text
+        assert "embeddings of Tiny, whose weights stand under" in " ".join(text.split())
+
+
+def test_report_judges_new_recordings_with_both_front_ends(
+    birdclef: Callable[..., Any], fused: Path, corpus: Path, tmp_path: Path
+) -> None:
+    folder = min(path for path in (corpus / "train_audio").iterdir() if len(list(path.iterdir())) > 1)
+    done = birdclef("predict", str(fused), str(folder), "--output", str(tmp_path / "new.csv"))
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "new.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) >= len(list(folder.iterdir()))
+    for row in rows:
+        assert sum(float(value) for value in list(row.values())[1:]) == pytest.approx(1, abs=1e-3)
+
+
+def test_settings_that_do_not_fit_a_members_features_are_refused_before_anything_runs(tiny_model: Path) -> None:
+    path = PROJECT / "configs" / "embeddings.yaml"
+    model = f"features.model={tiny_model}"
+    with pytest.raises(ValueError, match=r"train\.head: predict\.gain_db=\[3\.0\] changes a spectrum"):
+        load_config(path, [model, "predict.gain_db=[3.0]"])
+    with pytest.raises(ValueError, match=r"train\.head: model\.backbone=resnet18 does not read"):
+        load_config(path, [model, "train.head.model.backbone=resnet18"])
+    with pytest.raises(ValueError, match="member_features names 'heads', but train has head"):
+        load_config(path, [model, "member_features.heads.n_mels=32"])
