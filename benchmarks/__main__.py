@@ -2,12 +2,13 @@
 
 import typer
 
-from benchmarks import batches, features, load, losses, mel, predict, rescan, scores, step
+from benchmarks import batches, embeddings, features, load, losses, mel, predict, rescan, scores, step
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("mel")(mel.main)
 app.command("batches")(batches.main)
 app.command("features")(features.main)
+app.command("embeddings")(embeddings.main)
 app.command("rescan")(rescan.main)
 app.command("load")(load.main)
 app.command("losses")(losses.main)
