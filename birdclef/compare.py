@@ -11,7 +11,7 @@ from cache.artefact import Recipe, artefact_key, materialise
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Raised by hand when the same predictions and settings give another comparison."""
 
 
@@ -113,11 +113,11 @@ def _as_markdown(contest: Mapping[str, Any]) -> str:
     for epochs in contest["budgets"]:
         lines += ["", f"**{epochs} epochs**", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
         lines += [_as_row(entry, reference) for entry in contest["arms"] if entry["epochs"] == epochs]
-    columns = ["baseline", "macro-F1", *buckets]
+    columns = ["baseline", "macro-F1", *buckets, "best arm − baseline"]
     lines += ["", "**Baselines**", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for entry in contest["baselines"]:
         scores = [entry["macro_f1"], *(bucket["macro_f1"] for bucket in entry["buckets"])]
-        lines.append(f"| {' | '.join([entry['name'], *map(_interval, scores)])} |")
+        lines.append(f"| {' | '.join([entry['name'], *map(_interval, scores), _as_best(entry['best_arm'])])} |")
     return "\n".join(lines) + "\n"
 
 
@@ -134,6 +134,12 @@ def _as_row(entry: Mapping[str, Any], reference: str) -> str:
     memory = entry["peak_memory_mb"]
     cells += [f"{entry['seed_deviation']:.3f}", f"{entry['views']:,}", f"{entry['training_seconds']:.0f}"]
     return f"| {' | '.join([*cells, 'not measured' if memory is None else f'{memory:,.0f}'])} |"
+
+
+def _as_best(best: Mapping[str, Any]) -> str:
+    difference = best["difference"]
+    ahead = f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
+    return f"{best['name']}, {best['epochs']} epochs: {ahead}".replace("|", "\\|")
 
 
 def _interval(values: Mapping[str, float]) -> str:

@@ -102,10 +102,12 @@ def score_trials(
     budgets = sorted({trial.epochs for trial, _ in trials})
     arms = list(dict.fromkeys(trial.arm for trial, _ in trials))
     entries = []
+    every: dict[tuple[str, int], Mapping[str, Scores]] = {}
     for epochs in budgets:
         scores = {
             arm: judge.score([out_of_fold[key].mean for key in out_of_fold if key[:2] == (arm, epochs)]) for arm in arms
         }
+        every |= {(arm, epochs): scores[arm] for arm in arms}
         for arm in arms:
             cost = _add_up([runs[key] for key in runs if key[:2] == (arm, epochs)])
             entries.append({"name": arm, "epochs": epochs, **_as_entry(judge, scores[arm], scores[REFERENCE]), **cost})
@@ -118,7 +120,7 @@ def score_trials(
         "species": int(recordings["label"].nunique()),
         "arms": entries,
         "baselines": [
-            {"name": name, **_as_entry(judge, judge.score([read_out_of_fold([path]).of(scored_ids)]))}
+            _as_baseline(judge, name, judge.score([read_out_of_fold([path]).of(scored_ids)]), every)
             for name, path in baselines.items()
         ],
         "settings": {trial.arm: trial.config.identity() for trial, _ in trials if trial.epochs == budgets[-1]},
@@ -168,6 +170,23 @@ def _as_entry(
         "by_seed": seeds.tolist(),
         "seed_deviation": float(seeds.std(ddof=1)) if len(seeds) > 1 else 0.0,
         "buckets": [{"bucket": name, **describe(name)} for name in scores if name != OVERALL],
+    }
+
+
+def _as_baseline(
+    judge: Judge,
+    name: str,
+    scores: Mapping[str, Scores],
+    arms: Mapping[tuple[str, int], Mapping[str, Scores]],
+) -> dict[str, Any]:
+    """Returns a baseline's scores, and how far the best arm is ahead of it."""
+    arm, epochs = max(arms, key=lambda key: arms[key][OVERALL].value)
+    best, own = arms[arm, epochs][OVERALL], scores[OVERALL]
+    difference = judge.interval(best.value - own.value, best.resampled - own.resampled)
+    return {
+        "name": name,
+        **_as_entry(judge, scores),
+        "best_arm": {"name": arm, "epochs": epochs, "difference": difference},
     }
 
 

@@ -39,8 +39,13 @@ def preview_augmentations(config: TrainConfig, split: Path, fold: int, workspace
         fold: Whose training side the crops come from.
         workspace: Where artefacts lie.
         output: File to write.
+
+    Raises:
+        ValueError: If the fold's strips are embeddings, which look like nothing.
     """
     data = read_fold(split, fold, workspace)
+    if data.features.kind == "embedding":
+        raise ValueError("A preview shows what augmentation does to a log-mel; features.kind=embedding has no picture.")
     chosen = np.linspace(0, len(data.train) - 1, min(_RECORDINGS, len(data.train))).round().astype(int)
     some = replace(data, train=data.train.iloc[np.unique(chosen)].reset_index(drop=True))
     nothing = dict.fromkeys(_PROBABILITIES, 0.0)

@@ -56,7 +56,7 @@ def run(config: Config, overrides: Overrides = None, workspace: Workspace = WORK
 
 @app.command()
 def features(config: Config, overrides: Overrides = None, workspace: Workspace = WORKSPACE) -> None:
-    """Compute the log-mel strips that are missing; the last line is the catalogue's directory."""
+    """Compute the strips that are missing; the last line is the catalogue's directory."""
     _run_flow("features_flow", config, overrides, workspace)
 
 

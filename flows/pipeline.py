@@ -43,7 +43,7 @@ HOOKS: dict[str, Any] = {"on_failure": [notify_of_run], "on_crashed": [notify_of
 def features_flow(
     config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None
 ) -> str:
-    """Compute the log-mel strips and the catalogue of a data set.
+    """Compute the strips and the catalogue of a data set.
 
     Args:
         config: YAML file of the experiment.

@@ -90,6 +90,17 @@ def test_a_better_arm_is_told_from_the_reference_and_an_equal_one_is_not(contest
             assert 0 <= values["low"] <= values["value"] <= values["high"] <= 1
 
 
+def test_best_arm_is_held_against_each_baseline(comparison: Path, contest: dict) -> None:
+    (baseline,) = contest["baselines"]
+    best, better = baseline["best_arm"], contest["arms"][1]
+    assert (best["name"], best["epochs"]) == ("joint", 4)
+    ahead = better["macro_f1"]["value"] - baseline["macro_f1"]["value"]
+    assert best["difference"]["value"] == pytest.approx(ahead)
+    assert best["difference"]["low"] < ahead < best["difference"]["high"]
+    told = f"joint, 4 epochs: {ahead:+.3f} [{best['difference']['low']:+.3f}, "
+    assert told in (comparison / "comparison.md").read_text()
+
+
 def test_tables_say_the_same(comparison: Path, contest: dict) -> None:
     with (comparison / "comparison.csv").open() as stream:
         rows = list(csv.DictReader(stream))
