@@ -12,7 +12,6 @@ from cache.config import DataConfig, FeatureConfig
 from cache.mel import compute_log_mel
 from cache.recordings import audio_directory
 from cache.store import StripStore
-from cache.waveform import decode_waveform
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ class Sounds:
         """
         if self.features.kind == "log_mel":
             return self.strips.read(sha256)
+        from cache.waveform import decode_waveform  # here, for whoever only reads a catalogue loads no decoder
+
         name = self.recordings.loc[self.recordings["sha256"] == sha256, "recording_id"].iloc[0]
         audio = read_bytes(f"{audio_directory(self.data)}/{name}")
         return compute_log_mel(decode_waveform(audio, self.features.sample_rate), self.features.sound)
