@@ -43,7 +43,7 @@ HOOKS: dict[str, Any] = {"on_failure": [notify_of_run], "on_crashed": [notify_of
 def features_flow(
     config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None
 ) -> str:
-    """Compute the strips and the catalogue of a data set.
+    """Compute the strips and the catalogue of a data set, and of members with features of their own.
 
     Args:
         config: YAML file of the experiment.
@@ -51,6 +51,7 @@ def features_flow(
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
     with _prepared(config, overrides, workspace) as (experiment, directory):
+        _member_catalogues(experiment, directory)
         return published_address(_features(experiment, directory), directory)
 
 
@@ -79,7 +80,8 @@ def train_flow(
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
     with _prepared(config, overrides, workspace) as (experiment, directory):
-        members = _train(experiment, _split(experiment, directory), directory)
+        split, catalogues = _split(experiment, directory), _member_catalogues(experiment, directory)
+        members = _train(experiment, split, catalogues, directory)
         return [published_address(run, directory) for runs in members.values() for run in runs.values()]
 
 
@@ -248,8 +250,9 @@ def _member_catalogues(experiment: ExperimentConfig, workspace: Path) -> dict[st
     }
 
 
-def _train(experiment: ExperimentConfig, split: Path, workspace: Path) -> dict[str, dict[int, Path]]:
-    catalogues = _member_catalogues(experiment, workspace)
+def _train(
+    experiment: ExperimentConfig, split: Path, catalogues: dict[str, Path], workspace: Path
+) -> dict[str, dict[int, Path]]:
     return {
         member: {
             fold: train_task(member, config, split, fold, workspace, catalogues.get(member))
@@ -260,13 +263,13 @@ def _train(experiment: ExperimentConfig, split: Path, workspace: Path) -> dict[s
 
 
 def _evaluate(experiment: ExperimentConfig, workspace: Path) -> Path:
-    split = _split(experiment, workspace)
+    split, catalogues = _split(experiment, workspace), _member_catalogues(experiment, workspace)
     predictions = {
         member: [predict_task(member, fold, experiment.predict, run, workspace) for fold, run in runs.items()]
-        for member, runs in _train(experiment, split, workspace).items()
+        for member, runs in _train(experiment, split, catalogues, workspace).items()
     }
     baseline = baseline_task(split, workspace)
-    catalogues = [None, *_member_catalogues(experiment, workspace).values()]
-    zero_shot = next(filter(None, (zero_shot_task(split, catalogue, workspace) for catalogue in catalogues)), None)
+    own_labels = (zero_shot_task(split, catalogue, workspace) for catalogue in (None, *catalogues.values()))
+    zero_shot = next(filter(None, own_labels), None)
     settings = experiment.model_dump(mode="json")
     return evaluate_task(experiment.evaluate, predictions, baseline, settings, workspace, zero_shot)
