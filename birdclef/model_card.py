@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from birdclef.exportable import count_frames
 from birdclef.fold import read_labelled_recordings
+from birdclef.onnx_classifier import embedding_folder
 from birdclef.report import render
 from birdclef.weights import TrainedRun
 from cache.artefact import find_artefact, read_provenance
@@ -14,13 +16,14 @@ from cache.grouping import is_trained_on
 _UNKNOWN = "not stated in the table"
 
 
-def describe_model(run: Path, trained: TrainedRun, size: int) -> str:
+def describe_model(run: Path, trained: TrainedRun, output: Path, size: int) -> str:
     """Returns the model card of an exported run as Markdown.
 
     Args:
         run: Directory of the run, in its workspace.
         trained: The same run, loaded.
-        size: Of the exported file in bytes.
+        output: The exported file.
+        size: Of that file in bytes.
     """
     workspace = run.resolve().parent.parent
     provenance = read_provenance(run)
@@ -44,6 +47,8 @@ def describe_model(run: Path, trained: TrainedRun, size: int) -> str:
         "split": read_provenance(split)["config"],
         "features": trained.features,
         "clip_seconds": trained.clip_seconds,
+        "frames": count_frames(trained),
+        "folder": embedding_folder(output).name,
         "fold": trained.fold,
         "megabytes": size / 1e6,
         "recordings": len(used),

@@ -8,32 +8,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from birdclef.metrics import Floats
 from birdclef.windows import PLAIN_THRESHOLD, Grid, Window, cut_windows
-from cache.config import LogMelConfig
+from cache.config import FeatureConfig, read_features
+from cache.front_end import stream_strip
 from cache.streaming import stream_waveform
 
 METADATA = "birdclef"
-"""Key of the file's metadata that holds run, species, sample_rate, clip_seconds and features as JSON."""
+"""Key of the file's metadata that holds run, input, species, sample_rate, clip_seconds and features as JSON."""
 _BATCH_WINDOWS = 16
 
 
 @dataclass(frozen=True)
 class OnnxClassifier:
-    """One model that takes waveforms.
+    """One model that takes waveforms, or embeddings.
 
     Attributes:
         session: Of ONNX Runtime.
         species: Species codes in the order of class indices.
-        features: The front end inside the model.
+        features: The front end: a log-mel inside the model, or an embedding model beside it.
+        folder: Where the embedding model lies.
         clip_seconds: Length of a window.
         thresholds: From which probability each species is said to be present, (classes,).
     """
 
     session: Any
     species: Sequence[str]
-    features: LogMelConfig
+    features: FeatureConfig
+    folder: Path
     clip_seconds: float
     thresholds: Floats
 
@@ -43,21 +47,35 @@ class OnnxClassifier:
         Raises:
             OSError, UnusableAudioError: If it does not decode; some windows may have been yielded before.
         """
-        rate = self.features.sample_rate
-        grid = Grid(round(self.clip_seconds * rate), self.clip_seconds, rate, [0])
-        pieces = (waveform[:, np.newaxis] for waveform in stream_waveform(recording, rate))
-        upcoming = cut_windows(pieces, grid)
+        hears = self.features.kind == "log_mel"
+        rate = self.features.sample_rate if hears else self.features.frames_per_second
+        grid = Grid(max(1, round(self.clip_seconds * rate)), self.clip_seconds, rate, [0])
+        upcoming = cut_windows(self._stream(recording), grid)
+        (taken,) = self.session.get_inputs()
         while windows := list(islice(upcoming, _BATCH_WINDOWS)):
-            waveforms = np.stack([window.crops[0, :, 0] for window in windows])  # (windows, samples)
-            (probabilities,) = self.session.run(None, {"waveform": waveforms})
+            crops = np.stack([window.crops[0] for window in windows])  # (windows, steps, channels)
+            (probabilities,) = self.session.run(None, {taken.name: crops[:, :, 0] if hears else crops})
             yield from zip(windows, probabilities.astype(np.float64), strict=True)
+
+    def _stream(self, recording: Path) -> Iterator[NDArray[np.float32]]:
+        """Yields what windows are cut from: the waveform, (samples, 1), or embeddings, (steps, channels)."""
+        if self.features.kind == "embedding":
+            yield from stream_strip(recording, self.features, self.folder)
+            return
+        for waveform in stream_waveform(recording, self.features.sample_rate):
+            yield waveform[:, np.newaxis]
+
+
+def embedding_folder(exported: Path) -> Path:
+    """Returns where the embedding model of an exported file lies: FILE.embedding beside FILE.onnx."""
+    return exported.with_suffix(".embedding")
 
 
 def load_onnx(path: Path) -> OnnxClassifier:
     """Returns the classifier of a file that `birdclef export` wrote.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If there is no such file, or not the embedding model beside it.
         RuntimeError: If ONNX Runtime is not installed.
         ValueError: If it is no ONNX file, or none that says what it takes.
     """
@@ -78,5 +96,10 @@ def load_onnx(path: Path) -> OnnxClassifier:
         raise ValueError(f"{path} was not written by `birdclef export`: it does not say which species it knows.")
     interface = json.loads(described)
     thresholds = np.full(len(interface["species"]), PLAIN_THRESHOLD)
-    features = LogMelConfig(**interface["features"])
-    return OnnxClassifier(session, interface["species"], features, interface["clip_seconds"], thresholds)
+    features, folder = read_features(interface["features"]), embedding_folder(path)
+    if features.kind == "embedding" and not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder}: no such folder. It holds {features.model.name}, whose embeddings {path} takes: copy it from "
+            "where the file was exported."
+        )
+    return OnnxClassifier(session, interface["species"], features, folder, interface["clip_seconds"], thresholds)

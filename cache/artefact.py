@@ -217,11 +217,11 @@ def list_artefacts(workspace: Path) -> Iterator[Path]:
             yield from sorted(path for path in parent.iterdir() if is_finished(path))
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file that is either complete or absent, even if the machine dies."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file that is either complete or absent, even if the machine dies; text as UTF-8."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("w") as stream:
-        stream.write(text)
+    with partial.open("wb") as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
         stream.flush()
         os.fsync(stream.fileno())
     partial.replace(path)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.artefact import file_key
+from cache.artefact import file_key, write_atomically
 from cache.config import EmbeddingConfig, EmbeddingModel
 from cache.mirror import Mirror
 from cache.tflite import replace_outputs
@@ -104,11 +104,21 @@ def keep_model(model: EmbeddingModel, store: Path) -> None:
             continue
         if not source or file_key(Path(source)) != sha256:
             raise ValueError(f"{source or target} is not the file of {model.name} that was configured.")
-        partial = target.with_name(f".{target.name}.partial")
-        partial.write_bytes(Path(source).read_bytes())
-        partial.replace(target)
+        write_atomically(target, Path(source).read_bytes())
         if mirror := Mirror.of_store(store):
             mirror.write(target, target.read_bytes())
+
+
+def copy_model(model: EmbeddingModel, store: Path, folder: Path) -> None:
+    """Copy a model from its feature directory into another folder, from which `open_embedder` loads it too.
+
+    Raises:
+        FileNotFoundError: If the directory holds no model.
+    """
+    source = _fetched(store / f"model.{model.format}")
+    logger.info("%s holds a copy of %s, whose weights stand under %s", folder, model.name, model.licence)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / source.name, source.read_bytes())
 
 
 def labels_file(store: Path) -> Path:
@@ -144,9 +154,7 @@ def _files(model: EmbeddingModel, store: Path) -> list[tuple[str, Path, str]]:
 
 def _fetched(path: Path) -> Path:
     if not path.is_file() and (mirror := Mirror.of_store(path.parent)) and (content := mirror.read(path)):
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_bytes(content)
-        partial.replace(path)
+        write_atomically(path, content)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is gone. Run the features stage again.")
     return path

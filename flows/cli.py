@@ -167,7 +167,7 @@ def export(
     output: Annotated[Path, typer.Option(help="File to write; its model card is written beside it.", dir_okay=False)],
     to: Annotated[Literal["onnx"], typer.Option(help="Format.")] = "onnx",
 ) -> None:
-    """Write a run as one file, waveform in, probabilities out, and compare it with the library."""
+    """Write a run as one file, waveform (or embeddings) in, probabilities out, and compare it with the library."""
     from birdclef.export import EXPORTERS
 
     difference = EXPORTERS[to](source, output)

@@ -1,0 +1,109 @@
+"""An exported head on embeddings, with its embedding model beside it, against the run that it was made from."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import soundfile
+import torch
+from safetensors.torch import save_file
+
+from birdclef.classifier import load_classifier
+from birdclef.config import EmbeddingAugmentConfig, ModelConfig, TrainConfig
+from birdclef.export import export_onnx
+from birdclef.model import build_model
+from birdclef.onnx_classifier import OnnxClassifier
+from cache.artefact import Recipe, artefact_key, file_key, materialise
+from cache.catalogue import read_species
+from cache.config import EmbeddingConfig
+from cache.embedding_model import keep_model
+
+
+@pytest.fixture(scope="module", params=["mean_pool", "attention_pool"])
+def run(
+    request: pytest.FixtureRequest,
+    tiny_model: Path,
+    evaluation_split: Path,
+    evaluation_catalogue: Path,
+    evaluation_workspace: Path,
+) -> Path:
+    """An untrained run with opinions on two seconds: four windows of the tiny model."""
+    features = EmbeddingConfig(kind="embedding", model=str(tiny_model))  # type: ignore[arg-type]
+    store = evaluation_workspace / "features" / "00000000000000e5"
+    store.mkdir(parents=True, exist_ok=True)
+    keep_model(features.model, store)
+    model = ModelConfig(backbone=request.param, normalisation="channel", pool_hidden=16, projection_hidden=8)
+    config = TrainConfig(model=model, augment=EmbeddingAugmentConfig(), clip_seconds=2.0)
+    species = read_species(evaluation_catalogue)["label"].tolist()
+
+    def write(staging: Path) -> None:
+        torch.manual_seed(0)
+        built = build_model(model, len(species), features.channels)
+        torch.nn.init.normal_(built.classifier.weight, std=2.0)
+        built.set_input_statistics(torch.full((4, 1), 0.2), torch.tensor([[0.1], [0.2], [0.3], [0.4]]))
+        weights = {name: value.contiguous() for name, value in built.state_dict().items()}
+        save_file(weights, staging / "weights.safetensors")
+        description = {
+            "species": species,
+            "features": features.identity(),
+            "store": store.name,
+            "clip_seconds": 2.0,
+            "model": model.model_dump(mode="json"),
+        }
+        (staging / "model.json").write_text(json.dumps(description))
+        (staging / "logs").mkdir()
+        (staging / "logs" / "metrics.csv").write_text("epoch,val_macro_f1,val_accuracy\n0,0.75,0.5\n")
+
+    recipe = Recipe("runs", {**config.identity(), "fold": 1}, {"split": artefact_key(evaluation_split)}, 99)
+    return materialise(evaluation_workspace, recipe, write)
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "head.onnx"
+    assert export_onnx(run, path) < 1e-4
+    return path
+
+
+def judge(source: Path, recording: Path) -> Sequence[tuple[float, list[float]]]:
+    return [
+        (window.start, probabilities.tolist()) for window, probabilities in load_classifier(source).classify(recording)
+    ]
+
+
+def test_file_judges_recordings_as_its_run_does(run: Path, exported: Path, tmp_path: Path) -> None:
+    onnx.checker.check_model(onnx.load(exported), full_check=True)
+    assert isinstance(load_classifier(exported), OnnxClassifier)
+    loudness = np.repeat([0.1, 0.9, 0.4, 0.0, 0.6, 0.3, 0.8], 8000)
+    sound = (loudness * np.random.default_rng(1).uniform(-1, 1, len(loudness))).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", sound, 8000)
+    own, librarys = judge(exported, tmp_path / "a.wav"), judge(run, tmp_path / "a.wav")
+    assert [start for start, _ in own] == [start for start, _ in librarys] == [0.0, 2.0, 4.0, 6.0]
+    for (_, ours), (_, theirs) in zip(own, librarys, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-5)
+    assert np.ptp([probabilities for _, probabilities in own], axis=0).max() > 1e-2  # windows differ
+
+
+def test_embedding_model_lies_beside_the_file_with_its_licence_in_the_card(
+    run: Path, exported: Path, tiny_model: Path
+) -> None:
+    copied = exported.with_name("head.embedding") / "model.onnx"
+    digest = file_key(tiny_model.with_name("tiny.onnx"))
+    assert file_key(copied) == digest
+    card = exported.with_name("head.onnx.md").read_text()
+    assert card.startswith(f"# Model card: birdclef run {run.name}\n")
+    assert "**Tiny is the work of others, and its weights stand under CC0.**" in card
+    assert f"`head.embedding`, with sha256 {digest}" in card
+    assert "one for each 1 s, every 0.5 s" in card
+    assert "Input `embeddings` (batch, 4, 4)" in card
+    assert "trained from scratch" not in card
+
+
+def test_file_without_its_embedding_model_is_refused(exported: Path, tmp_path: Path) -> None:
+    lonely = tmp_path / "head.onnx"
+    lonely.write_bytes(exported.read_bytes())
+    with pytest.raises(FileNotFoundError, match=r"head\.embedding: no such folder\. It holds Tiny"):
+        load_classifier(lonely)
