@@ -1,4 +1,7 @@
-"""The arms of a comparison: objectives that are trained at equal cost, and the one that all are held against."""
+"""The arms of a comparison: objectives that are trained at equal cost, and the one that all are held against.
+
+Other members of the experiment are companions: trained as they are configured, and fused with every arm.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,20 +44,26 @@ class Trial:
     config: TrainConfig
 
 
-def plan_trials(arms: Mapping[str, TrainConfig], budgets: Sequence[int], seeds: int) -> list[Trial]:
-    """Returns every arm at every budget with every seed.
+def plan_trials(
+    arms: Mapping[str, TrainConfig], budgets: Sequence[int], seeds: int, companions: Mapping[str, TrainConfig]
+) -> list[Trial]:
+    """Returns every arm at every budget with every seed, and every companion beside them, whatever the budget.
 
     Args:
         arms: By name, the reference among them.
         budgets: Epochs of the reference; none: half of its configured epochs, and all of them.
         seeds: How many; they count up from the reference's own.
+        companions: Other members, by name.
     """
     reference = arms[REFERENCE]
     chosen = sorted(set(budgets)) or sorted({max(1, reference.epochs // 2), reference.epochs})
     return [
-        Trial(name, epochs, seed, spend(config, epochs, reference.views).model_copy(update={"seed": seed}))
+        Trial(name, epochs, seed, config.model_copy(update={"seed": seed}))
         for epochs in chosen
-        for name, config in arms.items()
+        for name, config in [
+            *((name, spend(config, epochs, reference.views)) for name, config in arms.items()),
+            *companions.items(),
+        ]
         for seed in range(reference.seed, reference.seed + seeds)
     ]
 

@@ -11,7 +11,7 @@ from cache.artefact import Recipe, artefact_key, materialise
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Raised by hand when the same predictions and settings give another comparison."""
 
 
@@ -19,14 +19,16 @@ def compare(
     config: EvaluateConfig,
     trials: Sequence[tuple[Trial, Sequence[Path]]],
     baselines: Mapping[str, Path],
+    companions: Sequence[str],
     workspace: Path,
 ) -> Path:
     """Returns the directory of the comparison: `comparison.json`, `comparison.csv`, `comparison.md`, `comparison.png`.
 
     Args:
-        config: Resamples and confidence of the intervals.
+        config: Resamples and confidence of the intervals, and how members are fused.
         trials: Each with its predictions, one directory per fold.
         baselines: Name of each to its predictions on the same split.
+        companions: Arms that are other members, and are fused with each of the rest.
         workspace: Where artefacts lie.
 
     Raises:
@@ -37,14 +39,17 @@ def compare(
         for trial, paths in trials
         for index, path in enumerate(paths)
     } | {name: artefact_key(path) for name, path in baselines.items()}
-    recipe = Recipe("comparisons", config.identity(), inputs, VERSION)
-    return materialise(workspace, recipe, lambda staging: _write(config, trials, baselines, workspace, staging))
+    recipe = Recipe("comparisons", {**config.identity(), "companions": list(companions)}, inputs, VERSION)
+    return materialise(
+        workspace, recipe, lambda staging: _write(config, trials, baselines, companions, workspace, staging)
+    )
 
 
 def _write(
     config: EvaluateConfig,
     trials: Sequence[tuple[Trial, Sequence[Path]]],
     baselines: Mapping[str, Path],
+    companions: Sequence[str],
     workspace: Path,
     staging: Path,
 ) -> None:
@@ -56,7 +61,7 @@ def _write(
     from birdclef.contest import score_trials
     from birdclef.plots import plot_comparison
 
-    contest = score_trials(config, trials, baselines, workspace)
+    contest = score_trials(config, trials, baselines, companions, workspace)
     (staging / "comparison.json").write_text(json.dumps(contest, indent=2) + "\n")
     rows = _flatten(contest)
     pd.DataFrame(rows).to_csv(staging / "comparison.csv", index=False)
@@ -70,6 +75,9 @@ def _write(
                 row["difference_high"],
                 contest["reference"],
             )
+
+
+_COSTS = ("views", "training_seconds", "prediction_seconds", "peak_memory_mb")
 
 
 def _flatten(contest: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -93,7 +101,7 @@ def _flatten(contest: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         for bucket in entry["buckets"]:
             row[f"macro_f1_{bucket['bucket']}"] = bucket["macro_f1"]["value"]
-        rows.append({**row, **{name: entry.get(name) for name in ("views", "training_seconds", "peak_memory_mb")}})
+        rows.append({**row, **{name: entry.get(name) for name in _COSTS}})
     return rows
 
 
@@ -109,7 +117,7 @@ def _as_markdown(contest: Mapping[str, Any]) -> str:
     columns = ["arm", "macro-F1", f"− {reference}"]
     for name in buckets:
         columns += [name, f"{name} − {reference}"]
-    columns += ["seeds ±", "views", "training s", "peak MB"]
+    columns += ["seeds ±", "views", "training s", "prediction s", "peak MB"]
     for epochs in contest["budgets"]:
         lines += ["", f"**{epochs} epochs**", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
         lines += [_as_row(entry, reference) for entry in contest["arms"] if entry["epochs"] == epochs]
@@ -132,7 +140,8 @@ def _as_row(entry: Mapping[str, Any], reference: str) -> str:
     for bucket in entry["buckets"]:
         cells += [_interval(bucket["macro_f1"]), difference(bucket["difference"])]
     memory = entry["peak_memory_mb"]
-    cells += [f"{entry['seed_deviation']:.3f}", f"{entry['views']:,}", f"{entry['training_seconds']:.0f}"]
+    cells += [f"{entry['seed_deviation']:.3f}", f"{entry['views']:,}"]
+    cells += [f"{entry['training_seconds']:.0f}", f"{entry['prediction_seconds']:.1f}"]
     return f"| {' | '.join([*cells, 'not measured' if memory is None else f'{memory:,.0f}'])} |"
 
 

@@ -14,7 +14,7 @@ from birdclef.arms import REFERENCE, Trial
 from birdclef.bootstrap import percentile_interval, resample_groups
 from birdclef.buckets import BUCKETS, in_bucket
 from birdclef.config import EvaluateConfig
-from birdclef.ensemble import check_members, read_out_of_fold
+from birdclef.ensemble import check_members, combine_out_of_fold, read_out_of_fold
 from birdclef.fold import read_labelled_recordings
 from birdclef.lineage import trace
 from birdclef.metrics import Floats, Resamples, macro_f1
@@ -23,6 +23,9 @@ from cache.artefact import find_artefact, read_provenance
 from cache.catalogue import read_species
 
 OVERALL = "all"
+
+Key = tuple[str, int, int]
+"""Arm, budget and seed."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Judge:
     seed_draws: NDArray[np.int64]
     confidence: float
 
-    def score(self, seeds: Sequence[NDArray[np.float32]]) -> "dict[str, Scores]":
+    def score(self, seeds: Sequence[NDArray[np.floating[Any]]]) -> "dict[str, Scores]":
         """Returns the macro-F1 over each set of species of one arm's probabilities, (recordings, classes) each."""
         scores = {}
         predictions = [Predictions(seed) for seed in seeds]
@@ -82,6 +85,7 @@ def score_trials(
     config: EvaluateConfig,
     trials: Sequence[tuple[Trial, Sequence[Path]]],
     baselines: Mapping[str, Path],
+    companions: Sequence[str],
     workspace: Path,
 ) -> dict[str, Any]:
     """Returns the content of `comparison.json`; see `birdclef.compare.compare`.
@@ -98,15 +102,18 @@ def score_trials(
     counts = read_species(lineage.catalogue)["recordings"].to_numpy()
     seeds = len({trial.seed for trial, _ in trials})
     judge = build_judge(recordings, counts, seeds, config)
-    runs = {trial: _describe_runs(directories, workspace) for trial, directories in _by_key(trials).items()}
+    means: dict[Key, NDArray[np.floating[Any]]] = {key: predictions.mean for key, predictions in out_of_fold.items()}
+    runs = {key: _describe_runs(directories, workspace) for key, directories in _by_key(trials).items()}
+    labels, folds = recordings["label_index"].to_numpy(), recordings["fold"].to_numpy(np.int64)
+    for fused, parts in _fuse(list(means), companions).items():
+        means[fused] = combine_out_of_fold([means[part] for part in parts], config.ensemble, labels, folds)
+        runs[fused] = [run for part in parts for run in runs[part]]
     budgets = sorted({trial.epochs for trial, _ in trials})
-    arms = list(dict.fromkeys(trial.arm for trial, _ in trials))
+    arms = list(dict.fromkeys(arm for arm, _, _ in means))
     entries = []
     every: dict[tuple[str, int], Mapping[str, Scores]] = {}
     for epochs in budgets:
-        scores = {
-            arm: judge.score([out_of_fold[key].mean for key in out_of_fold if key[:2] == (arm, epochs)]) for arm in arms
-        }
+        scores = {arm: judge.score([mean for key, mean in means.items() if key[:2] == (arm, epochs)]) for arm in arms}
         every |= {(arm, epochs): scores[arm] for arm in arms}
         for arm in arms:
             cost = _add_up([runs[key] for key in runs if key[:2] == (arm, epochs)])
@@ -149,7 +156,18 @@ def build_judge(recordings: pd.DataFrame, counts: NDArray[np.int64], seeds: int,
     return Judge(labels, among, resamples, draws, config.confidence)
 
 
-def _by_key(trials: Sequence[tuple[Trial, Sequence[Path]]]) -> dict[tuple[str, int, int], Sequence[Path]]:
+def _fuse(keys: Sequence[Key], companions: Sequence[str]) -> dict[Key, list[Key]]:
+    """Returns the ensembles of every arm with all companions of the same seed, by name the members of each."""
+    if not companions:
+        return {}
+    return {
+        (" + ".join([arm, *companions]), epochs, seed): [(member, epochs, seed) for member in (arm, *companions)]
+        for arm, epochs, seed in keys
+        if arm not in companions
+    }
+
+
+def _by_key(trials: Sequence[tuple[Trial, Sequence[Path]]]) -> dict[Key, Sequence[Path]]:
     return {(trial.arm, trial.epochs, trial.seed): directories for trial, directories in trials}
 
 
@@ -191,13 +209,15 @@ def _as_baseline(
 
 
 def _describe_runs(predictions: Sequence[Path], workspace: Path) -> list[dict[str, Any]]:
-    """Returns views that passed through the model, seconds and peak memory of each fold's run."""
+    """Returns views that passed through the model, seconds and peak memory of each fold's run, and of its use."""
     described = []
     for path in predictions:
         run = find_artefact(workspace, "runs", read_provenance(path)["inputs"]["run"])
         summary = json.loads((run / "summary.json").read_text())
         views = pd.read_csv(run / "logs" / "metrics.csv")["views"].sum()
-        described.append({"views": int(views), **{name: summary[name] for name in ("seconds", "peak_memory_mb")}})
+        predicting = float(pd.read_csv(path / "views.csv")["seconds"].sum())
+        costs = {name: summary[name] for name in ("seconds", "peak_memory_mb")}
+        described.append({"views": int(views), "prediction_seconds": predicting, **costs})
     return described
 
 
@@ -208,5 +228,6 @@ def _add_up(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     return {
         "views": round(sum(run["views"] for run in runs) / len(seeds)),
         "training_seconds": round(sum(run["seconds"] for run in runs) / len(seeds), 1),
+        "prediction_seconds": round(sum(run["prediction_seconds"] for run in runs) / len(seeds), 2),
         "peak_memory_mb": max(peaks, default=None),
     }

@@ -147,3 +147,21 @@ def cross_fit_weights(
         else np.full(len(probabilities), 1 / len(probabilities))
         for fold in np.unique(folds).tolist()
     }
+
+
+def combine_out_of_fold(
+    probabilities: Sequence[NDArray[np.floating]], how: EnsembleMethod, labels: Labels, folds: NDArray[np.int64]
+) -> Floats:
+    """Returns the members' combined probabilities, (recordings, classes); fitted weights come from the other folds.
+
+    Args:
+        probabilities: Of each member, (recordings, classes).
+        how: As `combine_members`.
+        labels: True class, (recordings,).
+        folds: In which each recording is validated, (recordings,).
+    """
+    if how != "fitted":
+        return combine_members(probabilities, how)
+    by_fold = cross_fit_weights(probabilities, labels, folds)
+    weights = np.stack([by_fold[fold] for fold in folds.tolist()], axis=1)  # (members, recordings)
+    return combine_members(probabilities, how, weights)

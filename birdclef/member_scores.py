@@ -10,20 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdclef.config import EnsembleMethod
-from birdclef.ensemble import OutOfFold, combine_members, cross_fit_weights, fit_weights
-from birdclef.metrics import Floats, macro_f1
+from birdclef.ensemble import OutOfFold, combine_out_of_fold, fit_weights
+from birdclef.metrics import macro_f1
 from birdclef.predictions import Predictions
 from birdclef.scorer import Scorer
 from cache.artefact import read_provenance
-
-
-def combine_out_of_fold(probabilities: Sequence[NDArray[np.floating]], how: EnsembleMethod, scorer: Scorer) -> Floats:
-    """Returns the members' combined probabilities, (recordings, classes); fitted weights come from the other folds."""
-    if how != "fitted":
-        return combine_members(probabilities, how)
-    by_fold = cross_fit_weights(probabilities, scorer.labels, scorer.folds)
-    weights = np.stack([by_fold[fold] for fold in scorer.folds.tolist()], axis=1)  # (members, recordings)
-    return combine_members(probabilities, how, weights)
 
 
 def describe_ensemble(how: EnsembleMethod, members: Mapping[str, OutOfFold], scorer: Scorer) -> dict[str, Any]:
@@ -43,7 +34,9 @@ def describe_ensemble(how: EnsembleMethod, members: Mapping[str, OutOfFold], sco
         "method": how,
         "weights": dict(zip(means, weights.tolist(), strict=True)),
         "methods": {
-            method: scorer.macro_f1(Predictions(combine_out_of_fold(list(means.values()), method, scorer)))
+            method: scorer.macro_f1(
+                Predictions(combine_out_of_fold(list(means.values()), method, scorer.labels, scorer.folds))
+            )
             for method in methods
         },
         "pairs": [
@@ -75,7 +68,7 @@ def score_each_member(
         config = read_provenance(runs[name][0])["config"]
         others = [other.mean for key, other in members.items() if key != name]
         predictions = scorer.decide(member.mean)
-        without = Predictions(combine_out_of_fold(others, how, scorer)) if others else None
+        without = Predictions(combine_out_of_fold(others, how, scorer.labels, scorer.folds)) if others else None
         entries.append(
             {
                 "name": name,

@@ -12,10 +12,10 @@ from birdclef.buckets import BUCKETS, in_bucket
 from birdclef.calibration import calibrate, cross_fit_calibration, describe_calibration, fit_temperature
 from birdclef.config import EvaluateConfig
 from birdclef.coverage import describe_coverage, describe_duplicates, describe_quarantine, describe_split
-from birdclef.ensemble import check_members, read_out_of_fold
+from birdclef.ensemble import check_members, combine_out_of_fold, read_out_of_fold
 from birdclef.fold import read_labelled_recordings
 from birdclef.lineage import Lineage, describe, trace
-from birdclef.member_scores import combine_out_of_fold, describe_ensemble, score_each_member
+from birdclef.member_scores import describe_ensemble, score_each_member
 from birdclef.metrics import Floats, confusion_matrix, macro_f1, score_species, score_species_by_thresholds
 from birdclef.own_labels import describe_own_labels
 from birdclef.predictions import Labels, Predictions
@@ -84,7 +84,8 @@ def score_members(
     scored_ids = next(iter(out_of_fold.values())).recordings["recording_id"]
     recordings = catalogue.set_index("recording_id").loc[scored_ids].reset_index()
     scorer = build_scorer(recordings, config)
-    combined = combine_out_of_fold([member.mean for member in out_of_fold.values()], config.ensemble, scorer)
+    means = [member.mean for member in out_of_fold.values()]
+    combined = combine_out_of_fold(means, config.ensemble, scorer.labels, scorer.folds)
     runs = {
         name: [find_artefact(workspace, "runs", read_provenance(path)["inputs"]["run"]) for path in directories]
         for name, directories in members.items()

@@ -1,5 +1,6 @@
 """Stage 3, beside the members: what an embedding model's own labels say of the recordings, without any training."""
 
+import csv
 import logging
 from pathlib import Path
 
@@ -39,6 +40,14 @@ def predict_zero_shot(split: Path, workspace: Path, catalogue: Path | None = Non
         VERSION,
     )
     return materialise(workspace, recipe, lambda staging: _write(split, own, store, staging))
+
+
+def zero_shot_name(predictions: Path) -> str:
+    """Returns whose labels gave the predictions, and for how many species."""
+    with (predictions / MAPPING).open(newline="") as stream:
+        mapped = [row["own_label"] for row in csv.DictReader(stream)]
+    model = read_provenance(predictions)["config"]["zero_shot"]
+    return f"own labels of {model}, {sum(map(bool, mapped))} of {len(mapped)} species"
 
 
 def _write(split: Path, catalogue: Path, store: Path, staging: Path) -> None:

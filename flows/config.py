@@ -125,17 +125,15 @@ def load_arms(path: Path, overrides: Iterable[str], arms: Iterable[str]) -> dict
     """Returns the experiment of each arm of a comparison by name, the reference first.
 
     Args:
-        path: YAML file of an experiment with one member.
+        path: YAML file of an experiment; the arms are of its first member.
         overrides: Of all arms.
         arms: Names in `birdclef.arms.ARMS`, or `NAME key=value key=value` with settings of the member; none: all known.
 
     Raises:
-        FileNotFoundError, ValueError: As `load_config`, for any of them; or if an arm is unknown or there are members.
+        FileNotFoundError, ValueError: As `load_config`, for any of them; or if an arm is unknown.
     """
     common = list(overrides)
-    members = list(load_config(path, common).train)
-    if len(members) > 1:
-        raise ValueError(f"{path} has {len(members)} members ({', '.join(members)}); a comparison takes one.")
+    member, *companions = load_config(path, common).train
     chosen: dict[str, Sequence[str]] = {REFERENCE: ARMS[REFERENCE]}
     for arm in arms or ARMS:
         name, *settings = arm.split()
@@ -144,9 +142,11 @@ def load_arms(path: Path, overrides: Iterable[str], arms: Iterable[str]) -> dict
                 f"There is no arm {name!r}. Known: {', '.join(ARMS)}. Others are given with their settings: "
                 f"'{name} objective.temperature=0.2'."
             )
+        if name in companions:
+            raise ValueError(f"The arm {name!r} has the name of a member of {path}, which is held beside the arms.")
         chosen[name] = settings or ARMS[name]
     return {
-        name: load_config(path, [*common, *(f"train.*.{setting}" for setting in settings)])
+        name: load_config(path, [*common, *(f"train.{member}.{setting}" for setting in settings)])
         for name, settings in chosen.items()
     }
 

@@ -13,6 +13,7 @@ from birdclef.arms import plan_trials
 from birdclef.baseline import FROZEN_BASELINE, baseline_name
 from birdclef.champion import CHAMPION, champion_report, keep_champion_folds
 from birdclef.config import DetectionFormat
+from birdclef.zero_shot import zero_shot_name
 from cache.mirror import open_workspace, published_address
 from cache.work import at_work
 from flows.config import ExperimentConfig, as_overrides, expand_grid, load_arms, load_config
@@ -129,7 +130,7 @@ def compare_flow(
     """Train several objectives at equal cost over several seeds, and hold them against cross-entropy and baselines.
 
     Args:
-        config: YAML file of an experiment with one member.
+        config: YAML file of an experiment; the arms are of its first member, the others are fused with each of them.
         overrides: `section.key=value` settings of all arms.
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
         arms: Names of arms, or `NAME key=value key=value` with settings of the member; empty: all known ones.
@@ -141,23 +142,27 @@ def compare_flow(
     directory = resolve_workspace(workspace)
     with at_work(directory):
         experiment = _keep_folds(next(iter(experiments.values())), directory)
-        (member,) = experiment.train
-        split = _split(experiment, directory)
-        baseline = baseline_task(split, directory)
-        baselines = {baseline_name(baseline): baseline}
-        if experiment.train[member].model.weights != "none":
-            baselines[FROZEN_BASELINE] = frozen_baseline_task(experiment.train[member], split, directory)
-        catalogue = _member_catalogues(experiment, directory).get(member)
-        trials = plan_trials({arm: each.train[member] for arm, each in experiments.items()}, epochs or (), seeds)
+        member, *companions = experiment.train
+        split, catalogues = _split(experiment, directory), _member_catalogues(experiment, directory)
+        trials = plan_trials(
+            {arm: each.train[member] for arm, each in experiments.items()},
+            epochs or (),
+            seeds,
+            {name: experiment.train[name] for name in companions},
+        )
         finished = []
         for trial in trials:
+            trained = trial.arm if trial.arm in companions else member
             name = f"{trial.arm} {trial.epochs} epochs seed {trial.seed}"
             predictions = []
-            for fold in experiment.folds_of(member):
-                run = train_task(name, trial.config, split, fold, directory, catalogue)
+            for fold in experiment.folds_of(trained):
+                run = train_task(name, trial.config, split, fold, directory, catalogues.get(trained))
                 predictions.append(predict_task(name, fold, experiment.predict, run, directory))
             finished.append((trial, predictions))
-        return published_address(compare_task(experiment.evaluate, finished, baselines, directory), directory)
+        baselines = _baselines(experiment, split, catalogues, directory)
+        return published_address(
+            compare_task(experiment.evaluate, finished, baselines, companions, directory), directory
+        )
 
 
 @flow(name="birdclef-predict", **HOOKS)
@@ -269,7 +274,27 @@ def _evaluate(experiment: ExperimentConfig, workspace: Path) -> Path:
         for member, runs in _train(experiment, split, catalogues, workspace).items()
     }
     baseline = baseline_task(split, workspace)
-    own_labels = (zero_shot_task(split, catalogue, workspace) for catalogue in (None, *catalogues.values()))
-    zero_shot = next(filter(None, own_labels), None)
+    zero_shot = _zero_shot(split, catalogues, workspace)
     settings = experiment.model_dump(mode="json")
     return evaluate_task(experiment.evaluate, predictions, baseline, settings, workspace, zero_shot)
+
+
+def _baselines(
+    experiment: ExperimentConfig, split: Path, catalogues: dict[str, Path], workspace: Path
+) -> dict[str, Path]:
+    """Returns what a comparison's arms are held against, by name."""
+    fitted = baseline_task(split, workspace)
+    baselines = {baseline_name(fitted): fitted}
+    for name, config in experiment.train.items():
+        if config.model.weights != "none" and name not in experiment.member_features:
+            baselines[FROZEN_BASELINE] = frozen_baseline_task(config, split, workspace)
+            break
+    if zero_shot := _zero_shot(split, catalogues, workspace):
+        baselines[zero_shot_name(zero_shot)] = zero_shot
+    return baselines
+
+
+def _zero_shot(split: Path, catalogues: dict[str, Path], workspace: Path) -> Path | None:
+    """Returns the predictions of the first embedding model with labels of its own, if there is one."""
+    found = (zero_shot_task(split, catalogue, workspace) for catalogue in (None, *catalogues.values()))
+    return next(filter(None, found), None)

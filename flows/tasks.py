@@ -153,10 +153,14 @@ def frozen_baseline_task(config: TrainConfig, split: Path, workspace: Path) -> P
 
 @task(name="compare", **STAGE)
 def compare_task(
-    config: EvaluateConfig, trials: list[tuple[Trial, list[Path]]], baselines: dict[str, Path], workspace: Path
+    config: EvaluateConfig,
+    trials: list[tuple[Trial, list[Path]]],
+    baselines: dict[str, Path],
+    companions: list[str],
+    workspace: Path,
 ) -> Path:
     """Hold the arms against the reference; returns the comparison, which also becomes an artifact of the run."""
-    directory = compare(config, trials, baselines, workspace)
+    directory = compare(config, trials, baselines, companions, workspace)
     create_markdown_artifact(
         (directory / "comparison.md").read_text(), key="comparison", description="Comparison of objectives"
     )

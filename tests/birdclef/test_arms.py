@@ -8,7 +8,7 @@ SUPCON = TrainConfig(epochs=20, views=2, objective=ObjectiveConfig(kind="supcon"
 
 
 def test_each_arm_is_trained_at_each_budget_with_each_seed() -> None:
-    trials = plan_trials({REFERENCE: CE, "other": CE}, [6, 3, 6], seeds=2)
+    trials = plan_trials({REFERENCE: CE, "other": CE}, [6, 3, 6], 2, {})
     assert [(trial.arm, trial.epochs, trial.seed) for trial in trials] == [
         ("ce", 3, 5),
         ("ce", 3, 6),
@@ -23,9 +23,9 @@ def test_each_arm_is_trained_at_each_budget_with_each_seed() -> None:
 
 
 def test_without_budgets_half_and_all_of_the_epochs_are_spent() -> None:
-    assert [trial.epochs for trial in plan_trials({REFERENCE: CE}, (), seeds=1)] == [6, 12]
+    assert [trial.epochs for trial in plan_trials({REFERENCE: CE}, (), 1, {})] == [6, 12]
     one = CE.model_copy(update={"epochs": 1})
-    assert [trial.epochs for trial in plan_trials({REFERENCE: one}, (), seeds=1)] == [1]
+    assert [trial.epochs for trial in plan_trials({REFERENCE: one}, (), 1, {})] == [1]
 
 
 def test_the_classifier_of_supcon_gets_its_share_of_the_budget() -> None:
@@ -39,3 +39,12 @@ def test_more_views_of_a_recording_are_paid_with_epochs() -> None:
     assert spend(CE.model_copy(update={"views": 4}), epochs=12, views=2).epochs == 6
     assert spend(CE.model_copy(update={"views": 1}), epochs=12, views=2).epochs == 24
     assert spend(CE, epochs=12, views=2) == CE
+
+
+def test_companions_are_trained_as_they_are_configured_at_every_budget() -> None:
+    other = CE.model_copy(update={"epochs": 7, "views": 3, "seed": 40})
+    trials = plan_trials({REFERENCE: CE}, [3, 6], 2, {"other": other})
+    companions = [trial for trial in trials if trial.arm == "other"]
+    assert [(trial.epochs, trial.seed) for trial in companions] == [(3, 5), (3, 6), (6, 5), (6, 6)]
+    assert {(trial.config.epochs, trial.config.views) for trial in companions} == {(7, 3)}
+    assert [trial.config.seed for trial in companions] == [5, 6, 5, 6]

@@ -29,7 +29,7 @@ def comparison(write_member: WriteMember, evaluation_baseline: Path, evaluation_
         for seed in (11, 12):
             config = TrainConfig.model_validate({"seed": seed, "objective": {"kind": kind}})
             trials.append((Trial(arm, 4, seed, config), write_member(config, skill=skill)))
-    return compare(CONFIG, trials, {BASELINE: evaluation_baseline}, evaluation_workspace)
+    return compare(CONFIG, trials, {BASELINE: evaluation_baseline}, (), evaluation_workspace)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,41 @@ def test_a_better_arm_is_told_from_the_reference_and_an_equal_one_is_not(contest
     for entry in contest["arms"]:
         for values in (entry["macro_f1"], *(bucket["macro_f1"] for bucket in entry["buckets"])):
             assert 0 <= values["low"] <= values["value"] <= values["high"] <= 1
+
+
+def test_members_beside_the_arms_are_fused_with_each_of_them(
+    write_member: WriteMember, evaluation_baseline: Path, evaluation_workspace: Path, evaluation_catalogue: Path
+) -> None:
+    species = pd.read_csv(evaluation_catalogue / "species.csv", dtype=str, keep_default_na=False)["label"].tolist()
+    trials, members = [], {}
+    for arm, kind, skill in (("ce", "ce", 1.5), ("joint", "joint", 3.0), ("net", "supcon", 1.5)):
+        for seed in (11, 12):
+            config = TrainConfig.model_validate({"seed": seed, "objective": {"kind": kind}})
+            members[arm, seed] = write_member(config, skill=skill)
+            trials.append((Trial(arm, 4, seed, config), members[arm, seed]))
+    directory = compare(CONFIG, trials, {BASELINE: evaluation_baseline}, ["net"], evaluation_workspace)
+    contest = json.loads((directory / "comparison.json").read_text())
+    arms = {entry["name"]: entry for entry in contest["arms"]}
+    assert list(arms) == ["ce", "joint", "net", "ce + net", "joint + net"]
+    for arm in ("ce", "joint"):
+        each = []
+        for seed in (11, 12):
+            truth, predicted = [], []
+            for own, other in zip(members[arm, seed], members["net", seed], strict=True):
+                table = pd.read_csv(own / "recordings.csv", dtype=str, keep_default_na=False)
+                truth += [species.index(label) for label in table["label"]]
+                both = [np.load(directory / "probabilities.npy").mean(axis=0) for directory in (own, other)]
+                predicted += (both[0] + both[1]).argmax(axis=1).tolist()
+            scored = sorted(set(truth))
+            each.append(f1_score(truth, predicted, labels=scored, average="macro", zero_division=0))
+        fused = arms[f"{arm} + net"]
+        assert fused["by_seed"] == pytest.approx(each, abs=1e-9)
+        assert fused["training_seconds"] == pytest.approx(2 * (10.5 + 11.5 + 12.5))
+        assert fused["views"] == 2 * 3 * 4 * 75
+        assert fused["prediction_seconds"] == pytest.approx(
+            arms[arm]["prediction_seconds"] + arms["net"]["prediction_seconds"], abs=0.02
+        )
+    assert "| joint + net |" in (directory / "comparison.md").read_text()
 
 
 def test_best_arm_is_held_against_each_baseline(comparison: Path, contest: dict) -> None:
@@ -162,5 +197,5 @@ def test_predictions_of_another_split_are_refused(
     config = TrainConfig(seed=11)
     trials = [(Trial("ce", 4, 11, config), write_member(config, skill=1.0, split=other))]
     with pytest.raises(ValueError, match="2 different splits"):
-        compare(CONFIG, trials, {BASELINE: evaluation_baseline}, evaluation_workspace)
+        compare(CONFIG, trials, {BASELINE: evaluation_baseline}, (), evaluation_workspace)
     assert FROZEN_BASELINE != BASELINE

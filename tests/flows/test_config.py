@@ -20,7 +20,15 @@ def _write(path: Path, **sections: object) -> Path:
 
 
 def test_the_promised_presets_exist() -> None:
-    assert {path.name for path in PRESETS} >= {"demo.yaml", "small.yaml", "baseline.yaml", "seed.yaml", "ensemble.yaml"}
+    assert {path.name for path in PRESETS} >= {
+        "demo.yaml",
+        "small.yaml",
+        "baseline.yaml",
+        "seed.yaml",
+        "ensemble.yaml",
+        "embeddings.yaml",
+        "fusion.yaml",
+    }
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.name)
@@ -187,7 +195,7 @@ def test_the_reference_is_always_an_arm_and_others_are_given_with_their_settings
         ("demo", "sift", "There is no arm 'sift'"),
         ("demo", "odd objective.temperature=-1", "objective.temperature"),
         ("demo", "odd temprature=1", "temprature"),
-        ("ensemble", "soft", "2 members"),
+        ("ensemble", "resnet50 seed=1", "has the name of a member"),
     ],
 )
 def test_a_wrong_arm_is_refused(preset: str, arm: str, message: str) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from birdclef.baseline import BASELINE
 from cache.artefact import read_provenance
 from flows.config import load_config
 
@@ -17,35 +18,41 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def read_members() -> dict[str, Any]:
-    """Returns the network of demo.yaml and the head of embeddings.yaml by name."""
+    """Returns the head of embeddings.yaml and the network of demo.yaml by name."""
     members: dict[str, Any] = {}
-    for name in ("demo", "embeddings"):
+    for name in ("embeddings", "demo"):
         members |= yaml.safe_load((PROJECT / "configs" / f"{name}.yaml").read_text())["train"]
     return members
 
 
 @pytest.fixture(scope="module")
-def fused(
-    birdclef: Callable[..., Any],
+def fusion(
     corpus: Path,
     tiny_overrides: list[str],
     describe_tiny_model: Callable[..., Path],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """Returns the report."""
+) -> tuple[Path, list[str]]:
+    """Returns an experiment with a head and a network, and what makes it small."""
     description = describe_tiny_model()
     known = pd.read_csv(corpus / "train_metadata.csv")["scientific_name"].drop_duplicates().head(4)
     (description.parent / "labels.txt").write_text("".join(f"{name}_x\n" for name in known))
-    folder = tmp_path_factory.mktemp("fusion")
     experiment = yaml.safe_load((PROJECT / "configs" / "demo.yaml").read_text())
     experiment |= {
         "train": read_members(),
         "member_features": {"head": {"kind": "embedding", "model": str(description)}},
     }
-    (folder / "fusion.yaml").write_text(yaml.safe_dump(experiment))
+    path = tmp_path_factory.mktemp("fusion") / "fusion.yaml"
+    path.write_text(yaml.safe_dump(experiment, sort_keys=False))
     own = [f"train.cnn.{setting.removeprefix('train.*.')}" for setting in tiny_overrides if "backbone" in setting]
     shared = [setting for setting in tiny_overrides if "backbone" not in setting]
-    done = birdclef("run", str(folder / "fusion.yaml"), *shared, *own, "--workspace", str(folder / "workspace"))
+    return path, [*shared, *own]
+
+
+@pytest.fixture(scope="module")
+def fused(birdclef: Callable[..., Any], fusion: tuple[Path, list[str]]) -> Path:
+    """Returns the report."""
+    experiment, overrides = fusion
+    done = birdclef("run", str(experiment), *overrides, "--workspace", str(experiment.parent / "workspace"))
     assert done.returncode == 0, done.stderr
     assert "embeddings of Tiny, whose weights stand under CC0" in done.stdout + done.stderr
     return Path(done.stdout.splitlines()[-1])
@@ -53,8 +60,8 @@ def fused(
 
 def test_members_read_their_own_features_on_the_same_folds(fused: Path) -> None:
     report = json.loads((fused / "report.json").read_text())
-    assert [member["name"] for member in report["members"]] == ["cnn", "head"]
-    assert report["members"][1]["weights"] == "embeddings of Tiny (CC0)"
+    assert [member["name"] for member in report["members"]] == ["head", "cnn"]
+    assert report["members"][0]["weights"] == "embeddings of Tiny (CC0)"
     runs = [read_provenance(path)["inputs"] for path in sorted((fused.parent.parent / "runs").iterdir())]
     assert len({run["split"] for run in runs}) == 1
     assert sum("features" in run for run in runs) == 2  # folds of the head
@@ -86,6 +93,22 @@ def test_report_judges_new_recordings_with_both_front_ends(
     assert len(rows) >= len(list(folder.iterdir()))
     for row in rows:
         assert sum(float(value) for value in list(row.values())[1:]) == pytest.approx(1, abs=1e-3)
+
+
+def test_compare_holds_heads_beside_the_network_and_fused_with_it(
+    birdclef: Callable[..., Any], fused: Path, fusion: tuple[Path, list[str]]
+) -> None:
+    experiment, overrides = fusion
+    workspace = str(fused.parent.parent)
+    options = ("--arm", "joint", "--epochs", "1", "--seeds", "1", "--workspace", workspace)
+    done = birdclef("compare", str(experiment), *overrides, *options)
+    assert done.returncode == 0, done.stderr
+    contest = json.loads((Path(done.stdout.splitlines()[-1]) / "comparison.json").read_text())
+    assert [entry["name"] for entry in contest["arms"]] == ["ce", "joint", "cnn", "ce + cnn", "joint + cnn"]
+    assert [entry["name"] for entry in contest["baselines"]] == [BASELINE, "own labels of Tiny, 4 of 20 species"]
+    clash = birdclef("compare", str(experiment), *overrides, "--arm", "cnn model.dropout=0.1")
+    assert clash.returncode == 1
+    assert "'cnn' has the name of a member" in clash.stderr
 
 
 def test_settings_that_do_not_fit_a_members_features_are_refused_before_anything_runs(tiny_model: Path) -> None:
