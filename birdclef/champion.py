@@ -15,7 +15,7 @@ from typing import Literal
 
 from filelock import FileLock
 
-from cache.artefact import file_key, find_artefact, is_finished, write_atomically
+from cache.artefact import file_key, find_artefact, is_finished, list_artefacts, read_provenance, write_atomically
 from cache.config import SplitConfig
 from cache.mirror import Mirror, published_address
 
@@ -62,7 +62,7 @@ def read_decisions(workspace: Path) -> list[Decision]:
 
 def find_champion(decisions: Sequence[Decision]) -> Decision | None:
     """Returns the decision that made the champion."""
-    return next((decision for decision in reversed(decisions) if decision.verdict != "refused"), None)
+    return next(reversed(_champions(decisions)), None)
 
 
 def champion_report(workspace: Path) -> Path:
@@ -78,6 +78,15 @@ def champion_report(workspace: Path) -> Path:
             "makes one, and so does `birdclef models promote REPORT`."
         )
     return _find_report(champion.report, workspace)
+
+
+def old_reports(workspace: Path, newest: int) -> list[str]:
+    """Returns the keys of reports that are neither among the newest, nor the champion, nor the one before it."""
+    reports = [path for path in list_artefacts(workspace) if path.parent.name == "reports"]
+    by_age = sorted(reports, key=lambda path: read_provenance(path)["created"], reverse=True)
+    champions = _champions(read_decisions(workspace))
+    stay = {champions[-1].report, *(one.report for one in _before(champions)[-1:])} if champions else set()
+    return [path.name for path in by_age[newest:] if path.name not in stay]
 
 
 def keep_champion_folds(split: SplitConfig, workspace: Path) -> SplitConfig:
@@ -191,12 +200,12 @@ def roll_back(number: int | None, workspace: Path) -> Decision:
         FileNotFoundError: If its report is gone.
     """
     with deciding(workspace) as decisions:
-        champions = [decision for decision in decisions if decision.verdict != "refused"]
+        champions = _champions(decisions)
         if number is None:
-            first = next((n for n, one in enumerate(champions) if one.report == champions[-1].report), 0)
-            if first == 0:
+            before = _before(champions)
+            if not before:
                 raise ValueError(f"There is no champion before the present one in {workspace}.")
-            target = champions[first - 1]
+            target = before[-1]
         else:
             numbers = {decision.number: decision for decision in champions}
             if number not in numbers:
@@ -206,6 +215,16 @@ def roll_back(number: int | None, workspace: Path) -> Decision:
                 )
             target = numbers[number]
         return _choose(target.report, f"back to number {target.number}", decisions, workspace)
+
+
+def _champions(decisions: Sequence[Decision]) -> list[Decision]:
+    return [decision for decision in decisions if decision.verdict != "refused"]
+
+
+def _before(champions: Sequence[Decision]) -> list[Decision]:
+    """Returns the champions up to the one that the present one first replaced."""
+    first = next((place for place, one in enumerate(champions) if one.report == champions[-1].report), 0)
+    return list(champions[:first])
 
 
 def _choose(key: str, reason: str, decisions: Sequence[Decision], workspace: Path) -> Decision:

@@ -1,7 +1,7 @@
 """What a workspace no longer needs: leftovers of killed work, artefacts that nothing refers to, dead parts."""
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ MOSTLY_DEAD = 0.5
 """A part is written anew once more than this share of its frames belongs to audio that no catalogue names."""
 
 _ROOTS = ("reports", "runs", "sweeps", "comparisons")
+_OLD = "an old report, or only old reports need it"
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,14 @@ class Garbage:
     kept: tuple[Strip, ...] = ()
 
 
-def find_garbage(workspace: Path) -> list[Garbage]:
+def find_garbage(workspace: Path, dropped: Collection[str] = ()) -> list[Garbage]:
     """Returns what can go.
 
     Kept are all reports and runs, the newest catalogue of each feature store, and whatever these were made from.
+
+    Args:
+        workspace: Where artefacts lie.
+        dropped: Keys of reports that can go too, with the runs that only they need.
 
     Raises:
         AtWorkError: If the workspace mirrors a URL: nothing could keep out builders on other machines.
@@ -52,9 +57,11 @@ def find_garbage(workspace: Path) -> list[Garbage]:
             "and runs first."
         )
     artefacts = {path.name: path for path in list_artefacts(workspace)}
-    kept = _reach(artefacts, [*_roots(artefacts.values()), *_newest_catalogues(artefacts.values())])
+    unneeded = _reach(artefacts, [artefacts[key] for key in dropped if key in artefacts])
+    roots = [path for path in artefacts.values() if path.parent.name in _ROOTS and path.name not in unneeded]
+    kept = _reach(artefacts, [*roots, *_newest_catalogues(artefacts.values())])
     garbage = [
-        Garbage(path, "no report or run refers to it", folder_bytes(path))
+        Garbage(path, _OLD if key in unneeded else "no report or run refers to it", folder_bytes(path))
         for key, path in artefacts.items()
         if key not in kept
     ]
@@ -75,19 +82,22 @@ def find_garbage(workspace: Path) -> list[Garbage]:
     return garbage
 
 
-def collect_garbage(workspace: Path, confirmed: Iterable[Garbage] | None = None) -> list[Garbage]:
+def collect_garbage(
+    workspace: Path, confirmed: Iterable[Garbage] | None = None, dropped: Collection[str] = ()
+) -> list[Garbage]:
     """Remove what can go; returns it.
 
     Args:
         workspace: Where artefacts lie.
         confirmed: Remove nothing else, even if more could go by now; none: everything.
+        dropped: As `find_garbage`.
 
     Raises:
         AtWorkError: If something is being built in the workspace.
     """
     paths = None if confirmed is None else {item.path for item in confirmed}
     with alone_at_work(workspace):
-        garbage = [item for item in find_garbage(workspace) if paths is None or item.path in paths]
+        garbage = [item for item in find_garbage(workspace, dropped) if paths is None or item.path in paths]
         for item in garbage:
             if item.kept:
                 _write_anew(item)
@@ -105,10 +115,6 @@ def folder_bytes(folder: Path) -> int:
         with suppress(FileNotFoundError):  # a builder beside this may move its files
             size += path.stat().st_size if path.is_file() else 0
     return size
-
-
-def _roots(artefacts: Iterable[Path]) -> list[Path]:
-    return [path for path in artefacts if path.parent.name in _ROOTS]
 
 
 def _newest_catalogues(artefacts: Iterable[Path]) -> list[Path]:

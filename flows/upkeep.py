@@ -78,13 +78,21 @@ def verify(
 
 def gc(
     workspace: Workspace = WORKSPACE,
+    keep_reports: Annotated[
+        int | None,
+        typer.Option(
+            help="Keep the champion, the one before it and so many of the newest reports; default: all.", min=1
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
 ) -> None:
     """Show what no report or run needs, and remove it once confirmed."""
+    from birdclef.champion import old_reports
     from cache.garbage import collect_garbage, find_garbage
 
     directory = open_workspace(workspace)
-    garbage = find_garbage(directory)
+    dropped = [] if keep_reports is None else old_reports(directory, keep_reports)
+    garbage = find_garbage(directory, dropped)
     for item in garbage:
         typer.echo(f"{format_size(item.size_bytes):>9}  {item.path.relative_to(directory)}: {item.why}")
     if not garbage:
@@ -92,4 +100,4 @@ def gc(
         return
     if not yes:
         typer.confirm(f"Remove {format_size(sum(item.size_bytes for item in garbage))}?", abort=True)
-    collect_garbage(directory, garbage)
+    collect_garbage(directory, garbage, dropped)

@@ -15,6 +15,7 @@ from birdclef.champion import (
     find_champion,
     keep_champion_folds,
     link_champion,
+    old_reports,
     read_decisions,
     record,
     roll_back,
@@ -79,6 +80,28 @@ def test_rolling_back_goes_from_champion_to_champion(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"Number 9 made no champion\. Those that did: 1, 2, 3, 4, 5, 6\."):
         roll_back(9, tmp_path)
     assert [one.verdict for one in read_decisions(tmp_path)] == ["promoted"] * 3 + ["chosen"] * 3
+
+
+def test_old_reports_are_all_but_the_newest_and_what_a_rollback_needs(tmp_path: Path) -> None:
+    reports = {}
+    for day, name in enumerate("abcdefg", start=1):
+        reports[name] = write_report(name, tmp_path)
+        path = reports[name] / "provenance.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "created": f"2026-01-0{day}T00:00:00+00:00"}))
+
+    def old(newest: int) -> set[str]:
+        keys = old_reports(tmp_path, newest)
+        return {name for name, path in reports.items() if path.name in keys}
+
+    assert old(2) == set("abcde")
+    for name, verdict in (("a", "promoted"), ("b", "promoted"), ("c", "refused"), ("d", "promoted"), ("e", "refused")):
+        decide(reports[name], verdict, tmp_path)
+    assert old(2) == set("ace")
+    assert old(7) == set()
+    assert roll_back(None, tmp_path).report == reports["b"].name
+    assert old(1) == set("cdef")  # the one before b is a; d can be promoted by hand while it is there
+    assert roll_back(None, tmp_path).report == reports["a"].name
+    assert old(1) == set("bcdef")
 
 
 def test_any_report_is_chosen_by_hand_once(tmp_path: Path) -> None:

@@ -82,6 +82,29 @@ def test_what_reports_and_runs_were_made_from_is_kept_and_the_rest_can_go(tmp_pa
     assert find_garbage(tmp_path) == []
 
 
+def test_dropped_reports_go_with_the_runs_that_only_they_need(tmp_path: Path) -> None:
+    store = open_feature_directory(FEATURES, tmp_path)
+    write_part(store, "ab")
+    catalogue = write_catalogue(store, "ab", tmp_path)
+    split = write_artefact("splits", {"catalogue": artefact_key(catalogue)}, tmp_path)
+
+    def train_and_report(*names: str) -> tuple[list[Path], Path]:
+        runs = [write_artefact("runs", {"split": artefact_key(split), "name": name}, tmp_path) for name in names]
+        predictions = [write_artefact("predictions", {"run": artefact_key(run)}, tmp_path) for run in runs]
+        inputs = {str(number): artefact_key(path) for number, path in enumerate(predictions)}
+        return [*runs, *predictions], write_artefact("reports", inputs, tmp_path)
+
+    (old_run, shared_run, old_predictions, shared_predictions), old = train_and_report("old", "shared")
+    (_, new_run, *_), new = train_and_report("shared", "new")
+    (*swept, _), compared = train_and_report("swept")
+    sweep = write_artefact("sweeps", {"0": artefact_key(compared)}, tmp_path)
+    lonely = write_artefact("runs", {"split": artefact_key(split), "name": "without a report"}, tmp_path)
+    dropped = [old.name, compared.name, "0123456789abcdef"]
+    assert {item.path for item in collect_garbage(tmp_path, dropped=dropped)} == {old, old_run, old_predictions}
+    needed = (new, new_run, shared_run, shared_predictions, *swept, compared, sweep, split, catalogue, store)
+    assert all(path.is_dir() for path in (*needed, lonely))
+
+
 def test_newest_catalogue_is_kept_without_a_report(tmp_path: Path) -> None:
     store = open_feature_directory(FEATURES, tmp_path)
     write_part(store, "abc")
