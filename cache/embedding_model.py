@@ -95,12 +95,14 @@ class Embedder:
 def keep_model(model: EmbeddingModel, store: Path) -> None:
     """Copy a model and its labels into its feature directory, from where all workers and later predictions take it.
 
+    A copy that is damaged there is replaced.
+
     Raises:
         ValueError: If the file is not the one that the configuration names.
     """
     logger.info("features: embeddings of %s, whose weights stand under %s", model.name, model.licence)
     for source, target, sha256 in _files(model, store):
-        if target.is_file():
+        if target.is_file() and file_key(target) == sha256:
             continue
         if not source or file_key(Path(source)) != sha256:
             raise ValueError(f"{source or target} is not the file of {model.name} that was configured.")

@@ -102,17 +102,21 @@ def test_model_without_labels_has_no_scores(
     assert np.concatenate(list(embedder.embed([make_sound(16_000)]))).shape == (4, 4)
 
 
-def test_store_keeps_the_model_and_refuses_another_one(
+def test_store_keeps_the_model_mends_its_copy_and_refuses_another_one(
     tmp_path: Path, describe_tiny_model: Callable[..., Path]
 ) -> None:
     description = describe_tiny_model()
     model = configure(description).model
     keep_model(model, tmp_path)
-    assert (tmp_path / "model.onnx").read_bytes() == (description.parent / "tiny.onnx").read_bytes()
+    copy, content = tmp_path / "model.onnx", (description.parent / "tiny.onnx").read_bytes()
+    assert copy.read_bytes() == content
     assert labels_file(tmp_path).read_text().splitlines()[0] == "Troglodytes barensis_Some Bird"
+    copy.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    keep_model(model, tmp_path)
+    assert copy.read_bytes() == content
     (description.parent / "tiny.onnx").write_bytes(b"another")
     keep_model(model, tmp_path)  # it is there
-    (tmp_path / "model.onnx").unlink()
+    copy.unlink()
     with pytest.raises(ValueError, match=r"tiny\.onnx is not the file of Tiny that was configured"):
         keep_model(model, tmp_path)
 
