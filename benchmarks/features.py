@@ -34,7 +34,7 @@ from cache.features import build_features
 from cache.ogg import fix_serial
 from cache.waveform import UnusableAudioError, decode_waveform
 
-REPEATS = 3
+REPEATS = 5
 
 
 def main(
@@ -49,9 +49,9 @@ def main(
         output = Path(folder) / "output"
         contenders: dict[str, Callable[[], object]] = {
             "decoding alone": lambda: run_joblib(workers, decode, paths),
-            "decoding alone, 1 worker": lambda: run_joblib(1, decode, paths),
-            "librosa loop": lambda: run_joblib(workers, compute_with_librosa, paths, output),
             "features stage": lambda: build(corpus, output, workers),
+            "librosa loop": lambda: run_joblib(workers, compute_with_librosa, paths, output),
+            "decoding alone, 1 worker": lambda: run_joblib(1, decode, paths),
             "features stage, 1 worker": lambda: build(corpus, output, 1),
         }
         seconds: dict[str, list[float]] = {name: [] for name in contenders}
@@ -61,22 +61,35 @@ def main(
 
 
 def print_table(seconds: dict[str, list[float]], audio_hours: float, recordings: int, workers: int) -> None:
-    """Print medians with their range, as ratios to decoding alone."""
-    median = {name: statistics.median(values) for name, values in seconds.items()}
-    floor, ours = median["decoding alone"], median["features stage"]
+    """Print medians with their range, and of the ratios within each repetition, for a shared machine's speed drifts."""
     size = f"{recordings} recordings, {audio_hours:.1f} h, {workers} processes"
     print(f"| {size} | s (range) | x decoding | x real time |")
     print("|---|---|---|---|")
     for name, values in seconds.items():
-        speed = 3600 * audio_hours / median[name]
-        spread = f"{median[name]:.1f} ({min(values):.1f}-{max(values):.1f})"
-        print(f"| {name} | {spread} | {median[name] / floor:.2f} | {speed:,.0f} |")
-    own, alone = (
-        median[f"{name}, 1 worker"] / (workers * median[name]) for name in ("features stage", "decoding alone")
+        median = statistics.median(values)
+        spread = f"{median:.1f} ({min(values):.1f}-{max(values):.1f})"
+        to_floor = statistics.median(ratios(seconds, name, "decoding alone"))
+        print(f"| {name} | {spread} | {to_floor:.2f} | {3600 * audio_hours / median:,.0f} |")
+    faster, slower = (
+        describe(ratios(seconds, *names))
+        for names in (("librosa loop", "features stage"), ("features stage", "decoding alone"))
     )
-    faster = median["librosa loop"] / ours
-    print(f"\n{faster:.2f} times faster than the librosa loop, {ours / floor:.2f} times decoding alone.")
-    print(f"Parallel efficiency from 1 to {workers} workers: {own:.2f}; of decoding alone: {alone:.2f}.")
+    print(f"\n{faster} times faster than the librosa loop, {slower} times decoding alone.")
+    own, alone = (
+        describe([ratio / workers for ratio in ratios(seconds, f"{name}, 1 worker", name)])
+        for name in ("features stage", "decoding alone")
+    )
+    print(f"Parallel efficiency from 1 to {workers} workers: {own}; of decoding alone: {alone}.")
+
+
+def ratios(seconds: dict[str, list[float]], name: str, other: str) -> list[float]:
+    """Returns how many times as long as another a contender took, in each repetition."""
+    return [own / against for own, against in zip(seconds[name], seconds[other], strict=True)]
+
+
+def describe(values: list[float]) -> str:
+    """Returns the median with the range."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
 def prepare_corpus(data: Path, corpus: Path, hours: float, *, ogg: bool) -> tuple[Path, list[Path], float]:
