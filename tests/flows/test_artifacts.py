@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def _server(prefect_server: str) -> Iterator[None]:
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Path:
     def write(staging: Path) -> None:
-        (staging / "quarantine.csv").write_text("recording_id,reason\na.ogg,empty\n")
+        (staging / "quarantine.csv").write_text("recording_id,sha256,reason\na.ogg,e3b0,empty\n")
 
     return materialise(tmp_path, Recipe("catalogues", {"name": str(tmp_path)}, {"features": "0" * 16}, 1), write)
 
@@ -81,7 +82,7 @@ def test_quarantine_is_a_table(catalogue: Path) -> None:
     table = Artifact.get("quarantine")
     assert table is not None
     assert table.description == f"1 recordings in quarantine in catalogues/{catalogue.name}"
-    assert '"reason": "empty"' in str(table.data)
+    assert json.loads(str(table.data)) == [{"recording_id": "a.ogg", "reason": "empty"}]
 
 
 def test_page_of_an_artefact_belongs_to_the_run_that_made_it(split: Path, catalogue: Path, tmp_path: Path) -> None:
