@@ -2,7 +2,9 @@
 
 import csv
 import logging
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cache.artefact import Recipe, artefact_key, find_artefact, materialise, read_provenance
 from cache.catalogue import feature_directory
@@ -10,7 +12,7 @@ from cache.config import read_features
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Raised by hand when the same split and features give other probabilities."""
 
 MAPPING = "labels.csv"
@@ -20,7 +22,7 @@ def predict_zero_shot(split: Path, workspace: Path, catalogue: Path | None = Non
     """Returns the predictions of an embedding model's own labels; none, if the features have no such model.
 
     The directory holds the same files as a run's predictions, and `labels.csv`: for each species the model's own label
-    with the same scientific name, empty if it has none. A recording's score is the mean over its windows; a species
+    of the same name (`match_labels`), empty if it has none. A recording's score is the mean over its windows; a species
     that the model does not know has none.
 
     Args:
@@ -50,6 +52,34 @@ def zero_shot_name(predictions: Path) -> str:
     return f"own labels of {model}, {sum(map(bool, mapped))} of {len(mapped)} species"
 
 
+def match_labels(species: Iterable[Mapping[Any, str]], own_labels: Sequence[str]) -> list[int]:
+    """Returns for each species the place of the model's own label of it, or -1.
+
+    Labels are matched by scientific name. For a species without one, its label and its common name are tried, as a
+    scientific and as a common name: not with one, since the names of split species move.
+
+    Args:
+        species: label, scientific_name and common_name of each.
+        own_labels: Scientific name, `_`, common name.
+    """
+    parts = [label.partition("_") for label in own_labels]
+    scientific = {_plain(first): place for place, (first, _, _) in enumerate(parts)}
+    common = {_plain(last): place for place, (_, _, last) in enumerate(parts)}
+    either = {**common, **scientific}
+    places = []
+    for one in species:
+        if name := _plain(one["scientific_name"]):
+            places.append(scientific.get(name, -1))
+        else:
+            names = _plain(one["label"]), _plain(one["common_name"])
+            places.append(next((either[name] for name in names if name in either and name), -1))
+    return places
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ").strip().lower()
+
+
 def _write(split: Path, catalogue: Path, store: Path, staging: Path) -> None:
     # Imported here so that predictions found in the workspace do not pay for what they need.
     import time
@@ -68,9 +98,8 @@ def _write(split: Path, catalogue: Path, store: Path, staging: Path) -> None:
     recordings = read_labelled_recordings(split, catalogue)
     recordings = recordings[is_validated(recordings["fold"]).to_numpy()]
     own_labels = read_labels(labels_file(store))
-    place_of = {label.partition("_")[0].strip().lower(): place for place, label in enumerate(own_labels)}
     species = read_species(catalogue)
-    places = [place_of.get(name.strip().lower(), -1) for name in species["scientific_name"]]
+    places = match_labels(species.to_dict(orient="records"), own_labels)
     covered = np.array(places) >= 0
     strips = StripStore(store)
     scores = np.zeros((len(recordings), len(species)), np.float32)

@@ -14,7 +14,7 @@ from birdclef.metrics import macro_f1
 from birdclef.own_labels import describe_own_labels
 from birdclef.predictions import Predictions
 from birdclef.scorer import build_scorer
-from birdclef.zero_shot import MAPPING, predict_zero_shot
+from birdclef.zero_shot import MAPPING, match_labels, predict_zero_shot
 from cache.catalogue import build_catalogue
 from cache.config import DataConfig, EmbeddingConfig, SplitConfig
 from cache.features import open_feature_directory
@@ -75,6 +75,19 @@ def test_labels_are_mapped_by_scientific_name_and_gaps_are_left_empty(split: Pat
     swapped = pd.read_csv(predictions / "recordings.csv")["recording_id"].str.contains("[036].ogg").to_numpy()
     np.testing.assert_allclose(probabilities[right & ~swapped, 0], 2 / 3, atol=1e-3)
     np.testing.assert_allclose(probabilities[right & swapped, 0], 1 / 3, atol=1e-3)
+
+
+def test_species_without_a_scientific_name_are_matched_by_label_or_common_name() -> None:
+    own = ["Turdus merula_Common Blackbird", "Corvus corax_Raven", "Engine_", "Parus major_Great Tit"]
+    species = [
+        {"label": "turmer1", "scientific_name": "Turdus Merula ", "common_name": ""},
+        {"label": "Corvus_corax", "scientific_name": "", "common_name": ""},
+        {"label": "gretit1", "scientific_name": "", "common_name": "great tit"},
+        {"label": "gretit2", "scientific_name": "Parus minor", "common_name": "Great Tit"},  # split off it
+        {"label": "raven", "scientific_name": "Turdus merula", "common_name": "Raven"},
+        {"label": "nobody", "scientific_name": "", "common_name": ""},
+    ]
+    assert match_labels(species, own) == [0, 1, 3, -1, 0, -1]
 
 
 def test_own_labels_and_members_are_scored_on_covered_species_only(
