@@ -1,7 +1,8 @@
 """An exported head on embeddings, with its embedding model beside it, against the run that it was made from."""
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def run(
     evaluation_split: Path,
     evaluation_catalogue: Path,
     evaluation_workspace: Path,
-) -> Path:
+) -> Iterator[Path]:
     """An untrained run with opinions on two seconds: four windows of the tiny model."""
     features = EmbeddingConfig(kind="embedding", model=str(tiny_model))  # type: ignore[arg-type]
     store = evaluation_workspace / "features" / "00000000000000e5"
@@ -58,7 +59,8 @@ def run(
         (staging / "logs" / "metrics.csv").write_text("epoch,val_macro_f1,val_accuracy\n0,0.75,0.5\n")
 
     recipe = Recipe("runs", {**config.identity(), "fold": 1}, {"split": artefact_key(evaluation_split)}, 99)
-    return materialise(evaluation_workspace, recipe, write)
+    yield materialise(evaluation_workspace, recipe, write)
+    shutil.rmtree(store)  # the workspace is shared, and has one store
 
 
 @pytest.fixture(scope="module")
