@@ -137,12 +137,15 @@ def open_embedder(features: EmbeddingConfig, store: Path) -> Embedder:
     Raises:
         FileNotFoundError: If the directory holds no model.
         RuntimeError: If the package that runs it is not installed.
-        ValueError: If it is not a model, or lacks the tensors that its description names.
+        ValueError: If it is another model, or none, or lacks the tensors that its description names.
     """
     model = features.model
     if model not in _opened:
+        path = _fetched(store / f"model.{model.format}")
+        if file_key(path) != model.sha256:
+            raise ValueError(f"{path} is not {model.name} with sha256 {model.sha256}: bring that file back.")
         load = {"onnx": _load_onnx, "tflite": _load_tflite}[model.format]
-        _opened[model] = load(model, _fetched(store / f"model.{model.format}"))
+        _opened[model] = load(model, path)
     return Embedder(features, _opened[model])
 
 

@@ -125,3 +125,13 @@ def test_store_without_its_model_is_named(tmp_path: Path, describe_tiny_model: C
     features = configure(describe_tiny_model(name="Lost"))
     with pytest.raises(FileNotFoundError, match=r"model\.onnx is gone\. Run the features stage again"):
         open_embedder(features, tmp_path)
+
+
+def test_another_model_in_the_place_of_the_described_one_is_refused(
+    tmp_path: Path, describe_tiny_model: Callable[..., Path]
+) -> None:
+    features = configure(describe_tiny_model(name="Swapped"))
+    keep_model(features.model, tmp_path)
+    (tmp_path / "model.onnx").write_bytes(b"another")
+    with pytest.raises(ValueError, match=r"model\.onnx is not Swapped with sha256 [0-9a-f]{64}: bring that file back"):
+        open_embedder(features, tmp_path)
