@@ -53,7 +53,7 @@ def test_part_waits_for_what_it_needs(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not marked(tmp_path)
     needed.touch()
     part.tend()
-    assert len(marked(tmp_path)) == 1
+    wait_for_mark(tmp_path)
     part.stop(5)
     assert not marked(tmp_path)
 
@@ -65,12 +65,23 @@ def test_leftovers_of_one_home_are_ended_and_no_others(tmp_path: Path) -> None:
         for home in homes
     )
     try:
+        for home in homes:
+            wait_for_mark(Path(home))
         assert end_leftovers(homes[0]) == 1
         assert mine.wait(5) == -9
         assert other.poll() is None
     finally:
         other.kill()
         other.wait()
+
+
+def wait_for_mark(home: Path) -> None:
+    """Wait for the one process with a mark: in the middle of exec the kernel shows an empty environment."""
+    deadline = time.monotonic() + 60
+    while not (found := marked(home)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert len(found) == 1
 
 
 def marked(home: Path) -> list[psutil.Process]:
