@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 
 from cache.config import LogMelConfig
 
-VERSION = 3
+VERSION = 4
 """Raised by hand when the same audio and settings give other numbers."""
 
 _BLOCK_FRAMES = 64  # half a megabyte, which stays in the cache of a core
-_GROUP_BANDS = 8
+_MOST_BANDS, _FEWEST_BANDS = 16, 8
+_GROUP_PARTS = 200  # a wider group would multiply too many zeros
 _BREAK_HZ = 1000.0
 _HZ_PER_MEL = 200.0 / 3
 _BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
 _LOG_STEP = float(np.log(6.4)) / 27
-_SINGLE_PRECISION_DB = 114.0
-"""How far a band may lie below the power of its whole frame for a float32 FFT to be exact enough: at 114 dB it misses
-librosa by 0.006 dB (110 field recordings), at 145 dB, as MP3's low-pass leaves the highest bands, by 0.4 dB."""
+_SINGLE_PRECISION_DB = 110.0
+"""How far a bin may lie below the power of its whole frame for a float32 FFT to be exact enough; a band, whose bins
+err independently, by 10 log10 of their number farther. It then misses librosa by 0.006 dB (110 field recordings); at
+145 dB, as MP3's low-pass leaves the highest bands, by 0.4 dB."""
 
 
 @dataclass(frozen=True)
@@ -49,29 +51,41 @@ class MelFrontEnd:
             faster than rows by one row.
         single_window: The same in float32.
         groups: The Slaney mel filters, without most of their zeros.
+        smallest: The share of a frame's power that a band must have for a float32 FFT to be exact enough, (n_mels,).
     """
 
     window: NDArray[np.float64]
     single_window: NDArray[np.float32]
     groups: tuple[BandGroup, ...]
+    smallest: NDArray[np.float32]
 
 
 @lru_cache(maxsize=4)
 def front_end(features: LogMelConfig) -> MelFrontEnd:
     """Returns the front end of a configuration, computed once per process."""
     filters = slaney_filters(features)  # (n_mels, 1 + n_fft // 2)
+    bins = filters.sum(axis=1) ** 2 / np.maximum(np.square(filters).sum(axis=1), np.finfo(np.float32).tiny)  # (n_mels,)
     parts_of_bin = np.full(filters.shape[1], 2)
     parts_of_bin[[0, -1]] = 1  # the first and the last bin are real
-    filters = np.repeat(filters, parts_of_bin, axis=1)  # (n_mels, n_fft)
-    groups = []
-    for first in range(0, features.n_mels, _GROUP_BANDS):
-        bands = slice(first, min(first + _GROUP_BANDS, features.n_mels))
-        weighted = np.flatnonzero(filters[bands].any(axis=0))
-        parts = slice(weighted[0], weighted[-1] + 1) if len(weighted) else slice(0, 1)
-        groups.append(BandGroup(bands, parts, np.ascontiguousarray(filters[bands, parts].T, np.float32)))
+    groups = tuple(_group_bands(np.repeat(filters, parts_of_bin, axis=1)))
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(features.n_fft) / features.n_fft)
     window = np.tile(hann, (_BLOCK_FRAMES, 1))
-    return MelFrontEnd(window, window.astype(np.float32), tuple(groups))
+    smallest = 10 ** (-_SINGLE_PRECISION_DB / 10) / np.maximum(bins, 1)
+    return MelFrontEnd(window, window.astype(np.float32), groups, smallest.astype(np.float32))
+
+
+def _group_bands(filters: NDArray[np.float32]) -> Iterator[BandGroup]:
+    """Yields the bands of filters over the parts of a spectrum, (n_mels, n_fft), in groups quick to multiply."""
+    first = 0
+    while first < len(filters):
+        for count in (_MOST_BANDS, _FEWEST_BANDS):
+            bands = slice(first, min(first + count, len(filters)))
+            weighted = np.flatnonzero(filters[bands].any(axis=0))
+            parts = slice(weighted[0], weighted[-1] + 1) if len(weighted) else slice(0, 1)
+            if parts.stop - parts.start <= _GROUP_PARTS:
+                break
+        yield BandGroup(bands, parts, np.ascontiguousarray(filters[bands, parts].T, np.float32))
+        first = bands.stop
 
 
 def slaney_filters(features: LogMelConfig) -> NDArray[np.float32]:
@@ -118,7 +132,7 @@ def compute_log_mel(waveform: NDArray[np.float32], features: LogMelConfig) -> ND
     for block, power, parts_power in _mel_power(windows, blocks, front.single_window, front.groups):
         strip[block], total[block] = power, parts_power
     floor_power = np.float32(10 ** (features.floor_db / 10))
-    wide = _find_wide_frames(strip, total, floor_power)
+    wide = _find_wide_frames(strip, total, front.smallest, floor_power)
     rows = [wide[start : start + _BLOCK_FRAMES] for start in range(0, len(wide), _BLOCK_FRAMES)]
     for block, power, _ in _mel_power(windows, rows, front.window, front.groups):
         strip[block] = power
@@ -162,9 +176,11 @@ def _mel_power(
 
 
 def _find_wide_frames(
-    power: NDArray[np.float32], total: NDArray[np.float32], floor_power: np.float32
+    power: NDArray[np.float32],
+    total: NDArray[np.float32],
+    smallest: NDArray[np.float32],
+    floor_power: np.float32,
 ) -> NDArray[np.int64]:
     """Returns the frames with a band that lies above the floor, yet too far below the total for a float32 FFT."""
-    smallest = total[:, np.newaxis] * np.float32(10 ** (-_SINGLE_PRECISION_DB / 10))
-    doubtful = (power < smallest) & (power > np.float32(0.5) * floor_power)  # (frames, n_mels)
+    doubtful = (power < total[:, np.newaxis] * smallest) & (power > np.float32(0.5) * floor_power)  # (frames, n_mels)
     return np.flatnonzero(doubtful.any(axis=1))
