@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -48,7 +49,8 @@ class PartWriter:
     """Writes one part, strip by strip, in memory bounded by a strip; `publish` makes it visible.
 
     Zarr defines the array's chunks as plain little-endian rows, so rows go straight into the chunks' files, four times
-    as fast as through Zarr. As a context manager it removes what was not published.
+    as fast as through Zarr. A full chunk is flushed to the disk while others are filled. As a context manager it removes
+    what was not published.
     """
 
     def __init__(self, store: Path, channels: int, encoding: StripEncoding = FLOAT16, scores: int = 0) -> None:
@@ -64,6 +66,8 @@ class PartWriter:
             1, min(CHUNK_FRAMES, _CHUNK_BYTES // (self._width * np.dtype(encoding.dtype).itemsize))
         )
         self._chunk: BinaryIO | None = None
+        self._flusher = ThreadPoolExecutor(1)
+        self._flushed: list[Future[None]] = []
         self._frames = 0
         self._strips: list[Strip] = []
         self._failures: list[Failure] = []
@@ -74,6 +78,7 @@ class PartWriter:
     def __exit__(self, *_: object) -> None:
         if self._chunk:
             self._chunk.close()
+        self._flusher.shutdown()
         shutil.rmtree(self._staging, ignore_errors=True)
 
     def add_strip(
@@ -125,11 +130,15 @@ class PartWriter:
             rows = rows[len(now) :]
 
     def _begin_chunk(self, number: int) -> None:
-        if self._chunk:
-            self._chunk.close()
+        self._end_chunk()
         path = self._staging / "c" / str(number) / "0"
         path.parent.mkdir(parents=True)
         self._chunk = path.open("wb")
+
+    def _end_chunk(self) -> None:
+        if self._chunk:
+            self._chunk.close()
+            self._flushed.append(self._flusher.submit(flush_to_disk, Path(self._chunk.name)))
 
     def _write(self, rows: NDArray[Any]) -> None:
         if self._chunk:
@@ -138,8 +147,7 @@ class PartWriter:
     def _finish_array(self) -> None:
         """Fill the last chunk up, and write the array's metadata."""
         self._write(np.zeros((-self._frames % self._chunk_frames, self._width), self._encoding.dtype))
-        if self._chunk:
-            self._chunk.close()
+        self._end_chunk()
         zarr.create_array(
             store=str(self._staging),
             shape=(self._frames, self._width),
@@ -161,9 +169,9 @@ class PartWriter:
     def publish(self) -> str:
         """Make the part visible: rename its array into place, then write its fragment; returns its id."""
         self._finish_array()
-        for path in self._staging.rglob("*"):
-            if path.is_file():
-                flush_to_disk(path)
+        for flushed in self._flushed:
+            flushed.result()
+        flush_to_disk(self._staging / "zarr.json")
         fragment = Fragment(tuple(self._strips), tuple(self._failures))
         identity = fragment.identity
         final = self._store / "parts" / identity
