@@ -131,11 +131,11 @@ def _write(
 
 def _find_faults(table: pd.DataFrame, data: DataConfig, strips: StripStore) -> dict[str, tuple[str, str]]:
     """Returns reason and detail of every recording that must not be used."""
-    labels_of_audio = table.groupby("sha256")["label"].agg(lambda labels: sorted(set(labels)))
+    labelled = table[["sha256", "label"]].drop_duplicates()
+    contested = labelled[labelled.duplicated("sha256", keep=False)].groupby("sha256")["label"].agg(sorted)
     faults = {}
     for name, sha256, seconds in zip(table["recording_id"], table["sha256"], table["seconds"], strict=True):
         strip, failure = strips.strips.get(sha256), strips.failures.get(sha256)
-        labels = labels_of_audio[sha256]
         if failure:
             faults[name] = failure.reason, failure.detail
         elif strip is None:
@@ -144,8 +144,8 @@ def _find_faults(table: pd.DataFrame, data: DataConfig, strips: StripStore) -> d
             faults[name] = "too_short", f"{seconds:.3f} s decode, data.min_seconds is {data.min_seconds:g}"
         elif strip.peak_db < data.silence_db:
             faults[name] = "silent", f"peak {strip.peak_db:.1f} dB, data.silence_db is {data.silence_db:g}"
-        elif len(labels) > 1:
-            faults[name] = "label_conflict", f"the same bytes stand under {', '.join(labels)}"
+        elif sha256 in contested.index:
+            faults[name] = "label_conflict", f"the same bytes stand under {', '.join(contested[sha256])}"
     return faults
 
 

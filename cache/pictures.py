@@ -20,7 +20,8 @@ def plot_catalogue(usable: pd.DataFrame, quarantine: pd.DataFrame) -> bytes:
     """
     per_species = (
         usable.groupby("label")
-        .agg(recordings=("label", "size"), hours=("seconds", lambda seconds: seconds.sum() / 3600))
+        .agg(recordings=("label", "size"), seconds=("seconds", "sum"))
+        .assign(hours=lambda species: species["seconds"] / 3600)
         .assign(recordists=usable[usable["recordist"] != ""].groupby("label")["recordist"].nunique())
         .fillna({"recordists": 0})
         .sort_values("recordings", ascending=False)
