@@ -123,7 +123,8 @@ def compute_log_mel(waveform: NDArray[np.float32], features: LogMelConfig) -> ND
         Strip, (frames, n_mels) with frames = 1 + samples // hop_length, in dB >= `floor_db`.
     """
     front = front_end(features)
-    padded = np.pad(waveform, features.n_fft // 2)  # (samples + n_fft,)
+    padded = np.zeros(len(waveform) + features.n_fft, np.float32)
+    padded[features.n_fft // 2 : features.n_fft // 2 + len(waveform)] = waveform
     frames = 1 + len(waveform) // features.hop_length
     windows = np.lib.stride_tricks.sliding_window_view(padded, features.n_fft)[:: features.hop_length][:frames]
     strip = np.empty((frames, features.n_mels), np.float32)
