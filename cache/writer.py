@@ -49,8 +49,8 @@ class PartWriter:
     """Writes one part, strip by strip, in memory bounded by a strip; `publish` makes it visible.
 
     Zarr defines the array's chunks as plain little-endian rows, so rows go straight into the chunks' files, four times
-    as fast as through Zarr. A full chunk is flushed to the disk while others are filled. As a context manager it removes
-    what was not published.
+    as fast as through Zarr. A full chunk is flushed to the disk while others are filled. As a context manager it
+    removes what was not published.
     """
 
     def __init__(self, store: Path, channels: int, encoding: StripEncoding = FLOAT16, scores: int = 0) -> None:
