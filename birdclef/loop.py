@@ -1,6 +1,7 @@
 """The training loop: a model's training on one fold as Lightning modules."""
 
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,7 @@ from birdclef.distributed import (
 )
 from birdclef.embedding_geometry import alignment, uniformity
 from birdclef.fold import FoldData
+from birdclef.host_copy import HostCopy
 from birdclef.inference import aggregate_windows, window_batches
 from birdclef.memory_plan import plan_memory
 from birdclef.metrics import macro_f1
@@ -104,7 +106,7 @@ class SpeciesTraining(pl.LightningModule):
         self._labels, self._window_rows = validation
         self._frozen = freeze_stages(model.backbone, config.model.frozen_stages)
         self._window_logits: list[Tensor] = []
-        self._unchecked: tuple[int, int, Tensor] | None = None
+        self._unchecked: tuple[int, int, HostCopy] | None = None
 
     @property
     def classifying(self) -> bool:
@@ -146,7 +148,7 @@ class SpeciesTraining(pl.LightningModule):
             self.log(f"train_{name}", value.detach(), on_step=False, on_epoch=True, batch_size=len(views.labels))
         geometry = {"alignment": alignment(heads.embeddings, views.labels), "uniformity": uniformity(heads.embeddings)}
         self.log_dict(geometry, on_step=False, on_epoch=True, batch_size=len(views.labels))
-        self._unchecked = (self.current_epoch, batch_idx, losses["loss"].detach())
+        self._unchecked = (self.current_epoch, batch_idx, HostCopy(losses["loss"].detach()))
         return losses["loss"]
 
     def on_after_backward(self) -> None:
@@ -160,10 +162,10 @@ class SpeciesTraining(pl.LightningModule):
             self._check_last_loss()
 
     def _check_last_loss(self) -> None:
-        """Stop if the loss of the step before is not finite; only now, so that the device need not be waited for."""
-        if self._unchecked and not torch.isfinite(self._unchecked[2]):
-            epoch, step, loss = self._unchecked
-            raise NonFiniteLossError(epoch, step, loss.item())
+        """Stop if the loss of the step before is not finite; only now, when the device is at its gradient or beyond."""
+        if self._unchecked and not math.isfinite(loss := self._unchecked[2].value()):
+            epoch, step, _ = self._unchecked
+            raise NonFiniteLossError(epoch, step, loss)
 
     def configure_gradient_clipping(
         self,

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch import Tensor
+from torch import Tensor, nn
 
 from birdclef.config import TrainConfig
 from birdclef.distributed import GatheredStrategy
@@ -54,16 +54,35 @@ class MovingAverage(WeightAveraging):
     """
 
     def __init__(self, decay: float, restart_epoch: int | None) -> None:
-        def average(averaged: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
-            kept = ((1 + updates) / (10 + updates)).clamp(max=decay)
-            for old, new in zip(averaged, current, strict=True):
-                if old.is_floating_point():
-                    old.lerp_(new, (1 - kept).to(old.dtype))
-                else:
-                    old.copy_(new)
-
-        super().__init__(multi_avg_fn=average)
+        super().__init__()
+        self._decay = decay
         self._restart_epoch = restart_epoch
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Keep the average where the model will be, and the number of updates on the host, which asks for it."""
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+        if self._average_model is not None:
+            self._average_model.n_averaged = torch.zeros((), dtype=torch.long)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Average after each optimizer step; PyTorch's own update would wait for the device."""
+        if self._average_model is not None and trainer.global_step > self._latest_update_step:
+            updates = self._average_model.n_averaged
+            kept = ((1 + updates) / (10 + updates)).clamp(max=self._decay) if updates else torch.zeros(())
+            self._lerp(self._average_model.module, pl_module, (1 - kept).item())
+            updates += 1
+            self._latest_update_step = trainer.global_step
+
+    @staticmethod
+    @torch.no_grad()
+    def _lerp(average: nn.Module, model: nn.Module, weight: float) -> None:
+        averaged, current = ([*module.parameters(), *module.buffers()] for module in (average, model))
+        for old, new in zip(averaged, current, strict=True):
+            if old.is_floating_point():
+                old.lerp_(new, weight)
+            else:
+                old.copy_(new)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin a new average, if this is the epoch for it."""

@@ -4,17 +4,20 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import lightning.pytorch as pl
 import pandas as pd
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from birdclef.config import ModelConfig, ObjectiveConfig, TrainConfig
 from birdclef.contrast import ContrastBatch
 from birdclef.data import TrainingData, Views
 from birdclef.fold import FoldData
+from birdclef.host_copy import HostCopy
 from birdclef.inference import View, plan_windows, predict_view
 from birdclef.loop import SpeciesTraining, fit
 from birdclef.micro_batches import heads_in_chunks
@@ -23,6 +26,7 @@ from birdclef.objective import Objective, build_objective
 from birdclef.peak_memory import PeakMemory
 from birdclef.residency import load_strips
 from birdclef.supcon import SupConLoss
+from birdclef.trainer import MovingAverage
 from cache.store import StripStore
 
 pytestmark = pytest.mark.gpu
@@ -61,6 +65,19 @@ def waiting_forbidden() -> Iterator[None]:
         yield
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_average_is_updated_and_a_loss_is_copied_without_waiting() -> None:
+    model = pl.LightningModule().to(CUDA)
+    model.classifier = nn.Linear(64, 32, device=CUDA)
+    average = MovingAverage(0.9, None)
+    trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=CUDA), global_step=0)
+    average.setup(cast("pl.Trainer", trainer), model, "fit")
+    with waiting_forbidden():
+        for trainer.global_step in (1, 2, 3):
+            average.on_train_batch_end(cast("pl.Trainer", trainer), model, None, None, 0)
+        loss = HostCopy(model.classifier.weight.sum().detach())
+    assert loss.value() == pytest.approx(float(model.classifier.weight.sum()), rel=1e-6)
 
 
 def configure(**changes: Any) -> TrainConfig:
