@@ -25,7 +25,7 @@ _CHUNK_BYTES = 2**21
 
 def digest_strip(stored: NDArray[Any]) -> str:
     """Returns 16 hex digits of the sha256 of a strip as it is stored, (frames, channels)."""
-    return hashlib.sha256(np.ascontiguousarray(stored)).hexdigest()[:16]
+    return hashlib.sha256(np.ascontiguousarray(stored).data).hexdigest()[:16]
 
 
 def find_damaged_strips(part: Path, fragment: Fragment) -> list[Strip]:
