@@ -56,10 +56,12 @@ def upload(source: Path, url: str) -> None:
 
 
 def download(url: str, target: Path) -> None:
-    """Copy the file at a URL to this machine."""
+    """Copy the file at a URL to this machine, where it appears whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     with _reaching(url) as (filesystem, path):
-        filesystem.get_file(path, str(target))
+        filesystem.get_file(path, str(partial))
+    partial.replace(target)
 
 
 def remove(url: str) -> None:

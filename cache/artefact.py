@@ -103,7 +103,7 @@ def materialise(workspace: Path, recipe: Recipe, build: Callable[[Path], None], 
         if not resumable:
             shutil.rmtree(staging, ignore_errors=True)
         elif mirror and not staging.exists():
-            mirror.fetch(staging, staging, list(mirror.sizes(staging)))
+            _fetch_unfinished(mirror, staging)
         staging.mkdir(exist_ok=True)
         started = time.monotonic()
         build(staging)
@@ -112,8 +112,18 @@ def materialise(workspace: Path, recipe: Recipe, build: Callable[[Path], None], 
             mirror.send(staging, final, last=PROVENANCE)
             mirror.remove(staging)
         final.parent.mkdir(parents=True, exist_ok=True)
+        _clear_remains(final)
         staging.rename(final)
     return final
+
+
+def _fetch_unfinished(mirror: Mirror, staging: Path) -> None:
+    """Have in staging, whole or not at all, what a killed build on any machine left at the URL."""
+    incoming = staging.with_name(f"incoming-{staging.name}")
+    shutil.rmtree(incoming, ignore_errors=True)
+    mirror.fetch(staging, incoming, list(mirror.sizes(staging)))
+    incoming.mkdir(exist_ok=True)
+    incoming.rename(staging)
 
 
 def keep_unfinished(staging: Path, *, last: str) -> None:
@@ -158,6 +168,7 @@ def fetch_artefact(final: Path, workspace: Path) -> bool:
             return False
         (incoming / PROVENANCE).write_bytes(provenance)
         final.parent.mkdir(parents=True, exist_ok=True)
+        _clear_remains(final)
         with suppress(OSError):  # another process fetched it meanwhile
             incoming.rename(final)
     except FileNotFoundError as error:
@@ -166,6 +177,12 @@ def fetch_artefact(final: Path, workspace: Path) -> bool:
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     return is_finished(final)
+
+
+def _clear_remains(final: Path) -> None:
+    """Remove what an interrupted removal or copy left in the place of an artefact."""
+    if not is_finished(final):
+        shutil.rmtree(final, ignore_errors=True)
 
 
 def is_finished(directory: Path) -> bool:

@@ -1,12 +1,13 @@
 """What a workspace no longer needs: leftovers of killed work, artefacts that nothing refers to, dead parts."""
 
 import shutil
+import uuid
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.artefact import PROVENANCE, list_artefacts, read_provenance
+from cache.artefact import list_artefacts, read_provenance
 from cache.catalogue import feature_directory, read_catalogue, read_quarantine
 from cache.fragment import Fragment, Strip
 from cache.mirror import Mirror
@@ -41,7 +42,8 @@ class Garbage:
 def find_garbage(workspace: Path, dropped: Collection[str] = ()) -> list[Garbage]:
     """Returns what can go.
 
-    Kept are all reports and runs, the newest catalogue of each feature store, and whatever these were made from.
+    Kept are all reports and runs, the newest catalogue of each feature store, and whatever these were made from; not
+    the splits whose folds another one kept, and their catalogues.
 
     Args:
         workspace: Where artefacts lie.
@@ -103,8 +105,10 @@ def collect_garbage(
                 _write_anew(item)
             if item.path.parent.name == "parts":
                 (item.path.parent.parent / "index" / f"{item.path.name}.json").unlink(missing_ok=True)
-            (item.path / PROVENANCE).unlink(missing_ok=True)  # half removed, it must not look finished
-            shutil.rmtree(item.path)
+            gone = workspace / ".staging" / f"gone-{uuid.uuid4().hex}"  # half removed, it must not look finished
+            gone.parent.mkdir(exist_ok=True)
+            item.path.rename(gone)
+            shutil.rmtree(gone)
     return garbage
 
 
@@ -135,8 +139,8 @@ def _reach(artefacts: dict[str, Path], roots: Iterable[Path]) -> dict[str, Path]
         path = pending.pop()
         if path.name not in reached:
             reached[path.name] = path
-            inputs = read_provenance(path)["inputs"].values()
-            pending += [artefacts[key] for key in inputs if key in artefacts]
+            inputs = read_provenance(path)["inputs"]
+            pending += [artefacts[key] for name, key in inputs.items() if name != "previous" and key in artefacts]
     return reached
 
 

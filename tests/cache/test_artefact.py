@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from cache.artefact import (
+    PROVENANCE,
     Recipe,
     artefact_key,
     content_key,
@@ -106,6 +107,14 @@ def test_finished_artefact_is_returned_without_building(tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
     assert materialise(tmp_path, RECIPE, refuse_to_build) == directory
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_remains_of_an_artefact_give_way(tmp_path: Path) -> None:
+    directory = materialise(tmp_path, RECIPE, write_result)
+    (directory / PROVENANCE).unlink()
+    (directory / "older.txt").write_text("from an interrupted copy")
+    assert materialise(tmp_path, RECIPE, write_result) == directory
+    assert sorted(path.name for path in directory.iterdir()) == [PROVENANCE, "result.txt"]
 
 
 def test_other_recipe_is_built_beside(tmp_path: Path) -> None:

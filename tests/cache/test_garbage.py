@@ -1,5 +1,6 @@
 import hashlib
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,33 @@ def test_dropped_reports_go_with_the_runs_that_only_they_need(tmp_path: Path) ->
     assert {item.path for item in collect_garbage(tmp_path, dropped=dropped)} == {old, old_run, old_predictions}
     needed = (new, new_run, shared_run, shared_predictions, *swept, compared, sweep, split, catalogue, store)
     assert all(path.is_dir() for path in (*needed, lonely))
+
+
+def test_split_whose_folds_were_kept_goes_with_the_audio_that_only_it_names(tmp_path: Path) -> None:
+    store = open_feature_directory(FEATURES, tmp_path)
+    gone_part, part = write_part(store, "x"), write_part(store, "ab")
+    old, new = write_catalogue(store, "abx", tmp_path), write_catalogue(store, "ab", tmp_path)
+    age(old, "2020-01-01")
+    first = write_artefact("splits", {"catalogue": artefact_key(old)}, tmp_path)
+    inputs = {"catalogue": artefact_key(new), "previous": artefact_key(first)}
+    second = write_artefact("splits", inputs, tmp_path)
+    run = write_artefact("runs", {"split": artefact_key(second)}, tmp_path)
+    assert {item.path for item in collect_garbage(tmp_path)} == {old, first, store / "parts" / gone_part}
+    assert all(path.is_dir() for path in (run, second, new, store / "parts" / part))
+
+
+def test_what_a_killed_removal_left_is_no_artefact_and_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_feature_directory(FEATURES, tmp_path)
+    write_part(store, "ab")
+    catalogue = write_catalogue(store, "ab", tmp_path)
+    lonely = write_artefact("splits", {"catalogue": artefact_key(catalogue)}, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("cache.garbage.shutil.rmtree", lambda path: (path / "x").unlink() or sys.exit(9))
+        with pytest.raises(SystemExit):
+            collect_garbage(tmp_path)
+    assert not lonely.exists()
+    assert [item.why for item in collect_garbage(tmp_path)] == ["left by work that did not end"]
+    assert write_artefact("splits", {"catalogue": artefact_key(catalogue)}, tmp_path) == lonely
 
 
 def test_newest_catalogue_is_kept_without_a_report(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 
-from cache.address import list_files, read_bytes, remove, upload, write_bytes
+from cache.address import download, list_files, read_bytes, remove, upload, write_bytes
 from cache.artefact import PROVENANCE, Recipe, find_artefact, keep_unfinished, materialise
 from cache.catalogue import feature_directory, read_catalogue, read_quarantine
 from cache.config import DataConfig, LogMelConfig
@@ -279,7 +281,9 @@ def test_server_that_does_not_answer_is_named_with_its_settings(
     assert "AWS_ENDPOINT_URL: http://127.0.0.1:9" in finished.stderr
 
 
-def test_unfinished_work_goes_on_on_another_machine(url: str, s3: str, tmp_path: Path) -> None:
+def test_unfinished_work_goes_on_on_another_machine_even_if_fetching_it_was_interrupted(
+    url: str, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = Recipe("runs", {}, {}, 1)
 
     def begin(staging: Path) -> None:
@@ -294,6 +298,42 @@ def test_unfinished_work_goes_on_on_another_machine(url: str, s3: str, tmp_path:
 
     with pytest.raises(KeyboardInterrupt):
         materialise(open_workspace(url, tmp_path / "first"), recipe, begin, resumable=True)
+    with monkeypatch.context() as patch:
+        _break_downloads(patch)
+        with pytest.raises(ConnectionError):
+            materialise(open_workspace(url, tmp_path / "second"), recipe, go_on, resumable=True)
     run = materialise(open_workspace(url, tmp_path / "second"), recipe, go_on, resumable=True)
     assert (run / "checkpoints" / "last.ckpt").read_text() == "epoch 1, epoch 2"
     assert sorted(list_files(url)) == [f"runs/{recipe.key}/{name}" for name in ("checkpoints/last.ckpt", PROVENANCE)]
+
+
+def test_file_is_downloaded_whole_or_not_at_all(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bytes(f"{url}/models/1.json", b"{}")
+    _break_downloads(monkeypatch)
+    with pytest.raises(ConnectionError):
+        download(f"{url}/models/1.json", tmp_path / "1.json")
+    assert not (tmp_path / "1.json").exists()
+
+
+class _BrokenOff:
+    """A file system whose connection breaks in the middle of a file."""
+
+    def __init__(self, filesystem: Any) -> None:
+        self._filesystem = filesystem
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._filesystem, name)
+
+    def get_file(self, source: str, target: str) -> None:
+        Path(target).write_text("epo")
+        raise OSError("connection reset")
+
+
+def _break_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = fsspec.url_to_fs
+
+    def find_broken(url: str, **options: Any) -> tuple[Any, str]:
+        filesystem, path = find(url, **options)
+        return _BrokenOff(filesystem), path
+
+    monkeypatch.setattr("fsspec.url_to_fs", find_broken)
