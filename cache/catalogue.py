@@ -35,7 +35,7 @@ def build_catalogue(recordings: pd.DataFrame, data: DataConfig, store: Path, wor
     Raises:
         ValueError: If more than `data.max_quarantined_share` of the recordings is unusable, or all of them.
     """
-    table = recordings.drop(columns=_SCANNED)
+    table = recordings.drop(columns=_SCANNED).sort_values("recording_id", ignore_index=True)
     strips = StripStore(store)
     audio = sorted(set(table["sha256"]))
     unreadable = [sha256 for sha256 in audio if sha256 not in strips]

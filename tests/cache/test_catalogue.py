@@ -255,6 +255,14 @@ def test_catalogue_is_the_same_in_every_workspace(mixed: DataConfig, tmp_path: P
         assert (one / name).read_bytes() == (two / name).read_bytes()
 
 
+def test_order_of_the_table_makes_no_other_catalogue(mixed: DataConfig, tmp_path: Path) -> None:
+    catalogue = catalogue_of(mixed, tmp_path / "work")
+    table = Path(mixed.root) / mixed.metadata
+    header, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([header, *reversed(rows)]) + "\n")
+    assert catalogue_of(mixed, tmp_path / "work") == catalogue
+
+
 def test_catalogue_names_its_feature_directory(mixed: DataConfig, tmp_path: Path) -> None:
     catalogue = catalogue_of(mixed, tmp_path / "work")
     store = feature_directory(catalogue, tmp_path / "work")
