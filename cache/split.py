@@ -17,7 +17,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cache.artefact import Recipe, artefact_key, find_artefact, materialise, read_provenance
+from cache.artefact import (
+    Recipe,
+    artefact_key,
+    find_artefact,
+    is_finished,
+    list_artefacts,
+    materialise,
+    read_provenance,
+)
 from cache.catalogue import read_catalogue
 from cache.config import SplitConfig
 from cache.grouping import PINNED_FOLD, RECORDIST, TEST_FOLD, count_leaks, group_recordings, table_column
@@ -25,7 +33,7 @@ from cache.kept_folds import UNASSIGNED, extend_folds
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 """Raised by hand when the same catalogue and settings give other folds."""
 
 
@@ -33,35 +41,57 @@ def build_split(config: SplitConfig, catalogue: Path, workspace: Path) -> Path:
     """Returns the directory of the split: `split.csv` and `split_report.json`.
 
     With `config.keep_folds_of`, that split itself if it was made from this catalogue with these settings; otherwise one
-    in which the recordings that both have keep their folds.
+    in which the recordings that both have keep their folds, an existing one if there is such.
 
     Raises:
         ValueError: If there are fewer groups, or recordings of each species, than folds, or if a (recordist, species)
             pair crosses folds although recordists are to be kept together.
         FileNotFoundError: If the workspace has no split `config.keep_folds_of`.
     """
-    inputs = {"catalogue": artefact_key(catalogue)}
-    recipe = Recipe("splits", config.identity(), inputs, VERSION)
-    previous = _find_previous(config, workspace)
-    if previous:
-        made = read_provenance(previous)
-        if (made["inputs"]["catalogue"], made["version"]) == (inputs["catalogue"], VERSION):
-            return previous
-        recipe = replace(recipe, inputs={**inputs, "previous": previous.name})
+    recipe = Recipe("splits", config.identity(), {"catalogue": artefact_key(catalogue)}, VERSION)
+    previous = None
+    if config.keep_folds_of and not config.fold_column:
+        extended = replace(recipe, inputs={**recipe.inputs, "previous": config.keep_folds_of})
+        made = find_artefact(workspace, recipe.kind, extended.key)
+        if is_finished(made):
+            return made
+        if previous := _find_previous(config.keep_folds_of, config, workspace):
+            if same := _find_like(previous, recipe, workspace):
+                logger.info("split: %s has the folds of %s", same.name, previous.name)
+                return same
+            recipe = extended
     return materialise(workspace, recipe, lambda staging: _write(config, catalogue, previous, workspace, staging))
 
 
-def _find_previous(config: SplitConfig, workspace: Path) -> Path | None:
+def _find_previous(key: str, config: SplitConfig, workspace: Path) -> Path | None:
     """Returns the split whose folds are to be kept, if it has the same settings."""
-    if config.keep_folds_of is None or config.fold_column:
-        return None
-    previous = find_artefact(workspace, "splits", config.keep_folds_of)
+    previous = find_artefact(workspace, "splits", key)
+    if not is_finished(previous):
+        raise FileNotFoundError(
+            f"split.keep_folds_of={key}: {previous} is not there. Copy it back with the catalogue that it names, or "
+            "set split.keep_folds_of=null to assign folds anew."
+        )
     settings, wanted = read_provenance(previous)["config"], config.identity()
     if settings == wanted:
         return previous
     differing = ", ".join(sorted(name for name in {*settings, *wanted} if settings.get(name) != wanted.get(name)))
     logger.info("split: %s has other settings (%s), so folds are assigned anew", previous.name, differing)
     return None
+
+
+def _find_like(previous: Path, recipe: Recipe, workspace: Path) -> Path | None:
+    """Returns the previous split if it is a recipe's, or the newest one of it in which no audio changes its fold."""
+    earlier = _read_audio_folds(previous, workspace)
+    earlier = earlier[earlier != PINNED_FOLD]
+    found: list[tuple[str, Path]] = []
+    for split in (path for path in list_artefacts(workspace) if path.parent.name == recipe.kind):
+        made = read_provenance(split)
+        same = made["config"] == recipe.config and made["inputs"]["catalogue"] == recipe.inputs["catalogue"]
+        if same and made["version"] == recipe.version:
+            fold = _read_audio_folds(split, workspace).reindex(earlier.index)
+            if fold.notna().any() and (fold.isna() | (fold == earlier)).all():
+                found.append((made["created"], split))
+    return max(found, key=lambda one: (one[1] == previous, one))[1] if found else None
 
 
 def read_split(directory: Path) -> pd.DataFrame:
@@ -105,7 +135,7 @@ def assign_folds(
             split["fold"] = extend_folds(labels, group, earlier, _shares(config), config.seed)
         rest = (split["fold"] != TEST_FOLD).to_numpy()
         split.loc[~np.isin(labels, labels[rest]), "fold"] = PINNED_FOLD  # nothing of it would be left to train on
-        split = _pin_lost_species(split)
+        split = _pin_lost_species(split, recordings["sound"].to_numpy(str))
     return split.assign(pinned=split["fold"] == PINNED_FOLD)
 
 
@@ -170,15 +200,23 @@ def _spread(
     return fold
 
 
-def _pin_lost_species(split: pd.DataFrame) -> pd.DataFrame:
-    """Returns the split with species pinned that would have no training recordings in some fold otherwise."""
+def _pin_lost_species(split: pd.DataFrame, sound: NDArray[np.str_]) -> pd.DataFrame:
+    """Returns the split with species pinned that would have no training recordings in some fold otherwise.
+
+    Where a pinned sound stands under another label as well, all of that label in its group is pinned with it.
+    """
+    part = split.groupby(["group", "label"]).ngroup().to_numpy()  # (recordings,)
     while True:
-        spread = split[split["fold"] >= 0].groupby("label")["fold"].nunique()
-        always_trained = set(split.loc[split["fold"] == PINNED_FOLD, "label"])
-        lost = [label for label in spread.index[spread == 1] if label not in always_trained]
-        if not lost:
-            return split
-        split.loc[split["label"].isin(lost) & (split["fold"] != TEST_FOLD), "fold"] = PINNED_FOLD
+        pinned = (split["fold"] == PINNED_FOLD).to_numpy()
+        joined = np.isin(part, part[np.isin(sound, sound[pinned])])
+        if not joined[~pinned].any():
+            spread = split[split["fold"] >= 0].groupby("label")["fold"].nunique()
+            always_trained = set(split.loc[pinned, "label"])
+            lost = [label for label in spread.index[spread == 1] if label not in always_trained]
+            joined = split["label"].isin(lost) & (split["fold"] != TEST_FOLD)
+            if not lost:
+                return split
+        split.loc[joined, "fold"] = PINNED_FOLD
 
 
 def _write(config: SplitConfig, catalogue: Path, previous: Path | None, workspace: Path, staging: Path) -> None:

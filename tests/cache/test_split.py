@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def random_tables(draw: st.DrawFn) -> tuple[pd.DataFrame, SplitConfig]:
     rows = [(f"s{s}", f"ann{r}" if r else "") for s, r in zip(label, recordist, strict=True)]
     rows += [("common", f"own{row}") for row in range(2 * folds)]
     table = make_table(rows)
-    table.loc[: count - 1, "sound"] = [f"{s}-{a}" for s, a in zip(label, audio, strict=True)]  # one label per content
+    conflicts = draw(st.booleans())  # one sound under several labels
+    table.loc[: count - 1, "sound"] = [f"{'' if conflicts else s}-{a}" for s, a in zip(label, audio, strict=True)]
     table.loc[: count - 1, "seconds"] = generator.integers(1, 30, count).astype(float)
     shuffled = table.iloc[generator.permutation(len(table))].reset_index(drop=True)
     return shuffled, SplitConfig(folds=folds, seed=draw(st.integers(0, 1000)))
@@ -199,11 +201,12 @@ def test_species_whose_groups_meet_in_one_fold_is_pinned() -> None:
     split = pd.DataFrame(
         {
             "label": ["a", "a", "b", "b", "c", "c", "d"],
+            "group": list("tuvwxyz"),
             "fold": [0, 0, 0, 1, 1, PINNED_FOLD, PINNED_FOLD],
             "pinned": [False, False, False, False, False, True, True],
         }
     )
-    pinned = _pin_lost_species(split)
+    pinned = _pin_lost_species(split, np.arange(7).astype(str))
     # a is in fold 0 only; c is in fold 1 only but always trained as well
     assert list(pinned["fold"]) == [PINNED_FOLD, PINNED_FOLD, 0, 1, 1, PINNED_FOLD, PINNED_FOLD]
 
@@ -545,6 +548,19 @@ def test_renamed_recordings_keep_their_folds_and_vanished_ones_are_counted(catal
     assert json.loads((kept / "split_report.json").read_text())["kept"]["recordings_gone"] == 3
 
 
+def test_split_that_has_the_folds_already_is_taken_again(catalogue: Path, workspace: Path) -> None:
+    first = build_split(CONFIG, catalogue, workspace)
+    grown = write_catalogue([*ROWS, ("s0", "new")], workspace)
+    grown_more = write_catalogue([*ROWS, ("s0", "new"), ("s1", "newer")], workspace)
+    second = build_split(keep(first), grown, workspace)
+    third = build_split(keep(second), grown_more, workspace)
+    assert read_provenance(third)["inputs"]["previous"] == second.name
+    assert build_split(keep(first), grown_more, workspace) == third  # as after a rollback
+    assert build_split(keep(third), catalogue, workspace) == first
+    shutil.rmtree(first)
+    assert build_split(keep(first), grown, workspace) == second
+
+
 def test_split_of_other_settings_keeps_no_folds(
     catalogue: Path, workspace: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -567,5 +583,5 @@ def test_split_of_which_nothing_or_too_little_is_left_keeps_no_folds(catalogue: 
 
 
 def test_missing_split_to_keep_is_told(catalogue: Path, workspace: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="0123456789abcdef holds no finished artefact"):
+    with pytest.raises(FileNotFoundError, match=r"split.keep_folds_of=0123456789abcdef: .*keep_folds_of=null"):
         build_split(CONFIG.model_copy(update={"keep_folds_of": "0123456789abcdef"}), catalogue, workspace)
