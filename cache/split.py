@@ -213,7 +213,7 @@ def _pin_lost_species(split: pd.DataFrame, sound: NDArray[np.str_]) -> pd.DataFr
             spread = split[split["fold"] >= 0].groupby("label")["fold"].nunique()
             always_trained = set(split.loc[pinned, "label"])
             lost = [label for label in spread.index[spread == 1] if label not in always_trained]
-            joined = split["label"].isin(lost) & (split["fold"] != TEST_FOLD)
+            joined = (split["label"].isin(lost) & (split["fold"] != TEST_FOLD)).to_numpy()
             if not lost:
                 return split
         split.loc[joined, "fold"] = PINNED_FOLD
