@@ -6,7 +6,7 @@ WORKSPACE ?= workspace
 DEMO_DATA ?= data/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test format lint types imports pytest soak gpu clean
+.PHONY: help install demo test format lint types imports pytest coverage soak gpu clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,9 +40,16 @@ types: install ## mypy, strict
 imports: install ## import contracts
 	$(BIN)/lint-imports
 
-pytest: install ## tests with branch coverage
+PYTEST := pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+# Small tensors: threads would only wait for each other.
+pytest coverage: export OMP_NUM_THREADS = 1
+
+pytest: install ## tests
+	$(BIN)/python -m $(PYTEST)
+
+coverage: install ## tests with branch coverage, in processes as well: a third slower
 	$(BIN)/coverage erase
-	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile  # small tensors: threads would only wait for each other
+	$(BIN)/coverage run -m $(PYTEST)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
