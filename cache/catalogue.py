@@ -10,8 +10,6 @@ import pandas as pd
 
 from cache.artefact import Recipe, artefact_key, content_key, find_artefact, materialise, read_provenance
 from cache.config import DataConfig, read_features
-from cache.duplicates import SAME_TAKE, find_duplicates, name_sounds
-from cache.sounds import Sounds
 from cache.store import StripStore
 
 logger = logging.getLogger(__name__)
@@ -92,8 +90,10 @@ def feature_directory(catalogue: Path, workspace: Path) -> Path:
 def _write(
     recordings: pd.DataFrame, data: DataConfig, strips: StripStore, store: Path, workspace: Path, staging: Path
 ) -> None:
-    # Imported here so that a catalogue found in the workspace does not pay for matplotlib.
+    # Imported here so that a catalogue found in the workspace does not pay for SciPy and matplotlib.
+    from cache.duplicates import find_duplicates, name_sounds
     from cache.pictures import plot_catalogue
+    from cache.sounds import Sounds
 
     features = read_features(read_provenance(store)["config"])
     located = [strips.strips.get(sha256) for sha256 in recordings["sha256"]]
@@ -150,6 +150,8 @@ def _find_faults(table: pd.DataFrame, data: DataConfig, strips: StripStore) -> d
 
 
 def _warn_of_doubtful_labels(duplicates: pd.DataFrame) -> None:
+    from cache.duplicates import SAME_TAKE
+
     doubtful = duplicates[(duplicates["why"] != SAME_TAKE) & (duplicates["label"] != duplicates["other_label"])]
     if len(doubtful):
         first = doubtful.iloc[0]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from cache.artefact import flush_to_disk, write_atomically
@@ -146,6 +145,9 @@ class PartWriter:
 
     def _finish_array(self) -> None:
         """Fill the last chunk up, and write the array's metadata."""
+        # Imported here so that a process which only reads does not pay for it.
+        import zarr
+
         self._write(np.zeros((-self._frames % self._chunk_frames, self._width), self._encoding.dtype))
         self._end_chunk()
         zarr.create_array(
