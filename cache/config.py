@@ -169,6 +169,15 @@ class EmbeddingModel(ConfigSection):
 
     execution_fields: ClassVar[frozenset[str]] = frozenset({"file", "labels"})
 
+    @model_validator(mode="after")
+    def _check_scores(self) -> Self:
+        if bool(self.scores) != bool(self.label_count):
+            raise ValueError(
+                f"scores={self.scores} with {self.label_count} labels: a model's scores are those of its own labels. "
+                f"Give both `scores` and `labels` in the description of {self.name}, or neither."
+            )
+        return self
+
     @property
     def window_samples(self) -> int:
         """Samples of a window."""

@@ -73,10 +73,11 @@ class Embedder:
 
     def _run(self, windows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         size = self._features.batch_windows
+        widths = [self._model.channels, *([self._features.scores] if self._features.scores else [])]
         for first in range(0, len(windows), size):
             batch = np.ascontiguousarray(windows[first : first + size])  # (batch, samples)
             outputs = self._runtime(batch)
-            for output, width in zip(outputs, (self._model.channels, self._features.scores), strict=False):
+            for output, width in zip(outputs, widths, strict=True):
                 if output.shape != (len(batch), width):
                     raise ValueError(
                         f"{self._model.name} gives {output.shape} for {len(batch)} windows where its description "
@@ -214,7 +215,7 @@ def _load_tflite(model: EmbeddingModel, path: Path) -> Runtime:
 
 
 def _wanted(model: EmbeddingModel, known: list[str]) -> list[str]:
-    wanted = [model.embedding, *([model.scores] if model.scores and model.label_count else [])]
+    wanted = [model.embedding, *([model.scores] if model.scores else [])]
     for name in wanted:
         if name not in known:
             raise ValueError(f"{model.name} has no tensor {name!r}; the last ones are {', '.join(known[-5:])}.")

@@ -97,6 +97,9 @@ class PartWriter:
             fingerprint: Of its sound, if it may be compared with others.
             log_mel: By which its level is told, (frames, bands) in dB; None: the strip is one.
             seconds: Of the audio; None: as long as its frames.
+
+        Raises:
+            ValueError: If it holds non-finite values, or is not as wide as the part.
         """
         if not np.isfinite(strip).all():
             raise ValueError(f"The strip of audio {sha256} holds non-finite values; it must not enter the store.")
@@ -110,13 +113,18 @@ class PartWriter:
         """Append a strip of another part as it is stored there, (frames, channels).
 
         Raises:
-            ValueError: If it is not what was written there.
+            ValueError: If it is not what was written there, or not as wide as this part.
         """
         if digest_strip(stored) != strip.digest:
             raise ValueError(f"The strip of audio {strip.sha256} in part {strip.part} is damaged. Run birdclef verify.")
         self._append(replace(strip, part="", start=self._frames), stored)
 
     def _append(self, strip: Strip, stored: NDArray[Any]) -> None:
+        if stored.shape[1] != self._width:
+            raise ValueError(
+                f"The strip of audio {strip.sha256} has {stored.shape[1]} values a row, the part in {self._store} has "
+                f"{self._width}, {self._scores} of them scores. Open the part for as many, or mend the front end."
+            )
         self._strips.append(strip)
         rows = np.ascontiguousarray(stored)
         while len(rows):

@@ -102,6 +102,20 @@ def test_model_without_labels_has_no_scores(
     assert np.concatenate(list(embedder.embed([make_sound(16_000)]))).shape == (4, 4)
 
 
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("scores", "scores=None with 4 labels: .* Give both `scores` and `labels` in the description of Tiny"),
+        ("labels", "scores=scores with 0 labels"),
+    ],
+)
+def test_scores_without_labels_or_labels_without_scores_are_refused(
+    describe_tiny_model: Callable[..., Path], missing: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        configure(describe_tiny_model(**{missing: None}))
+
+
 def test_store_keeps_the_model_mends_its_copy_and_refuses_another_one(
     tmp_path: Path, describe_tiny_model: Callable[..., Path]
 ) -> None:

@@ -107,6 +107,15 @@ def test_whole_chunks_are_written_before_the_part_is_published(tmp_path: Path, m
     assert array.nchunks_initialized == 5
 
 
+def test_strip_of_another_width_is_refused(tmp_path: Path) -> None:
+    with PartWriter(tmp_path, CHANNELS, scores=2) as writer:
+        with pytest.raises(ValueError, match=r"audio a has 4 values a row, .* has 5, 2 of them scores"):
+            writer.add_strip("a", np.zeros((4, 4), np.float32))
+        writer.add_strip("b", np.zeros((4, 5), np.float32))
+        writer.publish()
+    assert set(StripStore(tmp_path).strips) == {"b"}
+
+
 def test_unpublished_part_is_invisible(tmp_path: Path) -> None:
     writer = PartWriter(tmp_path, CHANNELS)
     writer.add_strip("a", np.zeros((4, CHANNELS), np.float32))
