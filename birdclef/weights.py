@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from birdclef.config import TrainConfig
 from birdclef.fold import FoldData
 from birdclef.model import SpeciesModel, build_model
-from cache.artefact import read_provenance
+from cache.artefact import find_artefact, read_provenance
 from cache.config import FeatureConfig, read_features
 
 _MODULE_PREFIX = "model."
@@ -61,7 +61,7 @@ def save_run(checkpoint: Path, fold: FoldData, config: TrainConfig, directory: P
 
 
 def load_run(directory: Path, device: torch.device) -> TrainedRun:
-    """Returns the model of a finished run on a device."""
+    """Returns the model of a finished run on a device; its store is fetched if the workspace mirrors a URL."""
     provenance = read_provenance(directory)
     description = json.loads((directory / "model.json").read_text())
     config = TrainConfig(model=description["model"])
@@ -75,5 +75,5 @@ def load_run(directory: Path, device: torch.device) -> TrainedRun:
         description["clip_seconds"],
         provenance["config"]["fold"],
         provenance["inputs"]["split"],
-        directory.resolve().parent.parent / "features" / description["store"],
+        find_artefact(directory.resolve().parent.parent, "features", description["store"]),
     )

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from cache.address import is_url
-from cache.artefact import PROVENANCE, Recipe, fetch_artefact, is_finished, write_provenance
+from cache.artefact import PROVENANCE, Recipe, fetch_artefact, find_artefact, is_finished, write_provenance
 from cache.catalogue import build_catalogue
 from cache.config import DataConfig, FeatureConfig
 from cache.front_end import equip_store, front_end_version
@@ -170,7 +170,7 @@ def _store_here(store: str) -> Iterator[Path]:
         return
     workspace, kind, key = store.rsplit("/", 2)
     with TemporaryDirectory() as folder:
-        yield open_workspace(workspace, Path(folder)) / kind / key
+        yield find_artefact(open_workspace(workspace, Path(folder)), kind, key)
 
 
 @contextmanager

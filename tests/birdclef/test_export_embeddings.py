@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,10 +18,13 @@ from birdclef.config import EmbeddingAugmentConfig, ModelConfig, TrainConfig
 from birdclef.export import export_onnx
 from birdclef.model import build_model
 from birdclef.onnx_classifier import OnnxClassifier
-from cache.artefact import Recipe, artefact_key, file_key, materialise
+from birdclef.weights import load_run
+from cache import embedding_model
+from cache.artefact import Recipe, artefact_key, file_key, find_artefact, materialise
 from cache.catalogue import read_species
 from cache.config import EmbeddingConfig
-from cache.embedding_model import keep_model
+from cache.features import open_feature_directory
+from cache.mirror import Mirror, open_workspace
 
 
 @pytest.fixture(scope="module", params=["mean_pool", "attention_pool"])
@@ -33,9 +37,7 @@ def run(
 ) -> Iterator[Path]:
     """An untrained run with opinions on two seconds: four windows of the tiny model."""
     features = EmbeddingConfig(kind="embedding", model=str(tiny_model))  # type: ignore[arg-type]
-    store = evaluation_workspace / "features" / "00000000000000e5"
-    store.mkdir(parents=True, exist_ok=True)
-    keep_model(features.model, store)
+    store = open_feature_directory(features, evaluation_workspace)
     model = ModelConfig(backbone=request.param, normalisation="channel", pool_hidden=16, projection_hidden=8)
     config = TrainConfig(model=model, augment=EmbeddingAugmentConfig(), clip_seconds=2.0)
     species = read_species(evaluation_catalogue)["label"].tolist()
@@ -70,6 +72,14 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def write_recording(folder: Path) -> Path:
+    """Returns a file of seven seconds, each of another loudness."""
+    loudness = np.repeat([0.1, 0.9, 0.4, 0.0, 0.6, 0.3, 0.8], 8000)
+    sound = (loudness * np.random.default_rng(1).uniform(-1, 1, len(loudness))).astype(np.float32)
+    soundfile.write(folder / "a.wav", sound, 8000)
+    return folder / "a.wav"
+
+
 def judge(source: Path, recording: Path) -> Sequence[tuple[float, list[float]]]:
     return [
         (window.start, probabilities.tolist()) for window, probabilities in load_classifier(source).classify(recording)
@@ -79,14 +89,26 @@ def judge(source: Path, recording: Path) -> Sequence[tuple[float, list[float]]]:
 def test_file_judges_recordings_as_its_run_does(run: Path, exported: Path, tmp_path: Path) -> None:
     onnx.checker.check_model(onnx.load(exported), full_check=True)
     assert isinstance(load_classifier(exported), OnnxClassifier)
-    loudness = np.repeat([0.1, 0.9, 0.4, 0.0, 0.6, 0.3, 0.8], 8000)
-    sound = (loudness * np.random.default_rng(1).uniform(-1, 1, len(loudness))).astype(np.float32)
-    soundfile.write(tmp_path / "a.wav", sound, 8000)
-    own, librarys = judge(exported, tmp_path / "a.wav"), judge(run, tmp_path / "a.wav")
+    recording = write_recording(tmp_path)
+    own, librarys = judge(exported, recording), judge(run, recording)
     assert [start for start, _ in own] == [start for start, _ in librarys] == [0.0, 2.0, 4.0, 6.0]
     for (_, ours), (_, theirs) in zip(own, librarys, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
     assert np.ptp([probabilities for _, probabilities in own], axis=0).max() > 1e-2  # windows differ
+
+
+def test_run_at_a_url_judges_alike_on_a_machine_that_did_not_build_its_store(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = write_recording(tmp_path)
+    here, store = judge(run, recording), load_run(run, torch.device("cpu")).store
+    first = Mirror(run.parent.parent, f"memory://{uuid.uuid4().hex}/workspace")
+    for artefact in (run, store):
+        first.send(artefact, artefact)
+    second = open_workspace(first.url, tmp_path / "second")
+    monkeypatch.setattr(embedding_model, "_opened", {})
+    assert judge(find_artefact(second, "runs", run.name), recording) == here
+    assert (second / "features" / store.name / "model.onnx").is_file()
 
 
 def test_embedding_model_lies_beside_the_file_with_its_licence_in_the_card(

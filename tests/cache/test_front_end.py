@@ -1,5 +1,6 @@
 """Embeddings through the whole features stage: real Dask, Zarr and catalogue, and a small ONNX model."""
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from cache.artefact import read_provenance
 from cache.catalogue import feature_directory, read_catalogue, read_duplicates, read_quarantine
 from cache.config import DataConfig, EmbeddingConfig
 from cache.embedding_model import open_embedder
-from cache.features import build_features
-from cache.front_end import stream_strip
+from cache.features import _store_here, build_features, open_feature_directory
+from cache.front_end import stream_strip, warm_up
+from cache.mirror import open_workspace, published_address
+from cache.part import Source, compute_part
 from cache.store import StripStore
 from cache.verify import verify
 from cache.waveform import decode_waveform
@@ -123,6 +126,25 @@ def test_store_names_the_model_by_its_content_with_its_licence(built: Built) -> 
     model = read_provenance(built.store)["config"]["model"]
     assert (model["name"], model["licence"], model["sha256"]) == ("Tiny", "CC0", built.features.model.sha256)
     assert "file" not in model
+
+
+def test_worker_that_sees_a_store_by_its_url_computes_parts_of_it(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = open_workspace(f"memory://{uuid.uuid4().hex}/workspace", tmp_path)
+    store = open_feature_directory(built.features, workspace)
+    recordings = read_catalogue(built.catalogue)
+    paths = [f"{built.data.root}/train_audio/{name}" for name in recordings["recording_id"]]
+    sources = [Source(sha256, path, 1) for sha256, path in zip(recordings["sha256"], paths, strict=True)]
+    monkeypatch.setattr(embedding_model, "_opened", {})
+    with _store_here(published_address(store, workspace)) as directory:
+        warm_up(built.features, directory)  # as a child does first
+        list(compute_part(sources, built.features, directory, {}))
+        assert read_provenance(directory)["key"] == store.name
+    stored, before = StripStore(store), StripStore(built.store)
+    assert set(stored.strips) == set(recordings["sha256"])
+    for sha256 in stored.strips:
+        np.testing.assert_array_equal(stored.read_scores(sha256), before.read_scores(sha256))
 
 
 def test_unchanged_recordings_are_not_embedded_again(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
