@@ -149,7 +149,7 @@ class TrainConfig(ConfigSection):
     """Of log-mel, or of embeddings: each has its own settings."""
     objective: ObjectiveConfig = ObjectiveConfig()
     clip_seconds: PositiveFloat = 5.0
-    """Length of a crop."""
+    """Length of a crop; on embeddings a whole number of their strides, as all seconds are."""
     crop_choice: Literal["uniform", "active"] = "uniform"
     """Where crops are drawn: anywhere, or half of them where it is loud, or where an embedding model hears birds."""
     views: PositiveInt = 2

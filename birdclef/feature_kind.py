@@ -1,8 +1,14 @@
 """Which settings make sense for which kind of features; all others are refused before anything is computed."""
 
+import math
+from itertools import count
+
 from birdclef.config import AugmentConfig, EmbeddingAugmentConfig, PredictConfig, TrainConfig
 from birdclef.pooling import POOLS
 from cache.config import FeatureConfig
+
+_WHOLE = 1e-6
+"""Largest error of a time that is written with six digits, as a share of it."""
 
 
 def check_member(config: TrainConfig, features: FeatureConfig) -> None:
@@ -29,6 +35,7 @@ def check_member(config: TrainConfig, features: FeatureConfig) -> None:
         )
     if embeds and model.normalisation == "band_median":
         raise ValueError("model.normalisation=band_median is for log-mel: take channel, or dataset.")
+    check_seconds("clip_seconds", config.clip_seconds, features)
 
 
 def check_views(config: PredictConfig, features: FeatureConfig) -> None:
@@ -45,3 +52,26 @@ def check_views(config: PredictConfig, features: FeatureConfig) -> None:
                 f"predict.{name}={list(given)} changes a spectrum, and features.kind=embedding has none: set "
                 f"predict.{name}={list(plain)}. Views at other times, predict.shift_seconds, make sense."
             )
+    check_seconds("predict.stride_seconds", config.stride_seconds, features)
+    for shift_seconds in config.shift_seconds:
+        check_seconds("predict.shift_seconds", shift_seconds, features)
+
+
+def check_seconds(setting: str, seconds: float, features: FeatureConfig) -> None:
+    """Refuse a time between two windows of an embedding model; the frames of a log-mel are fine enough for any.
+
+    Raises:
+        ValueError: With the setting, its value, the model's stride, and what fits.
+    """
+    strides = seconds * features.frames_per_second
+    if features.kind == "log_mel" or math.isclose(strides, round(strides), rel_tol=_WHOLE, abs_tol=_WHOLE):
+        return
+    stride = 1 / features.frames_per_second
+    around = [f"{number * stride:g}" for number in (math.floor(strides), math.ceil(strides)) if number]
+    samples = max(1, round(abs(seconds) * features.sample_rate))
+    parts = next(parts for parts in count(math.ceil(abs(strides))) if samples % parts == 0)
+    finer = samples / parts / features.sample_rate  # a stride is a whole number of samples
+    raise ValueError(
+        f"{setting}={seconds:g} is no whole number of strides, and {features.model.name} gives an embedding every "
+        f"{stride:g} s: take {' or '.join(around)}, or set stride_seconds of the features to {finer:g}."
+    )

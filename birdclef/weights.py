@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from birdclef.config import TrainConfig
+from birdclef.feature_kind import check_seconds
 from birdclef.fold import FoldData
 from birdclef.model import SpeciesModel, build_model
 from cache.artefact import find_artefact, read_provenance
@@ -61,11 +62,16 @@ def save_run(checkpoint: Path, fold: FoldData, config: TrainConfig, directory: P
 
 
 def load_run(directory: Path, device: torch.device) -> TrainedRun:
-    """Returns the model of a finished run on a device; its store is fetched if the workspace mirrors a URL."""
+    """Returns the model of a finished run on a device; its store is fetched if the workspace mirrors a URL.
+
+    Raises:
+        ValueError: If it was trained on crops that end between two embeddings.
+    """
     provenance = read_provenance(directory)
     description = json.loads((directory / "model.json").read_text())
     config = TrainConfig(model=description["model"])
     features = read_features(description["features"])
+    check_seconds("clip_seconds", description["clip_seconds"], features)
     model = build_model(config.model, len(description["species"]), features.channels, load_weights=False)
     model.load_state_dict(load_file(directory / "weights.safetensors"))
     return TrainedRun(

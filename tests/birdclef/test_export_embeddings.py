@@ -111,6 +111,16 @@ def test_run_at_a_url_judges_alike_on_a_machine_that_did_not_build_its_store(
     assert (second / "features" / store.name / "model.onnx").is_file()
 
 
+def test_run_whose_windows_end_between_two_embeddings_is_refused(run: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "runs" / run.name
+    shutil.copytree(run, odd)
+    description = json.loads((odd / "model.json").read_text())
+    (odd / "model.json").write_text(json.dumps({**description, "clip_seconds": 1.25}))
+    for use in (load_classifier, lambda run: export_onnx(run, tmp_path / "odd.onnx")):
+        with pytest.raises(ValueError, match=r"clip_seconds=1\.25 is no whole number of strides, and Tiny"):
+            use(odd)
+
+
 def test_embedding_model_lies_beside_the_file_with_its_licence_in_the_card(
     run: Path, exported: Path, tiny_model: Path
 ) -> None:

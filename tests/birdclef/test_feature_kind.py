@@ -55,6 +55,46 @@ def test_views_of_a_spectrum_are_refused_on_embeddings(embedding: EmbeddingConfi
         check_views(PredictConfig(**views), embedding)
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"stride_seconds": 2.75}, r"predict\.stride_seconds=2\.75 .* take 2\.5 or 3, or set .* to 0\.34375\."),
+        ({"shift_seconds": (0.0, -1.25)}, r"predict\.shift_seconds=-1\.25 .* take -1\.5 or -1, .* to 0\.3125\."),
+        ({"shift_seconds": (0.25,)}, r"predict\.shift_seconds=0\.25 .* every 0\.5 s: take 0\.5, or set .* to 0\.25\."),
+    ],
+)
+def test_steps_between_two_embeddings_are_refused(
+    embedding: EmbeddingConfig, setting: dict[str, Any], message: str
+) -> None:
+    check_views(PredictConfig(**setting), LogMelConfig())
+    with pytest.raises(ValueError, match=message):
+        check_views(PredictConfig(**setting), embedding)
+
+
+@pytest.mark.parametrize(
+    ("stride_seconds", "clip_seconds", "message"),
+    [
+        (3.0, 5.0, r"clip_seconds=5 .*, and Tiny gives an embedding every 3 s: take 3 or 6, or set .* to 2\.5\."),
+        (3.0, 1.0, r"clip_seconds=1 .* take 3, or set stride_seconds of the features to 1\."),
+        (1 / 3, 0.5, r"clip_seconds=0\.5 .* take 0\.333375 or 0\.66675, .* to 0\.25\."),
+    ],
+)
+def test_crops_between_two_embeddings_are_refused_and_what_is_told_instead_passes(
+    tiny_model: Path, stride_seconds: float, clip_seconds: float, message: str
+) -> None:
+    def check(clip: float, stride: float) -> None:
+        settings = {"kind": "embedding", "model": str(tiny_model), "stride_seconds": stride}
+        member = {"model": POOL, "augment": {"channel_dropout": 0.2}, "clip_seconds": clip}
+        check_member(TrainConfig.model_validate(member), EmbeddingConfig.model_validate(settings))
+
+    with pytest.raises(ValueError, match=message) as refused:
+        check(clip_seconds, stride_seconds)
+    told, finer = str(refused.value).split(": take ")[1].split(", or set stride_seconds of the features to ")
+    for clip in told.split(" or "):
+        check(float(clip), stride_seconds)
+    check(clip_seconds, float(finer.rstrip(".")))
+
+
 def test_settings_tell_which_kind_they_are_for() -> None:
     given = ({}, {"mixup_alpha": 0.0}, {"noise_probability": 0.1}, {"channel_dropout": 0.1})
     kinds = [type(TrainConfig.model_validate({"augment": augment}).augment) for augment in given]

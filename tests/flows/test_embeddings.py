@@ -12,7 +12,7 @@ import yaml
 
 from birdclef.baseline import BASELINE
 from cache.artefact import read_provenance
-from flows.config import load_config
+from flows.config import load_arms, load_config
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -116,7 +116,18 @@ def test_settings_that_do_not_fit_a_members_features_are_refused_before_anything
     model = f"features.model={tiny_model}"
     with pytest.raises(ValueError, match=r"train\.head: predict\.gain_db=\[3\.0\] changes a spectrum"):
         load_config(path, [model, "predict.gain_db=[3.0]"])
+    with pytest.raises(ValueError, match=r"train\.head: clip_seconds=5 .* an embedding every 3 s: take 3 or 6"):
+        load_config(path, [model, "features.stride_seconds=3", "train.head.clip_seconds=5"])
+    with pytest.raises(ValueError, match=r"train\.head: predict\.shift_seconds=-1\.25 is no whole number of strides"):
+        load_config(path, [model, "predict.shift_seconds=[-1.25, 0, 1.25]"])
     with pytest.raises(ValueError, match=r"train\.head: model\.backbone=resnet18 does not read"):
         load_config(path, [model, "train.head.model.backbone=resnet18"])
     with pytest.raises(ValueError, match="member_features names 'heads', but train has head"):
         load_config(path, [model, "member_features.heads.n_mels=32"])
+
+
+@pytest.mark.parametrize("name", ["embeddings", "fusion"])
+def test_shipped_experiments_and_all_arms_of_them_fit_the_strides_of_birdnet(name: str, tiny_model: Path) -> None:
+    birdnet = yaml.safe_load((PROJECT / "cache" / "models" / "birdnet_v2.4.yaml").read_text())
+    same_strides = [f"features.model={tiny_model}", f"features.stride_seconds={birdnet['stride_seconds']}"]
+    assert load_arms(PROJECT / "configs" / f"{name}.yaml", same_strides, ())
