@@ -12,6 +12,7 @@ from cache.artefact import file_key, write_atomically
 from cache.config import EmbeddingConfig, EmbeddingModel
 from cache.mirror import Mirror
 from cache.tflite import replace_outputs
+from cache.waveform import UnusableAudioError
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Embedder:
             pieces: Of the waveform, (samples,) each.
 
         Raises:
+            UnusableAudioError: With reason `non_finite`, if the model gives values that no strip can hold.
             ValueError: If the model gives something else than its description says.
         """
         window, stride = self._model.window_samples, self._features.stride_samples
@@ -86,10 +88,10 @@ class Embedder:
             if len(outputs) > 1 and self._model.score_scale == "logits":
                 outputs[1] = (1 / (1 + np.exp(-outputs[1]))).astype(np.float32)
             strip: NDArray[np.float32] = np.concatenate(outputs, axis=1, dtype=np.float32)
-            if np.abs(strip).max() > np.finfo(np.float16).max:
-                raise ValueError(
-                    f"{self._model.name} gives values beyond those of float16, as which strips are stored."
-                )
+            peak, limit = np.abs(strip).max(), np.finfo(np.float16).max
+            if not peak <= limit:  # or not a number
+                detail = f"{self._model.name} gives values up to {peak:g}, and a strip holds {limit:g} at most"
+                raise UnusableAudioError("non_finite", detail)
             yield strip
 
 

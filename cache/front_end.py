@@ -47,6 +47,9 @@ def compute_strip(
         log_mel: Of the waveform by `features.sound`, (frames, bands) in dB.
         features: Front-end settings.
         store: Feature directory.
+
+    Raises:
+        UnusableAudioError: As `Embedder.embed`.
     """
     if features.kind == "log_mel":
         return log_mel
@@ -62,7 +65,7 @@ def stream_strip(recording: Path, features: FeatureConfig, store: Path) -> Itera
         store: Feature directory.
 
     Raises:
-        OSError, UnusableAudioError: As `stream_waveform`.
+        OSError, UnusableAudioError: As `stream_waveform`, and `Embedder.embed`.
     """
     if features.kind == "log_mel":
         yield from stream_log_mel(recording, features)

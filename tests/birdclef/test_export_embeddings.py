@@ -18,6 +18,7 @@ from birdclef.config import EmbeddingAugmentConfig, ModelConfig, TrainConfig
 from birdclef.export import export_onnx
 from birdclef.model import build_model
 from birdclef.onnx_classifier import OnnxClassifier
+from birdclef.predict_recordings import predict_recordings
 from birdclef.weights import load_run
 from cache import embedding_model
 from cache.artefact import Recipe, artefact_key, file_key, find_artefact, materialise
@@ -119,6 +120,16 @@ def test_run_whose_windows_end_between_two_embeddings_is_refused(run: Path, tmp_
     for use in (load_classifier, lambda run: export_onnx(run, tmp_path / "odd.onnx")):
         with pytest.raises(ValueError, match=r"clip_seconds=1\.25 is no whole number of strides, and Tiny"):
             use(odd)
+
+
+def test_folder_is_predicted_whatever_one_recording_in_it_makes_of_the_model(run: Path, tmp_path: Path) -> None:
+    good, loud = write_recording(tmp_path), tmp_path / "0.wav"
+    soundfile.write(loud, 1e9 * soundfile.read(good)[0], 8000, subtype="FLOAT")
+    outcome = predict_recordings(load_classifier(run), [loud, good], tmp_path / "rows.csv")
+    assert (outcome.recordings, list(outcome.failures)) == (1, [loud])
+    assert "Tiny gives values up to" in outcome.failures[loud]
+    rows = (tmp_path / "rows.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["row_id", "a_2", "a_4", "a_6", "a_8"]
 
 
 def test_embedding_model_lies_beside_the_file_with_its_licence_in_the_card(

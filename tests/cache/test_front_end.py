@@ -20,7 +20,7 @@ from cache.mirror import open_workspace, published_address
 from cache.part import Source, compute_part
 from cache.store import StripStore
 from cache.verify import verify
-from cache.waveform import decode_waveform
+from cache.waveform import UnusableAudioError, decode_waveform
 from cache.writer import CHUNK_FRAMES
 
 RATE = 8000
@@ -62,6 +62,7 @@ def built(
         "b/silent.wav": encode_audio(np.full(RATE, 1e-6, np.float32), RATE, subtype="FLOAT"),
         "b/brief.wav": encode_audio(sing(4, 0.1), RATE),
         "b/broken.wav": b"not audio",
+        "b/loud.wav": encode_audio(1e9 * sing(6, 2.0), RATE, subtype="FLOAT"),
         "b/more.wav": encode_audio(sing(5, 5.0), RATE),
     }
     rows = [{"primary_label": name[0], "filename": name, "author": name} for name in audio]
@@ -111,8 +112,15 @@ def test_bad_recordings_are_told_as_those_of_log_mel_are(built: Built) -> None:
     assert reasons.to_dict() == {
         "b/brief.wav": "too_short",
         "b/broken.wav": "undecodable",
+        "b/loud.wav": "non_finite",
         "b/silent.wav": "silent",
     }
+
+
+def test_new_recording_whose_embedding_no_strip_can_hold_is_unusable(built: Built) -> None:
+    loud = Path(built.data.root) / "train_audio" / "b/loud.wav"
+    with pytest.raises(UnusableAudioError, match=r"non_finite: Tiny gives values up to .*e\+0[78], and a strip"):
+        list(stream_strip(loud, built.features, built.store))
 
 
 def test_same_sound_in_other_bytes_is_found(built: Built) -> None:
