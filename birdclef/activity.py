@@ -17,8 +17,8 @@ _UNIFORM_SHARE = 0.5
 def frame_activity(strips: Strips, store: StripStore, sha256s: Sequence[str], features: FeatureConfig) -> Tensor:
     """Returns how likely a bird is heard in each frame, in a unit of the recording's own, (total_frames,) float64.
 
-    Of embeddings it is the highest score that the model gives any of its own labels, or 1 if it has none; of a log-mel
-    the root of the mean power, which is its amplitude.
+    Of embeddings it is the highest score that the model gives any of its own labels; of a log-mel the root of the mean
+    power, which is its amplitude.
 
     Args:
         strips: Of the recordings.
@@ -31,9 +31,8 @@ def frame_activity(strips: Strips, store: StripStore, sha256s: Sequence[str], fe
         return compute_frame_levels(strips).sqrt()
     activity = torch.ones(total, dtype=torch.float64)
     for sha256, start, length in zip(sha256s, strips.starts.tolist(), strips.lengths.tolist(), strict=True):
-        if features.scores:
-            scores = torch.from_numpy(store.read_scores(sha256))  # (frames, labels)
-            activity[start : start + length] = scores.double().max(dim=1).values
+        scores = torch.from_numpy(store.read_scores(sha256))  # (frames, labels)
+        activity[start : start + length] = scores.double().max(dim=1).values
     return activity
 
 

@@ -1,5 +1,6 @@
 """Settings of one kind of features with the other, each refused with what to set instead."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,17 @@ def test_members_for_log_mel_are_refused_on_embeddings(
 def test_members_for_embeddings_are_refused_on_log_mel() -> None:
     with pytest.raises(ValueError, match=r"mean_pool does not read features\.kind=log_mel: take a timm model"):
         check_member(TrainConfig.model_validate({"model": {"backbone": "mean_pool"}}), LogMelConfig())
+
+
+def test_crops_where_birds_are_heard_need_a_model_that_says_so(
+    embedding: EmbeddingConfig, describe_tiny_model: Callable[..., Path]
+) -> None:
+    deaf = {"kind": "embedding", "model": str(describe_tiny_model(scores=None, labels=None))}
+    member = TrainConfig.model_validate({"model": POOL, "augment": {"noise_share": 0.1}, "crop_choice": "active"})
+    check_member(member, embedding)
+    check_member(TrainConfig(crop_choice="active"), LogMelConfig())
+    with pytest.raises(ValueError, match=r"crop_choice=active draws .* Tiny .* no scores: set crop_choice=uniform"):
+        check_member(member, EmbeddingConfig.model_validate(deaf))
 
 
 @pytest.mark.parametrize("views", [{"gain_db": (0.0, 3.0)}, {"shift_bands": (1,)}])
