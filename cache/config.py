@@ -190,7 +190,8 @@ class EmbeddingConfig(FeatureComputation):
     kind: Literal["embedding"]
     """Strips are embeddings, one for each window of the model."""
     model: EmbeddingModel
-    """Name of a shipped description (birdnet_v2.4), path of a description in YAML, or what stands in one."""
+    """Name of a shipped description (birdnet_v2.4), or path of one in YAML; a shown experiment holds all that it says,
+    with the digests of its files."""
     stride_seconds: PositiveFloat | None = None
     """From one window to the next; null: as the model's description says."""
     dtype: Literal["float16"] = "float16"

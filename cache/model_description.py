@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 _SHIPPED = "cache.models"
+_EXTERNAL_DATA = b"\x0a\x08location\x12"
+"""How a protocol buffer begins the entry in which an ONNX tensor names the file that holds its values."""
 
 
 def read_description(name: str) -> dict[str, Any]:
@@ -19,7 +21,7 @@ def read_description(name: str) -> dict[str, Any]:
         name: Of a shipped description, or path of a YAML file.
 
     Raises:
-        ValueError: If there is no such description, or it is not one.
+        ValueError: If there is no such description, or it is not one, or its model is not whole.
     """
     path = Path(name)
     if not name.endswith((".yaml", ".yml")):
@@ -68,7 +70,13 @@ def _digest(path: Path) -> str:
 
 @lru_cache(maxsize=16)
 def _digest_version(path: Path, size: int, modified: int) -> str:  # noqa: ARG001 - they make a version of the file
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    content = path.read_bytes()
+    if path.suffix == ".onnx" and _EXTERNAL_DATA in content:
+        raise ValueError(
+            f"{path} keeps weights in another file beside it, and a store copies one file. Put all into one: "
+            "onnx.save(onnx.load(path), path)."
+        )
+    return hashlib.sha256(content).hexdigest()
 
 
 def _list_shipped() -> str:

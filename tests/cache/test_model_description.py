@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import yaml
 
@@ -54,6 +56,23 @@ def test_description_without_its_model_is_refused(tmp_path: Path, description: o
     path.write_text(yaml.safe_dump(description))
     with pytest.raises(ValueError, match=message):
         read_description(str(path))
+
+
+@pytest.mark.parametrize("weights", ["tiny.onnx.data", "tiny.onnx_data", "weights.bin"])
+def test_onnx_model_with_weights_in_another_file_is_refused_until_all_are_in_one(
+    describe_tiny_model: Callable[..., Path], weights: str
+) -> None:
+    description = describe_tiny_model()
+    path = description.with_name("tiny.onnx")
+    model = onnx.load(path)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(500, np.float32), "weights"))
+    onnx.save(model, path, save_as_external_data=True, location=weights)
+    assert path.with_name(weights).stat().st_size >= 2000
+    with pytest.raises(ValueError, match=r"tiny\.onnx keeps weights in another file .* onnx\.save\(onnx\.load\(path\)"):
+        read_description(str(description))
+    onnx.save(onnx.load(path), path)
+    path.with_name(weights).unlink()
+    assert read_description(str(description))["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_strips_of_embeddings_are_not_stored_in_steps_of_decibels(tiny_model: Path) -> None:
