@@ -3,11 +3,13 @@
 import json
 import os
 from dataclasses import asdict
+from pathlib import Path
 from shutil import disk_usage
 from typing import Annotated
 
 import typer
 
+from cache.config import DataConfig, FeatureConfig
 from cache.mirror import open_workspace
 from cache.work import is_at_work
 from flows.config import load_config
@@ -53,27 +55,38 @@ def verify(
     share: Annotated[float, typer.Option(help="Share of the parts that are read whole.", min=0, max=1)] = 1.0,
     repair: Annotated[bool, typer.Option(help="Compute again what is damaged.")] = True,
 ) -> None:
-    """Check the features of a data set against their digests and the audio; exit status 1 if damage stays."""
-    from cache.verify import verify as verify_features
+    """Check all features of an experiment against their digests and the audio; exit status 1 if damage stays."""
+    from cache.features import feature_recipe
 
     apply_settings()
-    experiment = load_config(config, overrides or ())
-    verdict = verify_features(experiment.data, experiment.features, open_workspace(workspace), share, repair=repair)
+    experiment, directory = load_config(config, overrides or ()), open_workspace(workspace)
+    every = (experiment.features, *experiment.member_features.values())
+    stores = {feature_recipe(features).key: features for features in every}
+    mended = [_verify(experiment.data, features, directory, share, repair=repair) for features in stores.values()]
+    if not all(mended):
+        raise typer.Exit(1)
+
+
+def _verify(data: DataConfig, features: FeatureConfig, workspace: Path, share: float, *, repair: bool) -> bool:
+    """Print what is wrong with one store; returns whether it is sound now."""
+    from cache.verify import verify
+
+    verdict = verify(data, features, workspace, share, repair=repair)
     for damage in verdict.damages:
         typer.echo(f"part {damage.part}: {damage.problem} ({len(damage.strips)} strips)")
     for recording in verdict.changed:
         typer.echo(f"{recording}: the audio changed, but neither its size nor its time")
     if verdict.sound:
         typer.echo(f"{verdict.store} is sound.")
-        return
+        return True
     if not repair:
         typer.echo(f"{verdict.store} is damaged. Without --no-repair, what is named above is computed again.")
-        raise typer.Exit(1)
+        return False
     for damage in verdict.left:
         typer.echo(f"part {damage.part} was left, for it holds strips of other audio too: verify its data set.")
-    if verdict.left:
-        raise typer.Exit(1)
-    typer.echo(f"{verdict.store}: what is named above was computed again.")
+    if not verdict.left:
+        typer.echo(f"{verdict.store}: what is named above was computed again.")
+    return not verdict.left
 
 
 def gc(
