@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from birdclef.config import AugmentConfig, TrainConfig
 from birdclef.data import TrainingData
 from birdclef.fold import FoldData, read_fold
+from cache.catalogue import feature_directory
 from cache.figure import render
 
 _RECORDINGS = 8
@@ -28,7 +29,9 @@ _ALONE = {
 }
 
 
-def preview_augmentations(config: TrainConfig, split: Path, fold: int, workspace: Path, output: Path) -> None:
+def preview_augmentations(
+    config: TrainConfig, split: Path, fold: int, workspace: Path, output: Path, catalogue: Path | None = None
+) -> None:
     """Write a PNG with a crop before and after each augmentation of a member, at probability 1.
 
     Every row shows another training recording of the fold; before and after are the same crop.
@@ -39,11 +42,12 @@ def preview_augmentations(config: TrainConfig, split: Path, fold: int, workspace
         fold: Whose training side the crops come from.
         workspace: Where artefacts lie.
         output: File to write.
+        catalogue: Of the member's features, if they are others than those that the split was made from.
 
     Raises:
-        ValueError: If the fold's strips are embeddings, which look like nothing.
+        ValueError: If the member's strips are embeddings, which look like nothing.
     """
-    data = read_fold(split, fold, workspace)
+    data = read_fold(split, fold, workspace, feature_directory(catalogue, workspace) if catalogue else None)
     if data.features.kind == "embedding":
         raise ValueError("A preview shows what augmentation does to a log-mel; features.kind=embedding has no picture.")
     chosen = np.linspace(0, len(data.train) - 1, min(_RECORDINGS, len(data.train))).round().astype(int)

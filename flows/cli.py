@@ -247,8 +247,10 @@ def preview_augment(
     with at_work(directory):
         catalogue = build_features(experiment.data, experiment.features, directory)
         split_directory = build_split(keep_champion_folds(experiment.split, directory), catalogue, directory)
+        features = experiment.member_features.get(member)
+        own = build_features(experiment.data, features, directory) if features else None
         fold = experiment.folds_of(member)[0]
-        preview_augmentations(experiment.train[member], split_directory, fold, directory, output)
+        preview_augmentations(experiment.train[member], split_directory, fold, directory, output, own)
     typer.echo(output)
 
 

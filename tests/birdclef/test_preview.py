@@ -1,5 +1,6 @@
 """The picture of augmentations: what is shown, and that it is a picture."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 
 from birdclef.config import TrainConfig
 from birdclef.preview import preview_augmentations
-from cache.catalogue import feature_directory, read_catalogue
+from cache.catalogue import build_catalogue, feature_directory, read_catalogue
+from cache.config import DataConfig, LogMelConfig
+from cache.features import open_feature_directory
 from cache.store import StripStore
+from cache.writer import PartWriter
 
 CONFIG = TrainConfig(clip_seconds=1.0)
 
@@ -62,3 +66,23 @@ def test_picture_can_be_read(evaluation_split: Path, evaluation_workspace: Path,
     preview_augmentations(CONFIG, evaluation_split, 1, evaluation_workspace, tmp_path / "preview.png")
     height, width, _ = image.imread(tmp_path / "preview.png").shape
     assert height > width > 1000
+
+
+def test_member_with_features_of_its_own_is_shown_these(
+    evaluation_split: Path, evaluation_catalogue: Path, evaluation_workspace: Path, tmp_path: Path
+) -> None:
+    workspace = tmp_path / "workspace"
+    shutil.copytree(evaluation_workspace, workspace)
+    fine = open_feature_directory(LogMelConfig(sample_rate=8_000, n_fft=512, fmax=4_000.0, n_mels=24), workspace)
+    recordings = read_catalogue(evaluation_catalogue)
+    with PartWriter(fine, 24) as writer:
+        for sha256 in sorted(set(recordings["sha256"])):
+            writer.add_strip(sha256, np.full((40, 24), -50.0, np.float32))
+        writer.publish()
+    recordings = recordings.drop(columns=["frames", "seconds", "sound"]).assign(size=1, version="1")
+    catalogue = build_catalogue(recordings, DataConfig(root="unused"), fine, workspace)
+    shown: list[NDArray[np.float32]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("birdclef.preview._show", lambda axes, crop, *_: shown.append(crop))
+        preview_augmentations(CONFIG, evaluation_split, 0, workspace, tmp_path / "preview.png", catalogue)
+    assert {len(crop) for crop in shown} == {24}
