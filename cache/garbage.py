@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache.artefact import list_artefacts, read_provenance
-from cache.catalogue import feature_directory, read_catalogue, read_quarantine
+from cache.catalogue import read_catalogue, read_quarantine
 from cache.fragment import Fragment, Strip
 from cache.mirror import Mirror
 from cache.rows import PartRows
@@ -74,13 +74,8 @@ def find_garbage(workspace: Path, dropped: Collection[str] = ()) -> list[Garbage
         for path in unfinished
         if not path.name.startswith("runs-")  # a killed training goes on from its checkpoint
     ]
-    live: dict[Path, set[str]] = {}
-    for path in kept.values():
-        if path.parent.name == "catalogues":
-            named = {*read_catalogue(path)["sha256"], *read_quarantine(path)["sha256"]}
-            live.setdefault(feature_directory(path, workspace), set()).update(named)
-    for store, audio in sorted(live.items()):
-        garbage += _find_in_store(store, audio)
+    for store, audio in sorted(_find_live(kept).items()):
+        garbage += _find_in_store(kept[store], audio)
     return garbage
 
 
@@ -142,6 +137,27 @@ def _reach(artefacts: dict[str, Path], roots: Iterable[Path]) -> dict[str, Path]
             inputs = read_provenance(path)["inputs"]
             pending += [artefacts[key] for name, key in inputs.items() if name != "previous" and key in artefacts]
     return reached
+
+
+def _find_live(kept: dict[str, Path]) -> dict[str, set[str]]:
+    """Returns the audio that is needed in each feature store, by key.
+
+    It is what the store's own catalogues name, and where something was made from a split and another store, what the
+    split's catalogue names.
+    """
+    pairs: set[tuple[str, str]] = set()
+    for key, path in kept.items():
+        inputs = read_provenance(path)["inputs"]
+        catalogue = key if path.parent.name == "catalogues" else ""
+        if split := kept.get(inputs.get("split", "")):
+            catalogue = read_provenance(split)["inputs"]["catalogue"]
+        pairs.add((inputs.get("features", ""), catalogue))
+    live: dict[str, set[str]] = {}
+    for store, catalogue in pairs:
+        if store in kept and catalogue in kept:
+            named = {*read_catalogue(kept[catalogue])["sha256"], *read_quarantine(kept[catalogue])["sha256"]}
+            live.setdefault(store, set()).update(named)
+    return live
 
 
 def _find_in_store(store: Path, live: set[str]) -> Iterator[Garbage]:

@@ -195,6 +195,22 @@ def test_nothing_is_removed_while_something_is_built(tmp_path: Path) -> None:
     assert store.is_dir()
 
 
+def test_strips_of_a_member_that_a_kept_run_was_trained_on_stay(tmp_path: Path) -> None:
+    store, members_store = (open_feature_directory(LogMelConfig(n_mels=4, fmin=fmin), tmp_path) for fmin in (20, 50))
+    for directory in (store, members_store):
+        write_part(directory, "abc")
+    write_part(members_store, "d")
+    unused = write_part(members_store, "x")
+    catalogue, old = write_catalogue(store, "abc", tmp_path), write_catalogue(members_store, "abc", tmp_path)
+    split = write_artefact("splits", {"catalogue": artefact_key(catalogue)}, tmp_path)
+    inputs = {"split": artefact_key(split), "features": artefact_key(members_store)}
+    write_artefact("runs", inputs, tmp_path)
+    age(old, "2020-01-01")
+    write_catalogue(members_store, "d", tmp_path)  # a, b and c have left the table
+    assert {item.path for item in collect_garbage(tmp_path)} == {old, members_store / "parts" / unused}
+    assert set(StripStore(members_store).strips) == {sha256(name) for name in "abcd"}
+
+
 def test_quarantined_recording_keeps_its_strip(tmp_path: Path) -> None:
     store = open_feature_directory(FEATURES, tmp_path)
     write_part(store, "ab")
