@@ -22,7 +22,7 @@ from matplotlib import image
 from birdclef import templates
 from birdclef.config import EvaluateConfig
 from birdclef.mistakes import list_errors
-from birdclef.report import render, replace_nan, write_report
+from birdclef.report import METRIC_NAMES, PICTURE_TITLES, render, replace_nan, write_report
 from birdclef.scoring import Scored, score_members
 
 CONFIG = EvaluateConfig(bootstrap_samples=30, permutations=3, worst_errors=3, confidence=0.9)
@@ -408,6 +408,29 @@ def test_mistakes_are_shown_beside_the_best_recognised_recordings_of_the_other_s
     own = dict(zip(scored.recordings["recording_id"], column, strict=True))
     recognised = sorted((name for name in own if name.startswith("barwre/")), key=lambda name: -own[name])
     assert captions[3::2] == recognised[:2]
+
+
+def test_report_on_embeddings_says_that_only_its_heads_saw_nothing_of_a_recordist(
+    report: dict[str, Any], html: str, markdown: str
+) -> None:
+    model = {"name": "All | <Ears>", "licence": "CC0"}
+    store = {"key": "0" * 16, "config": {"kind": "embedding", "model": model}}
+    content = {
+        "report": {**report, "lineage": {**report["lineage"], "member_features": [store]}},
+        "interval": "90 % interval",
+        "metric_names": METRIC_NAMES,
+        "picture_titles": PICTURE_TITLES,
+        "pictures": dict.fromkeys(PICTURE_TITLES, b""),
+        "mistakes": [],
+        "mistaken": 0,
+    }
+    told = " ".join(render("report.html.j2", content).split())
+    name = "All | &lt;Ears&gt;"
+    unknown = f"The heads on {name} saw nothing of it; what {name} was trained on is not known here."
+    assert f"its recordist made of its species, and no duplicate of it. {unknown} Against the baseline:" in told
+    escaped = unknown.replace(name, "All \\| &lt;Ears>")
+    assert f"the recordist made of that species. {escaped}\n\n" in render("report.md.j2", content)
+    assert "saw nothing of it" not in html + markdown
 
 
 def test_missing_content_fails_instead_of_showing_nothing() -> None:
