@@ -22,6 +22,10 @@ EnsembleMethod = Literal["mean", "geometric", "rms", "rank", "fitted"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
+POOLS = ("mean_pool", "attention_pool")
+"""What `model.backbone` may be for embeddings."""
+
+
 class ModelConfig(ConfigSection):
     """Backbone and heads."""
 

@@ -3,8 +3,7 @@
 import math
 from itertools import count
 
-from birdclef.config import AugmentConfig, EmbeddingAugmentConfig, PredictConfig, TrainConfig
-from birdclef.pooling import POOLS
+from birdclef.config import POOLS, AugmentConfig, EmbeddingAugmentConfig, PredictConfig, TrainConfig
 from cache.config import FeatureConfig
 
 _WHOLE = 1e-6

@@ -11,8 +11,8 @@ import timm.models
 import torch
 from torch import Tensor, nn
 
-from birdclef.config import ModelConfig
-from birdclef.pooling import POOLS, WindowPool
+from birdclef.config import POOLS, ModelConfig
+from birdclef.pooling import WindowPool
 
 logger = logging.getLogger(__name__)
 

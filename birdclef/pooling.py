@@ -3,9 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-POOLS = ("mean_pool", "attention_pool")
-"""What `model.backbone` may be for embeddings."""
-
 
 class WindowPool(nn.Module):
     """Mean of a crop's windows, all alike or weighted by attention, through a hidden layer.

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from birdclef.config import ModelConfig
+from birdclef.config import POOLS, ModelConfig
 from birdclef.model import build_model
-from birdclef.pooling import POOLS, WindowPool
+from birdclef.pooling import WindowPool
 
 CROPS = torch.randn(3, 1, 5, 4, generator=torch.Generator().manual_seed(0))  # 4 windows of 5 channels
 
