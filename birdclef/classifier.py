@@ -108,7 +108,7 @@ class Classifier:
                 for column in zip(*windows, strict=True)
             ]
             judged = self._judge([crops[place] for place in place_of])
-            yield from zip((row[0] for row in windows), judged, strict=True)
+            yield from zip(map(_latest, windows), judged, strict=True)
 
     @torch.inference_mode()
     def _judge(self, crops: Sequence[torch.Tensor]) -> Floats:
@@ -126,6 +126,11 @@ def side_by_side(streams: Sequence[Iterator[Window]]) -> Iterator[tuple[Window, 
     for row in zip_longest(*streams):
         last = tuple(window or before for window, before in zip(row, last, strict=True))
         yield cast("tuple[Window, ...]", last)
+
+
+def _latest(row: Sequence[Window]) -> Window:
+    """Returns the window that a row of `side_by_side` is about: those before it only repeat their streams' last."""
+    return max(row, key=lambda window: (window.start, window.end))
 
 
 def load_classifier(source: Path) -> WindowClassifier:

@@ -10,13 +10,15 @@ import torch
 from scipy.special import softmax
 
 from birdclef import predict_recordings as module
-from birdclef.classifier import Classifier, Member, _assemble, load_classifier
+from birdclef.classifier import Classifier, Member, _assemble, load_classifier, side_by_side
 from birdclef.config import ModelConfig, PredictConfig
 from birdclef.inference import View
 from birdclef.model import SpeciesModel, build_model
 from birdclef.predict_recordings import find_recordings, predict_recordings
 from birdclef.weights import TrainedRun
-from cache.config import LogMelConfig
+from birdclef.windows import Window
+from cache.config import EmbeddingConfig, LogMelConfig
+from cache.embedding_model import keep_model, open_embedder
 from cache.mel import compute_log_mel
 
 FEATURES = LogMelConfig(sample_rate=8000, n_fft=256, hop_length=100, n_mels=32, fmin=50, fmax=4000)  # 80 frames/s
@@ -39,6 +41,22 @@ def classifier() -> Classifier:
     members = [Member(of_member, FEATURES, Path(), views) for of_member in models]
     thresholds = np.array([0.2, 0.3, 0.99])
     return Classifier(SPECIES, 2.0, members, "fitted", np.array([0.25, 0.75]), 1.5, thresholds, batch_windows=3)
+
+
+@pytest.fixture
+def fusion(tiny_model: Path, tmp_path: Path) -> Classifier:
+    """A head on one embedding a second, and a network on log-mel."""
+    features = EmbeddingConfig(kind="embedding", model=str(tiny_model), stride_seconds=1.0)  # type: ignore[arg-type]
+    store = tmp_path / "store"
+    store.mkdir()
+    keep_model(features.model, store)
+    torch.manual_seed(3)
+    config = ModelConfig(backbone="mean_pool", normalisation="channel", pool_hidden=16, projection_hidden=8)
+    head = build_model(config, 3, features.channels).eval()
+    torch.nn.init.normal_(head.classifier.weight, std=2.0)
+    views = [(View(), 1.0)]
+    members = [Member([head], features, store, views), Member([make_model(0)], FEATURES, Path(), views)]
+    return Classifier(SPECIES, 2.0, members, "mean", np.ones(2), 1.0, np.zeros(3), batch_windows=2)
 
 
 @pytest.fixture
@@ -114,6 +132,34 @@ def test_submission_has_a_row_for_each_window_and_a_column_for_each_species(
     for row, wanted in zip(rows, expected, strict=False):
         assert [float(row[name]) for name in SPECIES] == pytest.approx(wanted, abs=1e-5)
     assert np.std([float(row["ant"]) for row in rows]) > 1e-4  # windows differ
+
+
+def test_stream_that_ends_early_repeats_its_last_window() -> None:
+    fine = [Window(start, end, np.empty(0)) for start, end in ((0, 2), (2, 4), (4, 4.4))]
+    coarse = [Window(start, end, np.empty(0)) for start, end in ((0, 2), (2, 4))]
+    rows = list(side_by_side([iter(coarse), iter(fine)]))
+    assert [(first.start, second.start) for first, second in rows] == [(0, 0), (2, 2), (2, 4)]
+    assert rows == [(other, one) for one, other in side_by_side([iter(fine), iter(coarse)])]
+    assert list(side_by_side([iter([]), iter([])])) == []
+
+
+def test_window_that_only_one_front_end_sees_is_the_last_one(fusion: Classifier, tmp_path: Path) -> None:
+    waveform = np.random.default_rng(5).normal(0, np.linspace(0.01, 0.1, 35_200)).astype(np.float32)
+    soundfile.write(tmp_path / "r.wav", waveform, 8000, subtype="FLOAT")  # 4.4 s: four embeddings
+    predict_recordings(fusion, [tmp_path / "r.wav"], tmp_path / "r.csv")
+    rows = read(tmp_path / "r.csv")
+    assert [row["row_id"] for row in rows] == ["r_2", "r_4", "r_6"]
+    head, network = fusion.members
+    strip = np.concatenate(list(open_embedder(head.features, head.store).embed([waveform])))[:, :4]
+    assert len(strip) == 4
+    for row, first in zip(rows, (0, 160, 193), strict=True):  # the last window is the last of 353 frames
+        crops = (strip[first // 80 : first // 80 + 2], compute_log_mel(waveform, FEATURES)[first : first + FRAMES])
+        with torch.no_grad():
+            seen = [
+                member.models[0](torch.from_numpy(crop.T.copy())[None, None])[0].softmax(0).numpy()
+                for member, crop in zip((head, network), crops, strict=True)
+            ]
+        assert [float(row[name]) for name in SPECIES] == pytest.approx(np.mean(seen, axis=0), abs=1e-5)
 
 
 def test_every_window_passes_once_through_each_model_and_view(

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import yaml
 
 from birdclef.baseline import BASELINE
@@ -86,11 +88,16 @@ def test_report_judges_new_recordings_with_both_front_ends(
     birdclef: Callable[..., Any], fused: Path, corpus: Path, tmp_path: Path
 ) -> None:
     folder = min(path for path in (corpus / "train_audio").iterdir() if len(list(path.iterdir())) > 1)
-    done = birdclef("predict", str(fused), str(folder), "--output", str(tmp_path / "new.csv"))
+    sound = np.random.default_rng(0).normal(0, 0.1, 73_600)  # 2.3 s, whose end is none of the head's windows
+    soundfile.write(tmp_path / "r.wav", sound, 32_000)
+    done = birdclef("predict", str(fused), str(folder), str(tmp_path / "r.wav"), "--output", str(tmp_path / "new.csv"))
     assert done.returncode == 0, done.stderr
     with (tmp_path / "new.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) >= len(list(folder.iterdir()))
+    names = [row["row_id"] for row in rows]
+    assert len(set(names)) == len(names)
+    assert [name for name in names if name.startswith("r_")] == ["r_1", "r_2", "r_3"]
     for row in rows:
         assert sum(float(value) for value in list(row.values())[1:]) == pytest.approx(1, abs=1e-3)
 
