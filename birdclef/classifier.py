@@ -22,6 +22,7 @@ from birdclef.windows import PLAIN_THRESHOLD, Grid, Window, WindowClassifier, cu
 from cache.artefact import find_artefact, read_provenance
 from cache.config import FeatureConfig
 from cache.front_end import stream_strip
+from cache.heard import Heard
 
 
 @dataclass(frozen=True)
@@ -90,17 +91,19 @@ class Classifier:
         """The front end of the first member."""
         return self.members[0].features
 
-    def classify(self, recording: Path) -> Iterator[tuple[Window, Floats]]:
+    def classify(self, recording: Path, heard: Heard) -> Iterator[tuple[Window, Floats]]:
         """Yields the windows of a recording in order with their calibrated probabilities, (classes,).
 
-        Members with the same front end share its strip.
+        Members with the same front end share its strip; `heard` is told how much was decoded.
 
         Raises:
             OSError, UnusableAudioError: If it does not decode; some windows may have been yielded before.
         """
         grids = {(member.features, member.store): member.grid(self.clip_seconds) for member in self.members}
         place_of = [list(grids).index((member.features, member.store)) for member in self.members]
-        streams = [cut_windows(stream_strip(recording, *front_end), grid) for front_end, grid in grids.items()]
+        streams = [
+            cut_windows(stream_strip(recording, *front_end, heard), grid, heard) for front_end, grid in grids.items()
+        ]
         upcoming = side_by_side(streams)
         while windows := list(islice(upcoming, self.batch_windows)):
             crops = [

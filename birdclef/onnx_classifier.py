@@ -14,6 +14,7 @@ from birdclef.metrics import Floats
 from birdclef.windows import PLAIN_THRESHOLD, Grid, Window, cut_windows
 from cache.config import FeatureConfig, read_features
 from cache.front_end import stream_strip
+from cache.heard import Heard
 from cache.streaming import stream_waveform
 
 METADATA = "birdclef"
@@ -41,8 +42,10 @@ class OnnxClassifier:
     clip_seconds: float
     thresholds: Floats
 
-    def classify(self, recording: Path) -> Iterator[tuple[Window, Floats]]:
+    def classify(self, recording: Path, heard: Heard) -> Iterator[tuple[Window, Floats]]:
         """Yields the windows of a recording in order with their probabilities, (classes,).
+
+        `heard` is told how much was decoded.
 
         Raises:
             OSError, UnusableAudioError: If it does not decode; some windows may have been yielded before.
@@ -50,19 +53,19 @@ class OnnxClassifier:
         hears = self.features.kind == "log_mel"
         rate = self.features.sample_rate if hears else self.features.frames_per_second
         grid = Grid(max(1, round(self.clip_seconds * rate)), self.clip_seconds, rate, [0])
-        upcoming = cut_windows(self._stream(recording), grid)
+        upcoming = cut_windows(self._stream(recording, heard), grid, heard)
         (taken,) = self.session.get_inputs()
         while windows := list(islice(upcoming, _BATCH_WINDOWS)):
             crops = np.stack([window.crops[0] for window in windows])  # (windows, steps, channels)
             (probabilities,) = self.session.run(None, {taken.name: crops[:, :, 0] if hears else crops})
             yield from zip(windows, probabilities.astype(np.float64), strict=True)
 
-    def _stream(self, recording: Path) -> Iterator[NDArray[np.float32]]:
+    def _stream(self, recording: Path, heard: Heard) -> Iterator[NDArray[np.float32]]:
         """Yields what windows are cut from: the waveform, (samples, 1), or embeddings, (steps, channels)."""
         if self.features.kind == "embedding":
-            yield from stream_strip(recording, self.features, self.folder)
+            yield from stream_strip(recording, self.features, self.folder, heard)
             return
-        for waveform in stream_waveform(recording, self.features.sample_rate):
+        for waveform in stream_waveform(recording, self.features.sample_rate, heard):
             yield waveform[:, np.newaxis]
 
 

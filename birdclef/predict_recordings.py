@@ -13,6 +13,7 @@ from tqdm import tqdm
 from birdclef.config import DetectionFormat
 from birdclef.detections import WRITERS, DetectionWriter, check_names
 from birdclef.windows import WindowClassifier
+from cache.heard import Heard
 from cache.streaming import header_seconds
 from cache.waveform import UnusableAudioError
 
@@ -110,7 +111,8 @@ def _predict(
 ) -> tuple[float, str]:
     """Returns how many seconds of a recording were predicted, and what went wrong."""
     writer.begin(recording)
-    judged = classifier.classify(recording)
+    heard = Heard()
+    judged = classifier.classify(recording, heard)
     end, failure = 0.0, ""
     while True:
         try:
@@ -124,5 +126,8 @@ def _predict(
         writer.add(window, probabilities)
         bar.update(window.end - end)
         end = window.end
-    writer.finish(end)
-    return end, failure
+    if failure:  # other programs go by what the header promises
+        writer.finish(max(heard.seconds, header_seconds(recording)))
+        return end, failure
+    writer.finish(heard.seconds)
+    return heard.seconds, failure

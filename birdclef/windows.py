@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.config import FeatureConfig
+from cache.heard import Heard
 
 PLAIN_THRESHOLD = 0.5
 """From which probability a species is present to a single run, for which no threshold was fitted."""
@@ -67,12 +68,12 @@ class WindowClassifier(Protocol):
     @property
     def thresholds(self) -> NDArray[np.float64]: ...  # noqa: D102
 
-    def classify(self, recording: Path) -> Iterator[tuple[Window, NDArray[np.float64]]]:
-        """Yields the windows of a recording in order with their probabilities, (classes,)."""
+    def classify(self, recording: Path, heard: Heard) -> Iterator[tuple[Window, NDArray[np.float64]]]:
+        """Yields the windows of a recording in order with their probabilities, (classes,); tells `heard` its length."""
         ...
 
 
-def cut_windows(pieces: Iterable[NDArray[np.float32]], grid: Grid) -> Iterator[Window]:
+def cut_windows(pieces: Iterable[NDArray[np.float32]], grid: Grid, heard: Heard) -> Iterator[Window]:
     """Yields the windows of a recording in order; at most one piece and one window are held.
 
     A crop that would reach over an end of the recording is moved inwards; of a recording shorter than a window it is
@@ -81,14 +82,16 @@ def cut_windows(pieces: Iterable[NDArray[np.float32]], grid: Grid) -> Iterator[W
     Args:
         pieces: Strip of the recording, (frames, n_mels) at a time.
         grid: How windows lie.
+        heard: How much of the recording lies behind the pieces so far: no window ends beyond it, whatever their frames.
     """
     reach = max(max(grid.shifts), 0) + grid.frames
     held: NDArray[np.float32] | None = None
     origin = number = 0  # frame at which `held` begins, and number of the next window
     for piece in pieces:
         held = piece if held is None else np.concatenate([held, piece])
-        while _first_frame(number, grid) + reach <= origin + len(held):
-            yield _cut(held, origin, number, None, grid)
+        whole = origin + len(held) - reach
+        while _first_frame(number, grid) <= whole and (number + 1) * grid.seconds <= heard.seconds:
+            yield _cut(held, origin, number, None, grid, heard)
             number += 1
         needed = min(_first_frame(number, grid), origin + len(held) - grid.frames) + min(min(grid.shifts), 0)
         dropped = max(0, needed - origin)
@@ -96,8 +99,9 @@ def cut_windows(pieces: Iterable[NDArray[np.float32]], grid: Grid) -> Iterator[W
     if held is None:
         return
     total = origin + len(held)
-    while number == 0 or total - _first_frame(number, grid) >= _SHORTEST_REST * grid.frames:
-        yield _cut(held, origin, number, total, grid)
+    least = _SHORTEST_REST * grid.frames
+    while number == 0 or (total - _first_frame(number, grid) >= least and number * grid.seconds < heard.seconds):
+        yield _cut(held, origin, number, total, grid, heard)
         number += 1
 
 
@@ -105,7 +109,7 @@ def _first_frame(number: int, grid: Grid) -> int:
     return round(number * grid.seconds * grid.frames_per_second)
 
 
-def _cut(held: NDArray[np.float32], origin: int, number: int, total: int | None, grid: Grid) -> Window:
+def _cut(held: NDArray[np.float32], origin: int, number: int, total: int | None, grid: Grid, heard: Heard) -> Window:
     """Returns a window; `total` is the recording's length in frames once it is known."""
     last = None if total is None else max(total - grid.frames, 0)
     crops = []
@@ -115,7 +119,4 @@ def _cut(held: NDArray[np.float32], origin: int, number: int, total: int | None,
         crop = held[begin : begin + grid.frames]
         crops.append(crop if len(crop) == grid.frames else np.resize(crop, (grid.frames, crop.shape[1])))
     start = number * grid.seconds
-    end = start + grid.seconds
-    if total is not None:
-        end = min(end, total / grid.frames_per_second)
-    return Window(start, end, np.stack(crops))
+    return Window(start, min(start + grid.seconds, heard.seconds), np.stack(crops))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cache import embedding_model, mel
 from cache.config import FeatureConfig
 from cache.embedding_model import keep_model, open_embedder
+from cache.heard import Heard
 from cache.streaming import stream_log_mel, stream_waveform
 
 
@@ -56,19 +57,22 @@ def compute_strip(
     return np.concatenate(list(open_embedder(features, store).embed([waveform])))
 
 
-def stream_strip(recording: Path, features: FeatureConfig, store: Path) -> Iterator[NDArray[np.float32]]:
+def stream_strip(
+    recording: Path, features: FeatureConfig, store: Path, heard: Heard | None = None
+) -> Iterator[NDArray[np.float32]]:
     """Yields the strip of a file without scores, (frames, channels) at a time, in bounded memory.
 
     Args:
         recording: A file in any format that libsndfile reads.
         features: Front-end settings.
         store: Feature directory.
+        heard: As `stream_waveform`.
 
     Raises:
         OSError, UnusableAudioError: As `stream_waveform`, and `Embedder.embed`.
     """
     if features.kind == "log_mel":
-        yield from stream_log_mel(recording, features)
+        yield from stream_log_mel(recording, features, heard)
     else:
-        for strip in open_embedder(features, store).embed(stream_waveform(recording, features.sample_rate)):
+        for strip in open_embedder(features, store).embed(stream_waveform(recording, features.sample_rate, heard)):
             yield strip[:, : features.channels]

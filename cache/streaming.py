@@ -9,18 +9,20 @@ import soxr
 from numpy.typing import NDArray
 
 from cache.config import LogMelConfig
+from cache.heard import Heard
 from cache.mel import compute_log_mel
 from cache.waveform import UnusableAudioError, describe_decoder_error, mix_to_mono
 
 _BLOCK_SECONDS = 60
 
 
-def stream_waveform(path: Path, sample_rate: int) -> Iterator[NDArray[np.float32]]:
+def stream_waveform(path: Path, sample_rate: int, heard: Heard | None = None) -> Iterator[NDArray[np.float32]]:
     """Yields what `cache.waveform.decode_waveform` returns of a file, (samples,) at a time.
 
     Args:
         path: A file in any format that libsndfile reads.
         sample_rate: Wanted rate, Hz.
+        heard: Is told how much was decoded, before it is yielded.
 
     Raises:
         OSError: If the file cannot be opened.
@@ -39,18 +41,21 @@ def stream_waveform(path: Path, sample_rate: int) -> Iterator[NDArray[np.float32
                 if not np.isfinite(waveform).all():
                     raise UnusableAudioError("non_finite", f"NaN or infinite after {found / audio.samplerate:.0f} s")
                 found += len(waveform)
+                if heard:
+                    heard.reach(found / audio.samplerate)
                 yield resampler.resample_chunk(waveform)
             if found == 0:
                 raise UnusableAudioError("empty", "no sample decodes")
             yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
 
 
-def stream_log_mel(path: Path, features: LogMelConfig) -> Iterator[NDArray[np.float32]]:
+def stream_log_mel(path: Path, features: LogMelConfig, heard: Heard | None = None) -> Iterator[NDArray[np.float32]]:
     """Yields the log-mel strip of a file, (frames, n_mels) in dB at a time: `cache.mel.compute_log_mel` of all of it.
 
     Args:
         path: A file in any format that libsndfile reads.
         features: Front-end settings.
+        heard: As `stream_waveform`.
 
     Raises:
         OSError, UnusableAudioError: As `stream_waveform`.
@@ -59,7 +64,7 @@ def stream_log_mel(path: Path, features: LogMelConfig) -> Iterator[NDArray[np.fl
     margin = -(-half // hop)  # frames whose windows reach back before the pending samples
     pending = np.empty(0, np.float32)
     skipped = 0  # frames of the pending samples that were yielded before
-    for waveform in stream_waveform(path, features.sample_rate):
+    for waveform in stream_waveform(path, features.sample_rate, heard):
         pending = np.concatenate([pending, waveform])
         whole = (len(pending) - half) // hop + 1  # frames whose windows end within the pending samples
         if whole <= skipped:

@@ -25,6 +25,7 @@ from cache.artefact import Recipe, artefact_key, file_key, find_artefact, materi
 from cache.catalogue import read_species
 from cache.config import EmbeddingConfig
 from cache.features import open_feature_directory
+from cache.heard import Heard
 from cache.mirror import Mirror, open_workspace
 
 
@@ -83,7 +84,8 @@ def write_recording(folder: Path) -> Path:
 
 def judge(source: Path, recording: Path) -> Sequence[tuple[float, list[float]]]:
     return [
-        (window.start, probabilities.tolist()) for window, probabilities in load_classifier(source).classify(recording)
+        (window.start, probabilities.tolist())
+        for window, probabilities in load_classifier(source).classify(recording, Heard())
     ]
 
 

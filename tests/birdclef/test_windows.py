@@ -1,9 +1,12 @@
 """Windows over pieces are held against slices of the whole strip."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from birdclef.windows import Grid, Window, cut_windows
+from cache.heard import Heard
 
 RATE, SECONDS, FRAMES = 10.5, 2.0, 21
 
@@ -12,10 +15,16 @@ def make_strip(frames: int) -> np.ndarray:
     return np.repeat(np.arange(frames, dtype=np.float32)[:, None], 3, axis=1)  # each frame holds its own number
 
 
-def cut(frames: int, piece: int, shifts: tuple[int, ...] = (0,)) -> list[Window]:
-    strip = make_strip(frames)
-    grid = Grid(FRAMES, SECONDS, RATE, shifts)
-    return list(cut_windows((strip[start : start + piece] for start in range(0, frames, piece)), grid))
+def cut(frames: int, piece: int, shifts: tuple[int, ...] = (0,), beyond: float = 0.0) -> list[Window]:
+    """Returns the windows of a recording that lasts some seconds longer than its frames."""
+    strip, heard = make_strip(frames), Heard()
+
+    def hear() -> Iterator[np.ndarray]:
+        for start in range(0, frames, piece):
+            heard.reach(min(start + piece, frames) / RATE + beyond)
+            yield strip[start : start + piece]
+
+    return list(cut_windows(hear(), Grid(FRAMES, SECONDS, RATE, shifts), heard))
 
 
 @pytest.mark.parametrize("piece", [1, 7, 21, 50, 1000])
@@ -50,11 +59,25 @@ def test_recording_shorter_than_a_window_is_repeated(frames: int) -> None:
     assert (window.start, window.end) == (0, pytest.approx(frames / RATE))
 
 
+@pytest.mark.parametrize("piece", [1, 10, 1000])
+@pytest.mark.parametrize(("beyond", "ends"), [(-0.5, [2, 4, 5.5]), (0.0, [2, 4, 6]), (0.7, [2, 4, 6])])
+def test_window_ends_with_the_recording_and_not_with_its_frames(piece: int, beyond: float, ends: list[float]) -> None:
+    windows = cut(3 * FRAMES, piece, beyond=beyond)
+    assert [window.end for window in windows] == pytest.approx(ends)
+    assert [window.crops[0, 0, 0] for window in windows] == [0, 21, 42]
+
+
+def test_no_window_begins_where_the_recording_has_ended() -> None:
+    assert [window.start for window in cut(3 * FRAMES, 10, beyond=-2.0)] == [0, 2]
+
+
 def test_no_piece_no_window() -> None:
     assert cut(0, 5) == []
 
 
 def test_windows_do_not_drift() -> None:
     grid = Grid(10, 1.0, 10.4, [0])  # 10.4 frames a second: the tenth window begins at frame 104, not 100
-    windows = list(cut_windows(iter([make_strip(300)]), grid))
+    heard = Heard()
+    heard.reach(300 / 10.4)
+    windows = list(cut_windows(iter([make_strip(300)]), grid, heard))
     assert windows[10].crops[0, 0, 0] == 104

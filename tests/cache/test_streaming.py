@@ -8,6 +8,7 @@ import soundfile
 
 from cache import streaming
 from cache.config import LogMelConfig
+from cache.heard import Heard
 from cache.mel import compute_log_mel
 from cache.streaming import header_seconds, stream_log_mel, stream_waveform
 from cache.waveform import UnusableAudioError, decode_waveform
@@ -65,9 +66,23 @@ def test_header_that_promises_too_much_is_not_believed(tmp_path: Path, short_blo
     content = path.read_bytes()
     path.write_bytes(content[: 44 + (len(content) - 44) // 2])
     assert header_seconds(path) > 0
-    pieces = np.concatenate(list(stream_waveform(path, 16_000)))
+    heard = Heard()
+    pieces = np.concatenate(list(stream_waveform(path, 16_000, heard)))
     np.testing.assert_allclose(pieces, decode_waveform(path.read_bytes(), 16_000), atol=1e-6)
     assert len(pieces) == pytest.approx(2.5 * 16_000, abs=10)
+    assert heard.seconds == pytest.approx(2.5, abs=1e-3)
+
+
+def test_streams_of_a_recording_tell_its_length_together(tmp_path: Path, short_blocks: int) -> None:
+    path, heard = write(tmp_path / "a.wav", 7.3), Heard()
+    first, second = stream_waveform(path, 16_000, heard), stream_log_mel(path, FEATURES, heard)
+    for known in (short_blocks, 2 * short_blocks):
+        next(first, None)
+        assert heard.seconds == pytest.approx(min(known, 7.3))
+    list(second)
+    assert heard.seconds == pytest.approx(7.3)
+    list(first)
+    assert heard.seconds == pytest.approx(7.3)
 
 
 @pytest.mark.parametrize(
