@@ -50,7 +50,22 @@ class ExperimentConfig(ConfigSection):
                 check_views(self.predict, features)
             except ValueError as error:
                 raise ValueError(f"train.{name}: {error}") from error
+            self._check_folds(name)
         return self
+
+    def _check_folds(self, name: str) -> None:
+        folds = self.folds_of(name)
+        if not folds or len(set(folds)) < len(folds) or max(folds) >= self.split.folds:
+            raise ValueError(
+                f"train.{name}.folds={list(folds)} must name folds from 0 to {self.split.folds - 1} (split.folds="
+                f"{self.split.folds}), at least one and each once. Correct it, or set it to null for all."
+            )
+        first = next(iter(self.train))
+        if set(folds) != set(self.folds_of(first)):
+            raise ValueError(
+                f"train.{name} has the folds {list(folds)}, but train.{first} {list(self.folds_of(first))}: members "
+                "are scored on the same recordings. Give all the same, as with 'train.*.folds=[0]'."
+            )
 
     def features_of(self, member: str) -> LogMelConfig | EmbeddingConfig:
         """Returns the features that a member reads."""
@@ -160,10 +175,12 @@ def as_overrides(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _is_valid(path: Path, override: str) -> bool:
+    """Returns whether a field takes its value as it is, which may still not fit to other fields."""
     try:
         load_config(path, [override])
-    except ValueError:
-        return False
+    except ValueError as error:
+        cause = error.__cause__
+        return isinstance(cause, ValidationError) and {each["type"] for each in cause.errors()} == {"value_error"}
     return True
 
 

@@ -85,11 +85,22 @@ def test_override_does_not_leak_into_aliased_sections() -> None:
         ("train.cnn.augment.mixup_alpha=0.4", "needs soft labels"),
         ("features.fmax=20000", "fmin < fmax <= sample_rate / 2"),
         ("data.root=[", "is not valid YAML"),
+        ("train.cnn.folds=[9]", r"train\.cnn\.folds=\[9\] must name folds from 0 to 2 \(split\.folds=3\)"),
+        ("train.*.folds=[]", r"train\.cnn\.folds=\[\] must name folds .*set it to null for all"),
+        ("train.cnn.folds=[0, 0]", r"train\.cnn\.folds=\[0, 0\] must name .* each once"),
     ],
 )
 def test_wrong_override_is_refused_with_its_path(override: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_config(CONFIGS / "demo.yaml", [override])
+
+
+def test_members_of_other_folds_are_refused() -> None:
+    path = CONFIGS / "ensemble.yaml"
+    first, second = load_config(path, ["train.*.folds=[1, 0]"]).train
+    load_config(path, [f"train.{first}.folds=[1, 0]", f"train.{second}.folds=[0, 1]"])
+    with pytest.raises(ValueError, match=rf"train\.{second} has the folds \[0, 1, 2, 3, 4\], but train\.{first} \[0\]"):
+        load_config(path, [f"train.{first}.folds=[0]"])
 
 
 def test_unknown_section_is_refused(tmp_path: Path) -> None:
@@ -156,6 +167,11 @@ def test_grid_is_every_combination_and_a_list_that_its_field_takes_is_one_value(
         "predict.shift_seconds=[0.0, 1.0]",
         "split.folds=3",
     ]
+
+
+def test_list_that_fits_only_with_another_value_of_the_grid_is_one_value() -> None:
+    grid = expand_grid(CONFIGS / "demo.yaml", ["split.folds=[5,6]", "train.*.folds=[4]"])
+    assert grid == [{"split.folds": folds, "train.*.folds": [4]} for folds in (5, 6)]
 
 
 def test_grid_with_a_wrong_value_is_refused() -> None:
