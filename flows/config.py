@@ -76,6 +76,16 @@ class ExperimentConfig(ConfigSection):
         folds = self.train[member].folds
         return tuple(range(self.split.folds)) if folds is None else folds
 
+    def why_no_prediction(self) -> str | None:
+        """Returns why the experiment's report will not predict new recordings; None: it will."""
+        if self.evaluate.ensemble == "rank":
+            return "evaluate.ensemble=rank needs all recordings at once: take mean, geometric, rms or fitted"
+        lengths = {name: member.clip_seconds for name, member in self.train.items()}
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{name} {seconds:g}" for name, seconds in lengths.items())
+            return f"clip_seconds differs among members ({listed}): give all the same"
+        return None
+
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
     """Returns the experiment of a YAML file with overrides applied.

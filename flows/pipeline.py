@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from pydantic import Field
 
 from birdclef.arms import plan_trials
@@ -268,6 +268,8 @@ def _train(
 
 
 def _evaluate(experiment: ExperimentConfig, workspace: Path) -> Path:
+    if reason := experiment.why_no_prediction():
+        get_run_logger().warning("The report may become champion, but `birdclef predict` will refuse it: %s.", reason)
     split, catalogues = _split(experiment, workspace), _member_catalogues(experiment, workspace)
     predictions = {
         member: [predict_task(member, fold, experiment.predict, run, workspace) for fold, run in runs.items()]

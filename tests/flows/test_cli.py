@@ -146,7 +146,7 @@ def test_sweep_compares_every_combination_from_one_cache(
     first_run: subprocess.CompletedProcess[str],
 ) -> None:
     before = _artefacts(workspace)
-    grid = [*tiny_overrides, "evaluate.ensemble=[mean,geometric]", "evaluate.seed=[0,1]"]
+    grid = [*tiny_overrides, "evaluate.ensemble=[mean,rank]", "evaluate.seed=[0,1]"]
     swept = birdclef("sweep", "configs/demo.yaml", *grid, "--workspace", str(workspace))
     assert swept.returncode == 0, swept.stderr
     directory = Path(swept.stdout.splitlines()[-1])
@@ -157,9 +157,10 @@ def test_sweep_compares_every_combination_from_one_cache(
     assert [(row["evaluate.ensemble"], row["evaluate.seed"]) for row in rows] == [
         ("mean", "0"),
         ("mean", "1"),
-        ("geometric", "0"),
-        ("geometric", "1"),
+        ("rank", "0"),
+        ("rank", "1"),
     ]
+    assert (swept.stderr + swept.stdout).count("`birdclef predict` will refuse it: evaluate.ensemble=rank") == 2
     for row in rows:
         report = json.loads((workspace / "reports" / row["report"] / "report.json").read_text())
         assert float(row["macro_f1"]) == report["metrics"]["macro_f1"]["value"]

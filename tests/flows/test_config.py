@@ -1,5 +1,6 @@
 """Configurations: the shipped ones load, wrong ones are refused with the key's path."""
 
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -101,6 +102,22 @@ def test_members_of_other_folds_are_refused() -> None:
     load_config(path, [f"train.{first}.folds=[1, 0]", f"train.{second}.folds=[0, 1]"])
     with pytest.raises(ValueError, match=rf"train\.{second} has the folds \[0, 1, 2, 3, 4\], but train\.{first} \[0\]"):
         load_config(path, [f"train.{first}.folds=[0]"])
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("evaluate.ensemble=fitted", None),
+        ("evaluate.ensemble=rank", r"evaluate\.ensemble=rank needs all recordings at once"),
+        (
+            "train.resnet50.clip_seconds=2.5",
+            r"clip_seconds differs among members \(.*resnet50 2\.5.*\): give all the same",
+        ),
+    ],
+)
+def test_experiment_tells_why_its_report_will_not_predict(override: str, reason: str | None) -> None:
+    told = load_config(CONFIGS / "ensemble.yaml", [override]).why_no_prediction()
+    assert told is None if reason is None else re.search(reason, told or "")
 
 
 def test_unknown_section_is_refused(tmp_path: Path) -> None:
