@@ -36,7 +36,8 @@ def export_onnx(run: Path, output: Path) -> float:
 
     Raises:
         ValueError: If `run` is no run, or `output` does not end in .onnx.
-        RuntimeError: If a package is missing, or file and library differ by more than 1e-4.
+        ImportError: If a package is missing.
+        RuntimeError: If file and library differ by more than 1e-4.
     """
     if output.suffix != ".onnx":
         raise ValueError(f"{output} must end in .onnx.")
@@ -81,7 +82,7 @@ def _write(trained: TrainedRun, key: str, path: Path) -> None:
         import torchaudio  # noqa: F401
         from onnxscript import opset18
     except ImportError as error:
-        raise RuntimeError(_MISSING_EXTRA) from error
+        raise ImportError(_MISSING_EXTRA) from error
 
     op: Any = opset18
 

@@ -79,7 +79,7 @@ def load_onnx(path: Path) -> OnnxClassifier:
 
     Raises:
         FileNotFoundError: If there is no such file, or not the embedding model beside it.
-        RuntimeError: If ONNX Runtime is not installed.
+        ImportError: If ONNX Runtime is not installed.
         ValueError: If it is no ONNX file, or none that says what it takes.
     """
     if not path.is_file():
@@ -87,7 +87,7 @@ def load_onnx(path: Path) -> OnnxClassifier:
     try:
         import onnxruntime
     except ImportError as error:
-        raise RuntimeError(
+        raise ImportError(
             "Predicting with an exported model needs onnxruntime: pip install 'birdclef[onnx]'."
         ) from error
     try:

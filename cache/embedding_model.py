@@ -139,7 +139,7 @@ def open_embedder(features: EmbeddingConfig, store: Path) -> Embedder:
 
     Raises:
         FileNotFoundError: If the directory holds no model.
-        RuntimeError: If the package that runs it is not installed.
+        ImportError: If the package that runs it is not installed.
         ValueError: If it is another model, or none, or lacks the tensors that its description names.
     """
     model = features.model
@@ -172,7 +172,7 @@ def _load_onnx(model: EmbeddingModel, path: Path) -> Runtime:
     try:
         import onnxruntime
     except ImportError as error:
-        raise RuntimeError(_ONNX_EXTRA) from error
+        raise ImportError(_ONNX_EXTRA) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
@@ -189,7 +189,7 @@ def _load_tflite(model: EmbeddingModel, path: Path) -> Runtime:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
-        raise RuntimeError(_TFLITE_EXTRA) from error
+        raise ImportError(_TFLITE_EXTRA) from error
     content = path.read_bytes()
     try:
         tensors = {

@@ -32,7 +32,7 @@ def warm_up(features: FeatureConfig, store: Path) -> None:
     """Load what the front end needs, before this process meets its first recording.
 
     Raises:
-        FileNotFoundError, RuntimeError, ValueError: As `open_embedder`.
+        FileNotFoundError, ImportError, ValueError: As `open_embedder`.
     """
     if features.kind == "embedding":
         open_embedder(features, store)

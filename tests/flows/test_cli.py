@@ -4,12 +4,14 @@ import csv
 import json
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cache.artefact import KINDS
+from flows.cli import main
 
 Birdclef = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -285,6 +287,23 @@ def test_wrong_input_is_one_message_and_status_1(birdclef: Birdclef, arguments: 
     assert failed.returncode == 1
     assert message in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_missing_package_is_one_message_and_status_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("flows.cli.apply_settings", lambda: None)  # they would outlive the test
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    model, sound = tmp_path / "model.onnx", tmp_path / "a.wav"
+    model.touch()
+    sound.touch()
+    output = str(tmp_path / "a.csv")
+    monkeypatch.setattr(sys, "argv", ["birdclef", "predict", str(model), str(sound), "--output", output])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    told = "ImportError: Predicting with an exported model needs onnxruntime: pip install 'birdclef[onnx]'."
+    assert capsys.readouterr().err.strip() == told
 
 
 def test_missing_data_names_the_remedy(birdclef: Birdclef, tmp_path: Path) -> None:
