@@ -51,6 +51,8 @@ def baseline_name(predictions: Path) -> str:
 def predict_frozen_baseline(config: TrainConfig, split: Path, workspace: Path) -> Path:
     """Returns the predictions of logistic regression on what a member's backbone sees before it is trained.
 
+    A GPU in use is waited for.
+
     Args:
         config: Of the member; its backbone must have pretrained weights.
         split: Split directory.
@@ -95,17 +97,19 @@ def _frozen_features(config: TrainConfig, store: Path, sha256s: list[str]) -> ND
     import torch
 
     from birdclef.frozen_features import pool_features
+    from birdclef.gpu_lock import alone_on, gpus_in_use
     from birdclef.input_statistics import input_statistics
     from birdclef.model import build_model
     from birdclef.residency import load_strips
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    strips = load_strips(StripStore(store), sha256s, device, config.residency)
-    model = build_model(config.model, 1, strips.channels).to(device).eval()
-    model.set_input_statistics(*input_statistics(strips, config.model.normalisation))
     features = read_features(read_provenance(store)["config"])
     frames = max(1, round(config.clip_seconds * features.frames_per_second))
-    return pool_features(model, strips, frames, _BATCH_WINDOWS)
+    with alone_on(gpus_in_use("auto", 1)):
+        strips = load_strips(StripStore(store), sha256s, device, config.residency)
+        model = build_model(config.model, 1, strips.channels).to(device).eval()
+        model.set_input_statistics(*input_statistics(strips, config.model.normalisation))
+        return pool_features(model, strips, frames, _BATCH_WINDOWS)
 
 
 def _write(name: str, features_of: FeaturesOf, split: Path, workspace: Path, staging: Path) -> None:

@@ -1,4 +1,4 @@
-"""One GPU, one training: a lock on each device, which is gone with the process that holds it."""
+"""One GPU, one training or prediction: a lock on each device, which is gone with the process that holds it."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def gpus_in_use(accelerator: str, devices: int) -> list[str]:
-    """Returns the UUIDs of the GPUs that a training on so many devices uses: the first of those that it sees."""
+    """Returns the UUIDs of the GPUs that work on so many devices uses: the first of those that it sees."""
     if accelerator not in ("auto", "gpu") or not torch.cuda.is_available():
         return []
     count = min(devices, torch.cuda.device_count())
@@ -23,19 +23,19 @@ def gpus_in_use(accelerator: str, devices: int) -> list[str]:
 
 @contextmanager
 def alone_on(gpus: Sequence[str]) -> Iterator[None]:
-    """Wait until no other training of this user uses any of the GPUs, and keep others waiting.
+    """Wait until no other work of this user uses any of the GPUs, and keep others waiting; not again inside itself.
 
     The locks lie in the system's folder for temporary files ($TMPDIR): containers that see the same GPU must share it.
     """
     folder = Path(tempfile.gettempdir()) / f"birdclef-{os.getuid()}"
     with ExitStack() as stack:
-        for gpu in sorted(gpus):  # in one order, so that two trainings never wait for each other
+        for gpu in sorted(gpus):  # in one order, so that two never wait for each other
             folder.mkdir(mode=0o700, exist_ok=True)
             lock = FileLock(folder / f"{gpu}.lock")
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                logger.info("train: waits for the training that uses GPU %s", gpu)
+                logger.warning("gpu: waits for the training or prediction that uses GPU %s", gpu)
                 lock.acquire()
             stack.callback(lock.release)
         yield

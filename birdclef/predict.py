@@ -15,7 +15,7 @@ VERSION = 2
 
 
 def predict(config: PredictConfig, run: Path, workspace: Path) -> Path:
-    """Returns the predictions of a run on the recordings of its validation fold.
+    """Returns the predictions of a run on the recordings of its validation fold; a GPU in use is waited for.
 
     The directory holds `probabilities.npy` (views, recordings, classes), `recordings.csv`, `views.csv`, and
     `features.npy`: what the backbone makes of each recording in the first view, (recordings, width) float16.
@@ -26,6 +26,13 @@ def predict(config: PredictConfig, run: Path, workspace: Path) -> Path:
 
 def _write(config: PredictConfig, run: Path, workspace: Path, staging: Path) -> None:
     # Imported here so that predictions found in the workspace do not pay for torch.
+    from birdclef.gpu_lock import alone_on, gpus_in_use
+
+    with alone_on(gpus_in_use("auto", 1)):
+        _predict(config, run, workspace, staging)
+
+
+def _predict(config: PredictConfig, run: Path, workspace: Path, staging: Path) -> None:
     import time
 
     import numpy as np

@@ -10,8 +10,10 @@ from typing import Never
 import numpy as np
 from tqdm import tqdm
 
+from birdclef.classifier import load_classifier
 from birdclef.config import DetectionFormat
 from birdclef.detections import WRITERS, DetectionWriter, check_names
+from birdclef.gpu_lock import alone_on, gpus_in_use
 from birdclef.windows import WindowClassifier
 from cache.heard import Heard
 from cache.streaming import header_seconds
@@ -55,6 +57,29 @@ def find_recordings(paths: Sequence[Path]) -> list[Path]:
     if not recordings:
         raise ValueError(f"No audio file below {', '.join(map(str, paths))} ({', '.join(AUDIO_SUFFIXES)}).")
     return list(dict.fromkeys(recordings))
+
+
+def predict_with(
+    source: Path,
+    recordings: Sequence[Path],
+    output: Path,
+    form: DetectionFormat = "submission",
+    threshold: float | None = None,
+) -> Outcome:
+    """Predict recordings with the classifier of a source; the GPU of a run or a report is waited for if it is in use.
+
+    Args:
+        source: Of `load_classifier`.
+        recordings: Of `find_recordings`.
+        output: File to write.
+        form: What it looks like.
+        threshold: As `predict_recordings`.
+
+    Raises:
+        FileNotFoundError, ImportError, OSError, ValueError: As `load_classifier` and `predict_recordings`.
+    """
+    with alone_on([] if source.suffix == ".onnx" else gpus_in_use("auto", 1)):
+        return predict_recordings(load_classifier(source), recordings, output, form, threshold)
 
 
 def predict_recordings(

@@ -21,8 +21,8 @@ VERSION = 4
 def train(config: TrainConfig, split: Path, fold: int, workspace: Path, catalogue: Path | None = None) -> Path:
     """Returns the run of one member on one fold: weights, logs, checkpoints.
 
-    A killed run goes on from its last checkpoint and ends with the weights it would have had. A GPU that another
-    training uses is waited for.
+    A killed run goes on from its last checkpoint and ends with the weights it would have had. A GPU that is used by
+    another training or prediction is waited for.
 
     Args:
         config: Of the member.

@@ -147,12 +147,11 @@ def predict(
     workspace: Workspace = WORKSPACE,
 ) -> None:
     """Predict new recordings, window by window; exit status 1 if any of them could not be read."""
-    from birdclef.classifier import load_classifier
-    from birdclef.predict_recordings import find_recordings, predict_recordings
+    from birdclef.predict_recordings import find_recordings, predict_with
 
     apply_settings()
     model = champion_report(open_workspace(workspace)) if source == CHAMPION else Path(source)
-    outcome = predict_recordings(load_classifier(model), find_recordings(paths), output, form, threshold)
+    outcome = predict_with(model, find_recordings(paths), output, form, threshold)
     typer.echo(
         f"{outcome.recordings} of {outcome.recordings + len(outcome.failures)} recordings "
         f"({outcome.seconds / 3600:.2f} h) predicted: {output}"

@@ -173,8 +173,7 @@ def predict_recordings_task(
 ) -> dict[str, str]:
     """Predict new recordings; returns those that failed, with the reasons."""
     # Imported here so that other flows do not pay for torch.
-    from birdclef.classifier import load_classifier
-    from birdclef.predict_recordings import predict_recordings
+    from birdclef.predict_recordings import predict_with
 
-    outcome = predict_recordings(load_classifier(source), recordings, output, form, threshold)
+    outcome = predict_with(source, recordings, output, form, threshold)
     return {str(recording): reason for recording, reason in outcome.failures.items()}

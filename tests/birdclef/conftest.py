@@ -1,6 +1,9 @@
 """Strips of noise in a real store, laid out in memory, and a fold of three species built by hand."""
 
+import tempfile
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from birdclef import gpu_lock
 from birdclef.fold import FoldData
 from birdclef.residency import ResidentStrips
 from cache.config import LogMelConfig
@@ -26,6 +30,7 @@ TRAIN = {  # recording: (species index, frames)
 }
 VALIDATION = {"a9": (0, 50), "b9": (1, 16), "c9": (2, 5)}
 
+BesideTraining = Callable[[Callable[[], Path]], Path]
 LayOut = Callable[[Sequence[NDArray[np.float16]]], ResidentStrips]
 
 
@@ -69,6 +74,29 @@ def store(tmp_path: Path, strips: dict[str, NDArray[np.float16]]) -> Path:
 @pytest.fixture
 def fold_data(store: Path) -> FoldData:
     return FoldData(_side(TRAIN), _side(VALIDATION), ["ant", "bee", "cat"], FEATURES, store)
+
+
+@pytest.fixture
+def beside_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> BesideTraining:
+    """Returns a function that runs work while the GPU it asks for, a made-up one, is taken until it waits."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for module in ("gpu_lock", "predict_recordings"):
+        monkeypatch.setattr(f"birdclef.{module}.gpus_in_use", lambda accelerator, devices: ["GPU-a"])
+
+    def run(work: Callable[[], Path]) -> Path:
+        with ThreadPoolExecutor(1) as pool:
+            with gpu_lock.alone_on(["GPU-a"]):
+                waiting = pool.submit(work)
+                deadline = time.monotonic() + 60
+                while "waits for the training or prediction that uses GPU GPU-a" not in caplog.text:
+                    assert not waiting.done(), "it did not wait"
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+            return waiting.result()
+
+    return run
 
 
 def _side(recordings: dict[str, tuple[int, int]]) -> pd.DataFrame:

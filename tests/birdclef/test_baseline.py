@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from birdclef.logistic import predict_out_of_fold, strip_statistics
 from cache.config import SplitConfig
 from cache.split import build_split
 from cache.store import StripStore
+
+BesideTraining = Callable[[Callable[[], Path]], Path]
 
 
 @pytest.fixture
@@ -85,12 +88,16 @@ def test_another_split_has_a_baseline_of_its_own(
 
 
 def test_frozen_features_of_a_local_file_are_classified_on_the_same_folds(
-    evaluation_split: Path, evaluation_workspace: Path, validated: pd.DataFrame, tmp_path: Path
+    evaluation_split: Path,
+    evaluation_workspace: Path,
+    validated: pd.DataFrame,
+    beside_training: BesideTraining,
+    tmp_path: Path,
 ) -> None:
     weights = tmp_path / "weights.safetensors"
     save_file(timm.create_model("test_resnet", in_chans=1, num_classes=0).state_dict(), weights)
     config = TrainConfig(model=ModelConfig(backbone="test_resnet", weights=str(weights)), clip_seconds=2)
-    predictions = predict_frozen_baseline(config, evaluation_split, evaluation_workspace)
+    predictions = beside_training(lambda: predict_frozen_baseline(config, evaluation_split, evaluation_workspace))
     provenance = json.loads((predictions / "provenance.json").read_text())
     assert provenance["config"]["baseline"] == FROZEN_BASELINE
     assert provenance["inputs"]["weights"] == hashlib.sha256(weights.read_bytes()).hexdigest()

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,16 @@ from birdclef import export as module
 from birdclef.classifier import load_classifier
 from birdclef.config import ModelConfig, TrainConfig
 from birdclef.export import export_onnx
+from birdclef.gpu_lock import alone_on
 from birdclef.model import build_model
 from birdclef.onnx_classifier import OnnxClassifier
-from birdclef.predict_recordings import predict_recordings
+from birdclef.predict_recordings import predict_recordings, predict_with
 from cache.artefact import Recipe, artefact_key, materialise
 from cache.catalogue import read_species
 from cache.config import LogMelConfig
 from cache.mel import compute_log_mel
 
+BesideTraining = Callable[[Callable[[], Path]], Path]
 FEATURES = LogMelConfig(sample_rate=8000, n_fft=256, hop_length=100, n_mels=32, fmin=50, fmax=4000)  # 80 frames/s
 
 
@@ -98,6 +101,20 @@ def test_file_says_what_it_takes(run: Path, exported: Path, evaluation_catalogue
     assert interface["species"] == read_species(evaluation_catalogue)["label"].tolist()
     assert (interface["sample_rate"], interface["clip_seconds"]) == (8000, 2.0)
     assert LogMelConfig(**interface["features"]) == FEATURES
+
+
+def test_only_the_run_itself_waits_for_the_gpu(
+    run: Path, exported: Path, tmp_path: Path, beside_training: BesideTraining
+) -> None:
+    soundfile.write(tmp_path / "a.wav", make_waveform(3), 8000)
+
+    def predict(source: Path) -> Path:
+        predict_with(source, [tmp_path / "a.wav"], tmp_path / "a.csv")
+        return tmp_path / "a.csv"
+
+    assert beside_training(lambda: predict(run)).is_file()
+    with alone_on(["GPU-a"]):
+        assert predict(exported).is_file()
 
 
 def test_exported_model_predicts_recordings(exported: Path, tmp_path: Path) -> None:

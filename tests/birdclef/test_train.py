@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ from cache.features import build_features
 from cache.split import build_split, read_split
 from cache.store import StripStore
 from cache.synth import CorpusPlan, synthesize_corpus
+
+BesideTraining = Callable[[Callable[[], Path]], Path]
 
 TRAIN = TrainConfig.model_validate(
     {
@@ -183,6 +186,11 @@ def test_predictions_cover_the_validation_fold_alone(predictions: Path, split: P
     probabilities = np.load(predictions / "probabilities.npy")
     assert probabilities.shape == (1, len(recordings), 20)
     assert probabilities.sum(axis=2) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_prediction_waits_for_the_gpu(run: Path, workspace: Path, beside_training: BesideTraining) -> None:
+    predictions = beside_training(lambda: predict(PREDICT.model_copy(update={"stride_seconds": 0.8}), run, workspace))
+    assert (predictions / "probabilities.npy").is_file()
 
 
 def test_predictions_are_the_mean_of_window_logits(predictions: Path, run: Path, split: Path, workspace: Path) -> None:
