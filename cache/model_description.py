@@ -7,8 +7,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 _SHIPPED = "cache.models"
 _EXTERNAL_DATA = b"\x0a\x08location\x12"
 """How a protocol buffer begins the entry in which an ONNX tensor names the file that holds its values."""
@@ -23,6 +21,9 @@ def read_description(name: str) -> dict[str, Any]:
     Raises:
         ValueError: If there is no such description, or it is not one, or its model is not whole.
     """
+    # Imported here so that a process which is given a configuration does not pay for it.
+    import yaml
+
     path = Path(name)
     if not name.endswith((".yaml", ".yml")):
         path = Path(str(files(_SHIPPED) / f"{name}.yaml"))

@@ -45,7 +45,9 @@ def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
     if len(channels) == 0:
         raise UnusableAudioError("empty", "no sample decodes")
     waveform = mix_to_mono(channels)
-    if not np.isfinite(waveform).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        energy = np.dot(waveform, waveform)  # if it is finite all samples are, and it takes a third of the time
+    if not np.isfinite(energy) and not np.isfinite(waveform).all():
         raise UnusableAudioError("non_finite", f"{int((~np.isfinite(waveform)).sum())} samples are NaN or infinite")
     if native_rate != sample_rate:
         waveform = soxr.resample(waveform, native_rate, sample_rate, quality="HQ")
