@@ -46,7 +46,7 @@ class Webhook:
         self.url = f"http://127.0.0.1:{self.server.server_port}/t0k3n"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def webhook() -> Iterator[Webhook]:
     found = Webhook()
     yield found

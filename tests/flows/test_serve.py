@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,42 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+Webhook = Any  # of conftest.py
 PROJECT = Path(__file__).resolve().parents[2]
 _PATIENCE_SECONDS = 240
 
 
-@dataclass(frozen=True)
 class Served:
-    process: subprocess.Popen[bytes]
-    url: str
-    environment: dict[str, str]
-    log: Path
+    """`birdclef serve` on its own port and home."""
+
+    def __init__(self, home: Path, environment: dict[str, str]) -> None:
+        self._port = _free_port()
+        self._serve_environment = {**environment, "PREFECT_HOME": str(home / "prefect")}
+        self.url = f"http://127.0.0.1:{self._port}/api"
+        self.environment = {**self._serve_environment, "PREFECT_API_URL": self.url}
+        self.log = home / "serve.log"
+
+    def start(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "flows.cli", "serve", "--port", str(self._port), *arguments]
+        with self.log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                command, env=self._serve_environment, stdout=stream, stderr=stream, start_new_session=True
+            )
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while "prefect deployment run birdclef/full-pipeline" not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.5)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        request = Request(f"{self.url}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        return self._ask("POST", path, body)
+
+    def delete(self, path: str) -> None:
+        self._ask("DELETE", path, {})
+
+    def _ask(self, method: str, path: str, body: dict[str, Any]) -> Any:
+        content, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
+        request = Request(f"{self.url}/{path}", content, headers, method=method)
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -41,6 +63,10 @@ class Served:
                 if error.code != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
                     raise
                 time.sleep(0.5)
+
+    def read_run(self, run: str) -> Any:
+        (found,) = self.post("flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+        return found
 
     def full_pipeline(self) -> Any:
         (found,) = [each for each in self.post("deployments/filter", {}) if each["name"] == "full-pipeline"]
@@ -64,18 +90,6 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(environment: dict[str, str], port: int, log: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "flows.cli", "serve", "--port", str(port), *arguments]
-    with log.open("ab") as stream:
-        process = subprocess.Popen(command, env=environment, stdout=stream, stderr=stream, start_new_session=True)
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while "prefect deployment run birdclef/full-pipeline" not in log.read_text():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.5)
-    return process
-
-
 def _descendants(process: int) -> set[int]:
     parents = {}
     for entry in Path("/proc").iterdir():
@@ -91,23 +105,25 @@ def _descendants(process: int) -> set[int]:
 
 
 @pytest.fixture(scope="module")
-def served(prefect_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    port = _free_port()
+def served(
+    prefect_environment: dict[str, str], webhook: Webhook, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("served")
-    environment = {
-        **prefect_environment,
-        "PREFECT_HOME": str(home / "prefect"),
-        "BIRDCLEF_WORKSPACE": str(home / "workspace"),
-        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
-    }
-    log = home / "serve.log"
+    served = Served(
+        home,
+        {
+            **prefect_environment,
+            "BIRDCLEF_WORKSPACE": str(home / "workspace"),
+            "BIRDCLEF_WEBHOOK": webhook.url,
+            "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+        },
+    )
     schedule = ("--schedule", "0 3 * * 1", "--timezone", "Europe/Berlin")
-    process = _start(environment, port, log, "configs/demo.yaml", f"data.root={home / 'none'}", *schedule)
-    url = f"http://127.0.0.1:{port}/api"
-    yield Served(process, url, {**environment, "PREFECT_API_URL": url}, log)
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+    served.start("configs/demo.yaml", f"data.root={home / 'none'}", *schedule)
+    yield served
+    if served.process.poll() is None:
+        served.process.send_signal(signal.SIGTERM)
+        served.process.wait(20)
 
 
 @pytest.fixture(scope="module")
@@ -183,8 +199,9 @@ def test_scheduled_run_happens(
 ) -> None:
     parameters = {"config": str(PROJECT / "configs/demo.yaml"), "overrides": tiny_overrides}
     deployment = served.full_pipeline()
-    served.post(
-        f"deployments/{deployment['id']}/schedules",
+    schedules = f"deployments/{deployment['id']}/schedules"
+    (soon,) = served.post(
+        schedules,
         [{"schedule": {"interval": 60, "anchor_date": _soon()}, "active": True, "parameters": parameters}],
     )
     deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -193,6 +210,7 @@ def test_scheduled_run_happens(
         time.sleep(2)
         runs = served.post("flow_runs/filter", {"flow_runs": {"deployment_id": {"any_": [deployment["id"]]}}})
         states = [run["state_type"] for run in runs if run["auto_scheduled"]]
+    served.delete(f"{schedules}/{soon['id']}")
     assert "COMPLETED" in states, (states, served.log.read_text())
 
 
@@ -241,6 +259,33 @@ def test_part_that_is_killed_starts_again(
             break
 
 
+def test_killed_serve_leaves_no_process_and_the_next_one_starts_cleanly(
+    served: Served, tiny_overrides: list[str], webhook: Webhook
+) -> None:
+    parameters = {
+        "config": str(PROJECT / "configs/demo.yaml"),
+        "overrides": [*tiny_overrides, "train.*.epochs=500"],
+    }
+    run = served.post(f"deployments/{served.full_pipeline()['id']}/create_flow_run", {"parameters": parameters})["id"]
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while (state := served.read_run(run)["state_type"]) != "RUNNING":
+        assert time.monotonic() < deadline, (state, served.log.read_text())
+        time.sleep(0.5)
+    family = _descendants(served.process.pid)
+    served.process.kill()
+    served.process.wait()
+    while alive := [member for member in family if Path(f"/proc/{member}").exists()]:
+        assert time.monotonic() < deadline, [Path(f"/proc/{member}/cmdline").read_text() for member in alive]
+        time.sleep(0.5)
+    served.log.write_text("")
+    served.start()
+    found = served.read_run(run)
+    assert found["state_type"] == "CRASHED"
+    told = webhook.received[-1]
+    assert (told["flow"], told["run"], told["state"]) == ("birdclef", found["name"], "Crashed")
+    assert served.full_pipeline()["schedules"] == []
+
+
 def test_sigterm_stops_everything_within_ten_seconds(served: Served) -> None:
     _wait_for_part(served.process.pid, "worker")
     family = _descendants(served.process.pid)
@@ -251,52 +296,6 @@ def test_sigterm_stops_everything_within_ten_seconds(served: Served) -> None:
     time.sleep(0.5)
     alive = [process for process in family if Path(f"/proc/{process}").exists()]
     assert not alive
-
-
-def test_killed_serve_leaves_no_process_and_the_next_one_starts_cleanly(
-    prefect_environment: dict[str, str], tiny_overrides: list[str], webhook: Any, tmp_path: Path
-) -> None:
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    environment = {
-        **prefect_environment,
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        "BIRDCLEF_WORKSPACE": str(tmp_path / "workspace"),
-        "BIRDCLEF_WEBHOOK": webhook.url,
-    }
-    log = tmp_path / "serve.log"
-    process = _start(environment, port, log, "--schedule", "0 3 * * 1")
-    served = Served(process, url, {**environment, "PREFECT_API_URL": url}, log)
-    parameters = json.dumps(
-        {"config": str(PROJECT / "configs/demo.yaml"), "overrides": [*tiny_overrides, "train.*.epochs=500"]}
-    )
-    served.prefect("deployment", "run", "birdclef/full-pipeline", "--params", parameters)
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while "RUNNING" not in (states := [run["state_type"] for run in _runs(served)]):
-        assert time.monotonic() < deadline, (states, log.read_text())
-        time.sleep(0.5)
-    family = _descendants(process.pid)
-    process.kill()
-    process.wait()
-    while alive := [member for member in family if Path(f"/proc/{member}").exists()]:
-        assert time.monotonic() < deadline, [Path(f"/proc/{member}/cmdline").read_text() for member in alive]
-        time.sleep(0.5)
-    log.write_text("")
-    process = _start(environment, port, log)
-    try:
-        (run,) = _runs(served)
-        assert run["state_type"] == "CRASHED"
-        told = webhook.received[-1]
-        assert (told["flow"], told["run"], told["state"]) == ("birdclef", run["name"], "Crashed")
-        assert served.full_pipeline()["schedules"] == []
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(_PATIENCE_SECONDS) == 0
-
-
-def _runs(served: Served) -> Any:
-    """The runs that somebody asked for."""
-    return [run for run in served.post("flow_runs/filter", {}) if not run["auto_scheduled"]]
 
 
 def _soon() -> str:
