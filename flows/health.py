@@ -4,19 +4,15 @@ A worker sends heartbeats while its runs compute, however long they take, and no
 every half minute, by `python -m flows.health`, so neither Prefect nor any stage is loaded here.
 """
 
-import json
 import os
-from base64 import b64encode
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import typer
 
+from flows.server_api import ask_server
 from flows.settings import POOL, WORKER
-
-_TIMEOUT_SECONDS = 10
 
 
 def health(
@@ -42,9 +38,9 @@ def find_ailment(url: str, worker: str | None) -> str | None:
     """
     try:
         if worker is None:
-            _ask(f"{url}/ready")
+            ask_server(f"{url}/ready")
             return None
-        workers = _ask(f"{url}/work_pools/{POOL}/workers/filter", {})
+        workers = ask_server(f"{url}/work_pools/{POOL}/workers/filter", {})
     except HTTPError as error:
         if worker is not None and error.code == HTTPStatus.NOT_FOUND:
             return f"The server at {url} has no work pool {POOL}: `birdclef serve` has not come that far."
@@ -58,16 +54,6 @@ def find_ailment(url: str, worker: str | None) -> str | None:
     if status != "ONLINE":
         return f"The worker {worker} is stuck or gone: its last heartbeat was at {last}. Restart `birdclef serve`."
     return None
-
-
-def _ask(url: str, body: dict[str, Any] | None = None) -> Any:
-    """Returns what the server says: to a POST if there is a body, else to a GET."""
-    request = Request(url, None if body is None else json.dumps(body).encode())  # noqa: S310
-    request.add_header("Content-Type", "application/json")
-    if user_and_password := os.environ.get("PREFECT_API_AUTH_STRING"):
-        request.add_header("Authorization", f"Basic {b64encode(user_and_password.encode()).decode()}")
-    with urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
-        return json.load(response)
 
 
 if __name__ == "__main__":

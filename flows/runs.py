@@ -1,14 +1,12 @@
 """What a Prefect server tells of this project's runs: which run, wait or are late."""
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.request import Request, urlopen
 
+from flows.server_api import ask_server
 from flows.status import format_age
 
-_SECONDS = 5
 _NEXT_RUNS = 5
 
 
@@ -36,11 +34,11 @@ def read_runs(url: str) -> list[RunStatus]:
         url: Of the API.
 
     Raises:
-        OSError: If no server answers there.
+        OSError: If no server answers there, or it wants another password than `PREFECT_API_AUTH_STRING`.
     """
     active = _ask(url, ["RUNNING", "PENDING", "CANCELLING"], "START_TIME_ASC", 200)
     waiting = _ask(url, ["SCHEDULED", "PAUSED"], "EXPECTED_START_TIME_ASC", _NEXT_RUNS)
-    flows = {flow["id"]: flow["name"] for flow in _post(f"{url}/flows/filter", {})}
+    flows = {flow["id"]: flow["name"] for flow in ask_server(f"{url}/flows/filter", {})}
     now = datetime.now(UTC)
     return [
         RunStatus(
@@ -69,11 +67,5 @@ def _ask(url: str, states: list[str], sort: str, limit: int) -> list[dict[str, A
         "sort": sort,
         "limit": limit,
     }
-    return _post(f"{url}/flow_runs/filter", wanted)
-
-
-def _post(url: str, body: dict[str, Any]) -> list[dict[str, Any]]:
-    request = Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
-    with urlopen(request, timeout=_SECONDS) as response:  # noqa: S310
-        answer: list[dict[str, Any]] = json.load(response)
-    return answer
+    found: list[dict[str, Any]] = ask_server(f"{url}/flow_runs/filter", wanted)
+    return found

@@ -6,12 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -158,20 +155,3 @@ def test_no_stage_and_no_prefect_is_loaded() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-
-
-def test_the_password_of_the_server_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Guarded(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            expected = f"Basic {b64encode(b'user:password').decode()}"
-            self.send_response(200 if self.headers["Authorization"] == expected else 401)
-            self.end_headers()
-            self.wfile.write(b'[{"name": "a worker", "status": "ONLINE", "last_heartbeat_time": "now"}]')
-
-    with HTTPServer(("127.0.0.1", 0), Guarded) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/api"
-        assert "answers 401" in str(find_ailment(url, WORKER))
-        monkeypatch.setenv("PREFECT_API_AUTH_STRING", "user:password")
-        assert find_ailment(url, WORKER) is None
-        server.shutdown()
