@@ -47,7 +47,8 @@ def serve(project: Path, host: str, port: int, schedule: CronSchedule | None, pa
         parameters: Of the scheduled runs.
 
     Raises:
-        ServeError: If no server answers, deploying fails, another serve runs, or a part dies again and again.
+        ServeError: If no server answers, or one does that nobody named, deploying fails, another serve runs, or a part
+            dies again and again.
     """
     home = str(PREFECT_HOME.value().resolve())
     lock = _lock_home(home)
@@ -57,9 +58,9 @@ def serve(project: Path, host: str, port: int, schedule: CronSchedule | None, pa
     try:
         if ended := end_leftovers(home):
             logger.warning("serve: ended %d process(es) that a killed serve left behind", ended)
-        own_url = f"http://{_reachable(host)}:{port}/api"
-        url = os.environ["PREFECT_API_URL"] = PREFECT_API_URL.value() or own_url
-        if url == own_url and not _answers(url):
+        url, is_missing = choose_server(host, port)
+        os.environ["PREFECT_API_URL"] = url
+        if is_missing:
             _warn_if_open(host)
             parts.append(Part("server", ("server", "start", "--host", host, "--port", str(port)), home, lambda: True))
         _wait_for_server(url, parts)
@@ -85,6 +86,28 @@ def serve(project: Path, host: str, port: int, schedule: CronSchedule | None, pa
             part.stop(_STOP_SECONDS)
         end_leftovers(home)
         lock.release()
+
+
+def choose_server(host: str, port: int) -> tuple[str, bool]:
+    """Returns the URL of the API to serve with, and whether its server has to be started.
+
+    Args:
+        host: Address that a started server listens on.
+        port: Of a started server.
+
+    Raises:
+        ServeError: If a server answers there, and `PREFECT_API_URL` names none.
+    """
+    named_url, own_url = PREFECT_API_URL.value(), f"http://{_reachable(host)}:{port}/api"
+    if named_url and named_url != own_url:
+        return named_url, False
+    answers = _answers(own_url)
+    if answers and not named_url:
+        raise ServeError(
+            f"A Prefect server that this serve did not start answers at {own_url} already. Choose another --port, or "
+            f"set PREFECT_API_URL={own_url} to use that server."
+        )
+    return own_url, not answers
 
 
 def _lock_home(home: str) -> FileLock:

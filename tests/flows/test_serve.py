@@ -16,6 +16,10 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.serve import choose_server
+from flows.supervisor import ServeError
 
 Webhook = Any  # of conftest.py
 PROJECT = Path(__file__).resolve().parents[2]
@@ -226,6 +230,17 @@ def test_second_serve_on_one_home_is_refused(served: Served) -> None:
     )
     assert second.returncode == 1
     assert "Another `birdclef serve` runs" in second.stderr
+
+
+def test_server_that_answers_is_used_only_if_it_is_named(served: Served) -> None:
+    port, other = int(served.url.removesuffix("/api").rpartition(":")[2]), _free_port()
+    remedies = f"at {served.url} already. Choose another --port, or set PREFECT_API_URL={served.url} "
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        with pytest.raises(ServeError, match=remedies):
+            choose_server("127.0.0.1", port)
+        assert choose_server("127.0.0.1", other) == (f"http://127.0.0.1:{other}/api", True)
+    with temporary_settings({PREFECT_API_URL: served.url}):
+        assert choose_server("127.0.0.1", port) == choose_server("127.0.0.1", other) == (served.url, False)
 
 
 def _wait_for_part(serve: int, part: str, but: int = 0) -> int:
