@@ -49,7 +49,10 @@ def find_ailment(url: str, worker: str | None) -> str | None:
         return f"The server at {url} does not answer ({error}). Is it up, and is PREFECT_API_URL its address?"
     heartbeats = {found["name"]: (found["status"], found["last_heartbeat_time"]) for found in workers}
     if worker not in heartbeats:
-        return f"The server at {url} knows no worker {worker} in the pool {POOL}. Does `birdclef serve` run here?"
+        return (
+            f"The server at {url} knows no worker {worker} in the pool {POOL}. Does `birdclef serve` run here, with "
+            "this PREFECT_HOME?"
+        )
     status, last = heartbeats[worker]
     if status != "ONLINE":
         return f"The worker {worker} is stuck or gone: its last heartbeat was at {last}. Restart `birdclef serve`."

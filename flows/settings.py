@@ -3,9 +3,18 @@
 import logging
 import os
 import socket
+from hashlib import sha256
+from pathlib import Path
+
+
+def name_worker(prefect_home: str) -> str:
+    """Returns a name for the worker of this host's `birdclef serve` with a Prefect home, which no two share."""
+    home = str(Path(prefect_home).expanduser().resolve())
+    return f"birdclef-{socket.gethostname()}-{sha256(home.encode()).hexdigest()[:6]}"
+
 
 POOL = "birdclef"
-WORKER = f"birdclef-{socket.gethostname()}"
+WORKER = name_worker(os.environ.get("PREFECT_HOME") or "~/.prefect")
 
 _DEFAULTS = {
     "DO_NOT_TRACK": "1",

@@ -18,7 +18,9 @@ from urllib.request import Request, urlopen
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.health import find_ailment
 from flows.serve import choose_server
+from flows.settings import name_worker
 from flows.supervisor import ServeError
 
 Webhook = Any  # of conftest.py
@@ -241,6 +243,15 @@ def test_server_that_answers_is_used_only_if_it_is_named(served: Served) -> None
         assert choose_server("127.0.0.1", other) == (f"http://127.0.0.1:{other}/api", True)
     with temporary_settings({PREFECT_API_URL: served.url}):
         assert choose_server("127.0.0.1", port) == choose_server("127.0.0.1", other) == (served.url, False)
+
+
+def test_its_worker_is_known_to_the_health_check(served: Served) -> None:
+    _wait_for_part(served.process.pid, "worker")
+    worker = name_worker(served.environment["PREFECT_HOME"])
+    deadline = time.monotonic() + 60
+    while ailment := find_ailment(served.url, worker):
+        assert time.monotonic() < deadline, ailment
+        time.sleep(0.5)
 
 
 def _wait_for_part(serve: int, part: str, but: int = 0) -> int:
