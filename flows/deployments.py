@@ -1,5 +1,6 @@
 """What a Prefect server has to know before a worker starts: pool, deployments, schedule, and which runs are dead."""
 
+import json
 import logging
 import subprocess
 import sys
@@ -123,7 +124,7 @@ async def set_schedule(schedule: CronSchedule | None, parameters: dict[str, Any]
 
 
 async def skip_missed_runs() -> None:
-    """Leave one of the scheduled runs that wait, the newest: one run makes up for all that were missed."""
+    """Leave of the scheduled runs that wait the newest with the same parameters: it makes up for all missed ones."""
     async with get_client() as client:
         waiting = await client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW])),
@@ -134,7 +135,14 @@ async def skip_missed_runs() -> None:
             ),
             sort=FlowRunSort.EXPECTED_START_TIME_DESC,
         )
-        missed = [run for run in waiting if run.auto_scheduled][1:]
+        kept: set[str] = set()
+        missed = []
+        for run in waiting:
+            if run.auto_scheduled:
+                parameters = json.dumps(run.parameters, sort_keys=True)
+                if parameters in kept:
+                    missed.append(run)
+                kept.add(parameters)
         for run in missed:
             await client.set_flow_run_state(run.id, Cancelled(message="A later scheduled run waits as well."))
         if missed:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from uuid import UUID
 
 import pytest
@@ -50,16 +51,27 @@ def test_schedule_follows_the_last_call_and_spares_others(prefect_server: str) -
 
 
 def test_of_missed_scheduled_runs_the_newest_is_left(prefect_server: str) -> None:
+    configs = ("small.yaml", "large.yaml")
+
     async def miss() -> tuple[list[FlowRun], list[FlowRun]]:
         async with get_client() as client:
             deployment = await _deploy(client)
-            every_second = DeploymentScheduleCreate(schedule=IntervalSchedule(interval=1), active=True)
-            (schedule,) = await client.create_deployment_schedules(deployment, [every_second])
+            every_second = IntervalSchedule(interval=1)
+            wanted = [
+                DeploymentScheduleCreate(schedule=every_second, active=True, parameters={"config": config})
+                for config in configs
+            ]
+            schedules = await client.create_deployment_schedules(deployment, wanted)
             deadline = time.monotonic() + 60
-            while len(await _waiting(client)) < 5:
+            waiting: Counter[str] = Counter()
+            while min(waiting[config] for config in configs) < 3:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.5)
-            await client.update_deployment_schedule(deployment, schedule.id, active=False)
+                waiting = Counter(_config(run) for run in await _waiting(client))
+            for _ in range(2):  # the second time for what the server was about to schedule
+                for schedule in schedules:
+                    await client.update_deployment_schedule(deployment, schedule.id, active=False)
+                await asyncio.sleep(1)
             before = await _waiting(client)
             await skip_missed_runs()
             after = await _waiting(client)
@@ -68,15 +80,21 @@ def test_of_missed_scheduled_runs_the_newest_is_left(prefect_server: str) -> Non
 
     with temporary_settings({PREFECT_API_URL: prefect_server}):
         before, after = asyncio.run(miss())
-    assert len(after) <= 1 < len(before)
+    newest = {_config(run): run.id for run in sorted(before, key=lambda run: run.expected_start_time)}
+    assert {_config(run): run.id for run in after} == newest
+    assert len(after) == len(configs)
 
 
 async def _deploy(client: PrefectClient) -> UUID:
     @flow(name="birdclef")
-    def pipeline() -> None:
+    def pipeline(config: str = "") -> None:
         pass
 
     return await client.create_deployment(await client.create_flow(pipeline), "full-pipeline")
+
+
+def _config(run: FlowRun) -> str:
+    return str(run.parameters.get("config"))
 
 
 async def _waiting(client: PrefectClient) -> list[FlowRun]:
