@@ -139,7 +139,7 @@ def _find_faults(table: pd.DataFrame, data: DataConfig, strips: StripStore) -> d
         if failure:
             faults[name] = failure.reason, failure.detail
         elif strip is None:
-            faults[name] = "unreadable", "the file vanished, changed or could not be read during the build"
+            faults[name] = "unreadable", "the file vanished, changed, could not be read or its process was killed"
         elif seconds < data.min_seconds:
             faults[name] = "too_short", f"{seconds:.3f} s decode, data.min_seconds is {data.min_seconds:g}"
         elif strip.peak_db < data.silence_db:

@@ -1,8 +1,8 @@
 """Parts computed in child processes, so that a recording which kills or blocks its process costs only itself.
 
 A child computes one part after the other. If it dies, or takes too long over a recording, the part is computed again
-in a new child; a recording that ends two children (five, if they were killed from outside) is recorded as a failure,
-and the part goes on without it.
+in a new child; a recording that ends two children is recorded as a failure, and the part goes on without it. One whose
+children are killed from outside five times is left out of this build and not recorded: the next one tries it again.
 """
 
 import logging
@@ -35,6 +35,10 @@ logger = logging.getLogger(__name__)
 _ATTEMPTS = 2
 _ATTEMPTS_IF_KILLED = 5  # somebody else ended the child, so the recording is likely to have had no part in it
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+_KILLED = (
+    "its process was killed from outside {} times, as when memory runs out: see dmesg, lower features.workers or "
+    "features.memory_gb. The next build tries it again"
+)
 _START_SECONDS = 120.0  # for a new child on a busy machine; no recording's fault
 _IDLE_SECONDS = 30.0  # an unused child ends itself, so that workers elsewhere keep none
 _CHILD = """
@@ -57,7 +61,7 @@ class ChildDiedError(RuntimeError):
 
     Attributes:
         source: The recording it was at, if any.
-        failure: What to record of this recording, if it ends this many children.
+        failure: What to record of this recording, if it ends this many children; None: nothing, others ended them.
         attempts: This many.
     """
 
@@ -110,6 +114,11 @@ def compute_part_apart(sources: Sequence[Source], features: FeatureConfig, store
             elif death.failure:
                 logger.warning("%s; it goes to quarantine", death)
                 refused[name] = death.failure
+            elif death.source:
+                logger.warning("%s; this build leaves it out", death)
+                sources = [source for source in sources if source.sha256 != name]
+                told.add(name)
+                yield Finished(death.source, reason="unreadable", detail=_KILLED.format(death.attempts))
             else:
                 raise
         else:
@@ -199,9 +208,11 @@ class _Child:
         if source is None:
             message = f"A process that computes features ended ({ending}): {last_words}"
             return ChildDiedError(None, None, message, _ATTEMPTS_IF_KILLED)
-        attempts = _ATTEMPTS_IF_KILLED if -status in _FROM_OUTSIDE else _ATTEMPTS
+        if -status in _FROM_OUTSIDE:
+            message = f"{source.address}: its process was killed ({ending})"
+            return ChildDiedError(source, None, message, _ATTEMPTS_IF_KILLED)
         detail = f"its decoding ended the process ({ending})"
-        return ChildDiedError(source, Failure(source.sha256, "crash", detail), f"{source.address}: {detail}", attempts)
+        return ChildDiedError(source, Failure(source.sha256, "crash", detail), f"{source.address}: {detail}")
 
 
 class _Children:

@@ -41,7 +41,8 @@ class Finished:
     Attributes:
         source: The recording.
         seconds: Of audio in its strip; 0 if it gave none.
-        reason: Why it gave no strip; empty if it did, `unreadable` if the file vanished or changed since it was hashed.
+        reason: Why it gave no strip; empty if it did, `unreadable` if nothing is known of the recording itself: the
+            file vanished or changed since it was hashed, or somebody kept ending its process.
         detail: More on the reason.
     """
 

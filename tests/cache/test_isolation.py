@@ -23,7 +23,7 @@ EncodeAudio = Callable[..., bytes]
 FEATURES = LogMelConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=256, n_mels=8, timeout_seconds=30.0)
 
 PLANT_FAULTS = """
-import ctypes, os, time
+import ctypes, os, signal, time
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,8 @@ def faulty_read(stream, **options):
         ctypes.string_at(0)
     if audio.startswith(b"EXIT"):
         os._exit(7)
+    if audio.startswith(b"KILLED") and not Path(audio[6:].decode()).exists():
+        os.kill(os.getpid(), signal.SIGKILL)
     if audio.startswith(b"HANG"):
         time.sleep(3600)
     if audio.startswith(b"HUGE"):
@@ -44,7 +46,9 @@ def faulty_read(stream, **options):
     if audio.startswith(b"ONCE") and not Path(audio[4:].decode()).exists():
         Path(audio[4:].decode()).touch()
         os._exit(7)
-    return read(stream, **options) if not audio.startswith(b"ONCE") else (np.ones((9000, 1), np.float32), 8_000)
+    if audio.startswith((b"ONCE", b"KILLED")):
+        return np.ones((9000, 1), np.float32), 8_000
+    return read(stream, **options)
 
 soundfile.read = faulty_read
 """
@@ -123,6 +127,27 @@ def test_recording_that_fails_once_is_kept(good: list[bytes], tmp_path: Path) ->
     assert (tmp_path / "marker").exists()
     assert [event.reason for event in finished] == ["", "", ""]
     assert StripStore(tmp_path / "store").failures == {}
+
+
+@pytest.mark.usefixtures("faulty")
+def test_recording_whose_process_is_killed_again_and_again_is_left_to_the_next_build(
+    good: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(isolation, "_ATTEMPTS_IF_KILLED", 3)
+    spared, store = tmp_path / "spared", tmp_path / "store"
+    sources = write_sources(tmp_path, [good[0], b"KILLED" + str(spared).encode(), good[1]])
+    finished = list(compute_part_apart(sources, FEATURES, store))
+    assert sorted((event.reason, event.source.address) for event in finished) == [
+        ("", sources[0].address),
+        ("", sources[2].address),
+        ("unreadable", sources[1].address),
+    ]
+    assert f"{sources[1].address}: its process was killed (SIGKILL); this build leaves it out" in caplog.messages
+    assert set(StripStore(store).strips) == {sources[0].sha256, sources[2].sha256}
+    assert sources[1].sha256 not in StripStore(store)
+    spared.touch()
+    assert [event.reason for event in compute_part_apart([sources[1]], FEATURES, store)] == [""]
+    assert sources[1].sha256 in StripStore(store).strips
 
 
 def test_killed_child_changes_no_byte(good: list[bytes], tmp_path: Path) -> None:
