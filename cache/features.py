@@ -36,6 +36,8 @@ _LOCAL = {
     "distributed.admin.tick.interval": "1s",
     "distributed.scheduler.work-stealing": False,  # from the only worker
 }
+_WORKER_SECONDS = 120.0
+"""How long a scheduler may be without a worker when a build begins."""
 """Of Dask on this machine: what it does by default for its own sake takes 5 % of a core, which computes here."""
 _SECONDS_BETWEEN_EVENTS = 0.5  # each costs this machine's cores about 1.5 ms
 
@@ -198,6 +200,14 @@ def _client(features: FeatureConfig) -> Iterator[Any]:
             LocalCluster(
                 n_workers=1,
                 threads_per_worker=features.workers or CPU_COUNT,
+            try:
+                remote.wait_for_workers(1, timeout=_WORKER_SECONDS)
+            except TimeoutError as error:
+                raise ConnectionError(
+                    f"The Dask scheduler at features.cluster={features.cluster} has had no worker for "
+                    f"{_WORKER_SECONDS:g} s. Start one with `dask worker {features.cluster}` where the package is "
+                    "installed, or set features.cluster=null to compute here."
+                ) from error
                 processes=False,
                 memory_limit=0,
                 dashboard_address="127.0.0.1:0",

@@ -5,12 +5,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dask
 import numpy as np
 import pytest
+from distributed import LocalCluster
 
 from cache.address import list_files, read_bytes, upload
 from cache.config import DataConfig, LogMelConfig
@@ -40,6 +41,15 @@ def cluster(tmp_path: Path) -> Iterator[str]:
             stack.callback(process.wait)
             stack.callback(process.terminate)
         yield address
+
+
+@contextmanager
+def scheduler_here(workers: int) -> Iterator[str]:
+    """Yields the address of a scheduler in this process, with workers of one thread each."""
+    with LocalCluster(
+        n_workers=workers, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:
+        yield cluster.scheduler_address
 
 
 def read_store(workspace: Path) -> dict[str, bytes]:
@@ -106,3 +116,17 @@ def test_scheduler_that_does_not_answer_is_named(
         pytest.raises(ConnectionError, match=r"No Dask scheduler answers at features\.cluster=tcp://127\.0\.0\.1:9"),
     ):
         build_features(data, features, tmp_path / "work")
+
+
+def test_scheduler_without_workers_is_named_with_the_remedy(
+    tmp_path: Path, encode_audio: EncodeAudio, write_dataset: WriteDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cache.features._WORKER_SECONDS", 0.5)
+    audio = {"bird/0.wav": encode_audio(np.ones(9_000) * 0.1, 8_000)}
+    data = write_dataset(tmp_path / "data", [{"primary_label": "bird", "filename": "bird/0.wav"}], audio)
+    with scheduler_here(workers=0) as address:
+        features = FEATURES.model_copy(update={"cluster": address})
+        with pytest.raises(
+            ConnectionError, match=rf"features\.cluster={address} has had no .* `dask worker {address}`"
+        ):
+            build_features(data, features, tmp_path / "work")
