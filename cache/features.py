@@ -29,16 +29,15 @@ logger = logging.getLogger(__name__)
 
 PART_RECORDINGS = 64
 PART_BYTES = 32_000_000
-_TOPIC = "birdclef-features"
 _LOCAL = {
     "distributed.dashboard.link": "http://127.0.0.1:{port}/status",
     "distributed.worker.profile.enabled": False,  # threads that wait for their processes
     "distributed.admin.tick.interval": "1s",
     "distributed.scheduler.work-stealing": False,  # from the only worker
 }
+"""Of Dask on this machine: what it does by default for its own sake takes 5 % of a core, which computes here."""
 _WORKER_SECONDS = 120.0
 """How long a scheduler may be without a worker when a build begins."""
-"""Of Dask on this machine: what it does by default for its own sake takes 5 % of a core, which computes here."""
 _SECONDS_BETWEEN_EVENTS = 0.5  # each costs this machine's cores about 1.5 ms
 
 
@@ -135,16 +134,26 @@ def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store:
         _client(features) as client,
         BuildProgress(sum(len(group) for group in groups), sum(sizes)) as progress,
     ):
-        client.subscribe_topic(_TOPIC, lambda event: progress.add(map(Finished.from_message, event[1]["finished"])))
+        # other builds on the scheduler have other clients; under a client's id it also tells of the client, and forgets
+        # all that was told an hour after the client has left
+        topic = client.id
+        client.subscribe_topic(
+            topic, lambda event: progress.add(map(Finished.from_message, event[1].get("finished", ())))
+        )
         tasks = client.map(
-            _compute_part, [groups[index] for index in heaviest_first], features=features, store=store, pure=False
+            _compute_part,
+            [groups[index] for index in heaviest_first],
+            features=features,
+            store=store,
+            topic=topic,
+            pure=False,
         )
         for task in as_completed(tasks):
             task.result()
 
 
-def _compute_part(sources: Sequence[Source], features: FeatureConfig, store: str) -> None:
-    """The Dask task: compute a part, telling the client twice a second which recordings are done."""
+def _compute_part(sources: Sequence[Source], features: FeatureConfig, store: str, topic: str) -> None:
+    """The Dask task: compute a part, telling under a topic twice a second which recordings are done."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -159,9 +168,9 @@ def _compute_part(sources: Sequence[Source], features: FeatureConfig, store: str
         for finished in compute_part_apart(sources, features, directory):
             untold.append(asdict(finished))
             if time.monotonic() - told > _SECONDS_BETWEEN_EVENTS:
-                worker.log_event(_TOPIC, {"finished": untold})
+                worker.log_event(topic, {"finished": untold})
                 untold, told = [], time.monotonic()
-    worker.log_event(_TOPIC, {"finished": untold})
+    worker.log_event(topic, {"finished": untold})
 
 
 @contextmanager
@@ -191,6 +200,14 @@ def _client(features: FeatureConfig) -> Iterator[Any]:
                 "scheduler`, or set features.cluster=null to compute here."
             ) from error
         with remote:
+            try:
+                remote.wait_for_workers(1, timeout=_WORKER_SECONDS)
+            except TimeoutError as error:
+                raise ConnectionError(
+                    f"The Dask scheduler at features.cluster={features.cluster} has had no worker for "
+                    f"{_WORKER_SECONDS:g} s. Start one with `dask worker {features.cluster}` where the package is "
+                    "installed, or set features.cluster=null to compute here."
+                ) from error
             logger.info("features: Dask dashboard at %s", remote.dashboard_link)
             yield remote
         return
@@ -200,14 +217,6 @@ def _client(features: FeatureConfig) -> Iterator[Any]:
             LocalCluster(
                 n_workers=1,
                 threads_per_worker=features.workers or CPU_COUNT,
-            try:
-                remote.wait_for_workers(1, timeout=_WORKER_SECONDS)
-            except TimeoutError as error:
-                raise ConnectionError(
-                    f"The Dask scheduler at features.cluster={features.cluster} has had no worker for "
-                    f"{_WORKER_SECONDS:g} s. Start one with `dask worker {features.cluster}` where the package is "
-                    "installed, or set features.cluster=null to compute here."
-                ) from error
                 processes=False,
                 memory_limit=0,
                 dashboard_address="127.0.0.1:0",

@@ -1,10 +1,12 @@
 """The same store from the workers of a Dask scheduler that runs elsewhere, started by hand as its user would."""
 
+import logging
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -130,3 +132,25 @@ def test_scheduler_without_workers_is_named_with_the_remedy(
             ConnectionError, match=rf"features\.cluster={address} has had no .* `dask worker {address}`"
         ):
             build_features(data, features, tmp_path / "work")
+
+
+def test_builds_on_one_scheduler_count_their_own_recordings(
+    tmp_path: Path,
+    encode_audio: EncodeAudio,
+    write_dataset: WriteDataset,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("cache.features.PART_RECORDINGS", 1)
+    caplog.set_level(logging.INFO, logger="cache.progress")
+    generator = np.random.default_rng(0)
+    data = []
+    for name in ("one", "two"):
+        audio = {f"bird/{number}.wav": encode_audio(generator.normal(0, 0.1, 9_000), 8_000) for number in range(6)}
+        rows = [{"primary_label": "bird", "filename": name} for name in audio]
+        data.append(write_dataset(tmp_path / name, rows, audio))
+    with scheduler_here(workers=1) as address, ThreadPoolExecutor(2) as threads:
+        features = FEATURES.model_copy(update={"cluster": address})
+        list(threads.map(lambda one: build_features(one, features, Path(one.root) / "work"), data))
+    told = [message for message in caplog.messages if "of audio" in message]
+    assert [message.split(",")[0] for message in told] == ["features: 6 of 6 recordings"] * 2
