@@ -26,6 +26,7 @@ class BuildProgress:
     def __init__(self, recordings: int, total_bytes: int) -> None:
         self.reasons: Counter[str] = Counter()
         self._recordings = recordings
+        self._counted: set[str] = set()
         self._total_bytes = total_bytes
         self._done_recordings = self._done_bytes = 0
         self._audio_seconds = 0.0
@@ -45,8 +46,11 @@ class BuildProgress:
             logger.info("features: %s", self.summary(), extra=self._fields())
 
     def add(self, finished: Iterable[Finished]) -> None:
-        """Count recordings that are done."""
+        """Count recordings that are done, each once: a part whose Dask worker died is computed and told of again."""
         for recording in finished:
+            if recording.source.sha256 in self._counted:
+                continue
+            self._counted.add(recording.source.sha256)
             self._done_recordings += 1
             self._done_bytes += recording.source.size
             self._audio_seconds += recording.seconds

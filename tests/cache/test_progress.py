@@ -18,6 +18,14 @@ def test_summary_counts_recordings_hours_and_what_is_unusable() -> None:
         assert re.fullmatch(r"3 of 4 recordings, 0\.75 h of audio, \d+ x real time, 1 unusable", progress.summary())
 
 
+def test_recording_that_is_told_again_is_counted_once(caplog: pytest.LogCaptureFixture) -> None:
+    with BuildProgress(recordings=2, total_bytes=50) as progress:
+        progress.add([finished("a", 20, 1800.0), finished("b", 30, reason="undecodable")])
+        progress.add([finished("a", 20, 1800.0), finished("b", 30, reason="undecodable")])
+        assert re.fullmatch(r"2 of 2 recordings, 0\.50 h of audio, \d+ x real time, 1 unusable", progress.summary())
+    assert len([message for message in caplog.messages if "undecodable" in message]) == 1
+
+
 def test_speed_is_audio_over_elapsed_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 105.0, 105.0, 110.0])
     monkeypatch.setattr("cache.progress.time.monotonic", lambda: next(clock))
