@@ -76,7 +76,7 @@ def find_damage(store: Path, share: float, rng: np.random.Generator) -> Iterator
         fetch_index(store, mirror)
         arrays = {name.partition("/")[0] for name in mirror.sizes(store / "parts")}
     else:
-        arrays = {path.name for path in (store / "parts").iterdir() if not path.name.startswith(".")}
+        arrays = {path.name for path in (store / "parts").glob("*") if not path.name.startswith(".")}
     fragments = {path.stem: path for path in sorted((store / "index").glob("*.json"))}  # later: a builder may add some
     for part in sorted(arrays - fragments.keys()):
         yield Damage(part, "the index fragment is missing")

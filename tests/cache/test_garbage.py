@@ -1,5 +1,6 @@
 import hashlib
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -131,6 +132,16 @@ def test_what_a_killed_removal_left_is_no_artefact_and_goes(tmp_path: Path, monk
     assert not lonely.exists()
     assert [item.why for item in collect_garbage(tmp_path)] == ["left by work that did not end"]
     assert write_artefact("splits", {"catalogue": artefact_key(catalogue)}, tmp_path) == lonely
+
+
+def test_copy_without_strips_has_neither_garbage_nor_damage(tmp_path: Path) -> None:
+    store = open_feature_directory(FEATURES, tmp_path)
+    write_part(store, "ab")
+    write_catalogue(store, "a", tmp_path)
+    for folder in ("parts", "index"):
+        shutil.rmtree(store / folder)
+    assert find_garbage(tmp_path) == []
+    assert list(find_damage(store, 1.0, np.random.default_rng(0))) == []
 
 
 def test_newest_catalogue_is_kept_without_a_report(tmp_path: Path) -> None:
