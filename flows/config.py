@@ -113,9 +113,15 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
         return ExperimentConfig.model_validate(tree)
     except ValidationError as error:
         problems = "\n".join(
-            f"  {_name_key(problem['loc'])}: {problem['msg']} (got {problem['input']!r})" for problem in error.errors()
+            _tell_problem(problem["loc"], problem["msg"], problem["input"]) for problem in error.errors()
         )
         raise ValueError(f"{path} does not describe a valid experiment:\n{problems}") from error
+
+
+def _tell_problem(steps: Iterable[str | int], message: str, value: Any) -> str:
+    """Returns what is wrong with a key and its value; of a section only what the message names, for it is long."""
+    given = "" if isinstance(value, Mapping) else f" (got {value!r})"
+    return f"  {_name_key(steps) or 'experiment'}: {message}{given}"
 
 
 def _name_key(steps: Iterable[str | int]) -> str:
