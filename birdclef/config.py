@@ -189,7 +189,7 @@ class TrainConfig(ConfigSection):
     select: Literal["last", "best"] = "last"
     """Epoch whose weights are kept; `best` is chosen on the validation fold and flatters its score."""
     folds: tuple[NonNegativeInt, ...] | None = None
-    """Validation folds to train; null: all."""
+    """Validation folds to train, the same for all members; null: all."""
     seed: int = 0
     """Seed of weights, batches and augmentation."""
     residency: Literal["auto", "device", "host", "stream"] = "auto"
