@@ -98,7 +98,12 @@ def transfer(function: Callable[[Item], Result], items: Iterable[Item]) -> list[
 
 @contextmanager
 def _reaching(url: str) -> Iterator[tuple[Any, str]]:
-    """Yields file system and path of a URL; whatever its library raises becomes an OSError that names the URL."""
+    """Yields file system and path of a URL; whatever its library raises becomes an OSError that names the URL.
+
+    Raises:
+        ImportError: If no installed package knows its protocol.
+        ValueError: If nothing does.
+    """
     # Imported here so that nothing pays for it where all files are local.
     import fsspec
 
@@ -107,9 +112,9 @@ def _reaching(url: str) -> Iterator[tuple[Any, str]]:
         # other processes write there too, so a listing must not be remembered
         filesystem, path = fsspec.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
-        raise OSError(f"{url}: {error}; s3:// comes with `pip install 'birdclef[s3]'`.") from error
+        raise ImportError(f"{url}: {error}; s3:// comes with `pip install 'birdclef[s3]'`.") from error
     except ValueError as error:
-        raise OSError(f"{url}: {error}. Give a path, or a URL such as s3://bucket/folder.") from error
+        raise ValueError(f"{url}: {error}. Give a path, or a URL such as s3://bucket/folder.") from error
     try:
         yield filesystem, path
     except FileNotFoundError as error:
