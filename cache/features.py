@@ -134,8 +134,8 @@ def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store:
         _client(features) as client,
         BuildProgress(sum(len(group) for group in groups), sum(sizes)) as progress,
     ):
-        # other builds on the scheduler have other clients; under a client's id it also tells of the client, and forgets
-        # all that was told an hour after the client has left
+        # Other builds have other clients. The scheduler tells of a client under its id too, and forgets all of it some
+        # time after the client has left.
         topic = client.id
         client.subscribe_topic(
             topic, lambda event: progress.add(map(Finished.from_message, event[1].get("finished", ())))
