@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from shutil import disk_usage
 from typing import Annotated
+from urllib.error import HTTPError
 
 import typer
 
@@ -25,10 +26,13 @@ def status(
 ) -> None:
     """Tell what runs, and what a workspace holds: artefacts with lineage, size and age."""
     directory, url = open_workspace(workspace), os.environ.get("PREFECT_API_URL", "http://127.0.0.1:4200/api")
+    runs, silence = None, f"no server answers at {url}"
     try:
         runs = read_runs(url)
+    except HTTPError as error:
+        silence = f"the server at {url} answers {error.code}: is PREFECT_API_AUTH_STRING its user and password?"
     except OSError:
-        runs = None
+        pass
     artefacts, at_work = list(read_status(directory)), is_at_work(directory)
     if as_json:
         found = {
@@ -45,7 +49,7 @@ def status(
         return
     typer.echo(format_status(artefacts, directory))
     typer.echo(f"{'something' if at_work else 'nothing'} is being built in the workspace")
-    typer.echo(f"no server answers at {url}" if runs is None else format_runs(runs, url))
+    typer.echo(silence if runs is None else format_runs(runs, url))
 
 
 def verify(

@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 from urllib.error import HTTPError
 
@@ -10,6 +11,7 @@ import pytest
 
 from flows.health import find_ailment
 from flows.runs import read_runs
+from flows.upkeep import status
 
 
 @pytest.fixture
@@ -29,11 +31,16 @@ def guarded_url() -> Iterator[str]:
         server.shutdown()
 
 
-def test_the_password_of_the_server_is_sent(guarded_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_password_of_the_server_is_sent(
+    guarded_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delenv("PREFECT_API_AUTH_STRING", raising=False)
     with pytest.raises(HTTPError, match="401"):
         read_runs(guarded_url)
     assert "answers 401" in str(find_ailment(guarded_url, "a worker"))
+    monkeypatch.setenv("PREFECT_API_URL", guarded_url)
+    status(str(tmp_path))
+    assert f"the server at {guarded_url} answers 401" in capsys.readouterr().out
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "user:password")
     assert read_runs(guarded_url) == []
     assert "knows no worker" in str(find_ailment(guarded_url, "a worker"))
