@@ -2,6 +2,7 @@
 
 import logging
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -134,12 +135,8 @@ def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store:
         _client(features) as client,
         BuildProgress(sum(len(group) for group in groups), sum(sizes)) as progress,
     ):
-        # Other builds have other clients. The scheduler tells of a client under its id too, and forgets all of it some
-        # time after the client has left.
-        topic = client.id
-        client.subscribe_topic(
-            topic, lambda event: progress.add(map(Finished.from_message, event[1].get("finished", ())))
-        )
+        topic = f"birdclef-features-{uuid.uuid4().hex}"  # other builds on the scheduler tell theirs
+        client.subscribe_topic(topic, lambda event: progress.add(map(Finished.from_message, event[1]["finished"])))
         tasks = client.map(
             _compute_part,
             [groups[index] for index in heaviest_first],

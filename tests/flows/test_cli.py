@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -33,6 +34,7 @@ def _artefacts(workspace: Path) -> dict[str, set[str]]:
 
 def test_run_ends_with_the_report_directory(first_run: subprocess.CompletedProcess[str], workspace: Path) -> None:
     assert first_run.returncode == 0, first_run.stderr
+    assert not re.search("ERROR|CRITICAL|Traceback", first_run.stdout + first_run.stderr)
     report = Path(first_run.stdout.splitlines()[-1])
     assert report.parent == workspace / "reports"
     metrics = json.loads((report / "report.json").read_text())["metrics"]
