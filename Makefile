@@ -42,7 +42,7 @@ imports: install ## import contracts
 
 PYTEST := pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 # Small tensors: threads would only wait for each other.
-pytest coverage: export OMP_NUM_THREADS = 1
+pytest coverage soak: export OMP_NUM_THREADS = 1
 
 pytest: install ## tests
 	$(BIN)/python -m $(PYTEST)
