@@ -123,10 +123,8 @@ def compute_log_mel(waveform: NDArray[np.float32], features: LogMelConfig) -> ND
         Strip, (frames, n_mels) with frames = 1 + samples // hop_length, in dB >= `floor_db`.
     """
     front = front_end(features)
-    padded = np.zeros(len(waveform) + features.n_fft, np.float32)
-    padded[features.n_fft // 2 : features.n_fft // 2 + len(waveform)] = waveform
     frames = 1 + len(waveform) // features.hop_length
-    windows = np.lib.stride_tricks.sliding_window_view(padded, features.n_fft)[:: features.hop_length][:frames]
+    windows = _windows(waveform, frames, features)
     strip = np.empty((frames, features.n_mels), np.float32)
     total = np.empty(frames, np.float32)
     blocks = [slice(start, min(start + _BLOCK_FRAMES, frames)) for start in range(0, frames, _BLOCK_FRAMES)]
@@ -137,9 +135,21 @@ def compute_log_mel(waveform: NDArray[np.float32], features: LogMelConfig) -> ND
     rows = [wide[start : start + _BLOCK_FRAMES] for start in range(0, len(wide), _BLOCK_FRAMES)]
     for block, power, _ in _mel_power(windows, rows, front.window, front.groups):
         strip[block] = power
-    np.log10(np.maximum(strip, floor_power, out=strip), out=strip)
+    with np.errstate(divide="ignore"):
+        np.log10(strip, out=strip)
     strip *= 10
     return np.maximum(strip, np.float32(features.floor_db), out=strip)
+
+
+def _windows(waveform: NDArray[np.float32], frames: int, features: LogMelConfig) -> NDArray[np.float32]:
+    """Returns a view of the samples of each frame, with zeros beyond both ends, (frames, n_fft)."""
+    margin = features.n_fft // 2
+    padded = np.empty(margin + len(waveform) + margin, np.float32)
+    padded[:margin] = 0
+    padded[margin:-margin] = waveform
+    padded[-margin:] = 0
+    strides = features.hop_length * padded.itemsize, padded.itemsize
+    return np.lib.stride_tricks.as_strided(padded, (frames, features.n_fft), strides, writeable=False)
 
 
 def _mel_power(
