@@ -77,7 +77,7 @@ def content_key(value: Any) -> str:
 
 def file_key(path: Path) -> str:
     """Returns the sha256 of a file's bytes, in hex."""
-    with path.open("rb") as stream:
+    with path.open("rb", buffering=0) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

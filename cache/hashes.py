@@ -13,6 +13,7 @@ from cache.artefact import content_key, file_key, write_atomically
 from cache.mirror import Mirror
 
 _HASHING_THREADS = 4
+_HASHING_BATCH = 32  # to pass a file to a thread takes as long as to hash it
 _IDENTITY = ["recording_id", "size", "version"]
 
 
@@ -78,8 +79,13 @@ def _hash_files(names: Iterable[str], audio: str) -> list[str]:
     addresses = [f"{audio}/{name}" for name in names]
     if is_url(audio):
         return transfer(_hash_file, addresses)
+    batches = [addresses[start : start + _HASHING_BATCH] for start in range(0, len(addresses), _HASHING_BATCH)]
     with ThreadPoolExecutor(_HASHING_THREADS) as pool:
-        return list(pool.map(_hash_file, addresses))
+        return [sha256 for batch in pool.map(_hash_batch, batches) for sha256 in batch]
+
+
+def _hash_batch(addresses: Iterable[str]) -> list[str]:
+    return [_hash_file(address) for address in addresses]
 
 
 def _hash_file(address: str) -> str:
