@@ -153,24 +153,17 @@ class PartWriter:
 
     def _finish_array(self) -> None:
         """Fill the last chunk up, and write the array's metadata."""
-        # Imported here so that a process which only reads does not pay for it.
-        import zarr
-
         self._write(np.zeros((-self._frames % self._chunk_frames, self._width), self._encoding.dtype))
         self._end_chunk()
-        zarr.create_array(
-            store=str(self._staging),
-            shape=(self._frames, self._width),
-            chunks=(self._chunk_frames, self._width),
-            dtype=self._encoding.dtype,
-            compressors=None,
-            attributes={
-                "features": self._store.name,
-                "step_db": self._encoding.step_db,
-                "offset_db": self._encoding.offset_db,
-                "scores": self._scores,
-            },
-        )
+        PartRows(
+            self._staging,
+            self._frames,
+            self._width - self._scores,
+            self._scores,
+            self._chunk_frames,
+            self._encoding,
+            self._store.name,
+        ).write_metadata()
 
     def add_failure(self, failure: Failure) -> None:
         """Record audio that gives no strip."""

@@ -8,6 +8,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cache.encoding import FLOAT16, StripEncoding
 from cache.fragment import DamagedPartError
 from cache.rows import PartRows
 
@@ -36,6 +37,23 @@ def test_any_rows_are_those_that_zarr_reads(start: int, stop: int, array: tuple[
 def test_layout_is_read(array: tuple[Path, np.ndarray]) -> None:
     rows = PartRows.open(array[0])
     assert (rows.frames, rows.channels, rows.chunk_frames) == (50, 3, 8)
+
+
+@pytest.mark.parametrize("encoding", [FLOAT16, StripEncoding.of("uint8", -80.0)])
+@pytest.mark.parametrize("frames", [0, 20])
+def test_metadata_is_what_zarr_writes(encoding: StripEncoding, frames: int, tmp_path: Path) -> None:
+    PartRows(tmp_path, frames, 5, 2, 8, encoding, "0123").write_metadata()
+    attributes = {"features": "0123", "step_db": encoding.step_db, "offset_db": encoding.offset_db, "scores": 2}
+    zarr.create_array(
+        store=str(tmp_path / "zarr"),
+        shape=(frames, 7),
+        chunks=(8, 7),
+        dtype=encoding.dtype,
+        compressors=None,
+        attributes=attributes,
+    )
+    assert (tmp_path / "zarr.json").read_text() == (tmp_path / "zarr" / "zarr.json").read_text()
+    assert PartRows.open(tmp_path) == PartRows(tmp_path, frames, 5, 2, 8, encoding, "0123")
 
 
 def write(path: Path, **options: object) -> Path:
