@@ -18,7 +18,7 @@ from cache.catalogue import build_catalogue
 from cache.config import DataConfig, FeatureConfig
 from cache.front_end import equip_store, front_end_version
 from cache.hashes import hash_recordings
-from cache.isolation import compute_part_apart, end_children
+from cache.isolation import compute_part_apart, end_children, prepare_children
 from cache.mirror import Mirror, open_workspace
 from cache.part import Finished, Source
 from cache.progress import BuildProgress
@@ -51,7 +51,8 @@ def build_features(data: DataConfig, features: FeatureConfig, workspace: Path) -
     with at_work(workspace):
         recordings = read_recordings(data)
         audio = audio_directory(data)
-        recordings["sha256"] = hash_recordings(recordings, audio, workspace)
+        get_ready = None if features.cluster else prepare_children
+        recordings["sha256"] = hash_recordings(recordings, audio, workspace, before_reading=get_ready)
         store = open_feature_directory(features, workspace.absolute())
         missing = find_missing(recordings, audio, StripStore(store), features)
         known = recordings["sha256"].nunique() - len(missing)

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +17,9 @@ _HASHING_BATCH = 32  # to pass a file to a thread takes as long as to hash it
 _IDENTITY = ["recording_id", "size", "version"]
 
 
-def hash_recordings(recordings: pd.DataFrame, audio: str, workspace: Path) -> pd.Series:
+def hash_recordings(
+    recordings: pd.DataFrame, audio: str, workspace: Path, before_reading: Callable[[], None] | None = None
+) -> pd.Series:
     """Returns the sha256 of each recording's file, in the order of `recordings`.
 
     A file whose path, size and version are known is not read again. A file that cannot be read gets an empty hash.
@@ -26,6 +28,7 @@ def hash_recordings(recordings: pd.DataFrame, audio: str, workspace: Path) -> pd
         recordings: recording_id, size and version of each file.
         audio: Path or URL of the folder that they lie in.
         workspace: Where the hashes are remembered.
+        before_reading: Called first if any file must be read.
     """
     memory = _memory_of(audio, workspace)
     identity = recordings[_IDENTITY]
@@ -33,6 +36,8 @@ def hash_recordings(recordings: pd.DataFrame, audio: str, workspace: Path) -> pd
     merged = identity.merge(known, on=_IDENTITY, how="left")
     unknown = merged["sha256"].isna()
     if unknown.any():
+        if before_reading:
+            before_reading()
         merged.loc[unknown, "sha256"] = _hash_files(merged.loc[unknown, "recording_id"], audio)
         updated = pd.concat([merged[merged["sha256"] != ""], known]).drop_duplicates("recording_id")
         text = updated.sort_values("recording_id").to_csv(index=False)

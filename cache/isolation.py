@@ -10,10 +10,6 @@ import os
 import pickle
 import resource
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -21,11 +17,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import cv2
 
 from cache.config import FeatureConfig
+from cache.fork_server import ForkServer
 from cache.fragment import Failure
 from cache.front_end import warm_up
 from cache.part import Finished, Source, Started, compute_part
@@ -41,12 +38,6 @@ _KILLED = (
 )
 _START_SECONDS = 120.0  # for a new child on a busy machine; no recording's fault
 _IDLE_SECONDS = 30.0  # an unused child ends itself, so that workers elsewhere keep none
-_CHILD = """
-import sys
-from multiprocessing.connection import Connection
-from cache.isolation import serve
-serve(Connection(int(sys.argv[1])), parent=int(sys.argv[2]))
-"""
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -86,7 +77,9 @@ class _PartPublished:
 
 @dataclass(frozen=True)
 class _Ready:
-    """The child has started."""
+    """The child has started; its process id."""
+
+    pid: int
 
 
 def compute_part_apart(sources: Sequence[Source], features: FeatureConfig, store: Path) -> Iterator[Finished]:
@@ -125,6 +118,11 @@ def compute_part_apart(sources: Sequence[Source], features: FeatureConfig, store
             return
 
 
+def prepare_children() -> None:
+    """Let the first child start sooner: what children import is imported beside what this process does meanwhile."""
+    _children.prepare()
+
+
 def end_children() -> None:
     """End the child processes of all threads, and the computations that still go on in them."""
     _children.end()
@@ -133,65 +131,54 @@ def end_children() -> None:
 class _Child:
     """The parent's side of a child process."""
 
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the child
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _CHILD, str(theirs.fileno()), str(os.getpid())],
-                env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._messages,
-                pass_fds=[theirs.fileno()],
-            )
-        self._connection: Connection = Connection(ours.detach())
-        self._ready = False
+    def __init__(self, server: ForkServer) -> None:
+        self._process = server.fork()
+        self._pid: int | None = None
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        return self._process.alive
 
     def compute(
         self, sources: Sequence[Source], features: FeatureConfig, store: Path, refused: dict[str, Failure]
     ) -> Iterator[Started | Finished]:
         current: Source | None = None
         idle_again = False
+        connection = self._process.connection
         try:
-            self._connection.send((sources, features, store, refused))
+            connection.send((sources, features, store, refused))
             while True:
-                limit = features.timeout_seconds if self._ready else _START_SECONDS
-                if not self._connection.poll(limit):
+                limit = features.timeout_seconds if self._pid else _START_SECONDS
+                if not connection.poll(limit):
                     raise self._overdue(current, limit)
-                event = self._connection.recv()
-                if isinstance(event, _Ready):
-                    self._ready = True
+                message = connection.recv()
+                if isinstance(message, _Ready):
+                    self._pid = message.pid
                     continue
-                if isinstance(event, _PartPublished | _Raised):
+                if isinstance(message, _PartPublished | _Raised):
                     idle_again = True
                     break
-                current = event.source if isinstance(event, Started) else None
-                yield event
+                for event in message:
+                    current = event.source if isinstance(event, Started) else None
+                    yield event
         except (EOFError, ConnectionError, pickle.UnpicklingError) as error:
             raise self._died(current) from error
         finally:
             if not idle_again:
                 self.end()
-        if isinstance(event, _Raised):
-            raise event.error
+        if isinstance(message, _Raised):
+            raise message.error
 
     def kill(self) -> None:
         """End the process; the thread that waits for it learns of it from the connection."""
-        self._process.kill()
-        self._process.wait()
+        self._process.kill(self._pid)
 
     def end(self) -> None:
         self.kill()
-        self._connection.close()
-        self._messages.close()
+        self._process.close()
 
     def _overdue(self, source: Source | None, limit: float) -> ChildDiedError:
-        if not self._ready:
+        if not self._pid:
             return ChildDiedError(None, None, f"A process that computes features did not start within {limit:g} s")
         if source is None:
             return ChildDiedError(None, None, f"A part was not written within features.timeout_seconds={limit:g}")
@@ -203,10 +190,8 @@ class _Child:
     def _died(self, source: Source | None) -> ChildDiedError:
         status = self._process.wait()
         ending = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-        self._messages.seek(0)
-        last_words = self._messages.read().decode(errors="replace").strip().splitlines()[-1:]
         if source is None:
-            message = f"A process that computes features ended ({ending}): {last_words}"
+            message = f"A process that computes features ended ({ending}): {self._process.last_words()}"
             return ChildDiedError(None, None, message, _ATTEMPTS_IF_KILLED)
         if -status in _FROM_OUTSIDE:
             message = f"{source.address}: its process was killed ({ending})"
@@ -216,12 +201,17 @@ class _Child:
 
 
 class _Children:
-    """The child of each thread that computes parts."""
+    """The child of each thread that computes parts, and the server that forks them."""
 
     def __init__(self) -> None:
         self.generation = 0
+        self._server: ForkServer | None = None
         self._by_thread: dict[int, _Child] = {}
         self._lock = threading.Lock()
+
+    def prepare(self) -> None:
+        with self._lock:
+            self._living_server()
 
     def get(self, generation: int) -> _Child:
         with self._lock:
@@ -229,7 +219,7 @@ class _Children:
                 raise ChildDiedError(None, None, "The computation of features was stopped.", attempts=0)
             child = self._by_thread.get(threading.get_ident())
             if child is None or not child.alive:
-                child = self._by_thread[threading.get_ident()] = _Child()
+                child = self._by_thread[threading.get_ident()] = _Child(self._living_server())
             return child
 
     def end(self) -> None:
@@ -238,17 +228,24 @@ class _Children:
             for child in self._by_thread.values():
                 child.kill()
             self._by_thread.clear()
+            if self._server:
+                self._server.end()
+            self._server = None
+
+    def _living_server(self) -> ForkServer:
+        if self._server is None or not self._server.alive:
+            self._server = ForkServer(serve, _ENVIRONMENT, _IDLE_SECONDS)
+        return self._server
 
 
 _children = _Children()
 
 
-def serve(connection: Connection, parent: int) -> None:
-    """The child's side: compute parts until the parent, a process id, is gone or asks for none for a while."""
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what ends
+def serve(connection: Connection, server: int) -> None:
+    """The child's side: compute parts until the server, a process id, is gone or nothing is asked for a while."""
+    threading.Thread(target=_end_with, args=(server,), daemon=True).start()
     cv2.setNumThreads(1)
-    connection.send(_Ready())
+    connection.send(_Ready(os.getpid()))
     while connection.poll(_IDLE_SECONDS):
         try:
             sources, features, store, refused = connection.recv()
@@ -258,11 +255,21 @@ def serve(connection: Connection, parent: int) -> None:
         try:
             warm_up(features, store)
             _limit_memory(features)
-            for event in compute_part(sources, features, store, refused):
-                connection.send(event)
+            for events in _group_events(compute_part(sources, features, store, refused), sources[-1]):
+                connection.send(events)
         except Exception as error:  # it is raised again in the parent
             outcome = _Raised(_sendable(error))
         connection.send(outcome)
+
+
+def _group_events(events: Iterator[Started | Finished], last: Source) -> Iterator[list[Started | Finished]]:
+    """Yields that a recording is done together with the start of the next, for a message costs as much as a hash."""
+    untold = []
+    for event in events:
+        untold.append(event)
+        if isinstance(event, Started) or event.source == last:
+            yield untold
+            untold = []
 
 
 def _end_with(parent: int) -> None:

@@ -60,6 +60,13 @@ def test_known_file_is_not_read_again(audio: Path, tmp_path: Path) -> None:
     assert list(hash_recordings(scan(audio), str(audio), tmp_path / "work")) == list(first)
 
 
+def test_caller_is_told_before_files_are_read_if_any_are(audio: Path, tmp_path: Path) -> None:
+    told: list[bool] = []
+    for _ in range(2):
+        hash_recordings(scan(audio), str(audio), tmp_path / "work", lambda: told.append((tmp_path / "work").exists()))
+    assert told == [False]
+
+
 def test_file_with_another_time_is_read_again(audio: Path, tmp_path: Path) -> None:
     hash_recordings(scan(audio), str(audio), tmp_path / "work")
     change_content(audio / "a/1.ogg", "CONTENT 0", keep_time=False)

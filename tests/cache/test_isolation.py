@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from cache import isolation
@@ -46,7 +48,11 @@ def faulty_read(stream, **options):
     if audio.startswith(b"ONCE") and not Path(audio[4:].decode()).exists():
         Path(audio[4:].decode()).touch()
         os._exit(7)
-    if audio.startswith((b"ONCE", b"KILLED")):
+    if audio.startswith(b"ORPHAN") and not Path(audio[6:].decode()).exists():
+        Path(audio[6:].decode()).touch()
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(3600)
+    if audio.startswith((b"ONCE", b"KILLED", b"ORPHAN")):
         return np.ones((9000, 1), np.float32), 8_000
     return read(stream, **options)
 
@@ -121,8 +127,9 @@ def test_several_faulty_recordings_in_one_part_are_all_found(good: list[bytes], 
 
 
 @pytest.mark.usefixtures("faulty")
-def test_recording_that_fails_once_is_kept(good: list[bytes], tmp_path: Path) -> None:
-    sources = write_sources(tmp_path, [good[0], b"ONCE" + str(tmp_path / "marker").encode(), good[1]])
+@pytest.mark.parametrize("fault", [b"ONCE", b"ORPHAN"])
+def test_recording_that_fails_once_is_kept(fault: bytes, good: list[bytes], tmp_path: Path) -> None:
+    sources = write_sources(tmp_path, [good[0], fault + str(tmp_path / "marker").encode(), good[1]])
     finished = list(compute_part_apart(sources, FEATURES, tmp_path / "store"))
     assert (tmp_path / "marker").exists()
     assert [event.reason for event in finished] == ["", "", ""]
@@ -156,10 +163,27 @@ def test_killed_child_changes_no_byte(good: list[bytes], tmp_path: Path) -> None
     events = compute_part_apart(sources, FEATURES, tmp_path / "killed" / "store")
     next(events)
     (child,) = isolation._children._by_thread.values()
-    os.kill(child._process.pid, signal.SIGKILL)
+    os.kill(child._pid, signal.SIGKILL)
     list(events)
     parts = {name: content for name, content in read_files(tmp_path / "killed").items() if ".partial" not in name}
     assert parts == read_files(tmp_path / "calm")
+
+
+@pytest.mark.usefixtures("faulty")
+def test_each_thread_has_a_child_of_its_own_and_hears_how_that_one_ended(good: list[bytes], tmp_path: Path) -> None:
+    def compute(number: int) -> tuple[object, list[str]]:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        faults = [b"SEGFAULT", b"EXIT"][number:]
+        events = compute_part_apart(write_sources(folder, [good[number], *faults]), FEATURES, folder / "store")
+        details = sorted(event.detail for event in events)
+        return isolation._children.get(isolation._children.generation), details
+
+    with ThreadPoolExecutor(3) as pool:
+        children, details = zip(*pool.map(compute, range(3)), strict=True)
+    assert len(set(children)) == 3
+    crash, exit_7 = (f"its decoding ended the process ({ending})" for ending in ("SIGSEGV", "exit status 7"))
+    assert details == (["", crash, exit_7], ["", exit_7], [""])
 
 
 def test_ended_computation_starts_no_new_child(good: list[bytes], tmp_path: Path) -> None:
@@ -177,7 +201,7 @@ def test_child_serves_one_part_after_the_other(good: list[bytes], tmp_path: Path
     pids = set()
     for source in sources:
         list(compute_part_apart([source], FEATURES, tmp_path / "store"))
-        pids |= {child._process.pid for child in isolation._children._by_thread.values()}
+        pids |= {child._pid for child in isolation._children._by_thread.values()}
     assert len(pids) == 1
     assert len(StripStore(tmp_path / "store").strips) == len(sources)
 
@@ -209,21 +233,26 @@ def test_child_ends_soon_after_its_parent_even_in_a_recording_that_never_ends(tm
 import sys
 from pathlib import Path
 sys.path.insert(0, {str(folder)!r})
-from cache import isolation
 from cache.config import LogMelConfig
+from cache.isolation import compute_part_apart
 from cache.part import Source
-child = isolation._children.get(0)
-print(child._process.pid, flush=True)
-list(isolation.compute_part_apart([{source!r}], LogMelConfig(), Path({str(tmp_path / "store")!r})))
+list(compute_part_apart([{source!r}], LogMelConfig(), Path({str(tmp_path / "store")!r})))
 """
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        time.sleep(2)
-        assert Path(f"/proc/{child}").exists()
-        parent.kill()
-        parent.wait()
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+    with subprocess.Popen([sys.executable, "-c", script]) as parent:
+        try:
+            server, child = await_descendants(parent.pid, 2)
+            time.sleep(2)
+            assert child.is_running()
+        finally:
+            parent.kill()
+    _, alive = psutil.wait_procs([server, child], timeout=10)
+    assert alive == []
+
+
+def await_descendants(pid: int, count: int) -> list[psutil.Process]:
+    """Returns the processes below one, once there are as many."""
+    deadline = time.monotonic() + 60
+    while len(found := psutil.Process(pid).children(recursive=True)) < count and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not Path(f"/proc/{child}").exists()
+    assert len(found) == count
+    return found
