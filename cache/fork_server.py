@@ -63,7 +63,7 @@ class ForkServer:
         ours, theirs = Pipe()
         status, teller = Pipe(duplex=False)
         messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
-        with theirs, teller, suppress(ConnectionError):
+        with theirs, teller, suppress(OSError):  # of a server that is dead
             handles = [theirs.fileno(), teller.fileno(), messages.fileno()]
             socket.send_fds(self._control, [b"f"], handles)
         return ForkedProcess(self, ours, status, messages)
@@ -101,11 +101,12 @@ class ForkedProcess:
 
     def kill(self, pid: int | None) -> None:
         """End it, and wait until it has; of a process that has not told its id yet, the server is ended."""
-        if pid is None:
-            self._server.end()
-        elif self.alive:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        if self.alive:
+            if pid is None:
+                self._server.end()
+            else:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.wait()
 
     def wait(self) -> int:

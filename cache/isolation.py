@@ -191,7 +191,8 @@ class _Child:
         status = self._process.wait()
         ending = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         if source is None:
-            message = f"A process that computes features ended ({ending}): {self._process.last_words()}"
+            last_words = self._process.last_words()
+            message = f"A process that computes features ended ({ending})" + (f": {last_words}" if last_words else "")
             return ChildDiedError(None, None, message, _ATTEMPTS_IF_KILLED)
         if -status in _FROM_OUTSIDE:
             message = f"{source.address}: its process was killed ({ending})"
