@@ -22,10 +22,16 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def render(size: tuple[float, float], plot: Callable[[Figure], None]) -> bytes:
-    """Returns a PNG of a figure of a size in inches."""
+def render(size: tuple[float, float], plot: Callable[[Figure], None], *, fitted: bool = True) -> bytes:
+    """Returns a PNG of a figure of a size in inches.
+
+    Args:
+        size: Width and height.
+        plot: Draws into the figure.
+        fitted: Whether the axes are placed by what they hold, which takes half of the time; else `plot` places them.
+    """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size, layout="constrained" if fitted else None)
         plot(figure)
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})

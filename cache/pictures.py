@@ -56,8 +56,9 @@ def plot_catalogue(usable: pd.DataFrame, quarantine: pd.DataFrame) -> bytes:
         recordists.set(xlabel="recordings of a species", ylabel="recordists of it")
         _plot_bars(reasons, quarantine["reason"].value_counts(), WARNING)
         reasons.set(title=f"{len(quarantine):,} recordings in quarantine", xlabel="recordings")
+        figure.subplots_adjust(left=0.075, right=0.985, top=0.95, bottom=0.085, wspace=0.3, hspace=0.38)
 
-    return render((8.6, 5.6), plot)
+    return render((8.6, 5.6), plot, fitted=False)
 
 
 def plot_split(split: pd.DataFrame, report: dict[str, Any]) -> bytes:
