@@ -28,7 +28,7 @@ def render(size: tuple[float, float], plot: Callable[[Figure], None], *, fitted:
     Args:
         size: Width and height.
         plot: Draws into the figure.
-        fitted: Whether the axes are placed by what they hold, which takes half of the time; else `plot` places them.
+        fitted: Whether the axes are placed by what they hold, which takes a third of the time; else `plot` places them.
     """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=size, layout="constrained" if fitted else None)
