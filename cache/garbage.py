@@ -11,9 +11,8 @@ from cache.artefact import list_artefacts, read_provenance
 from cache.catalogue import read_catalogue, read_quarantine
 from cache.fragment import Fragment, Strip
 from cache.mirror import Mirror
-from cache.rows import PartRows
 from cache.work import AtWorkError, alone_at_work
-from cache.writer import PartWriter
+from cache.writer import copy_strips
 
 MOSTLY_DEAD = 0.5
 """A part is written anew once more than this share of its frames belongs to audio that no catalogue names."""
@@ -96,10 +95,12 @@ def collect_garbage(
     with alone_at_work(workspace):
         garbage = [item for item in find_garbage(workspace, dropped) if paths is None or item.path in paths]
         for item in garbage:
-            if item.kept:
-                _write_anew(item)
             if item.path.parent.name == "parts":
-                (item.path.parent.parent / "index" / f"{item.path.name}.json").unlink(missing_ok=True)
+                store = item.path.parent.parent
+                index = store / "index" / f"{item.path.name}.json"
+                if item.kept:
+                    copy_strips(store, item.path.name, item.kept, Fragment.read(index).failures)
+                index.unlink(missing_ok=True)
             gone = workspace / ".staging" / f"gone-{uuid.uuid4().hex}"  # half removed, it must not look finished
             gone.parent.mkdir(exist_ok=True)
             item.path.rename(gone)
@@ -173,15 +174,3 @@ def _find_in_store(store: Path, live: set[str]) -> Iterator[Garbage]:
             yield Garbage(part, "no catalogue names its audio", folder_bytes(part))
         elif strips and dead > MOSTLY_DEAD:
             yield Garbage(part, f"no catalogue names {dead:.0%} of its audio", folder_bytes(part), needed)
-
-
-def _write_anew(item: Garbage) -> None:
-    """Copy the strips that are needed, and the failures, to a part of their own."""
-    store = item.path.parent.parent
-    array = PartRows.open(item.path)
-    with PartWriter(store, array.channels, array.encoding, array.scores) as writer:
-        for strip in item.kept:
-            writer.copy_strip(strip, array.read_whole(strip.start, strip.frames))
-        for failure in Fragment.read(store / "index" / f"{item.path.name}.json").failures:
-            writer.add_failure(failure)
-        writer.publish()

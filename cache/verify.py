@@ -1,7 +1,7 @@
 """Whether the store still holds what was written, and the audio is still what was hashed; damage is withdrawn."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,11 @@ from cache.hashes import find_changed, forget_hashes, hash_recordings
 from cache.mirror import Mirror
 from cache.recordings import audio_directory, read_recordings
 from cache.rows import PartRows
-from cache.store import fetch_index, fetch_part
+from cache.store import StripStore, fetch_index, fetch_part
 from cache.work import alone_at_work
-from cache.writer import find_damaged_strips
+from cache.writer import copy_strips, find_damaged_strips
+
+_Layout = tuple[int, int, StripEncoding]
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,13 @@ class Verdict:
         store: Feature directory.
         damages: Parts that are not as they were written.
         changed: Recordings whose audio changed without a trace in size and time.
-        left: Damages that were not repaired.
+        lost: sha256 of audio outside the data set that has no strip any more.
     """
 
     store: Path
     damages: tuple[Damage, ...]
     changed: tuple[str, ...]
-    left: tuple[Damage, ...]
+    lost: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -80,8 +82,7 @@ def find_damage(store: Path, share: float, rng: np.random.Generator) -> Iterator
     fragments = {path.stem: path for path in sorted((store / "index").glob("*.json"))}  # later: a builder may add some
     for part in sorted(arrays - fragments.keys()):
         yield Damage(part, "the index fragment is missing")
-    features = read_features(read_provenance(store)["config"])
-    expected = features.channels, features.scores, features.encoding
+    layout = _layout(read_features(read_provenance(store)["config"]))
     read = rng.random(len(fragments)) < share
     for (part, path), whole in zip(fragments.items(), read, strict=True):
         try:
@@ -97,7 +98,7 @@ def find_damage(store: Path, share: float, rng: np.random.Generator) -> Iterator
         elif mirror and not (store / "parts" / part).is_dir():
             continue  # not among those that are read
         if not problem:
-            problem = _check_part(store, part, fragment, expected, whole=bool(whole))
+            problem = _check_part(store, part, fragment, layout, whole=bool(whole))
         if problem:
             yield Damage(part, problem, tuple(strip.sha256 for strip in fragment.strips))
 
@@ -107,9 +108,8 @@ def verify(
 ) -> Verdict:
     """Returns what is wrong with the features of a data set; with `repair` it is computed again, and nothing else is.
 
-    A damaged part that holds other data sets' strips too, or strips of audio that is gone, is left as it is: its sound
-    strips could not be made again from here. Only if its fragment cannot be read does it go, for no reader can open the
-    store until then.
+    Sound strips in a damaged part that are not of the data set's audio could not be made again from here: they go to a
+    part of their own.
 
     Args:
         data: Data set.
@@ -128,27 +128,41 @@ def verify(
     read_provenance(store)
     recordings, audio = read_recordings(data), audio_directory(data)
     with alone_at_work(workspace) if repair else nullcontext():
-        changed = find_changed(recordings, audio, workspace)
-        damages = list(find_damage(store, share, np.random.default_rng(seed)))
-        if repair and changed:
+        changed = tuple(find_changed(recordings, audio, workspace))
+        damages = tuple(find_damage(store, share, np.random.default_rng(seed)))
+        if not repair:
+            return Verdict(store, damages, changed)
+        if changed:
             forget_hashes(audio, workspace)
-        own = set(hash_recordings(recordings, audio, workspace)) if repair else set()
-        left = [damage for damage in damages if not own.issuperset(damage.strips)]
-        for damage in damages if repair else ():
-            if damage not in left:
-                withdraw(store, damage)
-    if repair:
-        build_features(data, features, workspace)
-    return Verdict(store, tuple(damages), tuple(changed), tuple(left) if repair else tuple(damages))
+        others = {sha256 for damage in damages for sha256 in damage.strips}
+        others.difference_update(hash_recordings(recordings, audio, workspace))
+        for damage in damages:
+            _keep(store, damage.part, others, _layout(features))
+            _withdraw(store, damage.part)
+    build_features(data, features, workspace)
+    return Verdict(store, damages, changed, tuple(sorted(others - StripStore(store).strips.keys())))
 
 
-def withdraw(store: Path, damage: Damage) -> None:
-    """Take a damaged part out of the store: its strips are missing then, and the next build computes them."""
+def _keep(store: Path, part: str, audio: Collection[str], layout: _Layout) -> None:
+    """Copy what a damaged part holds of some audio's strips and is sound to a part of its own."""
+    try:
+        fragment = Fragment.read(store / "index" / f"{part}.json")
+        array = _open_array(store, part, fragment, layout)
+    except DamagedPartError:
+        return
+    damaged = find_damaged_strips(array.directory, fragment)
+    sound = [strip for strip in fragment.strips if strip.sha256 in audio and strip not in damaged]
+    if sound:
+        copy_strips(store, part, sound, fragment.failures)
+
+
+def _withdraw(store: Path, part: str) -> None:
+    """Take a part out of the store: its strips are missing then, and the next build computes them."""
     if mirror := Mirror.of_store(store):
-        mirror.remove(store / "index" / f"{damage.part}.json")
-        mirror.remove(store / "parts" / damage.part)
-    (store / "index" / f"{damage.part}.json").unlink(missing_ok=True)
-    shutil.rmtree(store / "parts" / damage.part, ignore_errors=True)
+        mirror.remove(store / "index" / f"{part}.json")
+        mirror.remove(store / "parts" / part)
+    (store / "index" / f"{part}.json").unlink(missing_ok=True)
+    shutil.rmtree(store / "parts" / part, ignore_errors=True)
 
 
 def _fetch_anew(store: Path, part: str, mirror: Mirror) -> str:
@@ -161,28 +175,43 @@ def _fetch_anew(store: Path, part: str, mirror: Mirror) -> str:
     return ""
 
 
-def _check_part(
-    store: Path, part: str, fragment: Fragment, expected: tuple[int, int, StripEncoding], *, whole: bool
-) -> str:
-    """Returns what is wrong with a part of so many channels and scores in an encoding, empty if nothing is."""
+def _check_part(store: Path, part: str, fragment: Fragment, layout: _Layout, *, whole: bool) -> str:
+    """Returns what is wrong with a part, empty if nothing is."""
     if fragment.identity != part:
         return f"the index fragment describes another part, {fragment.identity}"
+    try:
+        array = _open_array(store, part, fragment, layout)
+    except DamagedPartError as error:
+        return str(error)
+    chunks = range(-(-array.frames // array.chunk_frames))
+    missing = [chunk for chunk in chunks if not (array.directory / "c" / str(chunk) / "0").is_file()]
+    if missing:
+        return f"{len(missing)} of {len(chunks)} chunks are missing"
+    damaged = find_damaged_strips(array.directory, fragment) if whole else []
+    return f"{len(damaged)} of {len(fragment.strips)} strips differ from their digest" if damaged else ""
+
+
+def _open_array(store: Path, part: str, fragment: Fragment, layout: _Layout) -> PartRows:
+    """Returns the array of a part.
+
+    Raises:
+        DamagedPartError: If it is missing, cannot be opened, or is not what fragment and store ask for.
+    """
     directory = store / "parts" / part
     if not directory.is_dir():
-        return "the array is missing"
+        raise DamagedPartError("the array is missing")
     try:
         array = PartRows.open(directory)
     except DamagedPartError as error:
-        return f"the array cannot be opened ({error})"
+        raise DamagedPartError(f"the array cannot be opened ({error})") from error
     if array.features != store.name:
-        return f"the array belongs to features {array.features}"
+        raise DamagedPartError(f"the array belongs to features {array.features}")
     frames = sum(strip.frames for strip in fragment.strips)
-    layout = array.channels, array.scores, array.encoding
-    if (array.frames, *layout) != (frames, *expected):
-        return f"the array holds {array.frames} rows of {layout}, not {frames} of {expected}"
-    chunks = range(-(-frames // array.chunk_frames))
-    missing = [chunk for chunk in chunks if not (directory / "c" / str(chunk) / "0").is_file()]
-    if missing:
-        return f"{len(missing)} of {len(chunks)} chunks are missing"
-    damaged = find_damaged_strips(directory, fragment) if whole else []
-    return f"{len(damaged)} of {len(fragment.strips)} strips differ from their digest" if damaged else ""
+    found = array.channels, array.scores, array.encoding
+    if (array.frames, *found) != (frames, *layout):
+        raise DamagedPartError(f"the array holds {array.frames} rows of {found}, not {frames} of {layout}")
+    return array
+
+
+def _layout(features: FeatureConfig) -> _Layout:
+    return features.channels, features.scores, features.encoding

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -195,3 +196,19 @@ class PartWriter:
         entry.parent.mkdir(exist_ok=True)
         write_atomically(entry, fragment.to_json())
         return identity
+
+
+def copy_strips(store: Path, part: str, strips: Iterable[Strip], failures: Iterable[Failure]) -> None:
+    """Write strips of a part, as they are stored there, and failures to a part of their own.
+
+    Raises:
+        DamagedPartError: If the part's array cannot be opened.
+        ValueError: If a strip is not what was written there.
+    """
+    array = PartRows.open(store / "parts" / part)
+    with PartWriter(store, array.channels, array.encoding, array.scores) as writer:
+        for strip in strips:
+            writer.copy_strip(strip, array.read_whole(strip.start, strip.frames))
+        for failure in failures:
+            writer.add_failure(failure)
+        writer.publish()

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import pytest
 
 from cache.config import DataConfig, LogMelConfig
 from cache.features import build_features
+from cache.fragment import Fragment
 from cache.store import StripStore
 from cache.verify import find_damage, verify
 
@@ -180,19 +182,67 @@ def test_audio_that_changed_without_a_trace_is_found_and_computed(
     assert verify(data, FEATURES, workspace, 1.0, repair=False).sound
 
 
-def test_damaged_part_with_strips_of_other_audio_is_left(built: tuple[DataConfig, Path, Path]) -> None:
+def read_strips(store: Path) -> dict[str, bytes]:
+    strips = StripStore(store)
+    return {sha256: strips.read(sha256).tobytes() for sha256 in strips.strips}
+
+
+@pytest.mark.parametrize("damaged_is_own", [True, False])
+def test_sound_strips_of_other_audio_in_a_damaged_part_are_kept(
+    damaged_is_own: bool, built: tuple[DataConfig, Path, Path]
+) -> None:
     data, workspace, store = built
-    table = Path(data.root) / "train_metadata.csv"
-    lines = table.read_text().splitlines(keepends=True)
+    whole = read_strips(store)
     part = sorted(path.name for path in (store / "parts").iterdir())[0]
-    flip_byte(store, part)
-    table.write_text("".join(lines[:2]))  # one recording is left in the data set
-    before = read_store(store)
+    damaged, second, _ = Fragment.read(store / "index" / f"{part}.json").strips
+    flip_byte(store, part)  # in the first strip
+    table = Path(data.root) / "train_metadata.csv"
+    header, *rows = table.read_text().splitlines(keepends=True)
+    audio = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(data.root).rglob("*.wav"))]
+    own = damaged if damaged_is_own else second
+    table.write_text(header + rows[audio.index(own.sha256)])  # the data set has one recording now
+    lost = () if damaged_is_own else (damaged.sha256,)
     verdict = verify(data, FEATURES, workspace, 1.0, repair=True)
-    assert [damage.part for damage in verdict.left] == [part]
-    assert read_store(store) == before
-    table.write_text("".join(lines))
-    assert verify(data, FEATURES, workspace, 1.0, repair=True).left == ()
+    assert [found.part for found in verdict.damages] == [part]
+    assert verdict.lost == lost
+    assert read_strips(store) == {sha256: strip for sha256, strip in whole.items() if sha256 not in lost}
+    assert verify(data, FEATURES, workspace, 1.0, repair=False).sound
+    table.write_text("".join([header, *rows]))
+    build_features(data, FEATURES, workspace)
+    assert read_strips(store) == whole
+
+
+def test_damaged_strip_of_audio_that_is_gone_does_not_stay(
+    built: tuple[DataConfig, Path, Path], encode_audio: EncodeAudio
+) -> None:
+    data, workspace, store = built
+    path = Path(data.root) / "train_audio" / "bird/4.wav"
+    old = hashlib.sha256(path.read_bytes()).hexdigest()
+    lose_chunk(store, StripStore(store).strips[old].part)
+    path.write_bytes(encode_audio(np.random.default_rng(9).normal(0, 0.1, 9_500), 8_000))
+    assert verify(data, FEATURES, workspace, 1.0, repair=True).lost == (old,)
+    assert verify(data, FEATURES, workspace, 1.0, repair=False).sound
+    assert len(StripStore(store).strips) == RECORDINGS
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [(bring_array_of_another_store, True), (change_meaning, True), (lose_array, True), (swap_fragment, False)],
+)
+def test_nothing_is_kept_from_an_array_that_is_not_the_parts(
+    damage: Callable[[Path, str], None], told: bool, built: tuple[DataConfig, Path, Path]
+) -> None:
+    data, workspace, store = built
+    part = sorted(path.name for path in (store / "parts").iterdir())[0]
+    mine = {strip.sha256 for strip in Fragment.read(store / "index" / f"{part}.json").strips}
+    sound = {sha256: strip for sha256, strip in read_strips(store).items() if sha256 not in mine}
+    damage(store, part)
+    table = Path(data.root) / "train_metadata.csv"
+    header, *rows = table.read_text().splitlines(keepends=True)
+    audio = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(data.root).rglob("*.wav"))]
+    table.write_text(header + next(row for row, sha256 in zip(rows, audio, strict=True) if sha256 in sound))
+    assert set(verify(data, FEATURES, workspace, 1.0, repair=True).lost) == (mine if told else set())
+    assert read_strips(store) == sound
     assert verify(data, FEATURES, workspace, 1.0, repair=False).sound
 
 
