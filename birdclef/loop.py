@@ -35,7 +35,7 @@ from birdclef.peak_memory import PeakMemory
 from birdclef.predictions import Predictions
 from birdclef.sampler import describe_batches
 from birdclef.schedule import rate_factor
-from birdclef.trainer import BEST_CHECKPOINT, LAST_CHECKPOINT, build_trainer, quiet_lightning
+from birdclef.trainer import BEST_CHECKPOINT, LAST_CHECKPOINT, build_trainer, choose_dtype, quiet_lightning
 
 logger = logging.getLogger(__name__)
 
@@ -272,7 +272,7 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Pat
         if config.devices > 1 and device.type == "cuda":
             model = synchronise_batch_norm(model)
         validation = load_validation(fold, config, device)
-        logger.info("train: memory: %s", plan_memory(model, training, config))
+        logger.info("train: memory: %s", plan_memory(model, training, config, choose_dtype(config)))
         objective = build_objective(
             config.objective,
             torch.from_numpy(training.class_shares).float(),

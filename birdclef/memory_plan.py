@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -24,8 +25,9 @@ class MemoryPlan:
         strips: Resident strips, wherever they are.
         state: Weights, gradients, moments of AdamW, and the weight average.
         views: Crops of a whole batch, before and after augmentation.
-        activations: What the forward pass keeps for the backward pass, in float32.
+        activations: What the forward pass keeps for the backward pass.
         views_at_a_time: How many views these activations are of.
+        dtype: What the forward pass computes in.
     """
 
     strips: int
@@ -33,26 +35,32 @@ class MemoryPlan:
     views: int
     activations: int
     views_at_a_time: int
+    dtype: torch.dtype
 
     def __str__(self) -> str:
         parts = f"strips {_mb(self.strips)}, model and optimiser {_mb(self.state)}, batch {_mb(self.views)}"
-        return f"{parts}, activations {_mb(self.activations)} ({self.views_at_a_time} views at a time, float32)"
+        dtype = str(self.dtype).removeprefix("torch.")
+        return f"{parts}, activations {_mb(self.activations)} ({self.views_at_a_time} views at a time, {dtype})"
 
 
-def plan_memory(model: SpeciesModel, training: TrainingData, config: TrainConfig) -> MemoryPlan:
+def plan_memory(
+    model: SpeciesModel, training: TrainingData, config: TrainConfig, dtype: torch.dtype = torch.float32
+) -> MemoryPlan:
     """Returns what training a model will hold, from its sizes and the activations of a few views.
 
     Args:
         model: Before training; it stays as it is.
         training: Its data.
         config: Of the member.
+        dtype: What the forward pass computes in; not float32: under autocast.
     """
     views = training.batch_recordings * config.views
     own_views = views // config.devices
     at_a_time = min(config.micro_batch or own_views, own_views)
     shape = (1, training.strips.channels, training.crop_frames)
     probe = copy.deepcopy(model).train()
-    with torch.random.fork_rng():
+    half = nullcontext() if dtype == torch.float32 else torch.autocast("cpu", dtype)
+    with torch.random.fork_rng(), half:
         fewer, more = (
             measure_activations(probe, lambda crops: probe.heads(probe.encode(crops)), torch.zeros(count, *shape))
             for count in _PROBED_VIEWS
@@ -65,6 +73,7 @@ def plan_memory(model: SpeciesModel, training: TrainingData, config: TrainConfig
         views=2 * 4 * views * shape[1] * shape[2],
         activations=fewer + (more - fewer) * (at_a_time - _PROBED_VIEWS[0]),
         views_at_a_time=at_a_time,
+        dtype=dtype,
     )
 
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import pandas as pd
@@ -27,6 +27,11 @@ logger = logging.getLogger(__name__)
 LAST_CHECKPOINT = "last.ckpt"
 BEST_CHECKPOINT = "best.ckpt"
 _SECONDS_BETWEEN_COPIES = 60.0
+_PRECISIONS: dict[torch.dtype, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    torch.float32: "32-true",
+    torch.bfloat16: "bf16-mixed",
+    torch.float16: "16-mixed",
+}
 _EXPECTED_WARNINGS = (
     ".*does not have many workers.*",  # a batch is only indices
     ".*IterableDataset. has .__len__. defined.*",  # no loader process iterates over it twice
@@ -180,7 +185,7 @@ def build_trainer(config: TrainConfig, directory: Path) -> pl.Trainer:
         devices=config.devices,
         strategy=GatheredStrategy() if config.devices > 1 else "auto",
         use_distributed_sampler=False,
-        precision=_choose_precision(config),
+        precision=_PRECISIONS[choose_dtype(config)],
         max_epochs=count_epochs(config.epochs, config.objective),
         gradient_clip_val=config.clip_norm,
         reload_dataloaders_every_n_epochs=1,
@@ -219,10 +224,11 @@ def _read_log(log: Path) -> list[dict[str, Tensor | float]]:
     return [{str(name): float(value) for name, value in row.dropna().items()} for _, row in table.iterrows()]
 
 
-def _choose_precision(config: TrainConfig) -> Any:
-    named = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+def choose_dtype(config: TrainConfig) -> torch.dtype:
+    """Returns what the forward pass of a member's training computes in."""
+    named = {"32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     if config.precision != "auto":
         return named[config.precision]
     if config.accelerator == "cpu" or not torch.cuda.is_available():
-        return "32-true"
-    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

@@ -24,6 +24,28 @@ def test_activations_of_a_small_network_are_counted_by_hand() -> None:
     assert kept == 4 * 7 * (5 + 2)  # the ReLU's output and the sigmoid's
 
 
+def test_activations_under_autocast_are_counted_by_hand() -> None:
+    """In bfloat16 as above; besides the copies of the input, and of the second layer's weights, are kept."""
+    network = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2), nn.Sigmoid())
+    with torch.autocast("cpu", torch.bfloat16):
+        kept = measure_activations(network, network, torch.ones(7, 3))
+    assert kept == 2 * (7 * (5 + 2) + 7 * 3 + 5 * 2)
+
+
+def test_plan_in_half_precision_counts_about_half_for_each_view(fold_data: FoldData) -> None:
+    plans = {}
+    for micro_batch in (10, 20):
+        config = TrainConfig.model_validate({"model": {"backbone": "test_resnet"}, "micro_batch": micro_batch})
+        model, training = build_model(config.model, 3), TrainingData(fold_data, config, CPU)
+        for dtype in (torch.float32, torch.bfloat16):
+            plans[micro_batch, dtype] = plan_memory(model, training, config, dtype)
+    whole, half = (
+        plans[20, dtype].activations - plans[10, dtype].activations for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert 0.5 < half / whole < 0.6  # what is not a convolution or a product stays in float32
+    assert "(20 views at a time, bfloat16)" in str(plans[20, torch.bfloat16])
+
+
 @pytest.mark.parametrize(("micro_batch", "at_a_time"), [(None, 8), (3, 3), (100, 8)])
 def test_plan_is_made_of_sizes(fold_data: FoldData, micro_batch: int | None, at_a_time: int) -> None:
     config = TrainConfig.model_validate(
