@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -43,9 +42,7 @@ class MemoryPlan:
         return f"{parts}, activations {_mb(self.activations)} ({self.views_at_a_time} views at a time, {dtype})"
 
 
-def plan_memory(
-    model: SpeciesModel, training: TrainingData, config: TrainConfig, dtype: torch.dtype = torch.float32
-) -> MemoryPlan:
+def plan_memory(model: SpeciesModel, training: TrainingData, config: TrainConfig, dtype: torch.dtype) -> MemoryPlan:
     """Returns what training a model will hold, from its sizes and the activations of a few views.
 
     Args:
@@ -59,8 +56,7 @@ def plan_memory(
     at_a_time = min(config.micro_batch or own_views, own_views)
     shape = (1, training.strips.channels, training.crop_frames)
     probe = copy.deepcopy(model).train()
-    half = nullcontext() if dtype == torch.float32 else torch.autocast("cpu", dtype)
-    with torch.random.fork_rng(), half:
+    with torch.random.fork_rng(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         fewer, more = (
             measure_activations(probe, lambda crops: probe.heads(probe.encode(crops)), torch.zeros(count, *shape))
             for count in _PROBED_VIEWS

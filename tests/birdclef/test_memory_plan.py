@@ -60,7 +60,7 @@ def test_plan_is_made_of_sizes(fold_data: FoldData, micro_batch: int | None, at_
     model = build_model(config.model, 3)
     before = copy.deepcopy(model.state_dict())
     training = TrainingData(fold_data, config, CPU)
-    plan = plan_memory(model, training, config)
+    plan = plan_memory(model, training, config, torch.float32)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     parameters = sum(parameter.numel() for parameter in model.parameters())
     assert plan.strips == (70 + 32 + 9 + 40 + 31 + 100) * 8 * 2
@@ -83,4 +83,5 @@ def test_nothing_of_the_probe_stays_in_memory() -> None:
 
 def test_streamed_strips_take_no_memory(fold_data: FoldData) -> None:
     config = TrainConfig.model_validate({"model": {"backbone": "test_resnet"}, "residency": "stream"})
-    assert plan_memory(build_model(config.model, 3), TrainingData(fold_data, config, CPU), config).strips == 0
+    training = TrainingData(fold_data, config, CPU)
+    assert plan_memory(build_model(config.model, 3), training, config, torch.float32).strips == 0
