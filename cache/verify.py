@@ -136,24 +136,24 @@ def verify(
             forget_hashes(audio, workspace)
         others = {sha256 for damage in damages for sha256 in damage.strips}
         others.difference_update(hash_recordings(recordings, audio, workspace))
+        kept = {_keep(store, damage.part, others, _layout(features)) for damage in damages}
         for damage in damages:
-            _keep(store, damage.part, others, _layout(features))
-            _withdraw(store, damage.part)
+            if damage.part not in kept:  # a copy that a killed verify left may have been damaged, and is sound now
+                _withdraw(store, damage.part)
     build_features(data, features, workspace)
     return Verdict(store, damages, changed, tuple(sorted(others - StripStore(store).strips.keys())))
 
 
-def _keep(store: Path, part: str, audio: Collection[str], layout: _Layout) -> None:
-    """Copy what a damaged part holds of some audio's strips and is sound to a part of its own."""
+def _keep(store: Path, part: str, audio: Collection[str], layout: _Layout) -> str | None:
+    """Copy what a damaged part holds of some audio's strips and is sound to a part of its own; returns its id."""
     try:
         fragment = Fragment.read(store / "index" / f"{part}.json")
         array = _open_array(store, part, fragment, layout)
     except DamagedPartError:
-        return
+        return None
     damaged = find_damaged_strips(array.directory, fragment)
     sound = [strip for strip in fragment.strips if strip.sha256 in audio and strip not in damaged]
-    if sound:
-        copy_strips(store, part, sound, fragment.failures)
+    return copy_strips(store, part, sound, fragment.failures) if sound else None
 
 
 def _withdraw(store: Path, part: str) -> None:

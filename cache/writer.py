@@ -198,8 +198,8 @@ class PartWriter:
         return identity
 
 
-def copy_strips(store: Path, part: str, strips: Iterable[Strip], failures: Iterable[Failure]) -> None:
-    """Write strips of a part, as they are stored there, and failures to a part of their own.
+def copy_strips(store: Path, part: str, strips: Iterable[Strip], failures: Iterable[Failure]) -> str:
+    """Write strips of a part, as they are stored there, and failures to a part of their own; returns its id.
 
     Raises:
         DamagedPartError: If the part's array cannot be opened.
@@ -211,4 +211,4 @@ def copy_strips(store: Path, part: str, strips: Iterable[Strip], failures: Itera
             writer.copy_strip(strip, array.read_whole(strip.start, strip.frames))
         for failure in failures:
             writer.add_failure(failure)
-        writer.publish()
+        return writer.publish()

@@ -13,6 +13,7 @@ from cache.features import build_features
 from cache.fragment import Fragment
 from cache.store import StripStore
 from cache.verify import find_damage, verify
+from cache.writer import copy_strips
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
@@ -53,10 +54,10 @@ def built(
     return original[0].model_copy(update={"root": str(tmp_path / "data")}), tmp_path / "work", store
 
 
-def flip_byte(store: Path, part: str) -> None:
+def flip_byte(store: Path, part: str, position: int = 100) -> None:
     chunk = store / "parts" / part / "c" / "0" / "0"
     content = bytearray(chunk.read_bytes())
-    content[100] ^= 0x40
+    content[position] ^= 0x40
     chunk.write_bytes(content)
 
 
@@ -182,6 +183,16 @@ def test_audio_that_changed_without_a_trace_is_found_and_computed(
     assert verify(data, FEATURES, workspace, 1.0, repair=False).sound
 
 
+def keep_only(data: DataConfig, sha256: str) -> str:
+    """Take all other recordings out of the data set's table; returns what it was."""
+    table = Path(data.root) / "train_metadata.csv"
+    before = table.read_text()
+    header, *rows = before.splitlines(keepends=True)
+    audio = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(data.root).rglob("*.wav"))]
+    table.write_text(header + rows[audio.index(sha256)])
+    return before
+
+
 def read_strips(store: Path) -> dict[str, bytes]:
     strips = StripStore(store)
     return {sha256: strips.read(sha256).tobytes() for sha256 in strips.strips}
@@ -196,20 +207,34 @@ def test_sound_strips_of_other_audio_in_a_damaged_part_are_kept(
     part = sorted(path.name for path in (store / "parts").iterdir())[0]
     damaged, second, _ = Fragment.read(store / "index" / f"{part}.json").strips
     flip_byte(store, part)  # in the first strip
-    table = Path(data.root) / "train_metadata.csv"
-    header, *rows = table.read_text().splitlines(keepends=True)
-    audio = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(data.root).rglob("*.wav"))]
-    own = damaged if damaged_is_own else second
-    table.write_text(header + rows[audio.index(own.sha256)])  # the data set has one recording now
+    table = keep_only(data, (damaged if damaged_is_own else second).sha256)
     lost = () if damaged_is_own else (damaged.sha256,)
     verdict = verify(data, FEATURES, workspace, 1.0, repair=True)
     assert [found.part for found in verdict.damages] == [part]
     assert verdict.lost == lost
     assert read_strips(store) == {sha256: strip for sha256, strip in whole.items() if sha256 not in lost}
     assert verify(data, FEATURES, workspace, 1.0, repair=False).sound
-    table.write_text("".join([header, *rows]))
+    (Path(data.root) / "train_metadata.csv").write_text(table)
     build_features(data, FEATURES, workspace)
     assert read_strips(store) == whole
+
+
+def test_copy_that_a_killed_verify_left_is_not_withdrawn_once_it_is_written_anew(
+    built: tuple[DataConfig, Path, Path],
+) -> None:
+    data, workspace, store = built
+    whole = read_strips(store)
+    copies = {}
+    for index in sorted((store / "index").iterdir()):
+        *others, last = Fragment.read(index).strips
+        copies[index.stem] = copy_strips(store, index.stem, others, []), last
+    part, (copy, last) = next(found for found in copies.items() if found[0] < found[1][0])  # is looked at first
+    flip_byte(store, part, 2 * FEATURES.n_mels * last.start + 100)
+    flip_byte(store, copy)
+    keep_only(data, last.sha256)
+    assert verify(data, FEATURES, workspace, 1.0, repair=True).lost == ()
+    assert read_strips(store) == whole
+    assert verify(data, FEATURES, workspace, 1.0, repair=False).sound
 
 
 def test_damaged_strip_of_audio_that_is_gone_does_not_stay(
@@ -237,10 +262,7 @@ def test_nothing_is_kept_from_an_array_that_is_not_the_parts(
     mine = {strip.sha256 for strip in Fragment.read(store / "index" / f"{part}.json").strips}
     sound = {sha256: strip for sha256, strip in read_strips(store).items() if sha256 not in mine}
     damage(store, part)
-    table = Path(data.root) / "train_metadata.csv"
-    header, *rows = table.read_text().splitlines(keepends=True)
-    audio = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(data.root).rglob("*.wav"))]
-    table.write_text(header + next(row for row, sha256 in zip(rows, audio, strict=True) if sha256 in sound))
+    keep_only(data, next(iter(sound)))
     assert set(verify(data, FEATURES, workspace, 1.0, repair=True).lost) == (mine if told else set())
     assert read_strips(store) == sound
     assert verify(data, FEATURES, workspace, 1.0, repair=False).sound
