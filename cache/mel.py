@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cache.config import LogMelConfig
 
-VERSION = 4
+VERSION = 5
 """Raised by hand when the same audio and settings give other numbers."""
 
 _BLOCK_FRAMES = 128  # a megabyte
@@ -21,6 +21,7 @@ _BREAK_HZ = 1000.0
 _HZ_PER_MEL = 200.0 / 3
 _BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
 _LOG_STEP = float(np.log(6.4)) / 27
+_DB_PER_NEPER = 10 / float(np.log(10))  # of power
 _SINGLE_PRECISION_DB = 110.0
 """How far a bin may lie below the power of its whole frame for a float32 FFT to be exact enough; a band, whose bins
 err independently, by 10 log10 of their number farther. It then misses librosa by 0.006 dB (331 field recordings); at
@@ -109,6 +110,7 @@ def _hz_to_mel(hertz: float) -> float:
     return _BREAK_MEL + float(np.log(hertz / _BREAK_HZ)) / _LOG_STEP
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what overflows is quarantined as non-finite
 def compute_log_mel(waveform: NDArray[np.float32], features: LogMelConfig) -> NDArray[np.float32]:
     """Returns the log-mel strip of a waveform: 10 log10(mel power), dB re 1, floored, without normalisation.
 
@@ -123,67 +125,79 @@ def compute_log_mel(waveform: NDArray[np.float32], features: LogMelConfig) -> ND
         Strip, (frames, n_mels) with frames = 1 + samples // hop_length, in dB >= `floor_db`.
     """
     front = front_end(features)
-    frames = 1 + len(waveform) // features.hop_length
-    windows = _windows(waveform, frames, features)
-    strip = np.empty((frames, features.n_mels), np.float32)
-    total = np.empty(frames, np.float32)
-    blocks = [slice(start, min(start + _BLOCK_FRAMES, frames)) for start in range(0, frames, _BLOCK_FRAMES)]
-    for block, power, parts_power in _mel_power(windows, blocks, front.single_window, front.groups):
-        strip[block], total[block] = power, parts_power
-    floor_power = np.float32(10 ** (features.floor_db / 10))
-    wide = _find_wide_frames(strip, total, front.smallest, floor_power)
-    rows = [wide[start : start + _BLOCK_FRAMES] for start in range(0, len(wide), _BLOCK_FRAMES)]
-    for block, power, _ in _mel_power(windows, rows, front.window, front.groups):
-        strip[block] = power
-    with np.errstate(divide="ignore"):
-        np.log10(strip, out=strip)
-    strip *= 10
+    strip, total = _mel_power(waveform, features, front)
+    wide = _find_wide_frames(strip, total, front.smallest, np.float32(10 ** (features.floor_db / 10)))
+    for start in range(0, len(wide), _BLOCK_FRAMES):
+        rows = wide[start : start + _BLOCK_FRAMES]
+        strip[rows] = _precise_mel_power(waveform, rows.tolist(), features, front)
+    if np.isfinite(total).all():
+        cv2.log(strip, dst=strip)  # defined for finite numbers only, in a fifth of NumPy's time
+    else:
+        np.log(strip, out=strip)
+    strip *= _DB_PER_NEPER
     return np.maximum(strip, np.float32(features.floor_db), out=strip)
 
 
-def _windows(waveform: NDArray[np.float32], frames: int, features: LogMelConfig) -> NDArray[np.float32]:
-    """Returns a view of the samples of each frame, with zeros beyond both ends, (frames, n_fft)."""
-    margin = features.n_fft // 2
-    padded = np.empty(margin + len(waveform) + margin, np.float32)
-    padded[:margin] = 0
-    padded[margin:-margin] = waveform
-    padded[-margin:] = 0
-    strides = features.hop_length * padded.itemsize, padded.itemsize
-    return np.lib.stride_tricks.as_strided(padded, (frames, features.n_fft), strides, writeable=False)
-
-
 def _mel_power(
-    windows: NDArray[np.float32],
-    blocks: Sequence[Any],
-    window: NDArray[Any],
-    groups: tuple[BandGroup, ...],
-) -> Iterator[tuple[Any, NDArray[np.float32], NDArray[np.float32]]]:
-    """Yields the frames of a block, their mel power, (frames, n_mels), and their total power, (frames,).
+    waveform: NDArray[np.float32], features: LogMelConfig, front: MelFrontEnd
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns the mel power of every frame, (frames, n_mels), and its total power, (frames,), by a float32 FFT."""
+    mel_power = np.empty((1 + len(waveform) // features.hop_length, features.n_mels), np.float32)
+    total = np.empty(len(mel_power), np.float32)
+    stretch = np.empty((_BLOCK_FRAMES - 1) * features.hop_length + features.n_fft, np.float32)  # what a block spans
+    strides = features.hop_length * stretch.itemsize, stretch.itemsize
+    shape = _BLOCK_FRAMES, features.n_fft
+    windows = np.lib.stride_tricks.as_strided(stretch, shape, strides, writeable=False)
+    windowed = np.empty(shape, np.float32)
+    every_part = np.ones(features.n_fft, np.float32)
+    for start in range(0, len(mel_power), _BLOCK_FRAMES):
+        block = slice(start, min(start + _BLOCK_FRAMES, len(mel_power)))
+        inside = slice(block.stop - start)
+        _copy_samples(waveform, start, features, stretch)
+        np.multiply(windows[inside], front.single_window[inside], out=windowed[inside])
+        total[block] = _write_mel_power(windowed[inside], front.groups, mel_power[block]) @ every_part
+    return mel_power, total
 
-    The FFT runs in the precision of the window, the rest in float32. What is yielded is overwritten by the next block.
+
+def _precise_mel_power(
+    waveform: NDArray[np.float32], frames: Sequence[int], features: LogMelConfig, front: MelFrontEnd
+) -> NDArray[np.float32]:
+    """Returns the mel power of up to _BLOCK_FRAMES frames, (frames, n_mels), by a float64 FFT."""
+    mel_power = np.empty((len(frames), features.n_mels), np.float32)
+    windowed = np.empty((len(frames), features.n_fft))
+    for frame, samples in zip(frames, windowed, strict=True):
+        _copy_samples(waveform, frame, features, samples)
+    windowed *= front.window[: len(frames)]
+    _write_mel_power(windowed, front.groups, mel_power)
+    return mel_power
+
+
+def _copy_samples(waveform: NDArray[np.float32], frame: int, features: LogMelConfig, target: NDArray[Any]) -> None:
+    """Fill the target, (samples,), from where a frame begins on, with zeros beyond the waveform's ends."""
+    first = frame * features.hop_length - features.n_fft // 2
+    begin, end = max(0, -first), min(len(target), len(waveform) - first)
+    target[:begin] = 0
+    target[begin:end] = waveform[first + begin : first + end]
+    target[end:] = 0
+
+
+def _write_mel_power(
+    windowed: NDArray[Any], groups: tuple[BandGroup, ...], mel_power: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Write the mel power of frames; returns the power of all parts of their spectra, (frames, n_fft).
+
+    The FFT runs in the precision of the samples, the rest in float32.
 
     Args:
-        windows: Samples of all frames, (frames, n_fft).
-        blocks: Slices or index arrays of frames, up to `_BLOCK_FRAMES` each.
-        window: For each frame of a block, (_BLOCK_FRAMES, n_fft).
+        windowed: Samples of each frame, (frames, n_fft); they are overwritten.
         groups: Mel filters.
+        mel_power: Where to write, (frames, n_mels).
     """
-    buffer = np.empty_like(window)
-    mel_power = np.empty((_BLOCK_FRAMES, groups[-1].bands.stop), np.float32)
-    every_part = np.ones(window.shape[1], np.float32)
-    for block in blocks:
-        samples = windows[block]  # (frames, n_fft)
-        count = len(samples)
-        windowed = buffer[:count]
-        windowed[:] = samples
-        windowed *= window[:count]
-        spectrum = cv2.dft(windowed, dst=windowed, flags=cv2.DFT_ROWS)
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is quarantined as non-finite
-            parts = np.square(spectrum, out=spectrum).astype(np.float32, copy=False)
-            for group in groups:
-                np.matmul(parts[:, group.parts], group.weights, out=mel_power[:count, group.bands])
-            total = parts @ every_part  # (frames,)
-        yield block, mel_power[:count], total
+    parts = cv2.dft(windowed, dst=windowed, flags=cv2.DFT_ROWS).astype(np.float32, copy=False)
+    np.square(parts, out=parts)
+    for group in groups:
+        np.matmul(parts[:, group.parts], group.weights, out=mel_power[:, group.bands])
+    return parts
 
 
 def _find_wide_frames(

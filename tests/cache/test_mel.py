@@ -1,3 +1,4 @@
+import cv2
 import librosa
 import numpy as np
 import pytest
@@ -116,6 +117,21 @@ def test_ten_times_the_amplitude_is_twenty_decibels_more() -> None:
     loud = compute_log_mel(WAVEFORMS["noise"], LogMelConfig())
     assert quiet.min() > -99  # nothing touches the floor
     np.testing.assert_allclose(loud - quiet, 20, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("ipp", [True, False])
+def test_power_beyond_float32_is_not_finite_whatever_opencv_computes_with(ipp: bool) -> None:
+    waveform = (1e20 * WAVEFORMS["loud tone over quiet noise"]).astype(np.float32)
+    used = cv2.ipp.useIPP()
+    cv2.ipp.setUseIPP(ipp)
+    try:
+        strip = compute_log_mel(waveform, LogMelConfig())
+    finally:
+        cv2.ipp.setUseIPP(used)
+    reference = reference_log_mel(waveform.astype(np.float64), LogMelConfig())
+    beyond = reference > 10 * np.log10(np.finfo(np.float32).max)
+    assert beyond.any()
+    assert not np.isfinite(strip[beyond]).any()
 
 
 def test_waveform_is_not_changed() -> None:
