@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -109,7 +110,7 @@ def _contrast_change(strip: NDArray[np.floating[Any]], frames_per_second: float)
     """Returns how the difference in level of neighbouring bands changes at each moment, in dB, (bits, moments)."""
     pooling = _pooling(strip.shape[1])
     power = strip[:, : len(pooling)] * np.float32(1 / _DB_PER_NEPER)  # (frames, channels), still its logarithm
-    level = np.log(np.exp(power, out=power) @ pooling)  # (frames, bands)
+    level = np.log(np.asarray(cv2.exp(power, dst=power)) @ pooling)  # (frames, bands)
     total = np.cumsum(np.diff(level.T, axis=0), axis=1, dtype=np.float64)  # (bits, frames)
     frames_per_moment = frames_per_second / _MOMENTS_PER_SECOND
     frame = np.arange(int((len(strip) - 1) / frames_per_moment)) * frames_per_moment  # (moments,), between frames
