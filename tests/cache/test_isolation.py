@@ -206,6 +206,18 @@ def test_child_serves_one_part_after_the_other(good: list[bytes], tmp_path: Path
     assert len(StripStore(tmp_path / "store").strips) == len(sources)
 
 
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the system does not tell a process's environment")
+def test_children_run_with_this_process_s_tunables_of_glibc_and_their_own(
+    good: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=3")
+    list(compute_part_apart(write_sources(tmp_path, good), FEATURES, tmp_path / "store"))
+    (child,) = isolation._children._by_thread.values()
+    environment = Path(f"/proc/{child._pid}/environ").read_bytes()  # where glibc cuts the tunables apart
+    assert b"GLIBC_TUNABLES=glibc.malloc.arena_max=3" in environment
+    assert b"glibc.cpu.x86_rep_movsb_threshold=1000000000" in environment
+
+
 def test_error_of_the_store_is_raised_here_and_the_child_goes_on(good: list[bytes], tmp_path: Path) -> None:
     sources = write_sources(tmp_path, good)
     (tmp_path / "file").touch()
