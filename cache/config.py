@@ -24,7 +24,7 @@ from cache.model_description import read_description
 class ConfigSection(BaseModel):
     """A frozen section of an experiment that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True)
 
     execution_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields that change how a result is computed, never what it is; they stay out of artefact keys."""
