@@ -34,6 +34,7 @@ _RECORDED_PACKAGES = (
     "numpy",
     "scipy",
     "opencv-python-headless",
+    "av",
     "soundfile",
     "soxr",
     "zarr",

@@ -7,6 +7,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from cache.vorbis import decode_vorbis
+
 
 class UnusableAudioError(ValueError):
     """Audio that gives no waveform; `reason` is the word under which it is quarantined."""
@@ -39,7 +41,7 @@ def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
         MemoryError: If the samples, or those that the header promises, do not fit.
     """
     try:
-        channels, native_rate = soundfile.read(io.BytesIO(audio), dtype="float32", always_2d=True)
+        channels, native_rate = _decode_channels(audio)
     except (soundfile.SoundFileError, TypeError, ValueError, OverflowError) as error:
         raise UnusableAudioError("undecodable", describe_decoder_error(audio, error)) from error
     if len(channels) == 0:
@@ -56,6 +58,15 @@ def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
     if len(waveform) == 0:
         raise UnusableAudioError("empty", f"{found} samples at {native_rate} Hz are none at {sample_rate} Hz")
     return np.ascontiguousarray(waveform, dtype=np.float32)
+
+
+def _decode_channels(audio: bytes) -> tuple[NDArray[np.float32], int]:
+    """Returns the samples of a file, (samples, channels), and their rate."""
+    if (decoded := decode_vorbis(audio)) is not None:
+        channels, rate = decoded
+        return channels.T, rate
+    channels, rate = soundfile.read(io.BytesIO(audio), dtype="float32", always_2d=True)
+    return channels, rate
 
 
 def mix_to_mono(channels: NDArray[np.float32]) -> NDArray[np.float32]:
