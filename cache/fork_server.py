@@ -14,15 +14,15 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from typing import IO, NoReturn
 
 _LOOK_SECONDS = 1.0  # how often the server looks for its parent
 _SERVER = """
-import sys
 from cache.fork_server import fork_on_request
+import {imports}
 from {module} import {function}
 fork_on_request(int(sys.argv[1]), parent=int(sys.argv[2]), idle_seconds=float(sys.argv[3]), function={function})
 """
@@ -33,16 +33,23 @@ class ForkServer:
 
     Args:
         function: What a forked process runs: it is called with its end of a connection and the server's process id.
+        imports: Modules to import besides the function's, for it to find them loaded.
         environment: Variables of the server and its processes besides this process's own.
         idle_seconds: After so long without a living process the server ends itself.
     """
 
     def __init__(
-        self, function: Callable[[Connection, int], None], environment: Mapping[str, str], idle_seconds: float
+        self,
+        function: Callable[[Connection, int], None],
+        imports: Sequence[str],
+        environment: Mapping[str, str],
+        idle_seconds: float,
     ) -> None:
         self._control, theirs = socket.socketpair()
         self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the server
-        code = _SERVER.format(module=function.__module__, function=function.__name__)
+        code = _SERVER.format(
+            imports=", ".join(["sys", *imports]), module=function.__module__, function=function.__name__
+        )
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", code, str(theirs.fileno()), str(os.getpid()), str(idle_seconds)],

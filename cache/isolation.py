@@ -38,6 +38,7 @@ _KILLED = (
 )
 _START_SECONDS = 120.0  # for a new child on a busy machine; no recording's fault
 _IDLE_SECONDS = 30.0  # an unused child ends itself, so that workers elsewhere keep none
+_IMPORTS = ("av.filter",)  # by whoever decodes Ogg, where a limit of memory might forbid it
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -239,7 +240,7 @@ class _Children:
     def _living_server(self) -> ForkServer:
         if self._server is None or not self._server.alive:
             tunables = ":".join(filter(None, [os.environ.get("GLIBC_TUNABLES"), _TUNABLES]))
-            self._server = ForkServer(serve, {**_ENVIRONMENT, "GLIBC_TUNABLES": tunables}, _IDLE_SECONDS)
+            self._server = ForkServer(serve, _IMPORTS, {**_ENVIRONMENT, "GLIBC_TUNABLES": tunables}, _IDLE_SECONDS)
         return self._server
 
 

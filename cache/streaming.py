@@ -17,7 +17,7 @@ _BLOCK_SECONDS = 60
 
 
 def stream_waveform(path: Path, sample_rate: int, heard: Heard | None = None) -> Iterator[NDArray[np.float32]]:
-    """Yields what `cache.waveform.decode_waveform` returns of a file, (samples,) at a time.
+    """Yields what `cache.waveform.decode_waveform` returns of a file, within 1e-6 of full scale, (samples,) at a time.
 
     Args:
         path: A file in any format that libsndfile reads.
