@@ -41,17 +41,15 @@ def decode_vorbis(audio: bytes) -> tuple[NDArray[np.float32], int] | None:
     # Imported here, for most of what imports this decodes nothing.
     from av import FFmpegError
 
-    descriptor = os.memfd_create("audio")
     try:
-        with os.fdopen(os.dup(descriptor), "wb") as file:
+        with os.fdopen(os.memfd_create("audio"), "wb") as file:
             file.write(audio)
-        return _decode_file(f"/proc/self/fd/{descriptor}", stated)
+            file.flush()
+            return _decode_file(f"/proc/self/fd/{file.fileno()}", stated)
     except FFmpegError as error:
         if isinstance(error, (MemoryError, OSError)):
             raise
         return None
-    finally:
-        os.close(descriptor)
 
 
 def _stated_samples(audio: bytes) -> int:
