@@ -47,7 +47,7 @@ def decode_vorbis(audio: bytes) -> tuple[NDArray[np.float32], int] | None:
             file.flush()
             return _decode_file(f"/proc/self/fd/{file.fileno()}", stated)
     except FFmpegError as error:
-        if isinstance(error, (MemoryError, OSError)):
+        if isinstance(error, MemoryError):
             raise
         return None
 
@@ -78,7 +78,7 @@ def _decode_file(path: str, stated: int) -> tuple[NDArray[np.float32], int] | No
             samples = frame.to_ndarray()  # (channels, samples)
             if not found:
                 channels, rate = np.empty((len(samples), stated), np.float32), frame.sample_rate
-            if found + samples.shape[1] > stated:
+            if (len(samples), frame.sample_rate) != (len(channels), rate) or found + samples.shape[1] > stated:
                 return None
             channels[:, found : found + samples.shape[1]] = samples
             found += samples.shape[1]

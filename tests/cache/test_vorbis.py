@@ -105,9 +105,20 @@ def flip(audio: bytes, place: int) -> bytes:
         flip(AUDIO, len(AUDIO) // 2),
         flip(AUDIO, AUDIO.rfind(b"OggS") + 8),
         AUDIO + fix_serial(AUDIO, 2),
+        AUDIO + fix_serial(encode(noise(2, 2 * SAMPLES)), 2),
+        AUDIO + fix_serial(encode(noise(1, 2 * SAMPLES), 22_050), 2),
         b"x" + AUDIO,
     ],
-    ids=["cut off", "hole", "flipped bit", "other length stated", "chained", "junk in front"],
+    ids=[
+        "cut off",
+        "hole",
+        "flipped bit",
+        "other length stated",
+        "chained",
+        "chained to stereo",
+        "chained to another rate",
+        "junk in front",
+    ],
 )
 def test_damaged_file_is_left_to_libsndfile(damaged: bytes) -> None:
     assert decode_vorbis(damaged) is None
