@@ -1,7 +1,10 @@
-"""Ogg streams whose bytes depend on the audio alone."""
+"""Pages of Ogg streams (RFC 3533)."""
 
 import zlib
 from collections.abc import Iterator
+
+PAGE = b"OggS"
+"""What each page begins with."""
 
 _REVERSED_BITS = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
@@ -26,6 +29,12 @@ def fix_serial(stream: bytes, serial: int) -> bytes:
     return bytes(fixed)
 
 
+def last_granule_position(stream: bytes) -> int:
+    """Returns what the last page of an Ogg stream counts up to: samples, if it holds Vorbis; -1 if it tells none."""
+    page = stream.rfind(PAGE)
+    return int.from_bytes(stream[page + 6 : page + 14], "little", signed=True)
+
+
 def page_checksum(page: bytes) -> int:
     """Returns the CRC-32 of an Ogg page whose checksum field is zero (RFC 3533: 0x04C11DB7, highest bit first).
 
@@ -38,7 +47,7 @@ def page_checksum(page: bytes) -> int:
 def _find_pages(stream: bytes) -> Iterator[tuple[int, int]]:
     start = 0
     while start < len(stream):
-        if stream[start : start + 4] != b"OggS":
+        if stream[start : start + 4] != PAGE:
             raise ValueError(f"No Ogg page begins at byte {start} of {len(stream)}: this is not a whole Ogg stream.")
         segments = stream[start + 26]
         end = start + 27 + segments + sum(stream[start + 27 : start + 27 + segments])

@@ -10,7 +10,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-_PAGE = b"OggS"
+from cache.ogg import PAGE, last_granule_position
+
 _FIRST_PACKET = slice(28, 35)  # the page that begins a stream holds one packet
 _SAMPLES = 32_768  # asked for at once, of each channel
 _HAS_MEMORY_FILES = hasattr(os, "memfd_create") and Path("/proc/self/fd").exists()
@@ -33,9 +34,9 @@ def decode_vorbis(audio: bytes) -> tuple[NDArray[np.float32], int] | None:
         MemoryError: If the samples, or those that the last page states, do not fit.
         OSError: If the system gives no file.
     """
-    if not (_HAS_MEMORY_FILES and audio.startswith(_PAGE) and audio[_FIRST_PACKET] == b"\x01vorbis"):
+    if not (_HAS_MEMORY_FILES and audio.startswith(PAGE) and audio[_FIRST_PACKET] == b"\x01vorbis"):
         return None
-    stated = _stated_samples(audio)
+    stated = last_granule_position(audio)
     if stated <= 0:
         return None
     # Imported here, for most of what imports this decodes nothing.
@@ -50,12 +51,6 @@ def decode_vorbis(audio: bytes) -> tuple[NDArray[np.float32], int] | None:
         if isinstance(error, MemoryError):
             raise
         return None
-
-
-def _stated_samples(audio: bytes) -> int:
-    """Returns how many samples the last page of an Ogg Vorbis file counts up to (RFC 3533: the granule position)."""
-    last_page = audio.rfind(_PAGE)
-    return int.from_bytes(audio[last_page + 6 : last_page + 14], "little", signed=True)
 
 
 def _decode_file(path: str, stated: int) -> tuple[NDArray[np.float32], int] | None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from cache.ogg import fix_serial, page_checksum
+from cache.ogg import fix_serial, last_granule_position, page_checksum
 
 
 def encode() -> bytes:
@@ -21,6 +21,12 @@ def checksum_by_bits(page: bytes) -> int:
         for _ in range(8):
             register = ((register << 1) ^ (0x04C11DB7 if register & 0x80000000 else 0)) & 0xFFFFFFFF
     return register
+
+
+def test_last_page_counts_the_samples() -> None:
+    assert last_granule_position(encode()) == 40_000
+    assert last_granule_position(encode() + bytes(9)) == 40_000
+    assert last_granule_position(b"OggS") == last_granule_position(b"") == 0
 
 
 def test_checksum_equals_the_plain_loop() -> None:
