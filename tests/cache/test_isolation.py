@@ -118,6 +118,14 @@ def test_recording_that_ends_its_process_costs_only_itself(
     assert len(list((tmp_path / "store" / "index").iterdir())) == 1
 
 
+def test_ogg_is_decoded_where_the_memory_allows_no_decoder_to_be_loaded(
+    encode_audio: EncodeAudio, tmp_path: Path
+) -> None:
+    sources = write_sources(tmp_path, [encode_audio(np.random.default_rng(0).normal(0, 0.1, 24_000), 8_000, "OGG")])
+    features = FEATURES.model_copy(update={"memory_gb": 0.05})
+    assert [event.reason for event in compute_part_apart(sources, features, tmp_path / "store")] == [""]
+
+
 @pytest.mark.usefixtures("faulty")
 def test_several_faulty_recordings_in_one_part_are_all_found(good: list[bytes], tmp_path: Path) -> None:
     sources = write_sources(tmp_path, [b"EXIT 1", good[0], b"SEGFAULT", b"EXIT 2"])
