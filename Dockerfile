@@ -59,6 +59,6 @@ WORKDIR /app
 VOLUME ["/workspace", "/data"]
 EXPOSE 4200
 # What `birdclef health` does, without loading what the other commands need.
-HEALTHCHECK --interval=30s --timeout=20s --start-period=180s --retries=3 CMD ["python", "-m", "flows.health"]
+HEALTHCHECK --interval=30s --timeout=20s --start-period=180s --retries=3 CMD ["python", "-m", "flows.monitoring.health"]
 ENTRYPOINT ["tini", "--", "birdclef"]
 CMD ["serve", "--host", "0.0.0.0"]

@@ -24,10 +24,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.mel import FEATURES, librosa_log_mel
-from birdclef.config import TrainConfig
-from birdclef.data import TrainingData
-from birdclef.fold import read_fold
-from cache.config import DataConfig, SplitConfig
+from birdclef.config.train import TrainConfig
+from birdclef.strips.fold import read_fold
+from birdclef.training.data import TrainingData
+from cache.config.data import DataConfig
+from cache.config.split import SplitConfig
 from cache.features import build_features
 from cache.split import build_split
 from cache.synth import CorpusPlan, synthesize_corpus

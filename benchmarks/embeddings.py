@@ -18,9 +18,9 @@ import numpy as np
 import typer
 
 from birdclef.predict_recordings import find_recordings
-from cache.config import EmbeddingConfig
-from cache.embedding_model import keep_model, open_embedder
-from cache.waveform import UnusableAudioError, decode_waveform
+from cache.audio.decoding import UnusableAudioError, decode_waveform
+from cache.config.features import EmbeddingConfig
+from cache.front_end.embedding import keep_model, open_embedder
 
 BATCHES = (1, 2, 4, 8)
 

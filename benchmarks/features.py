@@ -29,10 +29,10 @@ from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 
 from benchmarks.mel import FEATURES, librosa_log_mel
-from cache.config import DataConfig
+from cache.audio.decoding import UnusableAudioError, decode_waveform
+from cache.audio.ogg import fix_serial
+from cache.config.data import DataConfig
 from cache.features import build_features
-from cache.ogg import fix_serial
-from cache.waveform import UnusableAudioError, decode_waveform
 
 REPEATS = 5
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from cache.store import StripStore
-from cache.writer import PartWriter
+from cache.store.part_writer import PartWriter
+from cache.store.strip_store import StripStore
 
 PARTS = 12
 STRIPS_PER_PART = 64

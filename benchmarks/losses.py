@@ -19,8 +19,8 @@ import typer
 from pytorch_metric_learning.losses import SupConLoss as OtherSupConLoss
 from torch import Tensor
 
-from birdclef.contrast import ContrastBatch
-from birdclef.supcon import SupConLoss
+from birdclef.losses.contrast import ContrastBatch
+from birdclef.losses.supcon import SupConLoss
 
 Contender = Literal["ours", "theirs"]
 DIM = 128

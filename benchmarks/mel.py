@@ -11,8 +11,8 @@ import librosa
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.config import LogMelConfig
-from cache.mel import compute_log_mel
+from cache.config.features import LogMelConfig
+from cache.front_end.log_mel import compute_log_mel
 
 SECONDS = 60
 REPEATS = 7

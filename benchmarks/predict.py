@@ -17,10 +17,10 @@ import soundfile
 import typer
 
 from benchmarks.features import encode_ogg
-from birdclef.classifier import load_classifier
 from birdclef.export import export_onnx
 from birdclef.predict_recordings import find_recordings, predict_recordings
-from cache.waveform import UnusableAudioError, decode_waveform
+from birdclef.serving.classifier import load_classifier
+from cache.audio.decoding import UnusableAudioError, decode_waveform
 
 RATE = 32_000
 REPEATS = 3

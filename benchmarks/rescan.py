@@ -15,7 +15,8 @@ import pandas as pd
 import soundfile
 import typer
 
-from cache.config import DataConfig, LogMelConfig
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
 from cache.features import build_features
 
 FEATURES = LogMelConfig(sample_rate=8_000, fmax=4_000.0, n_fft=256, hop_length=128, n_mels=8)

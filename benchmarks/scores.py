@@ -16,9 +16,9 @@ import typer
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from birdclef.config import EvaluateConfig
-from birdclef.ranking import PADDING_ROWS
-from birdclef.scorer import HEADLINE_METRICS, Scorer, build_scorer
+from birdclef.config.evaluate import EvaluateConfig
+from birdclef.metrics.ranking import PADDING_ROWS
+from birdclef.scores.scorer import HEADLINE_METRICS, Scorer, build_scorer
 
 SKLEARN_RESAMPLES = 3
 FOLDS = 5

@@ -20,16 +20,16 @@ import torch
 import typer
 from torch import Tensor
 
-from birdclef.config import TrainConfig
-from birdclef.data import TrainingData
-from birdclef.fold import FoldData, read_fold
-from birdclef.loop import fit
-from birdclef.model import SpeciesModel, build_model
-from birdclef.objective import build_objective
+from birdclef.config.train import TrainConfig
+from birdclef.model.network import SpeciesModel, build_model
+from birdclef.strips.fold import FoldData, read_fold
+from birdclef.training.data import TrainingData
+from birdclef.training.loop import fit
+from birdclef.training.objective import build_objective
 from cache.features import build_features
 from cache.split import build_split
 from cache.synth import CorpusPlan, synthesize_corpus
-from flows.config import load_config
+from flows.experiment import load_config
 
 REPEATS = 3
 STEPS = 8

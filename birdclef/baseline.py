@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from birdclef.config import TrainConfig
-from birdclef.pretrained import identify_weights
-from cache.artefact import Recipe, artefact_key, find_artefact, materialise, read_provenance
-from cache.catalogue import feature_directory
-from cache.config import read_features
-from cache.store import StripStore
+from birdclef.config.train import TrainConfig
+from birdclef.model.pretrained import identify_weights
+from cache.config.features import read_features
+from cache.recordings.catalogue_tables import feature_directory
+from cache.store.strip_store import StripStore
+from cache.workspace.artefact import Recipe, artefact_key, find_artefact, materialise, read_provenance
 
 FeaturesOf = Callable[[Path, list[str]], NDArray[np.float32]]
 
@@ -87,7 +87,7 @@ def _means(store: Path, sha256s: list[str]) -> NDArray[np.float32]:
 
 
 def _log_mel_statistics(store: Path, sha256s: list[str]) -> NDArray[np.float32]:
-    from birdclef.logistic import strip_statistics
+    from birdclef.baselines.logistic import strip_statistics
 
     strips = StripStore(store)
     return np.stack([strip_statistics(strips.read(sha256)) for sha256 in sha256s])
@@ -96,11 +96,11 @@ def _log_mel_statistics(store: Path, sha256s: list[str]) -> NDArray[np.float32]:
 def _frozen_features(config: TrainConfig, store: Path, sha256s: list[str]) -> NDArray[np.float32]:
     import torch
 
-    from birdclef.frozen_features import pool_features
-    from birdclef.gpu_lock import alone_on, gpus_in_use
-    from birdclef.input_statistics import input_statistics
-    from birdclef.model import build_model
-    from birdclef.residency import load_strips
+    from birdclef.devices.gpu_lock import alone_on, gpus_in_use
+    from birdclef.inference.frozen_features import pool_features
+    from birdclef.model.network import build_model
+    from birdclef.strips.input_statistics import input_statistics
+    from birdclef.strips.residency import load_strips
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     features = read_features(read_provenance(store)["config"])
@@ -118,10 +118,10 @@ def _write(name: str, features_of: FeaturesOf, split: Path, workspace: Path, sta
 
     import pandas as pd
 
-    from birdclef.fold import read_labelled_recordings
-    from birdclef.logistic import predict_out_of_fold
-    from cache.catalogue import read_species
-    from cache.grouping import is_validated
+    from birdclef.baselines.logistic import predict_out_of_fold
+    from birdclef.strips.fold import read_labelled_recordings
+    from cache.folds.groups import is_validated
+    from cache.recordings.catalogue_tables import read_species
 
     started = time.perf_counter()
     catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])

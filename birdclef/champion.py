@@ -15,9 +15,16 @@ from typing import Literal
 
 from filelock import FileLock
 
-from cache.artefact import file_key, find_artefact, is_finished, list_artefacts, read_provenance, write_atomically
-from cache.config import SplitConfig
-from cache.mirror import Mirror, published_address
+from cache.config.split import SplitConfig
+from cache.workspace.artefact import (
+    file_key,
+    find_artefact,
+    is_finished,
+    list_artefacts,
+    read_provenance,
+    write_atomically,
+)
+from cache.workspace.mirror import Mirror, published_address
 
 CHAMPION = "champion"
 """Name of the link, and of what stands for the champion in settings."""

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from birdclef.arms import Trial
-from birdclef.config import EvaluateConfig
-from cache.artefact import Recipe, artefact_key, materialise
+from birdclef.comparison.arms import Trial
+from birdclef.config.evaluate import EvaluateConfig
+from cache.workspace.artefact import Recipe, artefact_key, materialise
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +58,8 @@ def _write(
 
     import pandas as pd
 
-    from birdclef.contest import score_trials
-    from birdclef.plots import plot_comparison
+    from birdclef.comparison.contest import score_trials
+    from birdclef.report.plots import plot_comparison
 
     contest = score_trials(config, trials, baselines, companions, workspace)
     (staging / "comparison.json").write_text(json.dumps(contest, indent=2) + "\n")

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from birdclef.config import EvaluateConfig
-from cache.artefact import Recipe, artefact_key, materialise
+from birdclef.config.evaluate import EvaluateConfig
+from cache.workspace.artefact import Recipe, artefact_key, materialise
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ def evaluate(
 
     def write(staging: Path) -> None:
         # Imported here so that a report found in the workspace does not pay for matplotlib.
-        from birdclef.report import write_report
-        from birdclef.scoring import score_members
+        from birdclef.report.page import write_report
+        from birdclef.scores.scoring import score_members
 
         scored = score_members(config, members, baseline, workspace, zero_shot)
         write_report(scored, config, experiment, recipe.key, workspace, staging)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from birdclef.exportable import exportable
-from birdclef.model_card import describe_model
-from birdclef.onnx_classifier import METADATA, embedding_folder
-from birdclef.weights import TrainedRun, load_run
-from cache.artefact import read_provenance
-from cache.embedding_model import copy_model
+from birdclef.export_formats.exportable import exportable
+from birdclef.export_formats.model_card import describe_model
+from birdclef.model.trained_run import TrainedRun, load_run
+from birdclef.serving.onnx_classifier import METADATA, embedding_folder
+from cache.front_end.embedding import copy_model
+from cache.workspace.artefact import read_provenance
 
 TOLERANCE = 1e-4
 """Most that a probability may differ between the file and the library."""

@@ -5,8 +5,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from birdclef.config import PredictConfig
-from cache.artefact import Recipe, artefact_key, find_artefact, materialise
+from birdclef.config.predict import PredictConfig
+from cache.workspace.artefact import Recipe, artefact_key, find_artefact, materialise
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def predict(config: PredictConfig, run: Path, workspace: Path) -> Path:
 
 def _write(config: PredictConfig, run: Path, workspace: Path, staging: Path) -> None:
     # Imported here so that predictions found in the workspace do not pay for torch.
-    from birdclef.gpu_lock import alone_on, gpus_in_use
+    from birdclef.devices.gpu_lock import alone_on, gpus_in_use
 
     with alone_on(gpus_in_use("auto", 1)):
         _predict(config, run, workspace, staging)
@@ -39,12 +39,13 @@ def _predict(config: PredictConfig, run: Path, workspace: Path, staging: Path) -
     import pandas as pd
     import torch
 
-    from birdclef.feature_kind import check_views
-    from birdclef.fold import read_fold
-    from birdclef.inference import View, aggregate_windows, plan_windows, predict_view
-    from birdclef.residency import load_strips
-    from birdclef.weights import load_run
-    from cache.store import StripStore
+    from birdclef.config.feature_kind import check_views
+    from birdclef.inference.views import View, aggregate_windows, predict_view
+    from birdclef.model.trained_run import load_run
+    from birdclef.strips.fold import read_fold
+    from birdclef.strips.residency import load_strips
+    from birdclef.strips.windows import plan_windows
+    from cache.store.strip_store import StripStore
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trained = load_run(run, device)

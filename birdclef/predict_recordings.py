@@ -10,14 +10,14 @@ from typing import Never
 import numpy as np
 from tqdm import tqdm
 
-from birdclef.classifier import load_classifier
-from birdclef.config import DetectionFormat
-from birdclef.detections import WRITERS, DetectionWriter, check_names
-from birdclef.gpu_lock import alone_on, gpus_in_use
-from birdclef.windows import WindowClassifier
-from cache.heard import Heard
-from cache.streaming import header_seconds
-from cache.waveform import UnusableAudioError
+from birdclef.config.predict import DetectionFormat
+from birdclef.devices.gpu_lock import alone_on, gpus_in_use
+from birdclef.serving.classifier import load_classifier
+from birdclef.serving.detections import WRITERS, DetectionWriter, check_names
+from birdclef.serving.windows import WindowClassifier
+from cache.audio.decoded_length import Heard
+from cache.audio.decoding import UnusableAudioError
+from cache.audio.streaming import header_seconds
 
 logger = logging.getLogger(__name__)
 

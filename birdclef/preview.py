@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from birdclef.config import AugmentConfig, TrainConfig
-from birdclef.data import TrainingData
-from birdclef.fold import FoldData, read_fold
-from cache.catalogue import feature_directory
-from cache.figure import render
+from birdclef.config.augment import AugmentConfig
+from birdclef.config.train import TrainConfig
+from birdclef.strips.fold import FoldData, read_fold
+from birdclef.training.data import TrainingData
+from cache.plots.style import render
+from cache.recordings.catalogue_tables import feature_directory
 
 _RECORDINGS = 8
 _PROBABILITIES = tuple(name for name in AugmentConfig.model_fields if name.endswith("_probability"))

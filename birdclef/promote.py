@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from birdclef.champion import Decision, champion_report, deciding, find_champion, link_champion, record
-from birdclef.config import EvaluateConfig, PromoteConfig
+from birdclef.config.evaluate import EvaluateConfig
+from birdclef.config.promote import PromoteConfig
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def _compare(
 ) -> tuple[dict[str, Any] | None, str]:
     """Returns the difference in macro-F1 with its interval, and what it says; none if nothing can be compared."""
     # Imported here so that a report that was judged before does not pay for pandas and matplotlib.
-    from birdclef.diff import NothingInCommonError, compare_reports
+    from birdclef.comparison.diff import NothingInCommonError, compare_reports
 
     try:
         diff = compare_reports([champion, report], evaluation)

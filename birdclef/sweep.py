@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cache.artefact import Recipe, artefact_key, materialise
+from cache.workspace.artefact import Recipe, artefact_key, materialise
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def _write(settings: Sequence[Mapping[str, Any]], reports: Sequence[Path], stagi
 
     import pandas as pd
 
-    from birdclef.plots import plot_sweep
+    from birdclef.report.plots import plot_sweep
 
     varied = [key for key in settings[0] if len({repr(setting[key]) for setting in settings}) > 1] or list(settings[0])
     rows = []

@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from birdclef.config import TrainConfig
-from birdclef.pretrained import identify_weights
-from cache.artefact import Recipe, artefact_key, materialise
-from cache.catalogue import feature_directory
-from cache.config import FeatureConfig
+from birdclef.config.train import TrainConfig
+from birdclef.model.pretrained import identify_weights
+from cache.config.features import FeatureConfig
+from cache.recordings.catalogue_tables import feature_directory
+from cache.workspace.artefact import Recipe, artefact_key, materialise
 
 logger = logging.getLogger(__name__)
 
@@ -71,13 +71,13 @@ def _fit(config: TrainConfig, split: Path, fold: int, workspace: Path, store: Pa
     # Imported here so that a run found in the workspace does not pay for torch and Lightning.
     import torch
 
-    from birdclef.feature_kind import check_member
-    from birdclef.fold import read_fold
-    from birdclef.gpu_lock import alone_on, gpus_in_use
-    from birdclef.loop import fit_and_measure
-    from birdclef.model import build_model
-    from birdclef.ranks import run_in_ranks
-    from birdclef.weights import save_run
+    from birdclef.config.feature_kind import check_member
+    from birdclef.devices.gpu_lock import alone_on, gpus_in_use
+    from birdclef.devices.ranks import run_in_ranks
+    from birdclef.model.network import build_model
+    from birdclef.model.trained_run import save_run
+    from birdclef.strips.fold import read_fold
+    from birdclef.training.loop import fit_and_measure
 
     data = read_fold(split, fold, workspace, store)
     check_member(config, data.features)

@@ -6,16 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cache.artefact import Recipe, artefact_key, find_artefact, materialise, read_provenance
-from cache.catalogue import feature_directory
-from cache.config import read_features
+from birdclef.scores.prediction_files import MAPPING
+from cache.config.features import read_features
+from cache.recordings.catalogue_tables import feature_directory
+from cache.workspace.artefact import Recipe, artefact_key, find_artefact, materialise, read_provenance
 
 logger = logging.getLogger(__name__)
 
 VERSION = 2
 """Raised by hand when the same split and features give other probabilities."""
-
-MAPPING = "labels.csv"
 
 
 def predict_zero_shot(split: Path, workspace: Path, catalogue: Path | None = None) -> Path | None:
@@ -87,12 +86,12 @@ def _write(split: Path, catalogue: Path, store: Path, staging: Path) -> None:
     import numpy as np
     import pandas as pd
 
-    from birdclef.fold import read_labelled_recordings
-    from cache.catalogue import read_species
-    from cache.embedding_model import labels_file
-    from cache.grouping import is_validated
-    from cache.model_description import read_labels
-    from cache.store import StripStore
+    from birdclef.strips.fold import read_labelled_recordings
+    from cache.folds.groups import is_validated
+    from cache.front_end.embedding import labels_file
+    from cache.models.description import read_labels
+    from cache.recordings.catalogue_tables import read_species
+    from cache.store.strip_store import StripStore
 
     started = time.perf_counter()
     recordings = read_labelled_recordings(split, catalogue)

@@ -8,16 +8,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cache.artefact import Recipe, artefact_key, content_key, find_artefact, materialise, read_provenance
-from cache.config import DataConfig, read_features
-from cache.store import StripStore
+from cache.config.data import DataConfig
+from cache.config.features import read_features
+from cache.recordings.catalogue_tables import (
+    read_quarantine,
+)
+from cache.store.strip_store import StripStore
+from cache.workspace.artefact import Recipe, artefact_key, content_key, materialise, read_provenance
 
 logger = logging.getLogger(__name__)
 
 VERSION = 3
 """Raised by hand when the same recordings give another catalogue."""
 
-_DUPLICATE_NAMES = ("recording_id", "other_recording_id", "label", "other_label", "why")
 _SCANNED = ["size", "version"]
 
 
@@ -50,50 +53,13 @@ def build_catalogue(recordings: pd.DataFrame, data: DataConfig, store: Path, wor
     return directory
 
 
-def read_catalogue(directory: Path) -> pd.DataFrame:
-    """Returns the usable recordings: recording_id, label, secondary_labels, recordist, sha256, frames, seconds, ...
-
-    The column `sound` names the first recording that holds the same sound.
-    """
-    types = {"frames": "int64", "seconds": "float64"}
-    table = pd.read_csv(directory / "recordings.csv", dtype=str, keep_default_na=False)
-    return table.astype(types)
-
-
-def read_species(directory: Path) -> pd.DataFrame:
-    """Returns the species in the order of class indices: label, scientific_name, common_name, recordings."""
-    table = pd.read_csv(directory / "species.csv", dtype=str, keep_default_na=False)
-    return table.astype({"recordings": "int64"})
-
-
-def read_quarantine(directory: Path) -> pd.DataFrame:
-    """Returns the unusable recordings: recording_id, label, sha256, reason, detail."""
-    return pd.read_csv(directory / "quarantine.csv", dtype=str, keep_default_na=False)
-
-
-def read_duplicates(directory: Path) -> pd.DataFrame:
-    """Returns the pairs of usable recordings that are likely to hold the same sound (`duplicates.find_duplicates`)."""
-    numbers = ("lag_seconds", "overlap_seconds", "similarity")
-    return pd.read_csv(
-        directory / "duplicates.csv",
-        dtype={**dict.fromkeys(_DUPLICATE_NAMES, str), **dict.fromkeys(numbers, float)},
-        keep_default_na=False,
-        na_values={name: [""] for name in numbers},
-    )
-
-
-def feature_directory(catalogue: Path, workspace: Path) -> Path:
-    """Returns the feature directory whose strips a catalogue points at."""
-    return find_artefact(workspace, "features", read_provenance(catalogue)["inputs"]["features"])
-
-
 def _write(
     recordings: pd.DataFrame, data: DataConfig, strips: StripStore, store: Path, workspace: Path, staging: Path
 ) -> None:
     # Imported here so that a catalogue found in the workspace does not pay for SciPy and matplotlib.
-    from cache.duplicates import find_duplicates, name_sounds
-    from cache.pictures import plot_catalogue
-    from cache.sounds import Sounds
+    from cache.duplicates.compared_log_mel import Sounds
+    from cache.duplicates.pairs import find_duplicates, name_sounds
+    from cache.plots.data_set import plot_catalogue
 
     features = read_features(read_provenance(store)["config"])
     located = [strips.strips.get(sha256) for sha256 in recordings["sha256"]]
@@ -150,7 +116,7 @@ def _find_faults(table: pd.DataFrame, data: DataConfig, strips: StripStore) -> d
 
 
 def _warn_of_doubtful_labels(duplicates: pd.DataFrame) -> None:
-    from cache.duplicates import SAME_TAKE
+    from cache.duplicates.pairs import SAME_TAKE
 
     doubtful = duplicates[(duplicates["why"] != SAME_TAKE) & (duplicates["label"] != duplicates["other_label"])]
     if len(doubtful):

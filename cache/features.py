@@ -12,19 +12,20 @@ from typing import Any
 
 import pandas as pd
 
-from cache.address import is_url
-from cache.artefact import PROVENANCE, Recipe, fetch_artefact, find_artefact, is_finished, write_provenance
 from cache.catalogue import build_catalogue
-from cache.config import DataConfig, FeatureConfig
-from cache.front_end import equip_store, front_end_version
-from cache.hashes import hash_recordings
-from cache.isolation import compute_part_apart, end_children, prepare_children
-from cache.mirror import Mirror, open_workspace
-from cache.part import Finished, Source
-from cache.progress import BuildProgress
-from cache.recordings import audio_directory, read_recordings
-from cache.store import StripStore
-from cache.work import at_work
+from cache.computing.isolation import compute_part_apart, end_children, prepare_children
+from cache.computing.part import Finished, Source
+from cache.computing.progress import BuildProgress
+from cache.config.data import DataConfig
+from cache.config.features import FeatureConfig
+from cache.front_end.kinds import equip_store, front_end_version
+from cache.recordings.hashes import hash_recordings
+from cache.recordings.table import audio_directory, read_recordings
+from cache.store.strip_store import StripStore
+from cache.workspace.address import is_url
+from cache.workspace.artefact import PROVENANCE, Recipe, fetch_artefact, find_artefact, is_finished, write_provenance
+from cache.workspace.builders import at_work
+from cache.workspace.mirror import Mirror, open_workspace
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.artefact import list_artefacts, read_provenance
-from cache.catalogue import read_catalogue, read_quarantine
-from cache.fragment import Fragment, Strip
-from cache.mirror import Mirror
-from cache.work import AtWorkError, alone_at_work
-from cache.writer import copy_strips
+from cache.recordings.catalogue_tables import read_catalogue, read_quarantine
+from cache.store.fragment import Fragment, Strip
+from cache.store.part_writer import copy_strips
+from cache.workspace.artefact import list_artefacts, read_provenance
+from cache.workspace.builders import AtWorkError, alone_at_work
+from cache.workspace.mirror import Mirror
 
 MOSTLY_DEAD = 0.5
 """A part is written anew once more than this share of its frames belongs to audio that no catalogue names."""

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cache.recordists import assign_recordists, draw_recordists
-from cache.species import MAX_SPECIES, Species, species_table
-from cache.synthetic_recording import PlannedRecording, encode_audio, render_recording, seeded_generator
+from cache.corpus.recording import PlannedRecording, encode_audio, render_recording, seeded_generator
+from cache.corpus.recordists import assign_recordists, draw_recordists
+from cache.corpus.species import MAX_SPECIES, Species, species_table
 
 VERSION = 1
 """Raised by hand when the same plan gives another corpus."""

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.artefact import find_artefact, read_provenance
-from cache.config import DataConfig, FeatureConfig, read_features
-from cache.encoding import StripEncoding
+from cache.config.data import DataConfig
+from cache.config.features import FeatureConfig, read_features
 from cache.features import build_features, feature_recipe
-from cache.fragment import DamagedPartError, Fragment
-from cache.hashes import find_changed, forget_hashes, hash_recordings
-from cache.mirror import Mirror
-from cache.recordings import audio_directory, read_recordings
-from cache.rows import PartRows
-from cache.store import StripStore, fetch_index, fetch_part
-from cache.work import alone_at_work
-from cache.writer import copy_strips, find_damaged_strips
+from cache.recordings.hashes import find_changed, forget_hashes, hash_recordings
+from cache.recordings.table import audio_directory, read_recordings
+from cache.store.encoding import StripEncoding
+from cache.store.fragment import DamagedPartError, Fragment
+from cache.store.part_array import PartRows
+from cache.store.part_writer import copy_strips, find_damaged_strips
+from cache.store.strip_store import StripStore, fetch_index, fetch_part
+from cache.workspace.artefact import find_artefact, read_provenance
+from cache.workspace.builders import alone_at_work
+from cache.workspace.mirror import Mirror
 
 _Layout = tuple[int, int, StripEncoding]
 

@@ -9,15 +9,15 @@ from typing import Annotated, Any
 from prefect import flow, get_run_logger
 from pydantic import Field
 
-from birdclef.arms import plan_trials
 from birdclef.baseline import FROZEN_BASELINE, baseline_name
 from birdclef.champion import CHAMPION, champion_report, keep_champion_folds
-from birdclef.config import DetectionFormat
+from birdclef.comparison.arms import plan_trials
+from birdclef.config.predict import DetectionFormat
 from birdclef.zero_shot import zero_shot_name
-from cache.mirror import open_workspace, published_address
-from cache.work import at_work
-from flows.config import ExperimentConfig, as_overrides, expand_grid, load_arms, load_config
-from flows.notify import notify_of_run
+from cache.workspace.builders import at_work
+from cache.workspace.mirror import open_workspace, published_address
+from flows.experiment import ExperimentConfig, as_overrides, expand_grid, load_arms, load_config
+from flows.monitoring.notify import notify_of_run
 from flows.settings import show_stage_messages
 from flows.tasks import (
     baseline_task,

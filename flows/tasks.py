@@ -13,23 +13,28 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.runtime import flow_run
 from prefect.tasks import exponential_backoff
 
-from birdclef.arms import Trial
 from birdclef.baseline import predict_baseline, predict_frozen_baseline
 from birdclef.champion import describe_decisions, read_decisions
 from birdclef.compare import compare
-from birdclef.config import DetectionFormat, EvaluateConfig, PredictConfig, PromoteConfig, TrainConfig
+from birdclef.comparison.arms import Trial
+from birdclef.config.evaluate import EvaluateConfig
+from birdclef.config.predict import DetectionFormat, PredictConfig
+from birdclef.config.promote import PromoteConfig
+from birdclef.config.train import TrainConfig
 from birdclef.evaluate import evaluate
 from birdclef.predict import predict
 from birdclef.promote import promote
 from birdclef.sweep import compare_settings
 from birdclef.train import train
 from birdclef.zero_shot import predict_zero_shot
-from cache.config import DataConfig, FeatureConfig, SplitConfig
+from cache.config.data import DataConfig
+from cache.config.features import FeatureConfig
+from cache.config.split import SplitConfig
 from cache.features import build_features
 from cache.split import build_split
-from flows.artifacts import show_lineage, show_quarantine, show_report
-from flows.notify import Notification, notify
-from flows.progress import show_progress
+from flows.monitoring.notify import Notification, notify
+from flows.prefect_ui.artifacts import show_lineage, show_quarantine, show_report
+from flows.prefect_ui.progress import show_progress
 
 CHAMPION_ARTIFACT = "champion"
 

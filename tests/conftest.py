@@ -22,14 +22,17 @@ import pandas as pd
 import pytest
 
 from birdclef.baseline import predict_baseline
-from birdclef.config import PredictConfig, TrainConfig
-from cache.artefact import Recipe, artefact_key, materialise, read_provenance
+from birdclef.config.predict import PredictConfig
+from birdclef.config.train import TrainConfig
 from cache.catalogue import build_catalogue
-from cache.config import DataConfig, LogMelConfig, SplitConfig
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
+from cache.config.split import SplitConfig
 from cache.features import open_feature_directory
-from cache.fragment import Failure
 from cache.split import build_split
-from cache.writer import PartWriter
+from cache.store.fragment import Failure
+from cache.store.part_writer import PartWriter
+from cache.workspace.artefact import Recipe, artefact_key, materialise, read_provenance
 
 FEATURES = LogMelConfig(sample_rate=8_000, n_fft=512, hop_length=256, n_mels=16, fmin=50.0, fmax=4_000.0)
 SPECIES = {

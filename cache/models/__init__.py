@@ -1,1 +1,1 @@
-"""Shipped descriptions of embedding models."""
+"""Descriptions of embedding models."""

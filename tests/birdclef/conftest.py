@@ -12,11 +12,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from birdclef import gpu_lock
-from birdclef.fold import FoldData
-from birdclef.residency import ResidentStrips
-from cache.config import LogMelConfig
-from cache.writer import PartWriter
+from birdclef.devices import gpu_lock
+from birdclef.strips.fold import FoldData
+from birdclef.strips.residency import ResidentStrips
+from cache.config.features import LogMelConfig
+from cache.store.part_writer import PartWriter
 
 N_MELS = 8
 FEATURES = LogMelConfig(sample_rate=1600, n_fft=64, hop_length=100, n_mels=N_MELS, fmin=0, fmax=800)  # 16 frames/s
@@ -82,7 +82,7 @@ def beside_training(
 ) -> BesideTraining:
     """Returns a function that runs work while the GPU it asks for, a made-up one, is taken until it waits."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for module in ("gpu_lock", "predict_recordings"):
+    for module in ("devices.gpu_lock", "predict_recordings"):
         monkeypatch.setattr(f"birdclef.{module}.gpus_in_use", lambda accelerator, devices: ["GPU-a"])
 
     def run(work: Callable[[], Path]) -> Path:

@@ -12,11 +12,12 @@ import timm
 from safetensors.torch import save_file
 
 from birdclef.baseline import BASELINE, FROZEN_BASELINE, predict_baseline, predict_frozen_baseline
-from birdclef.config import ModelConfig, TrainConfig
-from birdclef.logistic import predict_out_of_fold, strip_statistics
-from cache.config import SplitConfig
+from birdclef.baselines.logistic import predict_out_of_fold, strip_statistics
+from birdclef.config.model import ModelConfig
+from birdclef.config.train import TrainConfig
+from cache.config.split import SplitConfig
 from cache.split import build_split
-from cache.store import StripStore
+from cache.store.strip_store import StripStore
 
 BesideTraining = Callable[[Callable[[], Path]], Path]
 

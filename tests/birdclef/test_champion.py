@@ -20,11 +20,11 @@ from birdclef.champion import (
     record,
     roll_back,
 )
-from cache.address import list_files, read_bytes
-from cache.artefact import Recipe, materialise
-from cache.config import SplitConfig
+from cache.config.split import SplitConfig
 from cache.garbage import find_garbage
-from cache.mirror import open_workspace
+from cache.workspace.address import list_files, read_bytes
+from cache.workspace.artefact import Recipe, materialise
+from cache.workspace.mirror import open_workspace
 
 
 def write_report(name: str, workspace: Path) -> Path:

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
-from birdclef.arms import Trial
 from birdclef.baseline import BASELINE, FROZEN_BASELINE
 from birdclef.compare import compare
-from birdclef.config import EvaluateConfig, TrainConfig
-from birdclef.contest import OVERALL, Judge, build_judge
-from birdclef.metrics import Resamples
+from birdclef.comparison.arms import Trial
+from birdclef.comparison.contest import OVERALL, Judge, build_judge
+from birdclef.config.evaluate import EvaluateConfig
+from birdclef.config.train import TrainConfig
+from birdclef.metrics.classification import Resamples
 
 WriteMember = Callable[..., list[Path]]
 
@@ -190,7 +191,7 @@ def test_intervals_hold_the_doubt_about_the_seed() -> None:
 def test_predictions_of_another_split_are_refused(
     write_member: WriteMember, evaluation_baseline: Path, evaluation_workspace: Path, evaluation_catalogue: Path
 ) -> None:
-    from cache.config import SplitConfig
+    from cache.config.split import SplitConfig
     from cache.split import build_split
 
     other = build_split(SplitConfig(folds=3, seed=99), evaluation_catalogue, evaluation_workspace)

@@ -3,8 +3,13 @@
 import pytest
 from pydantic import ValidationError
 
-from birdclef.config import AugmentConfig, EvaluateConfig, ModelConfig, ObjectiveConfig, PredictConfig, TrainConfig
-from cache.config import ConfigSection
+from birdclef.config.augment import AugmentConfig
+from birdclef.config.evaluate import EvaluateConfig
+from birdclef.config.model import ModelConfig
+from birdclef.config.objective import ObjectiveConfig
+from birdclef.config.predict import PredictConfig
+from birdclef.config.train import TrainConfig
+from cache.config.section import ConfigSection
 
 SECTIONS = (ModelConfig, AugmentConfig, ObjectiveConfig, TrainConfig, PredictConfig, EvaluateConfig)
 SUBSECTIONS = {"model", "augment", "objective"}

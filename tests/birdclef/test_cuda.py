@@ -13,21 +13,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from birdclef.config import ModelConfig, ObjectiveConfig, TrainConfig
-from birdclef.contrast import ContrastBatch
-from birdclef.data import TrainingData, Views
-from birdclef.fold import FoldData
-from birdclef.host_copy import HostCopy
-from birdclef.inference import View, plan_windows, predict_view
-from birdclef.loop import SpeciesTraining, fit
-from birdclef.micro_batches import heads_in_chunks
-from birdclef.model import Heads, build_model
-from birdclef.objective import Objective, build_objective
-from birdclef.peak_memory import PeakMemory
-from birdclef.residency import load_strips
-from birdclef.supcon import SupConLoss
-from birdclef.trainer import MovingAverage
-from cache.store import StripStore
+from birdclef.config.model import ModelConfig
+from birdclef.config.objective import ObjectiveConfig
+from birdclef.config.train import TrainConfig
+from birdclef.devices.host_copy import HostCopy
+from birdclef.devices.peak_memory import PeakMemory
+from birdclef.inference.views import View, predict_view
+from birdclef.losses.contrast import ContrastBatch
+from birdclef.losses.supcon import SupConLoss
+from birdclef.model.network import Heads, build_model
+from birdclef.strips.fold import FoldData
+from birdclef.strips.residency import load_strips
+from birdclef.strips.windows import plan_windows
+from birdclef.training.data import TrainingData, Views
+from birdclef.training.loop import SpeciesTraining, fit
+from birdclef.training.micro_batches import heads_in_chunks
+from birdclef.training.objective import Objective, build_objective
+from birdclef.training.trainer import MovingAverage
+from cache.store.strip_store import StripStore
 
 pytestmark = pytest.mark.gpu
 

@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from birdclef.augment import mixup
-from birdclef.augmentation import augment_log_mel
-from birdclef.config import AugmentConfig, ObjectiveConfig, TrainConfig
-from birdclef.data import TrainingData, Views
-from birdclef.embedding_geometry import alignment, uniformity
-from birdclef.fold import FoldData
-from birdclef.model import Heads
-from birdclef.objective import build_objective
-from birdclef.prefetch import Batch
+from birdclef.augment.chain import augment_log_mel
+from birdclef.augment.log_mel import mixup
+from birdclef.config.augment import AugmentConfig
+from birdclef.config.objective import ObjectiveConfig
+from birdclef.config.train import TrainConfig
+from birdclef.model.network import Heads
+from birdclef.strips.fold import FoldData
+from birdclef.strips.prefetch import Batch
+from birdclef.training.data import TrainingData, Views
+from birdclef.training.embedding_geometry import alignment, uniformity
+from birdclef.training.objective import build_objective
 
 WAITING = {
     "aten::_local_scalar_dense",  # item(), float(), bool(), a condition

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from birdclef.config import EvaluateConfig
+from birdclef.config.evaluate import EvaluateConfig
 from birdclef.evaluate import evaluate
 
 CONFIG = EvaluateConfig(bootstrap_samples=20, permutations=3, worst_errors=0)

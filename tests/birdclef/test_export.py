@@ -15,17 +15,18 @@ import torch
 from safetensors.torch import save_file
 
 from birdclef import export as module
-from birdclef.classifier import load_classifier
-from birdclef.config import ModelConfig, TrainConfig
+from birdclef.config.model import ModelConfig
+from birdclef.config.train import TrainConfig
+from birdclef.devices.gpu_lock import alone_on
 from birdclef.export import export_onnx
-from birdclef.gpu_lock import alone_on
-from birdclef.model import build_model
-from birdclef.onnx_classifier import OnnxClassifier
+from birdclef.model.network import build_model
 from birdclef.predict_recordings import predict_recordings, predict_with
-from cache.artefact import Recipe, artefact_key, materialise
-from cache.catalogue import read_species
-from cache.config import LogMelConfig
-from cache.mel import compute_log_mel
+from birdclef.serving.classifier import load_classifier
+from birdclef.serving.onnx_classifier import OnnxClassifier
+from cache.config.features import LogMelConfig
+from cache.front_end.log_mel import compute_log_mel
+from cache.recordings.catalogue_tables import read_species
+from cache.workspace.artefact import Recipe, artefact_key, materialise
 
 BesideTraining = Callable[[Callable[[], Path]], Path]
 FEATURES = LogMelConfig(sample_rate=8000, n_fft=256, hop_length=100, n_mels=32, fmin=50, fmax=4000)  # 80 frames/s
@@ -153,7 +154,7 @@ def test_file_that_disagrees_is_not_written(run: Path, tmp_path: Path, monkeypat
 
 
 def test_difference_is_seen(run: Path, exported: Path, tmp_path: Path) -> None:
-    from birdclef.weights import load_run
+    from birdclef.model.trained_run import load_run
 
     other = load_run(run, torch.device("cpu"))
     with torch.no_grad():

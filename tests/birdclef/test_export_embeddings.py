@@ -13,20 +13,22 @@ import soundfile
 import torch
 from safetensors.torch import save_file
 
-from birdclef.classifier import load_classifier
-from birdclef.config import EmbeddingAugmentConfig, ModelConfig, TrainConfig
+from birdclef.config.augment import EmbeddingAugmentConfig
+from birdclef.config.model import ModelConfig
+from birdclef.config.train import TrainConfig
 from birdclef.export import export_onnx
-from birdclef.model import build_model
-from birdclef.onnx_classifier import OnnxClassifier
+from birdclef.model.network import build_model
+from birdclef.model.trained_run import load_run
 from birdclef.predict_recordings import predict_recordings
-from birdclef.weights import load_run
-from cache import embedding_model
-from cache.artefact import Recipe, artefact_key, file_key, find_artefact, materialise
-from cache.catalogue import read_species
-from cache.config import EmbeddingConfig
+from birdclef.serving.classifier import load_classifier
+from birdclef.serving.onnx_classifier import OnnxClassifier
+from cache.audio.decoded_length import Heard
+from cache.config.features import EmbeddingConfig
 from cache.features import open_feature_directory
-from cache.heard import Heard
-from cache.mirror import Mirror, open_workspace
+from cache.front_end import embedding as embedding_model
+from cache.recordings.catalogue_tables import read_species
+from cache.workspace.artefact import Recipe, artefact_key, file_key, find_artefact, materialise
+from cache.workspace.mirror import Mirror, open_workspace
 
 
 @pytest.fixture(scope="module", params=["mean_pool", "attention_pool"])

@@ -11,16 +11,17 @@ import torch
 from scipy.special import softmax
 
 from birdclef import predict_recordings as module
-from birdclef.classifier import Classifier, Member, _assemble, load_classifier, side_by_side
-from birdclef.config import ModelConfig, PredictConfig
-from birdclef.inference import View
-from birdclef.model import SpeciesModel, build_model
+from birdclef.config.model import ModelConfig
+from birdclef.config.predict import PredictConfig
+from birdclef.inference.views import View
+from birdclef.model.network import SpeciesModel, build_model
+from birdclef.model.trained_run import TrainedRun
 from birdclef.predict_recordings import find_recordings, predict_recordings
-from birdclef.weights import TrainedRun
-from birdclef.windows import Window
-from cache.config import EmbeddingConfig, LogMelConfig
-from cache.embedding_model import keep_model, open_embedder
-from cache.mel import compute_log_mel
+from birdclef.serving.classifier import Classifier, Member, _assemble, load_classifier, side_by_side
+from birdclef.serving.windows import Window
+from cache.config.features import EmbeddingConfig, LogMelConfig
+from cache.front_end.embedding import keep_model, open_embedder
+from cache.front_end.log_mel import compute_log_mel
 
 FEATURES = LogMelConfig(sample_rate=8000, n_fft=256, hop_length=100, n_mels=32, fmin=50, fmax=4000)  # 80 frames/s
 SPECIES = ["ant", "bee", "c<i>at"]
@@ -267,7 +268,7 @@ def test_bad_recordings_are_told_and_the_others_predicted(
 def test_recording_that_breaks_half_way_keeps_what_it_had(
     classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache.streaming._BLOCK_SECONDS", 1)
+    monkeypatch.setattr("cache.audio.streaming._BLOCK_SECONDS", 1)
     waveform = np.random.default_rng(0).normal(0, 0.1, 40 * 8000).astype(np.float32)
     waveform[30 * 8000] = np.inf
     soundfile.write(tmp_path / "a.wav", waveform, 8000, subtype="FLOAT")

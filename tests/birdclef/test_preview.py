@@ -10,13 +10,15 @@ import pytest
 from matplotlib import image
 from numpy.typing import NDArray
 
-from birdclef.config import TrainConfig
+from birdclef.config.train import TrainConfig
 from birdclef.preview import preview_augmentations
-from cache.catalogue import build_catalogue, feature_directory, read_catalogue
-from cache.config import DataConfig, LogMelConfig
+from cache.catalogue import build_catalogue
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
 from cache.features import open_feature_directory
-from cache.store import StripStore
-from cache.writer import PartWriter
+from cache.recordings.catalogue_tables import feature_directory, read_catalogue
+from cache.store.part_writer import PartWriter
+from cache.store.strip_store import StripStore
 
 CONFIG = TrainConfig(clip_seconds=1.0)
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from birdclef.champion import champion_report, read_decisions, roll_back
-from birdclef.config import EvaluateConfig, PromoteConfig, TrainConfig
-from birdclef.diff import compare_reports
+from birdclef.comparison.diff import compare_reports
+from birdclef.config.evaluate import EvaluateConfig
+from birdclef.config.promote import PromoteConfig
+from birdclef.config.train import TrainConfig
 from birdclef.evaluate import evaluate
 from birdclef.promote import promote
 

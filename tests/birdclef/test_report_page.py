@@ -10,9 +10,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from birdclef.config import EvaluateConfig
-from birdclef.report import write_report
-from birdclef.scoring import score_members
+from birdclef.config.evaluate import EvaluateConfig
+from birdclef.report.page import write_report
+from birdclef.scores.scoring import score_members
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

@@ -16,19 +16,23 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from birdclef.config import PredictConfig, TrainConfig
-from birdclef.crops import gather_windows
-from birdclef.fold import read_fold
+from birdclef.config.predict import PredictConfig
+from birdclef.config.train import TrainConfig
+from birdclef.model.trained_run import load_run
 from birdclef.predict import predict
-from birdclef.residency import load_strips
+from birdclef.strips.crops import gather_windows
+from birdclef.strips.fold import read_fold
+from birdclef.strips.residency import load_strips
 from birdclef.train import run_recipe, train
-from birdclef.weights import load_run
-from cache.artefact import read_provenance
-from cache.config import DataConfig, LogMelConfig, SplitConfig
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
+from cache.config.split import SplitConfig
 from cache.features import build_features
-from cache.split import build_split, read_split
-from cache.store import StripStore
+from cache.folds.table import read_split
+from cache.split import build_split
+from cache.store.strip_store import StripStore
 from cache.synth import CorpusPlan, synthesize_corpus
+from cache.workspace.artefact import read_provenance
 
 BesideTraining = Callable[[Callable[[], Path]], Path]
 
@@ -48,7 +52,7 @@ PREDICT = PredictConfig(stride_seconds=0.5)
 KILLED_TRAINING = """
 import sys
 from pathlib import Path
-from birdclef.config import TrainConfig
+from birdclef.config.train import TrainConfig
 from birdclef.train import train
 
 train(TrainConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]), 0, Path(sys.argv[3]))

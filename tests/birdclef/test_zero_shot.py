@@ -8,18 +8,21 @@ import pandas as pd
 import pytest
 
 from birdclef.baseline import EMBEDDING_BASELINE, baseline_name, predict_baseline
-from birdclef.config import EvaluateConfig
-from birdclef.fold import read_labelled_recordings
-from birdclef.metrics import macro_f1
-from birdclef.own_labels import describe_own_labels
-from birdclef.predictions import Predictions
-from birdclef.scorer import build_scorer
-from birdclef.zero_shot import MAPPING, match_labels, predict_zero_shot
+from birdclef.config.evaluate import EvaluateConfig
+from birdclef.metrics.classification import macro_f1
+from birdclef.metrics.predictions import Predictions
+from birdclef.scores.own_labels import describe_own_labels
+from birdclef.scores.prediction_files import MAPPING
+from birdclef.scores.scorer import build_scorer
+from birdclef.strips.fold import read_labelled_recordings
+from birdclef.zero_shot import match_labels, predict_zero_shot
 from cache.catalogue import build_catalogue
-from cache.config import DataConfig, EmbeddingConfig, SplitConfig
+from cache.config.data import DataConfig
+from cache.config.features import EmbeddingConfig
+from cache.config.split import SplitConfig
 from cache.features import open_feature_directory
 from cache.split import build_split
-from cache.writer import PartWriter
+from cache.store.part_writer import PartWriter
 
 NAMES = {"barwre": "Troglodytes barensis", "cdove": " columba | CAUTA", "zebra": "Equus avis"}  # the model knows two
 PLACES = {"barwre": 0, "cdove": 1}  # in its labels

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from cache.config import DataConfig
+from cache.config.data import DataConfig
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]

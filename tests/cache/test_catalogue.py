@@ -6,21 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.artefact import artefact_key
-from cache.catalogue import (
-    build_catalogue,
-    feature_directory,
-    read_catalogue,
-    read_quarantine,
-    read_species,
-)
-from cache.config import DataConfig, LogMelConfig
+from cache.catalogue import build_catalogue
+from cache.computing.part import compute_part
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
 from cache.features import find_missing, open_feature_directory
-from cache.fragment import Failure
-from cache.hashes import hash_recordings
-from cache.part import compute_part
-from cache.recordings import audio_directory, read_recordings
-from cache.store import StripStore
+from cache.recordings.catalogue_tables import feature_directory, read_catalogue, read_quarantine, read_species
+from cache.recordings.hashes import hash_recordings
+from cache.recordings.table import audio_directory, read_recordings
+from cache.store.fragment import Failure
+from cache.store.strip_store import StripStore
+from cache.workspace.artefact import artefact_key
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]

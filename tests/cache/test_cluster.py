@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from distributed import LocalCluster
 
-from cache.address import list_files, read_bytes, upload
-from cache.config import DataConfig, LogMelConfig
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
 from cache.features import build_features
-from cache.mirror import open_workspace
+from cache.workspace.address import list_files, read_bytes, upload
+from cache.workspace.mirror import open_workspace
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
@@ -101,7 +102,7 @@ def test_worker_of_another_release_writes_nothing(
 ) -> None:
     audio = {"bird/0.wav": encode_audio(np.ones(9_000) * 0.1, 8_000)}
     data = write_dataset(tmp_path / "data", [{"primary_label": "bird", "filename": "bird/0.wav"}], audio)
-    monkeypatch.setattr("cache.mel.VERSION", -1)
+    monkeypatch.setattr("cache.front_end.log_mel.VERSION", -1)
     with pytest.raises(RuntimeError, match="another release of birdclef is installed there"):
         build_features(data, FEATURES.model_copy(update={"cluster": cluster}), tmp_path / "work")
     assert read_store(tmp_path / "work") == {}
@@ -142,7 +143,7 @@ def test_builds_on_one_scheduler_count_their_own_recordings(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("cache.features.PART_RECORDINGS", 1)
-    caplog.set_level(logging.INFO, logger="cache.progress")
+    caplog.set_level(logging.INFO, logger="cache.computing.progress")
     generator = np.random.default_rng(0)
     data = []
     for name in ("one", "two"):

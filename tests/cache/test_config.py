@@ -1,8 +1,11 @@
 import pytest
 from pydantic import ValidationError
 
-from cache.artefact import content_key
-from cache.config import ConfigSection, DataConfig, LogMelConfig, SplitConfig
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
+from cache.config.section import ConfigSection
+from cache.config.split import SplitConfig
+from cache.workspace.artefact import content_key
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,15 @@ import pandas as pd
 import pytest
 import soundfile
 
-from cache.artefact import artefact_key
-from cache.catalogue import feature_directory, read_catalogue
-from cache.config import DataConfig, LogMelConfig
+from cache.computing.part import Source
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
 from cache.features import build_features, find_missing, group_sources, open_feature_directory
-from cache.fragment import Failure
-from cache.part import Source
-from cache.store import StripStore
-from cache.writer import PartWriter
+from cache.recordings.catalogue_tables import feature_directory, read_catalogue
+from cache.store.fragment import Failure
+from cache.store.part_writer import PartWriter
+from cache.store.strip_store import StripStore
+from cache.workspace.artefact import artefact_key
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
@@ -35,7 +36,8 @@ BUILD_SLOWLY = """
 import sys, time
 from pathlib import Path
 from cache import features
-from cache.config import DataConfig, LogMelConfig
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
 
 compute_at_once = features.compute_part_apart
 

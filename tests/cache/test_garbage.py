@@ -8,16 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cache.artefact import Recipe, artefact_key, materialise
-from cache.catalogue import build_catalogue, read_quarantine
-from cache.config import DataConfig, LogMelConfig
+from cache.catalogue import build_catalogue
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
 from cache.features import open_feature_directory
-from cache.fragment import Failure
 from cache.garbage import collect_garbage, find_garbage, folder_bytes
-from cache.store import StripStore
+from cache.recordings.catalogue_tables import read_quarantine
+from cache.store.fragment import Failure
+from cache.store.part_writer import PartWriter
+from cache.store.strip_store import StripStore
 from cache.verify import find_damage
-from cache.work import AtWorkError, at_work
-from cache.writer import PartWriter
+from cache.workspace.artefact import Recipe, artefact_key, materialise
+from cache.workspace.builders import AtWorkError, at_work
 
 FEATURES = LogMelConfig(n_mels=4)
 

@@ -10,14 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cache.catalogue import build_catalogue, feature_directory
-from cache.config import DataConfig, LogMelConfig
+from cache.catalogue import build_catalogue
+from cache.computing.part import compute_part
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
 from cache.features import find_missing, group_sources, open_feature_directory
 from cache.garbage import collect_garbage
-from cache.hashes import hash_recordings
-from cache.part import compute_part
-from cache.recordings import audio_directory, read_recordings
-from cache.store import StripStore
+from cache.recordings.catalogue_tables import feature_directory
+from cache.recordings.hashes import hash_recordings
+from cache.recordings.table import audio_directory, read_recordings
+from cache.store.strip_store import StripStore
 from cache.verify import find_damage
 
 EncodeAudio = Callable[..., bytes]
@@ -39,7 +41,7 @@ CHANGES = st.one_of(
 def no_pictures() -> Iterator[None]:
     """They are not what is compared, and drawing them would take most of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cache.pictures.plot_catalogue", lambda *_: b"")
+        patch.setattr("cache.plots.data_set.plot_catalogue", lambda *_: b"")
         yield
 
 

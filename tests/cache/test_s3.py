@@ -17,17 +17,18 @@ import fsspec
 import numpy as np
 import pytest
 
-from cache.address import download, list_files, read_bytes, remove, upload, write_bytes
-from cache.artefact import PROVENANCE, Recipe, find_artefact, keep_unfinished, materialise
-from cache.catalogue import feature_directory, read_catalogue, read_quarantine
-from cache.config import DataConfig, LogMelConfig
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
 from cache.features import build_features, feature_recipe
-from cache.fragment import DamagedPartError
 from cache.garbage import find_garbage
-from cache.mirror import open_workspace
-from cache.store import StripStore
+from cache.recordings.catalogue_tables import feature_directory, read_catalogue, read_quarantine
+from cache.store.fragment import DamagedPartError
+from cache.store.strip_store import StripStore
 from cache.verify import verify
-from cache.work import AtWorkError
+from cache.workspace.address import download, list_files, read_bytes, remove, upload, write_bytes
+from cache.workspace.artefact import PROVENANCE, Recipe, find_artefact, keep_unfinished, materialise
+from cache.workspace.builders import AtWorkError
+from cache.workspace.mirror import open_workspace
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
@@ -36,8 +37,9 @@ FEATURES = LogMelConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=25
 BUILD = """
 import sys
 import cache.features
-from cache.config import DataConfig, LogMelConfig
-from cache.mirror import open_workspace
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
+from cache.workspace.mirror import open_workspace
 from pathlib import Path
 cache.features.PART_RECORDINGS = 2
 data, features, workspace, mirrors = sys.argv[1:]
@@ -125,7 +127,7 @@ def test_hashes_are_remembered_in_the_bucket(
         read.append(address)
         return read_bytes(address)
 
-    monkeypatch.setattr("cache.hashes.read_bytes", read_and_tell)
+    monkeypatch.setattr("cache.recordings.hashes.read_bytes", read_and_tell)
     upload(Path(__file__), f"{there.root}/train_audio/bird/3.wav")
     catalogue = build_features(there, FEATURES, open_workspace(url, tmp_path / "second"))
     assert read == [f"{there.root}/train_audio/bird/3.wav"]
@@ -232,7 +234,7 @@ def test_artefact_is_announced_after_its_files(
             raise ConnectionError("the network is down")
         upload(source, address)
 
-    monkeypatch.setattr("cache.mirror.upload", send)
+    monkeypatch.setattr("cache.workspace.mirror.upload", send)
 
     def build(staging: Path) -> None:
         (staging / "a.txt").touch()
@@ -269,7 +271,7 @@ def test_server_that_does_not_answer_is_named_with_its_settings(
     here: DataConfig, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # its own file system instance: fsspec keeps those of an endpoint that it knows
-    script = f"from cache.address import read_bytes; read_bytes('{s3}/x')"
+    script = f"from cache.workspace.address import read_bytes; read_bytes('{s3}/x')"
     finished = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"},

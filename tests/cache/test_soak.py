@@ -18,10 +18,10 @@ import numpy as np
 import psutil
 import pytest
 
-from cache.catalogue import feature_directory, read_catalogue
-from cache.config import LogMelConfig
+from cache.config.features import LogMelConfig
 from cache.features import open_feature_directory
-from cache.store import StripStore
+from cache.recordings.catalogue_tables import feature_directory, read_catalogue
+from cache.store.strip_store import StripStore
 from cache.synth import CorpusPlan, synthesize_corpus
 from cache.verify import find_damage
 
@@ -34,7 +34,8 @@ BUILD = """
 import sys
 from pathlib import Path
 from cache import features
-from cache.config import DataConfig, LogMelConfig
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
 
 features.PART_RECORDINGS = 4
 config = LogMelConfig.model_validate_json(sys.argv[3])

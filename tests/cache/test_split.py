@@ -9,14 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cache.artefact import artefact_key, read_provenance
 from cache.catalogue import build_catalogue
-from cache.config import DataConfig, LogMelConfig, SplitConfig
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
+from cache.config.split import SplitConfig
 from cache.features import open_feature_directory
-from cache.grouping import PINNED_FOLD, TEST_FOLD, count_leaks, group_recordings, is_trained_on
-from cache.recordings import read_recordings
-from cache.split import _pin_lost_species, assign_folds, build_split, read_split
-from cache.writer import PartWriter
+from cache.folds.assignment import _pin_lost_species, assign_folds
+from cache.folds.groups import PINNED_FOLD, TEST_FOLD, count_leaks, group_recordings, is_trained_on
+from cache.folds.table import read_split
+from cache.recordings.table import read_recordings
+from cache.split import build_split
+from cache.store.part_writer import PartWriter
+from cache.workspace.artefact import artefact_key, read_provenance
 
 FEATURES = LogMelConfig(n_mels=2)
 

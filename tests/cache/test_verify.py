@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.config import DataConfig, LogMelConfig
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
 from cache.features import build_features
-from cache.fragment import Fragment
-from cache.store import StripStore
+from cache.store.fragment import Fragment
+from cache.store.part_writer import copy_strips
+from cache.store.strip_store import StripStore
 from cache.verify import find_damage, verify
-from cache.writer import copy_strips
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]

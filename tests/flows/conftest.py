@@ -124,7 +124,7 @@ def birdclef(prefect_environment: dict[str, str], prefect_server: str) -> Birdcl
 
 def _run_birdclef(inherited: dict[str, str], *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "flows.command_line.app", *arguments],
         cwd=PROJECT,
         env={**inherited, **environment},
         capture_output=True,

@@ -13,8 +13,8 @@ import soundfile
 import yaml
 
 from birdclef.baseline import BASELINE
-from cache.artefact import read_provenance
-from flows.config import load_arms, load_config
+from cache.workspace.artefact import read_provenance
+from flows.experiment import load_arms, load_config
 
 PROJECT = Path(__file__).resolve().parents[2]
 

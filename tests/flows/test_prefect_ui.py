@@ -14,8 +14,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from cache.artefact import Recipe, materialise
-from flows.artifacts import show_lineage, show_report
+from cache.workspace.artefact import Recipe, materialise
+from flows.prefect_ui.artifacts import show_lineage, show_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

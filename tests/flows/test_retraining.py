@@ -12,8 +12,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 from birdclef.champion import Decision, champion_report, read_decisions
-from cache.artefact import find_artefact, read_provenance
-from cache.split import read_split
+from cache.folds.table import read_split
+from cache.workspace.artefact import find_artefact, read_provenance
 
 Birdclef = Callable[..., subprocess.CompletedProcess[str]]
 Webhook = Any  # of conftest.py

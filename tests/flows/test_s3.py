@@ -6,9 +6,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from cache.address import list_files, read_bytes, upload
-from cache.mirror import open_workspace
-from flows.status import read_status
+from cache.workspace.address import list_files, read_bytes, upload
+from cache.workspace.mirror import open_workspace
+from flows.monitoring.status import read_status
 
 Birdclef = Callable[..., subprocess.CompletedProcess[str]]
 

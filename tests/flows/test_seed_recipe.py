@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from birdclef.config import TrainConfig
-from birdclef.contrast import ContrastBatch
-from birdclef.model import SpeciesModel, build_model, freeze_stages
-from birdclef.objective import build_objective
-from birdclef.supcon import SupConLoss
-from flows.config import ExperimentConfig, load_config
+from birdclef.config.train import TrainConfig
+from birdclef.losses.contrast import ContrastBatch
+from birdclef.losses.supcon import SupConLoss
+from birdclef.model.network import SpeciesModel, build_model, freeze_stages
+from birdclef.training.objective import build_objective
+from flows.experiment import ExperimentConfig, load_config
 
 SEED = Path(__file__).resolve().parents[2] / "configs" / "seed.yaml"
 SPECIES = 264

@@ -18,7 +18,16 @@ KILLS_PER_ROUND = 3
 
 def command(workspace: Path, overrides: list[str]) -> list[str]:
     longer = [*overrides, "train.*.epochs=8", "train.*.model.backbone=test_resnet"]
-    return [sys.executable, "-m", "flows.cli", "run", "configs/demo.yaml", *longer, "--workspace", str(workspace)]
+    return [
+        sys.executable,
+        "-m",
+        "flows.command_line.app",
+        "run",
+        "configs/demo.yaml",
+        *longer,
+        "--workspace",
+        str(workspace),
+    ]
 
 
 def finish(workspace: Path, overrides: list[str], environment: dict[str, str]) -> tuple[Path, int]:

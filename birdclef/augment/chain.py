@@ -1,0 +1,157 @@
+"""What becomes of a crop on its way to a view: the one place where training on log-mel and on embeddings part."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from birdclef.augment.embeddings import augment_embeddings, mix_embeddings
+from birdclef.augment.log_mel import (
+    draw_time_map,
+    mix_power,
+    random_background,
+    random_gain,
+    random_mask,
+    random_noise,
+    to_decibels,
+    to_power,
+)
+from birdclef.config.augment import AugmentConfig, EmbeddingAugmentConfig
+from birdclef.strips.crops import gather_windows
+from birdclef.strips.frame_levels import compute_frame_levels
+from birdclef.strips.input_statistics import channel_statistics
+from birdclef.strips.noise_bank import build_noise_bank
+from birdclef.strips.residency import Strips
+from cache.config.features import FeatureConfig
+
+
+class Augmentation(Protocol):
+    """Augments the crops of some strips; what it draws is a function of the generator."""
+
+    def draw_time_map(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Returns the source position of each frame of each crop, relative to the crop's start, (batch, frames)."""
+        ...
+
+    def gather_others(self, batch: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Returns what else is taken from the strips for so many crops, (batch, 1, channels, frames) each."""
+        ...
+
+    def augment(self, crops: Tensor, *others: Tensor, generator: torch.Generator) -> Tensor:
+        """Returns augmented crops, (batch, 1, channels, frames), on their device."""
+        ...
+
+    def mix(self, crops: Tensor, share: Tensor, partner: Tensor) -> Tensor:
+        """Returns crops mixed with others of the batch, each with its own share, (batch, 1, 1, 1)."""
+        ...
+
+
+class LogMelAugmentation:
+    """Time warp and stretch, gain, background, noise and masks.
+
+    Attributes:
+        noise_bank: Quiet crops that are mixed in as background.
+    """
+
+    def __init__(self, settings: AugmentConfig, strips: Strips, crop_frames: int, floor_db: float) -> None:
+        self._settings = settings
+        self._strips = strips
+        self._crop_frames = crop_frames
+        self._floor_db = floor_db
+        self.noise_bank = build_noise_bank(strips, compute_frame_levels(strips), crop_frames)
+
+    def draw_time_map(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Returns stretched and warped positions, (batch, frames)."""
+        return draw_time_map(
+            batch,
+            self._crop_frames,
+            self._settings.stretch_rate,
+            self._settings.stretch_probability,
+            self._settings.warp_frames,
+            self._settings.warp_probability,
+            generator,
+        )
+
+    def gather_others(self, batch: int, generator: torch.Generator) -> tuple[Tensor]:
+        """Returns backgrounds in dB, (batch, 1, n_mels, frames)."""
+        chosen = torch.randint(len(self.noise_bank.rows), (batch,), generator=generator)
+        rows, firsts = self.noise_bank.rows[chosen], self.noise_bank.firsts[chosen]
+        return (gather_windows(self._strips, rows, firsts, self._crop_frames),)
+
+    def augment(self, crops: Tensor, *others: Tensor, generator: torch.Generator) -> Tensor:
+        """Returns crops with gain, background, noise and masks, (batch, 1, n_mels, frames) in dB."""
+        (background,) = others
+        return augment_log_mel(crops, background, self._settings, self._floor_db, generator)
+
+    def mix(self, crops: Tensor, share: Tensor, partner: Tensor) -> Tensor:
+        """Returns crops mixed in power, (batch, 1, n_mels, frames) in dB."""
+        return mix_power(crops, share, partner)
+
+
+class EmbeddingAugmentation:
+    """Noise and dropped channels."""
+
+    def __init__(
+        self, settings: EmbeddingAugmentConfig, crop_frames: int, deviation: Tensor, device: torch.device
+    ) -> None:
+        self._settings = settings
+        self._crop_frames = crop_frames
+        self._deviation = deviation.to(device)
+
+    def draw_time_map(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Returns windows one after the other, (batch, windows)."""
+        return torch.arange(self._crop_frames, dtype=torch.float32, device=generator.device).expand(batch, -1)
+
+    def gather_others(self, batch: int, generator: torch.Generator) -> tuple[()]:  # noqa: ARG002 - of the protocol
+        """Returns nothing: there is no background to add."""
+        return ()
+
+    def augment(self, crops: Tensor, *others: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Returns crops with noise and without some channels, (batch, 1, channels, windows)."""
+        return augment_embeddings(crops, self._settings, self._deviation, generator)
+
+    def mix(self, crops: Tensor, share: Tensor, partner: Tensor) -> Tensor:
+        """Returns crops mixed as they are, (batch, 1, channels, windows)."""
+        return mix_embeddings(crops, share, partner)
+
+
+def build_augmentation(
+    settings: AugmentConfig | EmbeddingAugmentConfig,
+    features: FeatureConfig,
+    strips: Strips,
+    crop_frames: int,
+    device: torch.device,
+) -> Augmentation:
+    """Returns the augmentation of a kind of features.
+
+    Args:
+        settings: Of the same kind (`feature_kind.check_member`).
+        features: What the strips are.
+        strips: Of the training recordings.
+        crop_frames: Length of a crop.
+        device: Where crops are augmented.
+    """
+    if isinstance(settings, EmbeddingAugmentConfig):
+        return EmbeddingAugmentation(settings, crop_frames, channel_statistics(strips)[1], device)
+    return LogMelAugmentation(settings, strips, crop_frames, features.sound.floor_db)
+
+
+def augment_log_mel(
+    log_mel: Tensor, background: Tensor, settings: AugmentConfig, floor_db: float, generator: torch.Generator
+) -> Tensor:
+    """Returns crops with gain, background, noise and masks, (batch, 1, n_mels, frames) in dB."""
+    log_mel = random_gain(log_mel, settings.gain_db, settings.gain_probability, floor_db, generator)
+    power = random_background(
+        to_power(log_mel),
+        to_power(background),
+        settings.background_snr_db,
+        settings.background_probability,
+        generator,
+    )
+    power = random_noise(power, settings.noise_snr_db, settings.noise_probability, generator)
+    log_mel = to_decibels(power)
+    for dim, share, count in (
+        (2, settings.frequency_mask_share, settings.frequency_masks),
+        (3, settings.time_mask_share, settings.time_masks),
+    ):
+        log_mel = random_mask(log_mel, dim, share, count, settings.mask_probability, generator)
+    return log_mel

@@ -1,0 +1,1 @@
+"""Simple classifiers that a network has to beat."""

@@ -1,0 +1,1 @@
+"""Objectives and reports held against each other."""

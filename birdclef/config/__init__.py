@@ -1,0 +1,1 @@
+"""Typed, frozen configuration of training, prediction, evaluation and promotion."""

@@ -1,0 +1,1 @@
+"""GPUs and processes: locks, ranks, memory and copies to the host."""

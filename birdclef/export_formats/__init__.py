@@ -1,0 +1,1 @@
+"""Models in exchange formats, and their model cards."""

@@ -1,0 +1,69 @@
+"""What somebody who gets a model should know: data, folds, scores, licences, limits."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from birdclef.export_formats.exportable import count_frames
+from birdclef.model.trained_run import TrainedRun
+from birdclef.report.rendering import render
+from birdclef.serving.onnx_classifier import embedding_folder
+from birdclef.strips.fold import read_labelled_recordings
+from cache.folds.groups import is_trained_on
+from cache.recordings.catalogue_tables import read_species
+from cache.workspace.artefact import find_artefact, read_provenance
+
+_UNKNOWN = "not stated in the table"
+
+
+def describe_model(run: Path, trained: TrainedRun, output: Path, size: int) -> str:
+    """Returns the model card of an exported run as Markdown.
+
+    Args:
+        run: Directory of the run, in its workspace.
+        trained: The same run, loaded.
+        output: The exported file.
+        size: Of that file in bytes.
+    """
+    workspace = run.resolve().parent.parent
+    provenance = read_provenance(run)
+    split = find_artefact(workspace, "splits", trained.split)
+    catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
+    recordings = read_labelled_recordings(split, catalogue)
+    used = recordings[is_trained_on(recordings["fold"], trained.fold).to_numpy()]
+    held_out = int((recordings["fold"] == trained.fold).sum())
+    log = pd.read_csv(run / "logs" / "metrics.csv")
+    scores = {
+        title: float(log[column].dropna().iloc[-1])
+        for column, title in (("val_macro_f1", "macro-F1"), ("val_accuracy", "accuracy"))
+        if column in log and log[column].notna().any()
+    }
+    counts = used["label"].value_counts()
+    species = read_species(catalogue).assign(trained_on=lambda table: table["label"].map(counts).fillna(0).astype(int))
+    content = {
+        "key": provenance["key"],
+        "config": provenance["config"],
+        "versions": provenance["packages"],
+        "split": read_provenance(split)["config"],
+        "features": trained.features,
+        "clip_seconds": trained.clip_seconds,
+        "frames": count_frames(trained),
+        "folder": embedding_folder(output).name,
+        "fold": trained.fold,
+        "megabytes": size / 1e6,
+        "recordings": len(used),
+        "hours": float(used["seconds"].sum()) / 3600,
+        "recordists": int(used["recordist"].replace("", pd.NA).nunique()),
+        "held_out": held_out,
+        "scores": scores,
+        "licences": _count_licences(used),
+        "species": species.to_dict(orient="records"),
+    }
+    return render("model_card.md.j2", content)
+
+
+def _count_licences(recordings: pd.DataFrame) -> dict[str, int]:
+    """Returns how many recordings stand under each licence, the most frequent first."""
+    stated = recordings["license"] if "license" in recordings else pd.Series("", index=recordings.index)
+    counts = stated.fillna("").astype(str).str.strip().replace("", _UNKNOWN).value_counts()
+    return {str(licence): int(count) for licence, count in counts.items()}

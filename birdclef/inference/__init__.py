@@ -1,0 +1,1 @@
+"""What a model says about windows, and windows combined to recordings."""

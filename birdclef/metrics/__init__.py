@@ -1,0 +1,1 @@
+"""Metrics of predictions, with thresholds, calibration and resampling."""

@@ -1,0 +1,127 @@
+"""Metrics of how each species ranks the recordings, for many resamples of the recordings at once.
+
+Arguments are those of `birdclef.metrics.classification`. Recordings with equal probabilities share a threshold, as in
+scikit-learn.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from birdclef.metrics.classification import Floats, Resamples
+from birdclef.metrics.predictions import Labels, Predictions
+
+PADDING_ROWS = 5
+"""Rows of ones that BirdCLEF 2023 appended to truth and predictions before averaging precision."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What lies at and above the thresholds of a species that meet a positive, in descending order.
+
+    Attributes:
+        positive: Positives at each threshold, (thresholds, resamples).
+        retrieved: Recordings at or above it, (thresholds, resamples).
+        tied: Recordings at it, (thresholds, resamples).
+        total: All recordings, (resamples,).
+    """
+
+    positive: Floats
+    retrieved: Floats
+    tied: Floats
+    total: Floats
+
+
+def macro_roc_auc(predictions: Predictions, labels: Labels, resamples: Resamples | None = None) -> Floats:
+    """Returns the mean area under the ROC curve over the species that have it in each resample."""
+    areas = roc_auc(predictions, labels, resamples)
+    defined = ~np.isnan(areas)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(defined, areas, 0).sum(axis=0) / defined.sum(axis=0))
+
+
+def padded_cmap(predictions: Predictions, labels: Labels, resamples: Resamples | None = None) -> Floats:
+    """Returns the padded class-mean average precision over all species: BirdCLEF 2023's metric.
+
+    For each species five rows are appended in which it is present with score 1, so a species without recordings
+    scores 1 and chance is not 0.
+    """
+    return np.asarray(average_precision(predictions, labels, resamples, PADDING_ROWS).mean(axis=0))
+
+
+def roc_auc(predictions: Predictions, labels: Labels, resamples: Resamples | None = None) -> Floats:
+    """Returns the area under each species' ROC curve, (classes, resamples); NaN without positives or negatives."""
+    areas = []
+    for counts in _count_by_threshold(predictions, labels, resamples, 0):
+        found, positives = counts.positive.cumsum(axis=0), counts.positive.sum(axis=0)
+        negatives = counts.total - positives
+        ranked_below = negatives - (counts.retrieved - found) + (counts.tied - counts.positive) / 2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            areas.append((counts.positive * ranked_below).sum(axis=0) / (positives * negatives))
+    return np.stack(areas)
+
+
+def average_precision(
+    predictions: Predictions, labels: Labels, resamples: Resamples | None = None, padding_rows: int = 0
+) -> Floats:
+    """Returns each species' average precision Σ (R_n - R_(n-1)) P_n, (classes, resamples); NaN without positives.
+
+    Args:
+        predictions: Of (recordings, classes).
+        labels: True class, (recordings,).
+        resamples: None: each recording once.
+        padding_rows: Rows appended for each species in which it is present with score 1.
+    """
+    precisions = []
+    for counts in _count_by_threshold(predictions, labels, resamples, padding_rows):
+        found = counts.positive.cumsum(axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            precision = np.where(counts.retrieved > 0, found / counts.retrieved, 0)
+            precisions.append((counts.positive * precision).sum(axis=0) / counts.positive.sum(axis=0))
+    return np.stack(precisions)
+
+
+def _count_by_threshold(
+    predictions: Predictions, labels: Labels, resamples: Resamples | None, padding_rows: int
+) -> Iterator[Counts]:
+    """Yields the counts of each species at the thresholds that meet a positive."""
+    classes = predictions.probabilities.shape[1]
+    ends = np.cumsum(np.bincount(labels, minlength=classes))
+    for label, rows in enumerate(np.split(np.argsort(labels, kind="stable"), ends)[:classes]):
+        thresholds = np.unique(predictions.last_rank[rows, label])
+        if padding_rows:
+            thresholds = np.union1d(thresholds, predictions.certain[label])
+        if resamples is None:
+            counts = _count_once(predictions, label, rows, thresholds)
+        else:
+            counts = _count_resampled(predictions, label, rows, thresholds, resamples)
+        if padding_rows:
+            counts.positive[0] += padding_rows
+            counts.retrieved[:] += padding_rows
+        yield counts
+
+
+def _count_once(predictions: Predictions, label: int, rows: Labels, thresholds: Labels) -> Counts:
+    """Returns the counts when each recording counts once: they are ranks, and cost no look at the negatives."""
+    part = np.searchsorted(thresholds, predictions.last_rank[rows, label])
+    positive = np.bincount(part, minlength=len(thresholds)).astype(np.float64)
+    tied = np.zeros(len(thresholds))
+    tied[part] = predictions.equals[rows, label]
+    retrieved = thresholds.astype(np.float64)
+    total = np.array([float(len(predictions.probabilities))])
+    return Counts(positive[:, np.newaxis], retrieved[:, np.newaxis], tied[:, np.newaxis], total)
+
+
+def _count_resampled(
+    predictions: Predictions, label: int, rows: Labels, thresholds: Labels, resamples: Resamples
+) -> Counts:
+    rank = predictions.last_rank[:, label]
+    part = np.searchsorted(thresholds, rank)  # the first threshold that retrieves it; past the last: none
+    parts = len(thresholds) + 1
+    between = resamples.add_up(part, parts)
+    at_threshold = np.append(thresholds, -1)[part] == rank
+    present = np.zeros(len(rank), bool)
+    present[rows] = True
+    positive, tied = (resamples.add_up(part, parts, chosen)[:-1] for chosen in (present, at_threshold))
+    return Counts(positive, between.cumsum(axis=0)[:-1], tied, between.sum(axis=0))

@@ -1,0 +1,1 @@
+"""The network, its pretrained weights, and a trained run on disk."""

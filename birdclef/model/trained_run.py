@@ -1,0 +1,85 @@
+"""Inference weights of a run: safetensors and what is needed to rebuild the model around them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from birdclef.config.feature_kind import check_seconds
+from birdclef.config.train import TrainConfig
+from birdclef.model.network import SpeciesModel, build_model
+from birdclef.strips.fold import FoldData
+from cache.config.features import FeatureConfig, read_features
+from cache.workspace.artefact import find_artefact, read_provenance
+
+_MODULE_PREFIX = "model."
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A model that is ready to predict.
+
+    Attributes:
+        model: In eval mode.
+        species: Species codes in the order of class indices.
+        features: The front end that its input must come from.
+        clip_seconds: Length of its windows.
+        fold: Validation fold, whose recordings it has not seen.
+        split: Key of the split.
+        store: Feature directory that its strips came from; it holds an embedding model, if there is one.
+    """
+
+    model: SpeciesModel
+    species: list[str]
+    features: FeatureConfig
+    clip_seconds: float
+    fold: int
+    split: str
+    store: Path
+
+
+def save_run(checkpoint: Path, fold: FoldData, config: TrainConfig, directory: Path) -> None:
+    """Write `weights.safetensors` (averaged, if averaging is on) and `model.json` of a Lightning checkpoint."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    tensors = {
+        name.removeprefix(_MODULE_PREFIX): value.contiguous()
+        for name, value in state.items()
+        if name.startswith(_MODULE_PREFIX)
+    }
+    weights = directory / "weights.safetensors"
+    save_file(tensors, weights)
+    weights.chmod(0o644)  # safetensors writes for the owner only, and a report may be served by another user
+    description = {
+        "species": fold.species,
+        "features": fold.features.identity(),
+        "store": fold.store.name,
+        "clip_seconds": config.clip_seconds,
+        "model": config.model.model_dump(mode="json"),
+    }
+    (directory / "model.json").write_text(json.dumps(description, indent=2) + "\n")
+
+
+def load_run(directory: Path, device: torch.device) -> TrainedRun:
+    """Returns the model of a finished run on a device; its store is fetched if the workspace mirrors a URL.
+
+    Raises:
+        ValueError: If it was trained on crops that end between two embeddings.
+    """
+    provenance = read_provenance(directory)
+    description = json.loads((directory / "model.json").read_text())
+    config = TrainConfig(model=description["model"])
+    features = read_features(description["features"])
+    check_seconds("clip_seconds", description["clip_seconds"], features)
+    model = build_model(config.model, len(description["species"]), features.channels, load_weights=False)
+    model.load_state_dict(load_file(directory / "weights.safetensors"))
+    return TrainedRun(
+        model.to(device).eval(),
+        description["species"],
+        features,
+        description["clip_seconds"],
+        provenance["config"]["fold"],
+        provenance["inputs"]["split"],
+        find_artefact(directory.resolve().parent.parent, "features", description["store"]),
+    )

@@ -1,0 +1,1 @@
+"""The report's pages, pictures and examples of errors."""

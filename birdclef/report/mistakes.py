@@ -1,0 +1,170 @@
+"""The most confident mistakes, to be looked at and listened to beside what they were taken for."""
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from birdclef.config.evaluate import EvaluateConfig
+from birdclef.report.plots import plot_strip
+from birdclef.scores.scoring import Scored
+from cache.audio.decoding import UnusableAudioError
+from cache.config.data import DataConfig
+from cache.config.features import read_features
+from cache.recordings.excerpt import cut_clip, read_log_mel
+from cache.store.strip_store import StripStore
+
+logger = logging.getLogger(__name__)
+
+_SHOWN_SECONDS = 5.0
+_MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A recording as the report shows it.
+
+    Attributes:
+        recording_id: Of the recording.
+        sha256: Of its file.
+        picture: PNG of the loudest seconds of its strip.
+        clip: MP3 of the same seconds; None if there is no sound.
+        silence: Why there is none; empty if there is one.
+    """
+
+    recording_id: str
+    sha256: str
+    picture: bytes
+    clip: bytes | None
+    silence: str
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A recording taken for another species.
+
+    Attributes:
+        label: Its species.
+        predicted: The species it was taken for.
+        confidence: Calibrated probability given to that species.
+        own: The recording.
+        other: A recording of the predicted species.
+    """
+
+    label: str
+    predicted: str
+    confidence: float
+    own: Exhibit
+    other: Exhibit
+
+
+def list_errors(scored: Scored) -> pd.DataFrame:
+    """Returns the mistaken recordings: recording_id, label, predicted, confidence; the most confident first."""
+    predicted = scored.probabilities.argmax(axis=1)
+    wrong = predicted != scored.recordings["label_index"].to_numpy()
+    errors = pd.DataFrame(
+        {
+            "recording_id": scored.recordings["recording_id"][wrong],
+            "label": scored.recordings["label"][wrong],
+            "predicted": scored.species["label"].to_numpy()[predicted[wrong]],
+            "confidence": scored.calibrated.max(axis=1)[wrong].round(4),
+        }
+    )
+    order = np.lexsort((errors["recording_id"], -scored.probabilities.max(axis=1)[wrong], -errors["confidence"]))
+    return errors.iloc[order].reset_index(drop=True)
+
+
+def show_mistakes(errors: pd.DataFrame, scored: Scored, config: EvaluateConfig, data: DataConfig) -> list[Mistake]:
+    """Returns mistakes with pictures and sounds of both sides.
+
+    Args:
+        errors: Of `list_errors`.
+        scored: What they are errors of.
+        config: How large the sounds may be together.
+        data: Where the recordings lie.
+    """
+    exhibitor = Exhibitor(scored, data, config.clip_megabytes)
+    shown: Counter[str] = Counter()
+    mistakes = []
+    for label, predicted, name, confidence in zip(
+        *(errors[column] for column in ("label", "predicted", "recording_id", "confidence")), strict=True
+    ):
+        typical = _list_typical(predicted, scored)
+        other = typical[shown[predicted] % len(typical)]
+        shown[predicted] += 1
+        mistakes.append(Mistake(label, predicted, float(confidence), exhibitor.show(name), exhibitor.show(other)))
+    return mistakes
+
+
+class Exhibitor:
+    """Draws recordings, and cuts their sounds as long as there is room for them."""
+
+    def __init__(self, scored: Scored, data: DataConfig, megabytes: float) -> None:
+        self._store = StripStore(scored.lineage.features)
+        self._features = read_features(scored.report["lineage"]["features"]["config"])
+        self._sha256_of = dict(zip(scored.catalogue["recording_id"], scored.catalogue["sha256"], strict=True))
+        self._data = data
+        self._room = megabytes * _MEGABYTE
+        self._refusal = "" if megabytes > 0 else "left out"
+
+    def show(self, recording_id: str) -> Exhibit:
+        """Returns a recording's loudest seconds."""
+        sha256 = self._sha256_of[recording_id]
+        strip, frames_per_second = self._log_mel(recording_id, sha256)
+        frames = min(max(1, round(_SHOWN_SECONDS * frames_per_second)), len(strip))
+        first = find_loudest(strip, frames)
+        picture = plot_strip(strip[first : first + frames])
+        middle = (first + frames / 2) / frames_per_second
+        clip, silence = self._cut(recording_id, sha256, middle)
+        return Exhibit(recording_id, sha256, picture, clip, silence)
+
+    def _log_mel(self, recording_id: str, sha256: str) -> tuple[NDArray[Any], float]:
+        """Returns what is shown of a recording, (frames, channels), and its frames per second.
+
+        That is its log-mel; only if it is not stored, and the recording is out of reach, its embeddings.
+        """
+        if self._features.kind == "embedding" and not self._refusal:
+            try:
+                return read_log_mel(
+                    self._data, recording_id, sha256, self._features.sound
+                ), self._features.sound.frames_per_second
+            except (UnusableAudioError, OSError) as error:
+                logger.warning("report: %s cannot be read for its picture (%s)", recording_id, error)
+        return self._store.read(sha256), self._features.frames_per_second
+
+    def _cut(self, recording_id: str, sha256: str, middle: float) -> tuple[bytes | None, str]:
+        if self._refusal:
+            return None, self._refusal
+        try:
+            clip = cut_clip(self._data, recording_id, sha256, middle, _SHOWN_SECONDS)
+        except UnusableAudioError as error:
+            return None, error.detail
+        except OSError as error:
+            logger.warning("report: no sounds, the recordings cannot be read (%s: %s)", type(error).__name__, error)
+            self._refusal = "the recordings were out of reach"
+            return None, self._refusal
+        if len(clip) > self._room:
+            self._refusal = "no room left: evaluate.clip_megabytes"
+            return None, self._refusal
+        self._room -= len(clip)
+        return clip, ""
+
+
+def find_loudest(strip: NDArray[Any], frames: int) -> int:
+    """Returns the first of `frames` frames around the loudest frame of a strip, (frames, n_mels) in dB."""
+    loudest = int(strip.astype(np.float32).mean(axis=1).argmax())
+    return int(np.clip(loudest - frames // 2, 0, len(strip) - frames))
+
+
+def _list_typical(label: str, scored: Scored) -> list[str]:
+    """Returns the recordings of a species, those that are recognised best first, or all if none was scored."""
+    index = scored.species["label"].tolist().index(label)
+    own = np.flatnonzero(scored.recordings["label_index"] == index)
+    if not len(own):
+        return scored.catalogue.loc[scored.catalogue["label"] == label, "recording_id"].tolist()
+    best_first = own[np.argsort(-scored.probabilities[own, index], kind="stable")]
+    return scored.recordings["recording_id"].iloc[best_first].tolist()

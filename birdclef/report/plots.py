@@ -1,0 +1,230 @@
+"""Pictures of a report."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from birdclef.metrics.predictions import Labels
+from birdclef.report.embedding_map import FoldMap
+from cache.plots.style import ACCENT, FAINT, INK, WARNING, render
+
+_ROOMY_SPECIES = 60
+_COLOURED_SPECIES = 10
+_MAPS_IN_A_ROW = 3
+
+
+def draw(size: tuple[float, float], plot: Callable[[Axes], None]) -> bytes:
+    """Returns a PNG of one plot of a size in inches."""
+    return render(size, lambda figure: plot(figure.add_subplot()))
+
+
+def plot_f1_against_count(per_species: pd.DataFrame) -> bytes:
+    """Returns F1 of each scored species against its number of recordings, the long tail to the left."""
+    scored = per_species[per_species["scored"] > 0]
+
+    def plot(axes: Axes) -> None:
+        axes.scatter(scored["recordings"], scored["f1"], s=22, color=ACCENT, alpha=0.7, linewidths=0)
+        counts = np.log(scored["recordings"].to_numpy(float))
+        edges = np.unique(np.quantile(counts, np.linspace(0, 1, 6)))
+        if len(edges) > 1:
+            part = np.clip(np.searchsorted(edges, counts, side="right") - 1, 0, len(edges) - 2)
+            means = scored["f1"].groupby(part).mean()
+            middles = [np.exp(counts[part == index].mean()) for index in means.index]
+            axes.plot(middles, means, color=INK, linewidth=1.5, label="mean of a fifth of the species")
+            axes.legend(frameon=False, loc="best")
+        axes.set(xscale="log", ylim=(-0.03, 1.03), xlabel="usable recordings of the species", ylabel="F1")
+        axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(mpl.ticker.ScalarFormatter())
+        axes.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+        axes.grid(axis="y", color=FAINT, linewidth=0.5)
+
+    return draw((6.4, 3.4), plot)
+
+
+def plot_confusion(matrix: Labels, names: list[str]) -> bytes:
+    """Returns the confusion matrix with rows as shares of the true species, (classes, classes), and every name."""
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    crowded = len(names) > _ROOMY_SPECIES
+    size = max(4.5, (0.09 if crowded else 0.17) * len(names) + 1.8)
+    fontsize = 5 if crowded else 7
+
+    def plot(axes: Axes) -> None:
+        image = axes.imshow(shares, cmap="Greens", vmin=0, vmax=1, interpolation="nearest")
+        axes.set(xlabel="predicted species", ylabel="true species")
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=fontsize, parse_math=False)
+        axes.set_yticks(range(len(names)), names, fontsize=fontsize, parse_math=False)
+        axes.figure.colorbar(image, ax=axes, location="top", shrink=0.4, label="share of the true species")
+
+    return draw((size, size), plot)
+
+
+def plot_learning_curves(members: dict[str, list[Path]]) -> bytes:
+    """Returns training loss and validation macro-F1 over epochs, one line per run."""
+    colours = mpl.colormaps["Dark2"].colors  # type: ignore[attr-defined]
+
+    def plot(figure: Figure) -> None:
+        loss_axes, score_axes = figure.subplots(1, 2)
+        for number, (name, runs) in enumerate(members.items()):
+            for fold, run in enumerate(runs):
+                log = pd.read_csv(run / "logs" / "metrics.csv")
+                label = name if fold == 0 else None
+                for axes, column in ((loss_axes, "train_loss"), (score_axes, "val_macro_f1")):
+                    curve = log[["epoch", column]].dropna()
+                    colour = colours[number % len(colours)]
+                    axes.plot(
+                        curve["epoch"] + 1, curve[column], color=colour, linewidth=1, marker=".", alpha=0.8, label=label
+                    )
+        loss_axes.set(xlabel="epoch", ylabel="training loss")
+        score_axes.set(xlabel="epoch", ylabel="validation macro-F1", ylim=(0, 1))
+        for text in loss_axes.legend(frameon=False).get_texts():
+            text.set_parse_math(False)
+
+    return render((6.8, 2.9), plot)
+
+
+def plot_sweep(table: pd.DataFrame, varied: list[str]) -> bytes:
+    """Returns macro-F1 with its interval for each row of a sweep: over the value, if one number is varied.
+
+    Args:
+        table: The varied settings, macro_f1, low and high.
+        varied: Names of the settings.
+    """
+    numeric = len(varied) == 1 and pd.api.types.is_numeric_dtype(table[varied[0]])
+    ordered = table.sort_values(varied[0] if numeric else "macro_f1", ignore_index=True)
+    places = ordered[varied[0]].to_numpy(float) if numeric else np.arange(len(ordered), dtype=float)
+    spread = np.stack([ordered["macro_f1"] - ordered["low"], ordered["high"] - ordered["macro_f1"]]).clip(min=0)
+
+    def plot(axes: Axes) -> None:
+        style: dict[str, Any] = {"color": ACCENT, "ecolor": FAINT, "elinewidth": 2, "marker": "o", "markersize": 5}
+        if numeric:
+            axes.errorbar(places, ordered["macro_f1"], yerr=spread, linewidth=1, **style)
+            axes.set(xlabel=varied[0], ylabel="macro-F1")
+            axes.grid(axis="y", color=FAINT, linewidth=0.5)
+            return
+        axes.errorbar(ordered["macro_f1"], places, xerr=spread, linestyle="none", **style)
+        names = [
+            ", ".join(f"{name.rsplit('.', 1)[-1]}={row[name]}" for name in varied) for _, row in ordered.iterrows()
+        ]
+        axes.set_yticks(places, names, fontsize=8, parse_math=False)
+        axes.set(xlabel="macro-F1", ylim=(-0.6, len(ordered) - 0.4))
+        axes.grid(axis="x", color=FAINT, linewidth=0.5)
+
+    return draw((6.8, 3.4 if numeric else 1.0 + 0.28 * len(ordered)), plot)
+
+
+def plot_comparison(contest: Mapping[str, Any]) -> bytes:
+    """Returns each arm's macro-F1 minus the reference's with its interval, a panel per set of species, a row per arm.
+
+    Args:
+        contest: Content of `comparison.json`.
+    """
+    arms = [entry for entry in contest["arms"] if entry["name"] != contest["reference"]]
+    names = list(dict.fromkeys(entry["name"] for entry in arms))
+    panels = ["all", *(bucket["bucket"] for bucket in contest["arms"][0]["buckets"])]
+    budgets = contest["budgets"]
+
+    def difference(entry: Mapping[str, Any], panel: str) -> dict[str, float]:
+        inside = [bucket for bucket in entry["buckets"] if bucket["bucket"] == panel]
+        return dict((inside[0] if inside else entry)["difference"])
+
+    def plot(figure: Figure) -> None:
+        all_axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+        for axes, panel in zip(all_axes, panels, strict=True):
+            axes.axvline(0, color=INK, linewidth=0.8)
+            for number, epochs in enumerate(budgets):
+                rows = [entry for entry in arms if entry["epochs"] == epochs]
+                places = [names.index(entry["name"]) + 0.3 * (number - (len(budgets) - 1) / 2) for entry in rows]
+                values = [difference(entry, panel) for entry in rows]
+                spread = [
+                    [value["value"] - value["low"] for value in values],
+                    [value["high"] - value["value"] for value in values],
+                ]
+                colour = mpl.colormaps["Dark2"].colors[number % 8]  # type: ignore[attr-defined]
+                axes.errorbar(
+                    [value["value"] for value in values],
+                    places,
+                    xerr=np.maximum(spread, 0),
+                    linestyle="none",
+                    marker="o",
+                    markersize=4,
+                    color=colour,
+                    label=f"{epochs} epochs",
+                )
+            axes.set_title("all species" if panel == "all" else f"species with {panel}", fontsize=9)
+            axes.set(xlabel=f"macro-F1 − {contest['reference']}")
+            axes.grid(axis="x", color=FAINT, linewidth=0.5)
+        all_axes[0].set_yticks(range(len(names)), names, parse_math=False)
+        all_axes[0].set_ylim(len(names) - 0.5, -0.5)
+        all_axes[-1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+
+    return render((2.6 * len(panels) + 2, 1.4 + 0.3 * len(names) * max(1, len(budgets) / 2)), plot)
+
+
+def plot_strip(strip: NDArray[np.float16]) -> bytes:
+    """Returns a picture of a strip, (frames, n_mels) in dB."""
+    shown = strip.astype(np.float32).T  # (n_mels, frames)
+    low, high = np.percentile(shown, [10, 99.8])
+
+    def plot(axes: Axes) -> None:
+        axes.imshow(shown, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=max(high, low + 1))
+        axes.set_axis_off()
+
+    return draw((3.2, 1.5), plot)
+
+
+def plot_reliability(calibration: Mapping[str, Any]) -> bytes:
+    """Returns accuracy against confidence before and after temperature scaling, dots as large as their bins.
+
+    Args:
+        calibration: Of `report.json`.
+    """
+    largest = max(one["recordings"] for state in ("before", "after") for one in calibration[state]["bins"])
+
+    def plot(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+        for state, colour, name in (("before", WARNING, "as predicted"), ("after", ACCENT, "calibrated")):
+            bins = pd.DataFrame(calibration[state]["bins"])
+            axes.plot(bins["confidence"], bins["accuracy"], color=colour, linewidth=1)
+            sizes = 4 + 80 * bins["recordings"] / largest
+            axes.scatter(
+                bins["confidence"], bins["accuracy"], s=sizes, color=colour, alpha=0.7, linewidths=0, label=name
+            )
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy", aspect="equal")
+        axes.legend(frameon=False, loc="upper left")
+
+    return draw((3.8, 3.6), plot)
+
+
+def plot_embeddings(maps: Sequence[FoldMap]) -> bytes:
+    """Returns a panel per fold with its validation recordings; the species with most recordings are coloured."""
+    counts = pd.Series([label for one in maps for label in one.labels]).value_counts()
+    coloured = counts.index[:_COLOURED_SPECIES].tolist()
+    colours = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
+    columns = min(len(maps), _MAPS_IN_A_ROW)
+    rows = -(-len(maps) // columns)
+
+    def plot(figure: Figure) -> None:
+        panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+        for axes in panels:
+            axes.set_axis_off()
+        for axes, one in zip(panels, maps, strict=False):
+            labels = np.array(one.labels)
+            others = ~np.isin(labels, coloured)
+            axes.scatter(*one.places[others].T, s=9, color=FAINT, linewidths=0)
+            for number, species in enumerate(coloured):
+                axes.scatter(*one.places[labels == species].T, s=12, color=colours[number], linewidths=0, label=species)
+            axes.set_title(f"fold {one.fold}")
+        legend = figure.legend(
+            *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+
+    return render((2.6 * columns + 0.4, 2.5 * rows + 0.7), plot)

@@ -1,0 +1,46 @@
+"""Templates filled with values."""
+
+import base64
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+
+def render(template: str, content: dict[str, Any]) -> str:
+    """Returns a filled template; whatever comes from the data is escaped in HTML."""
+    environment = Environment(
+        loader=PackageLoader("birdclef.report", "templates"),
+        autoescape=select_autoescape(["html.j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., str]] = {
+        "png": partial(_data_uri, "image/png"),
+        "mp3": partial(_data_uri, "audio/mpeg"),
+        "number": _format_number,
+        "signed": _format_difference,
+        "cell": _escape_markdown_cell,
+    }
+    environment.filters |= filters
+    return environment.get_template(template).render(content)
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _format_number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _format_difference(value: Mapping[str, float] | None) -> str:
+    """Returns a difference with its interval."""
+    return "–" if value is None else f"{value['value']:+.3f} [{value['low']:+.3f}, {value['high']:+.3f}]"
+
+
+def _escape_markdown_cell(text: object) -> str:
+    escaped = str(text).replace("&", "&amp;").replace("<", "&lt;").replace("\\", "\\\\").replace("|", "\\|")
+    return escaped.replace("\n", " ")

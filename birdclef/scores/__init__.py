@@ -1,0 +1,1 @@
+"""Predictions of members read, combined and scored."""

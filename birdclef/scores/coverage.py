@@ -1,0 +1,72 @@
+"""What of a data set was scored, what was not, and why."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from birdclef.scores.lineage import Lineage
+from cache.folds.groups import is_validated
+from cache.recordings.catalogue_tables import read_duplicates, read_quarantine
+
+_PINNED = "too few groups of usable recordings to spread over folds, so it is always in training"
+_NOT_PREDICTED = "it is validated in folds that the members were not trained for"
+
+
+def describe_coverage(
+    catalogue: pd.DataFrame, recordings: pd.DataFrame, species: pd.DataFrame, lineage: Lineage
+) -> dict[str, Any]:
+    """Returns how many recordings and species there are, are usable and are scored, and why a species is not.
+
+    Args:
+        catalogue: Usable recordings, with label and fold.
+        recordings: Those of them that were scored.
+        species: Species with usable recordings.
+        lineage: Artefacts behind the predictions.
+    """
+    quarantined = read_quarantine(lineage.catalogue)
+    without_recordings = sorted(set(quarantined["label"]) - set(species["label"]))
+    scored = set(recordings["label"])
+    validated = set(catalogue.loc[is_validated(catalogue["fold"]), "label"])
+    unscored = [
+        {"label": label, "why": _NOT_PREDICTED if label in validated else _PINNED}
+        for label in species["label"]
+        if label not in scored
+    ]
+    unscored += [{"label": label, "why": "all its recordings are quarantined"} for label in without_recordings]
+    return {
+        "recordings": len(catalogue) + len(quarantined),
+        "recordings_usable": len(catalogue),
+        "recordings_scored": len(recordings),
+        "species": len(species) + len(without_recordings),
+        "species_scored": len(scored),
+        "species_not_scored": unscored,
+    }
+
+
+def describe_quarantine(catalogue: Path) -> dict[str, Any]:
+    """Returns the unusable recordings of a catalogue, and their number by reason."""
+    quarantined = read_quarantine(catalogue)
+    return {
+        "count": len(quarantined),
+        "by_reason": {str(reason): int(count) for reason, count in quarantined["reason"].value_counts().items()},
+        "recordings": quarantined.to_dict(orient="records"),
+    }
+
+
+def describe_duplicates(catalogue: Path) -> dict[str, Any]:
+    """Returns the pairs of usable recordings that are likely to hold the same sound, and their number by reason."""
+    pairs = read_duplicates(catalogue)
+    columns = ["recording_id", "other_recording_id", "label", "other_label", "why"]
+    return {
+        "count": len(pairs),
+        "by_reason": {str(reason): int(count) for reason, count in pairs["why"].value_counts().items()},
+        "pairs": pairs[columns].to_dict(orient="records"),
+    }
+
+
+def describe_split(split: Path) -> dict[str, Any]:
+    """Returns the split's report without its table of counts."""
+    report: dict[str, Any] = json.loads((split / "split_report.json").read_text())
+    return {name: value for name, value in report.items() if name != "class_counts_per_fold"}

@@ -1,0 +1,167 @@
+"""Out-of-fold predictions of a member, and members combined."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from birdclef.config.evaluate import EnsembleMethod
+from birdclef.metrics.classification import Floats
+from birdclef.metrics.predictions import Labels
+
+_SMALLEST = 1e-12
+_FITTING_STEPS = 500
+_NAMED_DIFFERENCES = 5
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """One member's predictions, each recording by the fold that did not train on it.
+
+    Attributes:
+        recordings: recording_id and label, sorted by recording_id.
+        views: Names and settings of the views, their weights, and the seconds they took over all folds.
+        probabilities: (views, recordings, classes).
+    """
+
+    recordings: pd.DataFrame
+    views: pd.DataFrame
+    probabilities: NDArray[np.float32]
+
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        """Weighted mean over views, (recordings, classes)."""
+        return self.mean_of(range(len(self.views)))
+
+    def mean_of(self, views: Sequence[int]) -> NDArray[np.float32]:
+        """Returns the weighted mean over some of the views, (recordings, classes)."""
+        chosen = list(views)
+        weights = self.views["weight"].to_numpy(np.float32)[chosen]
+        return np.asarray(np.average(self.probabilities[chosen], axis=0, weights=weights), np.float32)
+
+    def of(self, recording_ids: pd.Series) -> NDArray[np.float32]:
+        """Returns the mean over views for some of the recordings, in their order, (recordings, classes)."""
+        rows = pd.Index(self.recordings["recording_id"]).get_indexer(pd.Index(recording_ids))
+        return np.asarray(self.mean[rows])
+
+
+def read_out_of_fold(predictions: Sequence[Path]) -> OutOfFold:
+    """Returns the predictions of all folds of a member as one table.
+
+    Raises:
+        ValueError: If two folds predict the same recording.
+    """
+    tables = [pd.read_csv(path / "recordings.csv", dtype=str, keep_default_na=False) for path in predictions]
+    views = [pd.read_csv(path / "views.csv") for path in predictions]
+    recordings = pd.concat(tables, ignore_index=True)
+    twice = recordings.loc[recordings["recording_id"].duplicated(), "recording_id"]
+    if len(twice):
+        raise ValueError(
+            f"{len(twice)} recordings are predicted by two folds, {twice.iloc[0]} among them. Give each fold once."
+        )
+    probabilities = np.concatenate([np.load(path / "probabilities.npy") for path in predictions], axis=1)
+    order = np.argsort(recordings["recording_id"].to_numpy(str), kind="stable")
+    added_up = {name: sum(table[name] for table in views) for name in ("seconds", "windows")}
+    return OutOfFold(
+        recordings.iloc[order].reset_index(drop=True), views[0].assign(**added_up), probabilities[:, order]
+    )
+
+
+def check_members(members: Mapping[str, OutOfFold]) -> None:
+    """Refuse members that do not cover the same recordings and species.
+
+    Raises:
+        ValueError: With a list of the differences.
+    """
+    (first_name, first), *others = members.items()
+    known = set(first.recordings["recording_id"])
+    for name, member in others:
+        differing = sorted(known ^ set(member.recordings["recording_id"]))
+        classes = first.probabilities.shape[2], member.probabilities.shape[2]
+        if differing or classes[0] != classes[1]:
+            listed = ", ".join(differing[:_NAMED_DIFFERENCES])
+            more = f" and {len(differing) - _NAMED_DIFFERENCES} more" if len(differing) > _NAMED_DIFFERENCES else ""
+            raise ValueError(
+                f"The members {first_name!r} and {name!r} cannot be combined: they predict {classes[0]} and "
+                f"{classes[1]} species, and {len(differing)} recordings stand in only one of them ({listed}{more}). "
+                "Train both on the same folds of the same split."
+            )
+
+
+def combine_members(
+    probabilities: Sequence[NDArray[np.floating]], how: EnsembleMethod, weights: Floats | None = None
+) -> Floats:
+    """Returns the members' combined probabilities, (recordings, classes).
+
+    Args:
+        probabilities: Of each member, (recordings, classes).
+        how: `mean`, `geometric` or `rms` (root of the mean square) of probabilities; `rank`: mean of each species'
+            ranks of the recordings, which needs all recordings at once; `fitted`: mean with weights.
+        weights: Of the members, for `fitted`: (members,), or (members, recordings) if each recording has its own.
+    """
+    stacked = np.stack(probabilities).astype(np.float64)  # (members, recordings, classes)
+    if how == "mean":
+        return np.asarray(stacked.mean(axis=0))
+    if how == "fitted":
+        if weights is None:
+            raise ValueError("A fitted ensemble needs weights: birdclef.ensemble.fit_weights.")
+        return np.asarray((stacked * weights.reshape(len(stacked), -1, 1)).sum(axis=0))
+    if how == "geometric":
+        combined = np.exp(np.log(np.maximum(stacked, _SMALLEST)).mean(axis=0))
+    elif how == "rms":
+        combined = np.sqrt((stacked**2).mean(axis=0))
+    else:
+        combined = rankdata(stacked, axis=1).mean(axis=0)
+    return np.asarray(combined / combined.sum(axis=1, keepdims=True))
+
+
+def fit_weights(probabilities: Sequence[NDArray[np.floating]], labels: Labels) -> Floats:
+    """Returns the weights, (members,), adding to 1, under which the members' mean is most likely.
+
+    Expectation maximisation of a mixture's weights: each step raises Σ log Σ_m w_m p_m(true species).
+
+    Args:
+        probabilities: Of each member, (recordings, classes).
+        labels: True class, (recordings,).
+    """
+    own = np.stack([member[np.arange(len(labels)), labels] for member in probabilities]).astype(np.float64)
+    own = np.maximum(own, _SMALLEST)  # (members, recordings)
+    weights = np.full(len(own), 1 / len(own))
+    for _ in range(_FITTING_STEPS):
+        shares = weights[:, np.newaxis] * own
+        weights = (shares / shares.sum(axis=0)).mean(axis=1)
+    return np.asarray(weights)
+
+
+def cross_fit_weights(
+    probabilities: Sequence[NDArray[np.floating]], labels: Labels, folds: NDArray[np.int64]
+) -> dict[int, Floats]:
+    """Returns the weights for each fold, (members,), fitted on the other folds; one fold alone: all alike."""
+    return {
+        fold: fit_weights([member[folds != fold] for member in probabilities], labels[folds != fold])
+        if (folds != fold).any()
+        else np.full(len(probabilities), 1 / len(probabilities))
+        for fold in np.unique(folds).tolist()
+    }
+
+
+def combine_out_of_fold(
+    probabilities: Sequence[NDArray[np.floating]], how: EnsembleMethod, labels: Labels, folds: NDArray[np.int64]
+) -> Floats:
+    """Returns the members' combined probabilities, (recordings, classes); fitted weights come from the other folds.
+
+    Args:
+        probabilities: Of each member, (recordings, classes).
+        how: As `combine_members`.
+        labels: True class, (recordings,).
+        folds: In which each recording is validated, (recordings,).
+    """
+    if how != "fitted":
+        return combine_members(probabilities, how)
+    by_fold = cross_fit_weights(probabilities, labels, folds)
+    weights = np.stack([by_fold[fold] for fold in folds.tolist()], axis=1)  # (members, recordings)
+    return combine_members(probabilities, how, weights)

@@ -1,0 +1,97 @@
+"""From predictions back to the run, split, catalogue and strips that they come from."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cache.folds.table import read_split
+from cache.recordings.catalogue_tables import feature_directory, read_catalogue
+from cache.workspace.artefact import find_artefact, read_provenance
+
+_NAMED_DIFFERENCES = 5
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Artefact directories behind a set of predictions."""
+
+    runs: tuple[Path, ...]
+    split: Path
+    catalogue: Path
+    features: Path
+
+
+def trace(predictions: Iterable[Path], baseline: Path, workspace: Path) -> Lineage:
+    """Returns where predictions, and those of a baseline on the same folds, come from.
+
+    Raises:
+        ValueError: If they come from different splits.
+    """
+    runs = tuple(find_artefact(workspace, "runs", read_provenance(path)["inputs"]["run"]) for path in predictions)
+    splits = sorted({str(read_provenance(path)["inputs"]["split"]) for path in (*runs, baseline)})
+    if len(splits) != 1:
+        first, other = (read_split(find_artefact(workspace, "splits", key)) for key in splits[:2])
+        raise ValueError(
+            f"The predictions come from {len(splits)} different splits ({', '.join(splits)}), so their folds do not "
+            f"match: {list_differences(first, other)}. Train all members, and fit the baseline, on one split."
+        )
+    split = find_artefact(workspace, "splits", splits[0])
+    catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
+    return Lineage(runs, split, catalogue, feature_directory(catalogue, workspace))
+
+
+def list_differences(first: pd.DataFrame, other: pd.DataFrame) -> str:
+    """Returns in words which recordings, species and folds two splits do not share; some of each are named.
+
+    Args:
+        first: recording_id, label and fold of a split.
+        other: The same of another split.
+    """
+    both = first.merge(other, on="recording_id", suffixes=("", "_other"))
+    moved = both.loc[both["fold"] != both["fold_other"], "recording_id"]
+    relabelled = both.loc[both["label"] != both["label_other"], "recording_id"]
+    differences = {
+        "species in only one": sorted(set(first["label"]) ^ set(other["label"])),
+        "recordings in only one": sorted(set(first["recording_id"]) ^ set(other["recording_id"])),
+        "recordings under another species": sorted(relabelled),
+        "recordings in another fold": sorted(moved),
+    }
+    return "; ".join(f"{len(names)} {what} ({_name_some(names)})" for what, names in differences.items() if names)
+
+
+def describe(lineage: Lineage, predictions: Iterable[Path]) -> dict[str, Any]:
+    """Returns keys, settings and versions of everything behind a report, and one digest of all audio digests."""
+    features, catalogue, split = (
+        read_provenance(directory) for directory in (lineage.features, lineage.catalogue, lineage.split)
+    )
+    runs = [read_provenance(run) for run in lineage.runs]
+    digests = sorted(read_catalogue(lineage.catalogue)["sha256"])
+    audio = hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    return {
+        "audio": {"recordings": len(digests), "sha256": audio},
+        "features": {"key": features["key"], "config": features["config"]},
+        "member_features": _describe_stores(lineage),
+        "catalogue": {"key": catalogue["key"], "config": catalogue["config"], "table": catalogue["inputs"]["table"]},
+        "split": {"key": split["key"], "config": split["config"]},
+        "runs": [{"key": run["key"], "config": run["config"], "seconds": run["seconds"]} for run in runs],
+        "predictions": [path.name for path in predictions],
+        "packages": runs[0]["packages"],
+        "hardware": runs[0]["hardware"],
+    }
+
+
+def _describe_stores(lineage: Lineage) -> list[dict[str, Any]]:
+    """Returns key and settings of the features that runs read other than the split's own."""
+    keys = sorted({str(key) for run in lineage.runs if (key := read_provenance(run)["inputs"].get("features"))})
+    workspace = lineage.features.parent.parent
+    stores = [read_provenance(find_artefact(workspace, "features", key)) for key in keys]
+    return [{"key": store["key"], "config": store["config"]} for store in stores]
+
+
+def _name_some(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > _NAMED_DIFFERENCES else ""
+    return ", ".join(names[:_NAMED_DIFFERENCES]) + more

@@ -1,0 +1,122 @@
+"""What each member and each of its views is worth, and how alike members are."""
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdclef.config.evaluate import EnsembleMethod
+from birdclef.metrics.classification import macro_f1
+from birdclef.metrics.predictions import Predictions
+from birdclef.scores.ensemble import OutOfFold, combine_out_of_fold, fit_weights
+from birdclef.scores.scorer import Scorer
+from cache.workspace.artefact import read_provenance
+
+
+def describe_ensemble(how: EnsembleMethod, members: Mapping[str, OutOfFold], scorer: Scorer) -> dict[str, Any]:
+    """Returns the method, the members' weights for new recordings, what other methods score, and how alike members are.
+
+    Args:
+        how: Method of the report.
+        members: Predictions by name.
+        scorer: Of the same recordings.
+    """
+    means = {name: member.mean for name, member in members.items()}
+    weights = np.full(len(means), 1 / len(means))
+    if how == "fitted":
+        weights = fit_weights(list(means.values()), scorer.labels)
+    methods = get_args(EnsembleMethod) if len(means) > 1 else (how,)
+    return {
+        "method": how,
+        "weights": dict(zip(means, weights.tolist(), strict=True)),
+        "methods": {
+            method: scorer.macro_f1(
+                Predictions(combine_out_of_fold(list(means.values()), method, scorer.labels, scorer.folds))
+            )
+            for method in methods
+        },
+        "pairs": [
+            {"first": first, "second": second, **_compare(means[first], means[second], scorer)}
+            for first, second in combinations(means, 2)
+        ],
+    }
+
+
+def score_each_member(
+    members: Mapping[str, OutOfFold],
+    runs: Mapping[str, Sequence[Path]],
+    combined: Predictions,
+    how: EnsembleMethod,
+    scorer: Scorer,
+) -> list[dict[str, Any]]:
+    """Returns for each member its training, its scores, its views, and what it adds to the others.
+
+    Args:
+        members: Predictions by name.
+        runs: Run directories by name.
+        combined: The ensemble of all.
+        how: How it was combined.
+        scorer: Of the same recordings.
+    """
+    entries = []
+    for name, member in members.items():
+        summaries = [json.loads((run / "summary.json").read_text()) for run in runs[name]]
+        config = read_provenance(runs[name][0])["config"]
+        others = [other.mean for key, other in members.items() if key != name]
+        predictions = scorer.decide(member.mean)
+        without = Predictions(combine_out_of_fold(others, how, scorer.labels, scorer.folds)) if others else None
+        entries.append(
+            {
+                "name": name,
+                "backbone": config["model"]["backbone"],
+                "objective": config["objective"]["kind"],
+                "weights": summaries[0]["weights"],
+                "parameters": summaries[0]["parameters"],
+                "training_seconds": sum(summary["seconds"] for summary in summaries),
+                "prediction_seconds": float(member.views["seconds"].sum()),
+                "metrics": scorer.estimates(predictions),
+                "macro_f1_per_fold": _score_each_fold(predictions, scorer),
+                "views": _score_views(member, scorer),
+                "gain_over_others_macro_f1": scorer.macro_f1_difference(combined, without) if without else None,
+            }
+        )
+    return entries
+
+
+def _compare(first: NDArray[np.float32], second: NDArray[np.float32], scorer: Scorer) -> dict[str, float]:
+    """Returns how often two members choose the same species, and how their probabilities of the true one correlate."""
+    recordings = np.arange(len(scorer.labels))
+    same = float((first.argmax(axis=1) == second.argmax(axis=1)).mean())
+    at_truth = np.corrcoef(first[recordings, scorer.labels], second[recordings, scorer.labels])
+    return {"same_species": same, "correlation": float(at_truth[0, 1])}
+
+
+def _score_each_fold(predictions: Predictions, scorer: Scorer) -> dict[str, float]:
+    scores = {}
+    for fold in np.unique(scorer.folds).tolist():
+        own = scorer.folds == fold
+        scores[str(fold)] = float(macro_f1(Predictions(predictions.probabilities[own]), scorer.labels[own])[0])
+    return scores
+
+
+def _score_views(member: OutOfFold, scorer: Scorer) -> list[dict[str, Any]]:
+    """Returns each view alone, together with those before it, and what all lose without it."""
+    everything = range(len(member.views))
+    together = Predictions(member.mean)
+    views = []
+    for number, view in enumerate(member.views.to_dict(orient="records")):
+        others = [other for other in everything if other != number]
+        without = Predictions(member.mean_of(others)) if others else None
+        views.append(
+            {
+                **{str(key): value for key, value in view.items()},
+                "macro_f1": scorer.macro_f1(Predictions(member.probabilities[number])),
+                "macro_f1_so_far": scorer.macro_f1(Predictions(member.mean_of(everything[: number + 1]))),
+                "gain_macro_f1": scorer.macro_f1_difference(together, without) if without else None,
+            }
+        )
+    return views

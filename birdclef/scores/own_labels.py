@@ -1,0 +1,54 @@
+"""What an embedding model's own labels reach, beside the members, on the species that they cover."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from birdclef.metrics.classification import Resamples, accuracy, macro_f1
+from birdclef.metrics.predictions import Predictions
+from birdclef.scores.ensemble import read_out_of_fold
+from birdclef.scores.prediction_files import MAPPING
+from birdclef.scores.scorer import Scorer
+from cache.workspace.artefact import read_provenance
+
+
+def describe_own_labels(
+    zero_shot: Path, recordings: pd.DataFrame, combined: Predictions, scorer: Scorer
+) -> dict[str, Any]:
+    """Returns the scores of the model's own labels and of the members on the recordings of covered species.
+
+    The model's labels choose among the covered species only, the members among all.
+
+    Args:
+        zero_shot: Predictions of `predict_zero_shot`.
+        recordings: Those that are scored.
+        combined: The members' predictions of them.
+        scorer: Of the same recordings.
+    """
+    mapping = pd.read_csv(zero_shot / MAPPING, dtype=str, keep_default_na=False)
+    covered = (mapping["own_label"] != "").to_numpy()
+    own = read_out_of_fold([zero_shot]).of(recordings["recording_id"])
+    inside = covered[scorer.labels]
+    labels = scorer.labels[inside]
+    resamples = Resamples(scorer.resamples.groups[inside], scorer.resamples.counts)
+    described: dict[str, Any] = {
+        "model": read_provenance(zero_shot)["config"]["zero_shot"],
+        "species_covered": int(covered.sum()),
+        "species": len(covered),
+        "recordings": int(inside.sum()),
+        "not_covered": mapping.loc[~covered, ["label", "scientific_name"]].to_dict(orient="records"),
+    }
+    if not inside.any():
+        return described
+    both = Predictions(own[inside]), Predictions(np.asarray(combined.probabilities)[inside])
+    resampled = [macro_f1(each, labels, resamples, covered) for each in both]
+    values = [float(macro_f1(each, labels, None, covered)[0]) for each in both]
+    return {
+        **described,
+        "macro_f1": scorer.interval(values[0], resampled[0]),
+        "accuracy": float(accuracy(both[0], labels)[0]),
+        "members_macro_f1": scorer.interval(values[1], resampled[1]),
+        "difference_macro_f1": scorer.interval(values[1] - values[0], resampled[1] - resampled[0]),
+    }

@@ -1,0 +1,3 @@
+"""The files that predictions consist of."""
+
+MAPPING = "labels.csv"

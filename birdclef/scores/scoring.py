@@ -1,0 +1,194 @@
+"""Everything a report says in numbers, from out-of-fold predictions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from birdclef.config.evaluate import EvaluateConfig
+from birdclef.metrics.buckets import BUCKETS, in_bucket
+from birdclef.metrics.calibration import calibrate, cross_fit_calibration, describe_calibration, fit_temperature
+from birdclef.metrics.classification import (
+    Floats,
+    confusion_matrix,
+    macro_f1,
+    score_species,
+    score_species_by_thresholds,
+)
+from birdclef.metrics.predictions import Labels, Predictions
+from birdclef.metrics.ranking import average_precision, roc_auc
+from birdclef.metrics.thresholds import fit_thresholds
+from birdclef.scores.coverage import describe_coverage, describe_duplicates, describe_quarantine, describe_split
+from birdclef.scores.ensemble import check_members, combine_out_of_fold, read_out_of_fold
+from birdclef.scores.lineage import Lineage, describe, trace
+from birdclef.scores.member_scores import describe_ensemble, score_each_member
+from birdclef.scores.own_labels import describe_own_labels
+from birdclef.scores.scorer import Scorer, build_scorer
+from birdclef.strips.fold import read_labelled_recordings
+from cache.recordings.catalogue_tables import read_species
+from cache.workspace.artefact import find_artefact, read_provenance
+
+_CONFUSIONS = 20
+"""Most frequent confusions that are listed."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was scored, and the numbers that came out.
+
+    Attributes:
+        report: Content of `report.json`, without its key.
+        catalogue: Usable recordings: recording_id, label, label_index, recordist, sha256, fold, group, ...
+        recordings: Those of them that were scored.
+        species: Species in the order of class indices.
+        probabilities: Of the ensemble, (recordings, classes).
+        calibrated: The same at the temperature fitted on the other folds.
+        lineage: Artefacts behind it.
+        members: Run directories of each member.
+        predictions: Prediction directories of each member.
+    """
+
+    report: dict[str, Any]
+    catalogue: pd.DataFrame
+    recordings: pd.DataFrame
+    species: pd.DataFrame
+    probabilities: Floats
+    calibrated: Floats
+    lineage: Lineage
+    members: dict[str, list[Path]]
+    predictions: dict[str, list[Path]]
+
+
+def score_members(
+    config: EvaluateConfig,
+    members: Mapping[str, Sequence[Path]],
+    baseline: Path,
+    workspace: Path,
+    zero_shot: Path | None = None,
+) -> Scored:
+    """Returns the numbers of a report.
+
+    Args:
+        config: Combination and intervals.
+        members: Predictions of each member, one directory per fold.
+        baseline: Predictions of the baseline on the same split.
+        workspace: Where artefacts lie.
+        zero_shot: Predictions by an embedding model's own labels, if there is one.
+
+    Raises:
+        ValueError: If the members cover different recordings or species, or come from different splits.
+    """
+    paths = [path for directories in members.values() for path in directories]
+    lineage = trace(paths, baseline, workspace)
+    out_of_fold = {name: read_out_of_fold(directories) for name, directories in members.items()}
+    check_members(out_of_fold)
+    species = read_species(lineage.catalogue)
+    catalogue = read_labelled_recordings(lineage.split, lineage.catalogue)
+    scored_ids = next(iter(out_of_fold.values())).recordings["recording_id"]
+    recordings = catalogue.set_index("recording_id").loc[scored_ids].reset_index()
+    scorer = build_scorer(recordings, config)
+    means = [member.mean for member in out_of_fold.values()]
+    combined = combine_out_of_fold(means, config.ensemble, scorer.labels, scorer.folds)
+    runs = {
+        name: [find_artefact(workspace, "runs", read_provenance(path)["inputs"]["run"]) for path in directories]
+        for name, directories in members.items()
+    }
+    baseline_probabilities = read_out_of_fold([baseline]).of(scored_ids)
+    predictions = scorer.decide(combined)
+    calibrated, temperatures = cross_fit_calibration(combined, scorer.labels, scorer.folds)
+    temperature = fit_temperature(combined, scorer.labels)
+    thresholds = fit_thresholds(calibrate(combined, temperature), scorer.labels)
+    report = {
+        "metrics": scorer.estimates(predictions),
+        "confidence": config.confidence,
+        "baseline": {
+            "name": f"{read_provenance(baseline)['config']['baseline']}, same folds",
+            "metrics": scorer.estimates(scorer.decide(baseline_probabilities)),
+            "difference_macro_f1": scorer.macro_f1_difference(predictions, Predictions(baseline_probabilities)),
+        },
+        "zero_shot": describe_own_labels(zero_shot, recordings, predictions, scorer) if zero_shot else None,
+        "coverage": describe_coverage(catalogue, recordings, species, lineage),
+        "buckets": _score_buckets(predictions, recordings, species, scorer),
+        "per_species": _score_each_species(predictions, scorer.labels, species, thresholds),
+        "confusions": _list_confusions(predictions, scorer.labels, species),
+        "calibration": {
+            "temperature": temperature,
+            "temperature_per_fold": {str(fold): value for fold, value in temperatures.items()},
+            "before": describe_calibration(combined, scorer.labels),
+            "after": describe_calibration(calibrated, scorer.labels),
+        },
+        "ensemble": describe_ensemble(config.ensemble, out_of_fold, scorer),
+        "members": score_each_member(out_of_fold, runs, predictions, config.ensemble, scorer),
+        "quarantine": describe_quarantine(lineage.catalogue),
+        "duplicates": describe_duplicates(lineage.catalogue),
+        "split": describe_split(lineage.split),
+        "lineage": describe(lineage, paths),
+    }
+    directories = {name: list(paths) for name, paths in members.items()}
+    return Scored(report, catalogue, recordings, species, combined, calibrated, lineage, runs, directories)
+
+
+def _score_buckets(
+    predictions: Predictions, recordings: pd.DataFrame, species: pd.DataFrame, scorer: Scorer
+) -> list[dict[str, Any]]:
+    """Returns macro-F1 of the species of each bucket; errors into and from other buckets count."""
+    counts = species["recordings"].to_numpy()
+    buckets = []
+    for name, fewest, most in BUCKETS:
+        inside = in_bucket(counts, fewest, most)
+        chosen = inside[recordings["label_index"]]
+        entry: dict[str, Any] = {
+            "bucket": name,
+            "species": int(inside.sum()),
+            "species_scored": int(recordings.loc[chosen, "label"].nunique()),
+            "recordings_scored": int(chosen.sum()),
+        }
+        if chosen.any():
+            value = float(macro_f1(predictions, scorer.labels, None, inside)[0])
+            interval = scorer.interval(value, macro_f1(predictions, scorer.labels, scorer.resamples, inside))
+            entry |= {"macro_f1": value, "low": interval["low"], "high": interval["high"]}
+        buckets.append(entry)
+    return buckets
+
+
+def _score_each_species(
+    predictions: Predictions, labels: Labels, species: pd.DataFrame, thresholds: Floats
+) -> list[dict[str, Any]]:
+    scores, by_threshold = score_species(predictions, labels), score_species_by_thresholds(predictions, labels)
+    columns = {
+        "scored": scores.support,
+        "precision": scores.precision,
+        "recall": scores.recall,
+        "f1": scores.f1,
+        "roc_auc": roc_auc(predictions, labels)[:, 0],
+        "average_precision": average_precision(predictions, labels)[:, 0],
+        "f1_by_threshold": by_threshold.f1,
+        "threshold": thresholds,
+    }
+    return _as_records(species.assign(**columns))
+
+
+def _list_confusions(predictions: Predictions, labels: Labels, species: pd.DataFrame) -> list[dict[str, Any]]:
+    """Returns the species most often taken for another one, and the share of their recordings that this happened to."""
+    matrix = confusion_matrix(predictions, labels)
+    support = matrix.sum(axis=1)
+    np.fill_diagonal(matrix, 0)
+    confused = np.argwhere(matrix)
+    names = species["label"].to_numpy()
+    confusions = pd.DataFrame(
+        {
+            "label": names[confused[:, 0]],
+            "predicted": names[confused[:, 1]],
+            "recordings": matrix[confused[:, 0], confused[:, 1]],
+            "share": matrix[confused[:, 0], confused[:, 1]] / support[confused[:, 0]],
+        }
+    )
+    ordered = confusions.sort_values(["recordings", "share", "label"], ascending=[False, False, True])
+    return _as_records(ordered.head(_CONFUSIONS))
+
+
+def _as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return cast("list[dict[str, Any]]", table.to_dict(orient="records"))

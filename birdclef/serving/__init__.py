@@ -1,0 +1,1 @@
+"""Classifiers for new recordings, and the forms in which detections are written."""

@@ -1,0 +1,146 @@
+"""What was predicted for new recordings, in the forms that other programs read."""
+
+import csv
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from birdclef.config.predict import DetectionFormat
+from birdclef.metrics.classification import Floats
+from birdclef.serving.windows import Window, WindowClassifier
+
+
+class DetectionWriter(ABC):
+    """Writes the windows of recordings, one recording after the other."""
+
+    def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
+        self.stream = stream
+        self.species = classifier.species
+        self.thresholds = thresholds
+        self.top_hertz = classifier.features.sound.fmax
+        self.low_hertz = classifier.features.sound.fmin
+        self.before = 0.0  # seconds of the recordings so far
+
+    def begin(self, recording: Path) -> None:
+        """Begin a recording."""
+        self.recording = recording
+
+    @abstractmethod
+    def add(self, window: Window, probabilities: Floats) -> None:
+        """Write a window of the recording with its probabilities, (classes,)."""
+
+    def finish(self, seconds: float) -> None:
+        """End a recording of some length."""
+        self.before += seconds
+
+    def present(self, probabilities: Floats) -> list[int]:
+        """Returns the species that reach their thresholds, the most probable first."""
+        found = np.flatnonzero(probabilities >= self.thresholds)
+        return [int(index) for index in found[np.argsort(-probabilities[found], kind="stable")]]
+
+
+class SubmissionWriter(DetectionWriter):
+    """BirdCLEF's submission: `row_id`, the recording's name and the second that its window ends at, and all species."""
+
+    def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
+        super().__init__(stream, classifier, thresholds)
+        self._rows = csv.writer(stream, lineterminator="\n")
+        self._rows.writerow(["row_id", *self.species])
+        self._seconds = classifier.clip_seconds
+
+    def add(self, window: Window, probabilities: Floats) -> None:
+        """Write a row, named after the end of the whole window."""
+        row_id = f"{self.recording.stem}_{window.start + self._seconds:g}"
+        self._rows.writerow([row_id, *(f"{value:.6g}" for value in probabilities)])
+
+
+class LongWriter(DetectionWriter):
+    """A row for each species that reaches its threshold in a window."""
+
+    def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
+        super().__init__(stream, classifier, thresholds)
+        self._rows = csv.writer(stream, lineterminator="\n")
+        self._rows.writerow(["recording", "start_seconds", "end_seconds", "species", "probability"])
+
+    def add(self, window: Window, probabilities: Floats) -> None:
+        """Write the window's species."""
+        for index in self.present(probabilities):
+            row = [self.recording, f"{window.start:g}", f"{window.end:.6g}", self.species[index]]
+            self._rows.writerow([*row, f"{probabilities[index]:.4f}"])
+
+
+class RavenWriter(DetectionWriter):
+    """A selection table for Raven: times run on over all recordings, as Raven counts a list of sound files."""
+
+    def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
+        super().__init__(stream, classifier, thresholds)
+        self._rows = csv.writer(stream, delimiter="\t", lineterminator="\n")
+        self._rows.writerow(
+            [
+                "Selection",
+                "View",
+                "Channel",
+                "Begin Time (s)",
+                "End Time (s)",
+                "Low Freq (Hz)",
+                "High Freq (Hz)",
+                "Begin Path",
+                "File Offset (s)",
+                "Species",
+                "Probability",
+            ]
+        )
+        self._selections = 0
+
+    def add(self, window: Window, probabilities: Floats) -> None:
+        """Write the window's species as selections."""
+        for index in self.present(probabilities):
+            self._selections += 1
+            times = [f"{self.before + window.start:.3f}", f"{self.before + window.end:.3f}"]
+            band = [f"{self.low_hertz:g}", f"{self.top_hertz:g}"]
+            place = [self.recording, f"{window.start:.3f}"]
+            found = [self.species[index], f"{probabilities[index]:.4f}"]
+            self._rows.writerow([self._selections, "Spectrogram 1", 1, *times, *band, *place, *found])
+
+
+class AudacityWriter(DetectionWriter):
+    """Labels of one recording for Audacity: start, end, and species with probability, separated by tabs."""
+
+    def add(self, window: Window, probabilities: Floats) -> None:
+        """Write the window's species as labels."""
+        for index in self.present(probabilities):
+            label = f"{self.species[index]} {probabilities[index]:.2f}"
+            self.stream.write(f"{window.start:.6f}\t{window.end:.6f}\t{label}\n")
+
+
+WRITERS: dict[DetectionFormat, type[DetectionWriter]] = {
+    "submission": SubmissionWriter,
+    "long": LongWriter,
+    "raven": RavenWriter,
+    "audacity": AudacityWriter,
+}
+
+
+def check_names(recordings: Sequence[Path], form: DetectionFormat) -> None:
+    """Refuse recordings that a form cannot tell apart.
+
+    Raises:
+        ValueError: If two recordings have one name in a submission, or labels of several belong in one file.
+    """
+    if form == "submission":
+        stems: dict[str, Path] = {}
+        for recording in recordings:
+            other = stems.setdefault(recording.stem, recording)
+            if other != recording:
+                raise ValueError(
+                    f"{other} and {recording} would have the same row ids ({recording.stem}_5, ...). "
+                    "Predict them apart, or as --format long."
+                )
+    if form == "audacity" and len(recordings) > 1:
+        raise ValueError(
+            f"Labels for Audacity belong to one recording, and there are {len(recordings)}. "
+            "Predict them one by one, or as --format long."
+        )

@@ -1,0 +1,55 @@
+"""Crops of strips: where they lie in time, and their gathering as one tensor operation."""
+
+import torch
+from torch import Tensor
+
+from birdclef.strips.residency import Strips
+
+
+def draw_offsets(lengths: Tensor, frames: int, generator: torch.Generator) -> Tensor:
+    """Returns a random first frame for a crop of each strip, (batch,) float32.
+
+    A strip shorter than the crop may start anywhere: it is repeated.
+
+    Args:
+        lengths: Frames of each strip, (batch,).
+        frames: Length of a crop.
+        generator: On the device of `lengths`.
+    """
+    room = torch.where(lengths >= frames, lengths - frames + 1, lengths)
+    unit = torch.rand(len(lengths), generator=generator, device=lengths.device)
+    return (unit * room).floor()
+
+
+def gather_crops(strips: Strips, rows: Tensor, positions: Tensor) -> Tensor:
+    """Returns crops at any positions of their strips, linearly interpolated in dB between frames.
+
+    Positions outside a strip wrap around, so a short recording is repeated.
+
+    Args:
+        strips: Where the crops are taken from.
+        rows: Index of each crop's strip, (batch,) on the CPU.
+        positions: Frame of its strip that each frame of a crop is read at, (batch, frames) float on the CPU.
+
+    Returns:
+        Log-mel crops in dB, (batch, 1, n_mels, frames) float32, in the place of the strips.
+    """
+    lower = positions.floor()
+    weight = (positions - lower).unsqueeze(-1).to(strips.place, non_blocking=True)  # (batch, frames, 1)
+    first = lower.long()
+    below, above = strips.take(rows, torch.cat([first, first + 1], dim=1)).chunk(2, dim=1)  # (batch, frames, n_mels)
+    crops = torch.lerp(below, above, weight)  # (batch, frames, n_mels)
+    return crops.transpose(1, 2).unsqueeze(1)  # (batch, 1, n_mels, frames)
+
+
+def gather_windows(strips: Strips, rows: Tensor, first_frames: Tensor, frames: int) -> Tensor:
+    """Returns windows at whole frames, (batch, 1, n_mels, frames) float32 in dB; they wrap around their strip.
+
+    Args:
+        strips: Where the windows are taken from.
+        rows: Index of each window's strip, (batch,) on the CPU.
+        first_frames: Of each window, (batch,) on the CPU.
+        frames: Length of a window.
+    """
+    windows = strips.take(rows, first_frames.unsqueeze(1) + torch.arange(frames))  # (batch, frames, n_mels)
+    return windows.transpose(1, 2).unsqueeze(1)  # (batch, 1, n_mels, frames)

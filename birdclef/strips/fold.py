@@ -1,0 +1,79 @@
+"""One fold of a split: the recordings on its two sides and the strips behind them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from cache.config.features import FeatureConfig, read_features
+from cache.folds.groups import is_trained_on, is_validated
+from cache.folds.table import read_split
+from cache.recordings.catalogue_tables import feature_directory, read_catalogue, read_species
+from cache.store.strip_store import StripStore
+from cache.workspace.artefact import find_artefact, read_provenance
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """The two sides of a fold.
+
+    Attributes:
+        train: recording_id, label, label_index, sha256, ... of the training side.
+        validation: The same of the validation side.
+        species: Species codes in the order of class indices.
+        features: How the strips were made.
+        store: Feature directory that holds the strips.
+    """
+
+    train: pd.DataFrame
+    validation: pd.DataFrame
+    species: list[str]
+    features: FeatureConfig
+    store: Path
+
+    def clip_frames(self, seconds: float) -> int:
+        """Returns the frames of a crop of some seconds."""
+        return max(1, round(seconds * self.features.frames_per_second))
+
+
+def read_labelled_recordings(split: Path, catalogue: Path) -> pd.DataFrame:
+    """Returns the usable recordings with label_index, fold (-1: always in training) and group, by recording_id."""
+    recordings = read_catalogue(catalogue)
+    index_of = {label: index for index, label in enumerate(read_species(catalogue)["label"])}
+    recordings["label_index"] = recordings["label"].map(index_of).astype("int64")
+    folds = read_split(split)[["recording_id", "fold", "group"]]
+    return recordings.merge(folds, on="recording_id", validate="one_to_one").sort_values(
+        "recording_id", ignore_index=True
+    )
+
+
+def read_fold(split: Path, fold: int, workspace: Path, store: Path | None = None) -> FoldData:
+    """Returns the recordings on both sides of a fold.
+
+    Args:
+        split: Split directory.
+        fold: Validation fold.
+        workspace: Where artefacts lie.
+        store: Feature directory to take their strips from; none: that of the split's catalogue.
+
+    Raises:
+        ValueError: If the split has no such fold, or the feature directory lacks some of its recordings.
+    """
+    catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
+    species = read_species(catalogue)["label"].tolist()
+    recordings = read_labelled_recordings(split, catalogue)
+    validated = (recordings["fold"] == fold).to_numpy()
+    if fold < 0 or not validated.any():
+        folds = sorted(set(recordings.loc[is_validated(recordings["fold"]), "fold"]))
+        raise ValueError(f"{split} has no fold {fold}; it has folds {folds}.")
+    if store is None:
+        store = feature_directory(catalogue, workspace)
+    elif names := recordings.loc[~recordings["sha256"].isin(list(StripStore(store).strips)), "recording_id"].tolist():
+        raise ValueError(
+            f"{store} has no strips of {len(names)} recordings of the split, {names[0]} among them, which its front "
+            "end could not use: see the reason in its catalogue's quarantine.csv, and leave them out of the table."
+        )
+    features = read_features(read_provenance(store)["config"])
+    trained = is_trained_on(recordings["fold"], fold).to_numpy()
+    train, validation = (recordings[side].reset_index(drop=True) for side in (trained, validated))
+    return FoldData(train, validation, species, features, store)

@@ -1,0 +1,201 @@
+"""Strips of many recordings as training reads them: in one flat tensor on the device or in host memory, or streamed."""
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cache.store.encoding import FLOAT16, StripEncoding
+from cache.store.strip_reader import StripReader
+from cache.store.strip_store import StripStore
+
+logger = logging.getLogger(__name__)
+
+Residency = Literal["auto", "device", "host", "stream"]
+
+_DEVICE_SHARE = 0.5  # of the free device memory; the rest is for activations
+_HOST_SHARE = 0.7  # of the free host memory
+_BLOCK_FRAMES = 65_536
+_READING_THREADS = 4
+
+
+class Strips(ABC):
+    """Strips laid one after the other.
+
+    Attributes:
+        starts: First frame of each strip among all, (strips,) int64 on the CPU.
+        lengths: Frames of each strip, (strips,) int64 on the CPU.
+        encoding: What the stored values mean.
+    """
+
+    starts: Tensor
+    lengths: Tensor
+    encoding: StripEncoding
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """Values per frame."""
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    @abstractmethod
+    def place(self) -> torch.device:
+        """Where `take` and `blocks` give their values."""
+
+    @abstractmethod
+    def _stored(self, rows: Tensor, frames: Tensor) -> Tensor:
+        """Returns some frames of some strips as they are stored, (batch, frames, channels); see `take`."""
+
+    @abstractmethod
+    def _stored_blocks(self) -> Iterator[Tensor]:
+        """Yields all frames as they are stored, in order, some at a time, (frames, channels)."""
+
+    def take(self, rows: Tensor, frames: Tensor) -> Tensor:
+        """Returns some frames of some strips in dB, (batch, frames, channels) float32.
+
+        Args:
+            rows: Index of each strip, (batch,) on the CPU.
+            frames: Frames to take of it, (batch, frames) int64 on the CPU; they wrap around the strip.
+        """
+        return self._decibels(self._stored(rows, frames))
+
+    def blocks(self) -> Iterator[Tensor]:
+        """Yields all frames in dB, in order, some at a time, (frames, channels) float32."""
+        return map(self._decibels, self._stored_blocks())
+
+    def _decibels(self, stored: Tensor) -> Tensor:
+        if self.encoding.dtype == "float16":
+            return stored.float()
+        return stored.float().mul_(self.encoding.step_db).add_(self.encoding.offset_db)
+
+
+@dataclass(frozen=True)
+class ResidentStrips(Strips):
+    """Strips in memory.
+
+    Attributes:
+        values: As stored, (total_frames, channels) float16 or uint8, on the device or in (pinned) host memory.
+    """
+
+    values: Tensor
+    starts: Tensor
+    lengths: Tensor
+    encoding: StripEncoding = FLOAT16
+
+    @property
+    def channels(self) -> int:
+        """Values per frame."""
+        return self.values.shape[1]
+
+    @property
+    def place(self) -> torch.device:
+        """Where the values are."""
+        return self.values.device
+
+    def _stored(self, rows: Tensor, frames: Tensor) -> Tensor:
+        starts, lengths = self.starts[rows].unsqueeze(1), self.lengths[rows].unsqueeze(1)  # (batch, 1)
+        return self.values[(starts + frames % lengths).to(self.place, non_blocking=True)]
+
+    def _stored_blocks(self) -> Iterator[Tensor]:
+        yield from self.values.split(_BLOCK_FRAMES)
+
+
+class StreamedStrips(Strips):
+    """Strips that stay in the store and are read from its parts as they are asked for."""
+
+    def __init__(self, reader: StripReader) -> None:
+        self._reader = reader
+        self._pool = ThreadPoolExecutor(_READING_THREADS)
+        self.starts = torch.from_numpy(reader.starts)
+        self.lengths = torch.from_numpy(reader.lengths)
+        self.encoding = reader.encoding
+
+    @property
+    def channels(self) -> int:
+        """Values per frame."""
+        return self._reader.channels
+
+    @property
+    def place(self) -> torch.device:
+        """The CPU."""
+        return torch.device("cpu")
+
+    def _stored(self, rows: Tensor, frames: Tensor) -> Tensor:
+        taken = np.empty((*frames.shape, self._reader.channels), self.encoding.dtype)
+        list(self._pool.map(self._take_one, rows.tolist(), frames.numpy(), taken))
+        return torch.from_numpy(taken)
+
+    def _take_one(self, row: int, frames: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Fill `out`, (frames, channels), by one read of all that lies between the first and the last frame, or two."""
+        first, length = int(frames.min()), int(self._reader.lengths[row])
+        span = np.empty((min(int(frames.max()) - first + 1, length), out.shape[1]), out.dtype)
+        begin = first % length
+        before_end = min(len(span), length - begin)
+        self._reader.read(row, begin, span[:before_end])
+        self._reader.read(row, 0, span[before_end:])
+        out[:] = span[(frames - first) % length]
+
+    def _stored_blocks(self) -> Iterator[Tensor]:
+        yield from map(torch.from_numpy, self._reader.blocks(_BLOCK_FRAMES))
+
+
+def load_strips(store: StripStore, sha256s: Sequence[str], device: torch.device, residency: Residency) -> Strips:
+    """Returns the strips of some recordings, in order, where `residency` wants them.
+
+    Raises:
+        ValueError: If `residency` is `device` and they do not fit there.
+    """
+    reader = store.reader(sha256s)
+    n_bytes = reader.rows * reader.channels * np.dtype(reader.encoding.dtype).itemsize
+    place = choose_place(n_bytes, device, residency)
+    where = f"on {place}" if place else "streamed from the store"
+    logger.info("strips: %.1f MB of %d recordings %s", n_bytes / 1e6, len(sha256s), where)
+    if place is None:
+        return StreamedStrips(reader)
+    flat = torch.from_numpy(reader.load())
+    if place.type == "cpu" and device.type == "cuda":
+        flat = flat.pin_memory()
+    return ResidentStrips(
+        flat.to(place), torch.from_numpy(reader.starts), torch.from_numpy(reader.lengths), reader.encoding
+    )
+
+
+def choose_place(n_bytes: int, device: torch.device, residency: Residency) -> torch.device | None:
+    """Returns where that many bytes of strips stay; none: they stay in the store.
+
+    Raises:
+        ValueError: If `residency` is `device` and they do not fit there.
+    """
+    if residency == "stream":
+        return None
+    if residency != "host" and device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if n_bytes <= free * _DEVICE_SHARE:
+            return device
+        if residency == "device":
+            raise ValueError(
+                f"{n_bytes / 1e9:.1f} GB of strips do not fit into {_DEVICE_SHARE:.0%} of the {free / 1e9:.1f} GB free "
+                f"on {device}. Set train.*.residency=host, stream or auto."
+            )
+    place = torch.device("cpu") if residency == "host" or device.type == "cuda" else device
+    return None if residency == "auto" and n_bytes > _free_host_bytes() * _HOST_SHARE else place
+
+
+def _free_host_bytes() -> int:
+    try:
+        with open("/proc/meminfo") as meminfo:  # noqa: PTH123 - a file of the system
+            available = next(line for line in meminfo if line.startswith("MemAvailable:"))
+        return int(available.split()[1]) * 1024
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -1,0 +1,1 @@
+"""The training loop and what it needs: batches, objective, optimiser, memory."""

@@ -1,0 +1,194 @@
+"""What training reads: strips of one fold, batches of indices, and augmented views made on the device."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from birdclef.augment.chain import build_augmentation
+from birdclef.augment.log_mel import mixup
+from birdclef.config.train import TrainConfig
+from birdclef.strips.activity import ActiveCrops, frame_activity
+from birdclef.strips.crops import draw_offsets, gather_crops
+from birdclef.strips.fold import FoldData
+from birdclef.strips.input_statistics import input_statistics
+from birdclef.strips.prefetch import Batch, Prefetcher
+from birdclef.strips.residency import StreamedStrips, Strips, load_strips
+from birdclef.strips.windows import plan_windows
+from birdclef.training.sampler import draw_batches, expected_shares
+from cache.store.strip_store import StripStore
+
+_BLOCK_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Views:
+    """Augmented views of a batch, the views of one recording side by side.
+
+    Attributes:
+        log_mel: Crops in dB, (batch * views, 1, n_mels, frames), or of embeddings.
+        labels: Species index, (batch * views,).
+        targets: Class probabilities for the cross-entropy, (batch * views, classes).
+        recordings: Index of the recording, (batch * views,).
+        secondary: Species that also sing in it, (batch * views, classes) bool; none: no recording names any.
+    """
+
+    log_mel: Tensor
+    labels: Tensor
+    targets: Tensor
+    recordings: Tensor
+    secondary: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ValidationData:
+    """Windows of the validation recordings.
+
+    Attributes:
+        strips: Of the recordings.
+        labels: Species index of each recording, (recordings,).
+        windows: Strip and first frame of each window, (windows,) each.
+        frames: Length of a window.
+    """
+
+    strips: Strips
+    labels: Tensor
+    windows: tuple[Tensor, Tensor]
+    frames: int
+
+
+def derive_seed(*parts: int) -> int:
+    """Returns a 63-bit seed from integers such as (seed, epoch, step)."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
+
+
+class TrainingData:
+    """Training strips of a fold, and the views of any batch as a function of (seed, epoch, step)."""
+
+    def __init__(self, fold: FoldData, config: TrainConfig, device: torch.device) -> None:
+        self._config = config
+        self.crop_frames = fold.clip_frames(config.clip_seconds)
+        self._device = device
+        self.labels: NDArray[np.int64] = fold.train["label_index"].to_numpy(np.int64)
+        self.classes = len(fold.species)
+        store, sha256s = StripStore(fold.store), fold.train["sha256"].tolist()
+        self.strips = load_strips(store, sha256s, device, config.residency)
+        self._labels_there = torch.tensor(self.labels, device=device)
+        self._one_hot = torch.eye(self.classes, device=device)
+        secondary = _mark_secondary(fold)
+        self._secondary_there = secondary.to(device) if secondary.any() else None
+        self.augmentation = build_augmentation(config.augment, fold.features, self.strips, self.crop_frames, device)
+        self._active_crops: ActiveCrops | None = None
+        if config.crop_choice == "active":
+            activity = frame_activity(self.strips, store, sha256s, fold.features)
+            self._active_crops = ActiveCrops(self.strips, activity, self.crop_frames)
+        self.statistics = input_statistics(self.strips, config.model.normalisation)
+        waits = isinstance(self.strips, StreamedStrips) or self.strips.place.type != device.type
+        self._prefetcher = Prefetcher(self._gather, self._following) if waits else None
+
+    @property
+    def batch_recordings(self) -> int:
+        """Recordings in a batch: P x K, with P at most all species."""
+        species = min(self._config.species_per_batch, len(np.unique(self.labels)))
+        return species * self._config.recordings_per_species
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches per epoch: as configured, or about one pass over the recordings."""
+        return self._config.steps_per_epoch or math.ceil(len(self.labels) / self.batch_recordings)
+
+    @property
+    def class_shares(self) -> NDArray[np.float64]:
+        """About which share of what is drawn is of each class, (classes,); one without recordings counts as rare."""
+        counts = np.maximum(np.bincount(self.labels, minlength=self.classes), 1)
+        generator = np.random.default_rng(derive_seed(self._config.seed, 1))
+        return expected_shares(counts, self._config.species_per_batch, self._config.species_exponent, generator)
+
+    def draw_batches(self, epoch: int) -> NDArray[np.int64]:
+        """Returns the recordings of each batch of an epoch, (steps, batch)."""
+        return draw_batches(
+            self.labels,
+            self._config.species_per_batch,
+            self._config.recordings_per_species,
+            self.steps_per_epoch,
+            self._config.species_exponent,
+            np.random.default_rng(derive_seed(self._config.seed, epoch)),
+        )
+
+    def make_views(self, epoch: int, step: int, recordings: Tensor) -> Views:
+        """Returns the augmented views of a batch, on the device.
+
+        Args:
+            epoch: Of the batch.
+            step: Of the batch in its epoch.
+            recordings: (batch,).
+        """
+        batch = Batch(epoch, step, tuple(recordings.tolist()))
+        crops = self._prefetcher.get(batch) if self._prefetcher else self._gather(batch)
+        log_mel, *others = (part.to(self._device, non_blocking=True) for part in crops)
+        generator = torch.Generator(self._device).manual_seed(derive_seed(self._config.seed, epoch, step, 2))
+        for block, *behind in zip(*map(split_for_cache, (log_mel, *others)), strict=True):
+            block.copy_(self.augmentation.augment(block, *behind, generator=generator))
+        rows = recordings.repeat_interleave(self._config.views).to(self._device, non_blocking=True)
+        labels = self._labels_there[rows]
+        targets = self._one_hot[labels]
+        secondary = None if self._secondary_there is None else self._secondary_there[rows]
+        if self._config.augment.mixup_alpha:
+            alpha, mix = self._config.augment.mixup_alpha, self.augmentation.mix
+            log_mel, targets, partner = mixup(log_mel, targets, alpha, generator, mix)
+            secondary = None if secondary is None else secondary | secondary[partner]
+        return Views(log_mel, labels, targets, rows, secondary)
+
+    def _gather(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Returns crops of a batch, and what is mixed into them, (batch * views, 1, n_mels, frames) each.
+
+        They are in the strips' place; what is drawn is drawn on the CPU, so that it does not depend on where that is.
+        """
+        generator = torch.Generator().manual_seed(derive_seed(self._config.seed, batch.epoch, batch.step, 1))
+        rows = torch.tensor(batch.recordings).repeat_interleave(self._config.views)  # (batch * views,)
+        crops = gather_crops(self.strips, rows, self._draw_positions(rows, generator))
+        parts = crops, *self.augmentation.gather_others(len(rows), generator)
+        pinned = self.strips.place.type == "cpu" and self._device.type == "cuda"
+        return tuple(part.pin_memory() for part in parts) if pinned else parts
+
+    def _following(self, batch: Batch) -> Batch:
+        """Returns the batch that training sees after a batch."""
+        last = batch.step + 1 >= self.steps_per_epoch
+        epoch, step = (batch.epoch + 1, 0) if last else (batch.epoch, batch.step + 1)
+        return Batch(epoch, step, tuple(self.draw_batches(epoch)[step].tolist()))
+
+    def _draw_positions(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        if self._active_crops:
+            offsets = self._active_crops.draw_offsets(rows, generator)
+        else:
+            offsets = draw_offsets(self.strips.lengths[rows], self.crop_frames, generator)
+        return offsets.unsqueeze(1) + self.augmentation.draw_time_map(len(rows), generator)  # (batch * views, frames)
+
+
+def _mark_secondary(fold: FoldData) -> Tensor:
+    """Returns which species also sing in each training recording, (recordings, classes) bool; unknown ones are left."""
+    place_of = {label: index for index, label in enumerate(fold.species)}
+    marked = torch.zeros(len(fold.train), len(fold.species), dtype=torch.bool)
+    for row, labels in enumerate(fold.train["secondary_labels"]):
+        marked[row, [place_of[label] for label in labels.split() if label in place_of]] = True
+    return marked
+
+
+def split_for_cache(crops: Tensor) -> Sequence[Tensor]:
+    """Returns crops, (batch, ...), in parts that fit into the cache of a CPU's core; on other devices all at once."""
+    if crops.device.type != "cpu":
+        return [crops]
+    return torch.split(crops, max(1, _BLOCK_BYTES // (crops[0].numel() * crops.element_size())))
+
+
+def load_validation(fold: FoldData, config: TrainConfig, device: torch.device) -> ValidationData:
+    """Returns the validation recordings cut into windows that do not overlap."""
+    strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), device, config.residency)
+    frames = fold.clip_frames(config.clip_seconds)
+    labels = torch.tensor(fold.validation["label_index"].to_numpy())
+    return ValidationData(strips, labels, plan_windows(strips.lengths, frames, frames), frames)

@@ -1,0 +1,100 @@
+"""What a training will hold in memory, told before it starts."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from birdclef.config.train import TrainConfig
+from birdclef.model.network import SpeciesModel
+from birdclef.strips.residency import ResidentStrips
+from birdclef.training.data import TrainingData
+
+_PROBED_VIEWS = (2, 3)
+_ADAM_COPIES = 4  # weights, gradients, and two moments
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes by purpose.
+
+    Attributes:
+        strips: Resident strips, wherever they are.
+        state: Weights, gradients, moments of AdamW, and the weight average.
+        views: Crops of a whole batch, before and after augmentation.
+        activations: What the forward pass keeps for the backward pass.
+        views_at_a_time: How many views these activations are of.
+        dtype: What the forward pass computes in.
+    """
+
+    strips: int
+    state: int
+    views: int
+    activations: int
+    views_at_a_time: int
+    dtype: torch.dtype
+
+    def __str__(self) -> str:
+        parts = f"strips {_mb(self.strips)}, model and optimiser {_mb(self.state)}, batch {_mb(self.views)}"
+        dtype = str(self.dtype).removeprefix("torch.")
+        return f"{parts}, activations {_mb(self.activations)} ({self.views_at_a_time} views at a time, {dtype})"
+
+
+def plan_memory(model: SpeciesModel, training: TrainingData, config: TrainConfig, dtype: torch.dtype) -> MemoryPlan:
+    """Returns what training a model will hold, from its sizes and the activations of a few views.
+
+    Args:
+        model: Before training; it stays as it is.
+        training: Its data.
+        config: Of the member.
+        dtype: What the forward pass computes in; not float32: under autocast.
+    """
+    views = training.batch_recordings * config.views
+    own_views = views // config.devices
+    at_a_time = min(config.micro_batch or own_views, own_views)
+    shape = (1, training.strips.channels, training.crop_frames)
+    probe = copy.deepcopy(model).train()
+    with torch.random.fork_rng(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        fewer, more = (
+            measure_activations(probe, lambda crops: probe.heads(probe.encode(crops)), torch.zeros(count, *shape))
+            for count in _PROBED_VIEWS
+        )
+    parameters = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    values = training.strips.values if isinstance(training.strips, ResidentStrips) else None
+    return MemoryPlan(
+        strips=0 if values is None else values.numel() * values.element_size(),
+        state=parameters * (_ADAM_COPIES + bool(config.ema_decay)),
+        views=2 * 4 * views * shape[1] * shape[2],
+        activations=fewer + (more - fewer) * (at_a_time - _PROBED_VIEWS[0]),
+        views_at_a_time=at_a_time,
+        dtype=dtype,
+    )
+
+
+def measure_activations(model: nn.Module, forward: Callable[[Tensor], object], crops: Tensor) -> int:
+    """Returns the bytes that a forward pass keeps for the backward pass, without the model's own tensors and the input.
+
+    Args:
+        model: Whose parameters and buffers do not count.
+        forward: Uses the model.
+        crops: Its input.
+    """
+    own = {value.untyped_storage().data_ptr() for value in [*model.parameters(), *model.buffers(), crops]}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()  # the output itself would hold its graph, and its graph the output, for ever
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        outputs = forward(crops)  # held until everything is counted, so that no storage is used twice
+    del outputs
+    return sum(kept.values())
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"

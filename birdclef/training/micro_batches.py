@@ -1,0 +1,56 @@
+"""Gradient caching: a batch of any size in chunks that fit, with the gradient of the whole batch."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from birdclef.model.network import Heads, SpeciesModel
+
+
+def heads_in_chunks(model: SpeciesModel, log_mel: Tensor, micro_batch: int | None) -> Heads:
+    """Returns the heads of a batch of crops, computed `micro_batch` crops at a time.
+
+    Gradient caching (Gao et al. 2021, https://arxiv.org/abs/2101.06983): the forward pass keeps only what the heads
+    give, so that a loss over all pairs sees the whole batch; the backward pass computes each chunk again, with the same
+    random numbers, and adds its part of the gradient. The activations of one chunk are in memory at a time, at the cost
+    of a second forward pass. Batch norm in training mode normalises over its chunk.
+
+    Args:
+        model: Model to train.
+        log_mel: Crops in dB, (batch, 1, n_mels, frames).
+        micro_batch: Crops of a chunk; none: the whole batch at once, without computing anything again.
+    """
+    if micro_batch is None or len(log_mel) <= micro_batch or not torch.is_grad_enabled():
+        return model.heads(model.encode(log_mel))
+
+    def compute(chunk: Tensor) -> tuple[Tensor, Tensor]:
+        heads = model.heads(model.encode(chunk))
+        return heads.embeddings, heads.logits
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _running_statistics_kept(model)
+
+    outputs = [
+        checkpoint(compute, chunk, use_reentrant=False, context_fn=contexts) for chunk in log_mel.split(micro_batch)
+    ]
+    embeddings, logits = zip(*outputs, strict=True)
+    return Heads(torch.cat(embeddings), torch.cat(logits))
+
+
+@contextmanager
+def _running_statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Let batch norm see a chunk a second time without counting it again."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    counts = [norm.num_batches_tracked for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, momentum, count in zip(norms, momenta, counts, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count

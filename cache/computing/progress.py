@@ -1,0 +1,82 @@
+"""How far the computation of features is: recordings, hours of audio, speed, quarantine, time left."""
+
+import logging
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+from cache.computing.part import Finished
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class BuildProgress:
+    """Counts finished recordings; shows a bar on a terminal, else a line in the log from time to time.
+
+    The time left goes by bytes of audio files, since recordings differ a thousandfold in length.
+    """
+
+    def __init__(self, recordings: int, total_bytes: int) -> None:
+        self.reasons: Counter[str] = Counter()
+        self._recordings = recordings
+        self._counted: set[str] = set()
+        self._total_bytes = total_bytes
+        self._done_recordings = self._done_bytes = 0
+        self._audio_seconds = 0.0
+        self._started = self._told = time.monotonic()
+        self._bar = tqdm(
+            total=total_bytes, desc="log-mel", unit="B", unit_scale=True, disable=not sys.stderr.isatty(), leave=False
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        if kind is None:
+            logger.info("features: %s", self.summary(), extra=self._fields())
+
+    def add(self, finished: Iterable[Finished]) -> None:
+        """Count recordings that are done, each once: a part whose Dask worker died is computed and told of again."""
+        for recording in finished:
+            if recording.source.sha256 in self._counted:
+                continue
+            self._counted.add(recording.source.sha256)
+            self._done_recordings += 1
+            self._done_bytes += recording.source.size
+            self._audio_seconds += recording.seconds
+            if recording.reason:
+                self.reasons[recording.reason] += 1
+                logger.warning("%s: %s (%s)", recording.source.address, recording.reason, recording.detail)
+        self._bar.set_postfix_str(self.summary(), refresh=False)
+        self._bar.update(self._done_bytes - self._bar.n)
+        now = time.monotonic()
+        if self._bar.disable and now - self._told >= _SECONDS_BETWEEN_LINES:
+            self._told = now
+            left = (now - self._started) * (self._total_bytes / max(self._done_bytes, 1) - 1)
+            logger.info("features: %s, %.0f min left", self.summary(), left / 60, extra=self._fields())
+
+    def summary(self) -> str:
+        """Returns what was done so far, in words."""
+        elapsed = max(time.monotonic() - self._started, 1e-9)
+        return (
+            f"{self._done_recordings} of {self._recordings} recordings, {self._audio_seconds / 3600:.2f} h of audio, "
+            f"{self._audio_seconds / elapsed:.0f} x real time, {self.reasons.total()} unusable"
+        )
+
+    def _fields(self) -> dict[str, float]:
+        return {
+            "progress": self._done_bytes / max(self._total_bytes, 1),
+            "recordings": self._done_recordings,
+            "audio_seconds": round(self._audio_seconds, 1),
+            "unusable": self.reasons.total(),
+        }

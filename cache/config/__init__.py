@@ -1,0 +1,1 @@
+"""Typed, frozen configuration of data set, features and split."""

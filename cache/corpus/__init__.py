@@ -1,0 +1,1 @@
+"""The generated corpus: species, their songs, recordists and places."""

@@ -1,0 +1,1 @@
+"""Recordings that hold the same sound."""

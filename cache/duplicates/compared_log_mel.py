@@ -1,0 +1,51 @@
+"""The log-mel by which recordings are compared: read from the store, or computed anew where it holds embeddings."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cache.config.data import DataConfig
+from cache.config.features import FeatureConfig
+from cache.front_end.log_mel import compute_log_mel
+from cache.recordings.table import audio_directory
+from cache.store.strip_store import StripStore
+from cache.workspace.address import read_bytes
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """Gives the log-mel of recordings.
+
+    Attributes:
+        strips: Store with their strips.
+        features: What the strips are.
+        data: Where the recordings lie.
+        recordings: recording_id and sha256.
+    """
+
+    strips: StripStore
+    features: FeatureConfig
+    data: DataConfig
+    recordings: pd.DataFrame
+
+    @property
+    def frames_per_second(self) -> float:
+        """Of the log-mel."""
+        return self.features.sound.frames_per_second
+
+    def read(self, sha256: str) -> NDArray[np.floating[Any]]:
+        """Returns the log-mel of a recording, (frames, bands) in dB.
+
+        Raises:
+            OSError, UnusableAudioError: If it must be computed, and the recording is gone.
+        """
+        if self.features.kind == "log_mel":
+            return self.strips.read(sha256)
+        from cache.audio.decoding import decode_waveform  # here, for whoever only reads a catalogue loads no decoder
+
+        name = self.recordings.loc[self.recordings["sha256"] == sha256, "recording_id"].iloc[0]
+        audio = read_bytes(f"{audio_directory(self.data)}/{name}")
+        return compute_log_mel(decode_waveform(audio, self.features.sample_rate), self.features.sound)

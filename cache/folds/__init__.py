@@ -1,0 +1,1 @@
+"""Which recordings stay together, and the fold of each."""

@@ -1,0 +1,11 @@
+"""The table of a split, read back."""
+
+from pathlib import Path
+
+import pandas as pd
+
+
+def read_split(directory: Path) -> pd.DataFrame:
+    """Returns recording_id, label, fold (-1: always in training, -2: held out), group, pinned."""
+    table = pd.read_csv(directory / "split.csv", dtype=str, keep_default_na=False)
+    return table.assign(fold=table["fold"].astype("int64"), pinned=table["pinned"] == "True")

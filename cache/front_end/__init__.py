@@ -1,0 +1,1 @@
+"""Waveforms to strips: log-mel, or embeddings of a pretrained model."""

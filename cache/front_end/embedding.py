@@ -1,0 +1,235 @@
+"""An embedding model at work: windows of sound to embeddings and scores, on one thread."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.audio.decoding import UnusableAudioError
+from cache.config.features import EmbeddingConfig, EmbeddingModel
+from cache.front_end.tflite_outputs import replace_outputs
+from cache.workspace.artefact import file_key, write_atomically
+from cache.workspace.mirror import Mirror
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+"""Raised by hand when the same audio, model and settings give other numbers."""
+
+_LEAST_REST = 0.5
+"""Share of a window that must be left at a recording's end for a window of its own, as BirdNET-Analyzer has it."""
+_ONNX_EXTRA = "Embeddings by an ONNX model need onnxruntime: pip install 'birdclef[onnx]'."
+_TFLITE_EXTRA = "Embeddings by a TFLite model need ai-edge-litert: pip install 'birdclef[birdnet]'."
+
+
+class Runtime(Protocol):
+    """A loaded model."""
+
+    def __call__(self, windows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Returns the embeddings of windows, (batch, channels), and their scores, (batch, labels), if there are any."""
+        ...
+
+
+class Embedder:
+    """Turns waveforms into strips of embeddings."""
+
+    def __init__(self, features: EmbeddingConfig, runtime: Runtime) -> None:
+        self._features = features
+        self._model = features.model
+        self._runtime = runtime
+
+    def embed(self, pieces: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """Yields the strip of a waveform, (windows, channels + scores) at a time.
+
+        A window begins every `stride_samples`. At the end, what is left for one is filled up with zeros if it is half a
+        window or more, or all there is, and else left out.
+
+        Args:
+            pieces: Of the waveform, (samples,) each.
+
+        Raises:
+            UnusableAudioError: With reason `non_finite`, if the model gives values that no strip can hold.
+            ValueError: If the model gives something else than its description says.
+        """
+        window, stride = self._model.window_samples, self._features.stride_samples
+        pending = np.empty(0, np.float32)
+        skip = windows = 0
+        for piece in pieces:
+            pending, skip = np.concatenate([pending, piece[skip:]]), max(0, skip - len(piece))
+            if len(pending) < window:
+                continue
+            cut = np.lib.stride_tricks.sliding_window_view(pending, window)[::stride]  # (windows, samples)
+            yield from self._run(cut)
+            windows += len(cut)
+            skip = max(0, len(cut) * stride - len(pending))
+            pending = pending[len(cut) * stride :]
+        rests: list[NDArray[np.float32]] = []
+        while len(pending) >= max(_LEAST_REST * window, 1) or not windows + len(rests):
+            rests.append(np.pad(pending[:window], (0, max(0, window - len(pending)))))
+            pending = pending[stride:]
+        if rests:
+            yield from self._run(np.stack(rests))
+
+    def _run(self, windows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        size = self._features.batch_windows
+        widths = [self._model.channels, *([self._features.scores] if self._features.scores else [])]
+        for first in range(0, len(windows), size):
+            batch = np.ascontiguousarray(windows[first : first + size])  # (batch, samples)
+            outputs = self._runtime(batch)
+            for output, width in zip(outputs, widths, strict=True):
+                if output.shape != (len(batch), width):
+                    raise ValueError(
+                        f"{self._model.name} gives {output.shape} for {len(batch)} windows where its description "
+                        f"promises {(len(batch), width)}. Mend `channels`, `embedding`, `scores` or `labels` there."
+                    )
+            if len(outputs) > 1 and self._model.score_scale == "logits":
+                outputs[1] = (1 / (1 + np.exp(-outputs[1]))).astype(np.float32)
+            strip: NDArray[np.float32] = np.concatenate(outputs, axis=1, dtype=np.float32)
+            peak, limit = np.abs(strip).max(), np.finfo(np.float16).max
+            if not peak <= limit:  # or not a number
+                detail = f"{self._model.name} gives values up to {peak:g}, and a strip holds {limit:g} at most"
+                raise UnusableAudioError("non_finite", detail)
+            yield strip
+
+
+def keep_model(model: EmbeddingModel, store: Path) -> None:
+    """Copy a model and its labels into its feature directory, from where all workers and later predictions take it.
+
+    A copy that is damaged there is replaced.
+
+    Raises:
+        ValueError: If the file is not the one that the configuration names.
+    """
+    logger.info("features: embeddings of %s, whose weights stand under %s", model.name, model.licence)
+    for source, target, sha256 in _files(model, store):
+        if target.is_file() and file_key(target) == sha256:
+            continue
+        if not source or file_key(Path(source)) != sha256:
+            raise ValueError(f"{source or target} is not the file of {model.name} that was configured.")
+        write_atomically(target, Path(source).read_bytes())
+        if mirror := Mirror.of_store(store):
+            mirror.write(target, target.read_bytes())
+
+
+def copy_model(model: EmbeddingModel, store: Path, folder: Path) -> None:
+    """Copy a model from its feature directory into another folder, from which `open_embedder` loads it too.
+
+    Raises:
+        FileNotFoundError: If the directory holds no model.
+    """
+    source = _fetched(store / f"model.{model.format}")
+    logger.info("%s holds a copy of %s, whose weights stand under %s", folder, model.name, model.licence)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / source.name, source.read_bytes())
+
+
+def labels_file(store: Path) -> Path:
+    """Returns the file of a store that lists the labels of its model, fetched from the URL that the store mirrors."""
+    return _fetched(store / "labels.txt")
+
+
+_opened: dict[EmbeddingModel, Runtime] = {}
+
+
+def open_embedder(features: EmbeddingConfig, store: Path) -> Embedder:
+    """Returns the embedder of a feature directory; a process loads its model once.
+
+    Raises:
+        FileNotFoundError: If the directory holds no model.
+        ImportError: If the package that runs it is not installed.
+        ValueError: If it is another model, or none, or lacks the tensors that its description names.
+    """
+    model = features.model
+    if model not in _opened:
+        path = _fetched(store / f"model.{model.format}")
+        if file_key(path) != model.sha256:
+            raise ValueError(f"{path} is not {model.name} with sha256 {model.sha256}: bring that file back.")
+        load = {"onnx": _load_onnx, "tflite": _load_tflite}[model.format]
+        _opened[model] = load(model, path)
+    return Embedder(features, _opened[model])
+
+
+def _files(model: EmbeddingModel, store: Path) -> list[tuple[str, Path, str]]:
+    """Returns source, place in the store and sha256 of a model and its labels."""
+    files = [(model.file, store / f"model.{model.format}", model.sha256)]
+    if model.labels_sha256:
+        files.append((model.labels or "", store / "labels.txt", model.labels_sha256))
+    return files
+
+
+def _fetched(path: Path) -> Path:
+    if not path.is_file() and (mirror := Mirror.of_store(path.parent)) and (content := mirror.read(path)):
+        write_atomically(path, content)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is gone. Run the features stage again.")
+    return path
+
+
+def _load_onnx(model: EmbeddingModel, path: Path) -> Runtime:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(_ONNX_EXTRA) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ValueError(f"{path} is not a readable ONNX file ({type(error).__name__}: {error}).") from error
+    known = [output.name for output in session.get_outputs()]
+    wanted = _wanted(model, known)
+    name = session.get_inputs()[0].name
+    return lambda windows: list(session.run(wanted, {name: _shaped(windows, model)}))
+
+
+def _load_tflite(model: EmbeddingModel, path: Path) -> Runtime:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise ImportError(_TFLITE_EXTRA) from error
+    content = path.read_bytes()
+    try:
+        tensors = {
+            tensor["name"]: tensor["index"] for tensor in Interpreter(model_content=content).get_tensor_details()
+        }
+    except ValueError as error:
+        raise ValueError(f"{path} is not a readable TFLite file ({error}).") from error
+    wanted = [tensors[name] for name in _wanted(model, list(tensors))]
+    interpreter = Interpreter(model_content=replace_outputs(content, wanted), num_threads=1)
+    place = interpreter.get_input_details()[0]["index"]
+    shape: tuple[int, ...] = ()
+
+    def run(windows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        nonlocal shape
+        shaped = _shaped(windows, model)
+        if shaped.shape != shape:
+            interpreter.resize_tensor_input(place, shaped.shape)
+            interpreter.allocate_tensors()
+            shape = shaped.shape
+        interpreter.set_tensor(place, shaped)
+        interpreter.invoke()
+        return [np.array(interpreter.get_tensor(tensor)) for tensor in wanted]
+
+    return run
+
+
+def _wanted(model: EmbeddingModel, known: list[str]) -> list[str]:
+    wanted = [model.embedding, *([model.scores] if model.scores else [])]
+    for name in wanted:
+        if name not in known:
+            raise ValueError(f"{model.name} has no tensor {name!r}; the last ones are {', '.join(known[-5:])}.")
+    return wanted
+
+
+def _shaped(windows: NDArray[np.float32], model: EmbeddingModel) -> NDArray[np.float32]:
+    """Returns windows, (batch, samples), in the shape that the model takes."""
+    batch, samples = windows.shape
+    shapes = {
+        "batch samples": (batch, samples),
+        "batch 1 samples": (batch, 1, samples),
+        "batch samples 1": (batch, samples, 1),
+    }
+    return windows.reshape(shapes[model.input])

@@ -1,0 +1,80 @@
+"""Sound to strip: the one place where the kinds of features part."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.audio.decoded_length import Heard
+from cache.audio.streaming import stream_waveform
+from cache.config.features import FeatureConfig
+from cache.front_end import embedding as embedding_model
+from cache.front_end import log_mel as mel
+from cache.front_end.embedding import keep_model, open_embedder
+from cache.front_end.log_mel_stream import stream_log_mel
+
+
+def front_end_version(features: FeatureConfig) -> int:
+    """Returns the number of the code's meaning behind a store: that of the log-mel, and of embeddings before it."""
+    return mel.VERSION if features.kind == "log_mel" else 100 * embedding_model.VERSION + mel.VERSION
+
+
+def equip_store(features: FeatureConfig, store: Path) -> None:
+    """Put into a feature directory what its front end needs to work in any process.
+
+    Raises:
+        ValueError: As `keep_model`.
+    """
+    if features.kind == "embedding":
+        keep_model(features.model, store)
+
+
+def warm_up(features: FeatureConfig, store: Path) -> None:
+    """Load what the front end needs, before this process meets its first recording.
+
+    Raises:
+        FileNotFoundError, ImportError, ValueError: As `open_embedder`.
+    """
+    if features.kind == "embedding":
+        open_embedder(features, store)
+
+
+def compute_strip(
+    waveform: NDArray[np.float32], log_mel: NDArray[np.float32], features: FeatureConfig, store: Path
+) -> NDArray[np.float32]:
+    """Returns the strip of a waveform, with the scores behind it, (frames, channels + scores).
+
+    Args:
+        waveform: (samples,).
+        log_mel: Of the waveform by `features.sound`, (frames, bands) in dB.
+        features: Front-end settings.
+        store: Feature directory.
+
+    Raises:
+        UnusableAudioError: As `Embedder.embed`.
+    """
+    if features.kind == "log_mel":
+        return log_mel
+    return np.concatenate(list(open_embedder(features, store).embed([waveform])))
+
+
+def stream_strip(
+    recording: Path, features: FeatureConfig, store: Path, heard: Heard | None = None
+) -> Iterator[NDArray[np.float32]]:
+    """Yields the strip of a file without scores, (frames, channels) at a time, in bounded memory.
+
+    Args:
+        recording: A file in any format that libsndfile reads.
+        features: Front-end settings.
+        store: Feature directory.
+        heard: As `stream_waveform`.
+
+    Raises:
+        OSError, UnusableAudioError: As `stream_waveform`, and `Embedder.embed`.
+    """
+    if features.kind == "log_mel":
+        yield from stream_log_mel(recording, features, heard)
+    else:
+        for strip in open_embedder(features, store).embed(stream_waveform(recording, features.sample_rate, heard)):
+            yield strip[:, : features.channels]

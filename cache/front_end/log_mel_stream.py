@@ -1,0 +1,41 @@
+"""The log-mel strip of a file of any length, piece by piece in bounded memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.audio.decoded_length import Heard
+from cache.audio.streaming import stream_waveform
+from cache.config.features import LogMelConfig
+from cache.front_end.log_mel import compute_log_mel
+
+
+def stream_log_mel(path: Path, features: LogMelConfig, heard: Heard | None = None) -> Iterator[NDArray[np.float32]]:
+    """Yields the log-mel strip of a file piece by piece, (frames, n_mels) in dB, as `compute_log_mel` computes it.
+
+    Args:
+        path: A file in any format that libsndfile reads.
+        features: Front-end settings.
+        heard: As `stream_waveform`.
+
+    Raises:
+        OSError, UnusableAudioError: As `stream_waveform`.
+    """
+    hop, half = features.hop_length, features.n_fft // 2
+    margin = -(-half // hop)  # frames whose windows reach back before the pending samples
+    pending = np.empty(0, np.float32)
+    skipped = 0  # frames of the pending samples that were yielded before
+    for waveform in stream_waveform(path, features.sample_rate, heard):
+        pending = np.concatenate([pending, waveform])
+        whole = (len(pending) - half) // hop + 1  # frames whose windows end within the pending samples
+        if whole <= skipped:
+            continue
+        yield compute_log_mel(pending, features)[skipped:whole]
+        dropped = max(0, whole - margin)
+        pending = pending[dropped * hop :]
+        skipped = whole - dropped
+    rest = compute_log_mel(pending, features)[skipped:]
+    if len(rest):
+        yield rest

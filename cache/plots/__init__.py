@@ -1,0 +1,1 @@
+"""Pictures of a data set, and the style that all pictures share."""

@@ -1,0 +1,1 @@
+"""The user's table of recordings, the hashes of its files, and what a catalogue says of them."""

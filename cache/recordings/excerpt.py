@@ -1,0 +1,72 @@
+"""Short sounds of recordings, small enough to travel inside a report."""
+
+import hashlib
+import io
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from cache.audio.decoding import UnusableAudioError, decode_waveform
+from cache.config.data import DataConfig
+from cache.config.features import LogMelConfig
+from cache.front_end.log_mel import compute_log_mel
+from cache.recordings.table import audio_directory
+from cache.workspace.address import read_bytes
+
+CLIP_RATE = 32_000
+"""Sample rate of a clip, Hz: one that MP3 knows."""
+_COMPRESSION = 0.9  # of 0 to 1: some 7 kB per second
+_FADE_SECONDS = 0.02
+_PEAK = 0.7
+
+
+def cut_clip(data: DataConfig, recording_id: str, sha256: str, middle: float, seconds: float) -> bytes:
+    """Returns an MP3 of a part of a recording, brought to one level, with its ends faded.
+
+    Args:
+        data: Where the recordings lie.
+        recording_id: Of the recording.
+        sha256: Digest that the file must have.
+        middle: Middle of the part in seconds; near an end of the recording the part moves inwards.
+        seconds: Length of the part.
+
+    Raises:
+        OSError: If the file cannot be read.
+        UnusableAudioError: If it is another file than the one that was scored, or does not decode.
+    """
+    waveform = _read_waveform(data, recording_id, sha256, CLIP_RATE)
+    length = min(round(seconds * CLIP_RATE), len(waveform))
+    first = int(np.clip(round(middle * CLIP_RATE) - length // 2, 0, len(waveform) - length))
+    part = waveform[first : first + length].copy()
+    part *= _PEAK / max(float(np.abs(part).max()), 1e-6)
+    fade = min(round(_FADE_SECONDS * CLIP_RATE), length // 2)
+    ramp = np.linspace(0, 1, fade, dtype=np.float32)
+    part[:fade] *= ramp
+    part[length - fade :] *= ramp[::-1]
+    stream = io.BytesIO()
+    soundfile.write(stream, part, CLIP_RATE, format="MP3", bitrate_mode="CONSTANT", compression_level=_COMPRESSION)
+    return stream.getvalue()
+
+
+def read_log_mel(data: DataConfig, recording_id: str, sha256: str, features: LogMelConfig) -> NDArray[np.float32]:
+    """Returns the log-mel of a recording, (frames, n_mels) in dB, for features that do not store it.
+
+    Args:
+        data: Where the recordings lie.
+        recording_id: Of the recording.
+        sha256: Digest that the file must have.
+        features: Front-end settings.
+
+    Raises:
+        OSError, UnusableAudioError: As `cut_clip`.
+    """
+    return compute_log_mel(_read_waveform(data, recording_id, sha256, features.sample_rate), features)
+
+
+def _read_waveform(data: DataConfig, recording_id: str, sha256: str, sample_rate: int) -> NDArray[np.float32]:
+    """Returns the waveform of the file with a digest, (samples,)."""
+    audio = read_bytes(f"{audio_directory(data)}/{recording_id}")
+    if hashlib.sha256(audio).hexdigest() != sha256:
+        raise UnusableAudioError("changed", f"{recording_id} is no longer the file that was scored")
+    return decode_waveform(audio, sample_rate)

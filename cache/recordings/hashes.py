@@ -1,0 +1,102 @@
+"""The sha256 of every recording, remembered by path, size and version so that a rescan is cheap."""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+from cache.workspace.address import is_url, read_bytes, transfer
+from cache.workspace.artefact import content_key, file_key, write_atomically
+from cache.workspace.mirror import Mirror
+
+_HASHING_THREADS = 4
+_HASHING_BATCH = 32  # to pass a file to a thread takes as long as to hash it
+_IDENTITY = ["recording_id", "size", "version"]
+
+
+def hash_recordings(
+    recordings: pd.DataFrame, audio: str, workspace: Path, before_reading: Callable[[], None] | None = None
+) -> pd.Series:
+    """Returns the sha256 of each recording's file, in the order of `recordings`.
+
+    A file whose path, size and version are known is not read again. A file that cannot be read gets an empty hash.
+
+    Args:
+        recordings: recording_id, size and version of each file.
+        audio: Path or URL of the folder that they lie in.
+        workspace: Where the hashes are remembered.
+        before_reading: Called first if any file must be read.
+    """
+    memory = _memory_of(audio, workspace)
+    identity = recordings[_IDENTITY]
+    known = _read_memory(memory, workspace)
+    merged = identity.merge(known, on=_IDENTITY, how="left")
+    unknown = merged["sha256"].isna()
+    if unknown.any():
+        if before_reading:
+            before_reading()
+        merged.loc[unknown, "sha256"] = _hash_files(merged.loc[unknown, "recording_id"], audio)
+        updated = pd.concat([merged[merged["sha256"] != ""], known]).drop_duplicates("recording_id")
+        text = updated.sort_values("recording_id").to_csv(index=False)
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(memory, text)
+        if mirror := Mirror.of(workspace):
+            mirror.write(memory, text.encode())
+    return pd.Series(merged["sha256"].to_numpy(), index=recordings.index, name="sha256")
+
+
+def find_changed(recordings: pd.DataFrame, audio: str, workspace: Path) -> list[str]:
+    """Returns the recordings whose bytes are not those that path, size and version stand for in memory.
+
+    Every remembered file is read. A file that cannot be read is none of them.
+    """
+    known = _read_memory(_memory_of(audio, workspace), workspace)
+    remembered = recordings[_IDENTITY].merge(known, on=_IDENTITY)
+    true = pd.Series(_hash_files(remembered["recording_id"], audio), dtype=str)
+    changed = (true != "") & (true != remembered["sha256"])
+    return sorted(remembered.loc[changed.to_numpy(bool), "recording_id"])
+
+
+def forget_hashes(audio: str, workspace: Path) -> None:
+    """Forget all hashes of an audio folder, so that its files are read again."""
+    memory = _memory_of(audio, workspace)
+    memory.unlink(missing_ok=True)
+    if mirror := Mirror.of(workspace):
+        mirror.remove(memory)
+
+
+def _memory_of(audio: str, workspace: Path) -> Path:
+    return workspace / "hashes" / f"{content_key([audio, *_IDENTITY])}.csv"
+
+
+def _read_memory(memory: Path, workspace: Path) -> pd.DataFrame:
+    mirror = Mirror.of(workspace)
+    content = mirror.read(memory) if mirror else memory.read_bytes() if memory.is_file() else None
+    nothing = ",".join([*_IDENTITY, "sha256"]).encode()
+    table = pd.read_csv(io.BytesIO(content or nothing), dtype=str, keep_default_na=False)
+    return table.astype({"size": "int64"})
+
+
+def _hash_files(names: Iterable[str], audio: str) -> list[str]:
+    addresses = [f"{audio}/{name}" for name in names]
+    if is_url(audio):
+        return transfer(_hash_file, addresses)
+    batches = [addresses[start : start + _HASHING_BATCH] for start in range(0, len(addresses), _HASHING_BATCH)]
+    with ThreadPoolExecutor(_HASHING_THREADS) as pool:
+        return [sha256 for batch in pool.map(_hash_batch, batches) for sha256 in batch]
+
+
+def _hash_batch(addresses: Iterable[str]) -> list[str]:
+    return [_hash_file(address) for address in addresses]
+
+
+def _hash_file(address: str) -> str:
+    try:
+        return hashlib.sha256(read_bytes(address)).hexdigest() if is_url(address) else file_key(Path(address))
+    except ConnectionError:
+        raise
+    except OSError:
+        return ""

@@ -1,0 +1,176 @@
+"""The checked table of recordings behind a data set: one row per audio file."""
+
+import ast
+import io
+import os
+import warnings
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from cache.config.data import DataConfig
+from cache.workspace.address import is_url, list_files, read_bytes, resolve_address
+
+REQUIRED_COLUMNS = ("primary_label", "filename")
+_FROM_TABLE = ("recording_id", "label", "secondary_labels", "recordist", "size", "version")
+_ADDED_LATER = ("sha256", "frames", "seconds", "sound", "label_index", "fold", "group")
+_MAX_NAMED_ROWS = 5
+
+
+def read_recordings(config: DataConfig) -> pd.DataFrame:
+    """Returns the data set's recordings in the table's order.
+
+    The columns are `recording_id` (the file's path below the audio folder), `label`, `secondary_labels`
+    (space-separated, without the label itself), `recordist` (lower-cased author; empty if unknown), `size` and
+    `version` of the file (see `scan_audio`), and every other column of the table as text (under `table_NAME`, if the
+    name is taken by a column that the cache computes).
+
+    Raises:
+        FileNotFoundError: If the data set's folder, table or audio folder is missing.
+        ValueError: If the table is wrong; one message names every kind of problem with its rows.
+    """
+    table = _read_table(config)
+    files = scan_audio(audio_directory(config))
+    problems = _find_problems(table, files)
+    if problems:
+        raise ValueError(
+            f"{_table_address(config)} cannot be used:\n"
+            + "\n".join(f"  {problem}" for problem in problems)
+            + "\nCorrect these rows (the header is line 1) or remove them, and run again."
+        )
+    others = table.drop(columns=["primary_label", "secondary_labels", "filename"], errors="ignore")
+    secondary = table.get("secondary_labels", pd.Series("[]", index=table.index))
+    return pd.DataFrame(
+        {
+            "recording_id": table["filename"],
+            "label": table["primary_label"],
+            "secondary_labels": [
+                " ".join(label for label in _parse_labels(text) if label != own)
+                for text, own in zip(secondary, table["primary_label"], strict=True)
+            ],
+            "recordist": table.get("author", pd.Series("", index=table.index)).str.strip().str.lower(),
+            "size": [files[name][0] for name in table["filename"]],
+            "version": [files[name][1] for name in table["filename"]],
+            **{
+                f"table_{column}" if column in _FROM_TABLE + _ADDED_LATER else str(column): others[column]
+                for column in others
+            },
+        }
+    )
+
+
+def audio_directory(config: DataConfig) -> str:
+    """Returns the absolute path, or the URL, of the folder that recording ids are relative to."""
+    return f"{resolve_address(config.root)}/{config.audio}"
+
+
+def scan_audio(directory: str) -> dict[str, tuple[int, str]]:
+    """Returns size in bytes and version of every file below a folder or URL, by relative POSIX path.
+
+    The version changes with the content: the modification time in ns, or what an object store says of a file.
+    """
+    files = list_files(directory) if is_url(directory) else _scan_folder(directory)
+    if not files and (is_url(directory) or not Path(directory).is_dir()):
+        raise FileNotFoundError(
+            f"The audio folder {directory} does not exist. Set data.root to the folder that holds it "
+            "(and data.audio to its name)."
+        )
+    return files
+
+
+def _scan_folder(directory: str) -> dict[str, tuple[int, str]]:
+    files: dict[str, tuple[int, str]] = {}
+    if not Path(directory).is_dir():
+        return files
+    pending = [(directory, "")]
+    seen = set()  # a link may lead back to a folder above it
+    while pending:
+        folder, prefix = pending.pop()
+        if (identity := os.path.realpath(folder)) in seen:
+            continue
+        seen.add(identity)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    pending.append((entry.path, f"{prefix}{entry.name}/"))
+                elif entry.is_file():  # false for a link that leads nowhere
+                    status = entry.stat()
+                    files[f"{prefix}{entry.name}"] = (status.st_size, str(status.st_mtime_ns))
+    return files
+
+
+def _read_table(config: DataConfig) -> pd.DataFrame:
+    path = _table_address(config)
+    try:
+        content = read_bytes(path)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise FileNotFoundError(
+            f"There is no table of recordings at {path}. Set data.root to a folder with {config.metadata} and "
+            f"{config.audio}/, or make a generated one: birdclef synth {config.root}"
+        ) from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows with more fields than the header
+            table = pd.read_csv(
+                io.BytesIO(content), dtype=str, keep_default_na=False, index_col=False, skip_blank_lines=False
+            )
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a readable CSV file: {error}. Save it as UTF-8, comma-separated.") from error
+    table = table[(table.fillna("") != "").any(axis=1)].fillna("")  # a blank line keeps its number
+    missing = [column for column in REQUIRED_COLUMNS if column not in table]
+    if missing:
+        raise ValueError(f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.columns)}.")
+    if table.empty:
+        raise ValueError(f"{path} has a header but no rows. Add one row per recording.")
+    return table
+
+
+def _table_address(config: DataConfig) -> str:
+    return f"{resolve_address(config.root)}/{config.metadata}"
+
+
+def _find_problems(table: pd.DataFrame, files: dict[str, tuple[int, str]]) -> list[str]:
+    """Returns one line per kind of problem, with the lines of the file that have it."""
+    names = table["filename"]
+    outside = names.map(_escapes)
+    checks = {
+        "primary_label is empty": table["primary_label"].str.strip() == "",
+        "primary_label holds white space": table["primary_label"].str.contains(r"\s", regex=True),
+        "filename leads outside the audio folder": outside,
+        "file not found in the audio folder": ~names.isin(files.keys()) & ~outside,
+        "the same filename stands in an earlier row": names.duplicated(),
+    }
+    if "secondary_labels" in table:
+        checks["secondary_labels is not a list such as ['abethr1', 'abhori1']"] = ~table["secondary_labels"].map(
+            _is_label_list
+        )
+    problems = []
+    for problem, wrong in checks.items():
+        rows = table.index[wrong]
+        if len(rows):
+            named = ", ".join(f"line {row + 2} ({names[row]})" for row in rows[:_MAX_NAMED_ROWS])
+            more = f" and {len(rows) - _MAX_NAMED_ROWS} more" if len(rows) > _MAX_NAMED_ROWS else ""
+            problems.append(f"{problem}: {named}{more}")
+    return problems
+
+
+def _escapes(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not name or path.is_absolute() or ".." in path.parts or "\\" in name
+
+
+def _parse_labels(text: str) -> list[str]:
+    if not text.strip():
+        return []
+    labels = ast.literal_eval(text)
+    if not isinstance(labels, list) or not all(isinstance(label, str) and label.split() == [label] for label in labels):
+        raise ValueError(f"{text!r} is not a list of labels")
+    return labels
+
+
+def _is_label_list(text: str) -> bool:
+    try:
+        _parse_labels(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return False
+    return True

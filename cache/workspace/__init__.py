@@ -1,0 +1,1 @@
+"""Where artefacts lie: their keys, their publication, who is at work, and a copy of them at a URL."""

@@ -1,0 +1,122 @@
+"""The commands that look after a workspace: `birdclef status`, `verify` and `gc`."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from shutil import disk_usage
+from typing import Annotated
+from urllib.error import HTTPError
+
+import typer
+
+from cache.config.data import DataConfig
+from cache.config.features import FeatureConfig
+from cache.workspace.builders import is_at_work
+from cache.workspace.mirror import open_workspace
+from flows.command_line.options import WORKSPACE, Config, Overrides, Workspace
+from flows.experiment import load_config
+from flows.monitoring.runs import format_runs, read_runs
+from flows.monitoring.status import format_size, format_status, read_status, read_unfinished
+from flows.settings import apply_settings
+
+
+def status(
+    workspace: Workspace = WORKSPACE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Tell what runs, and what a workspace holds: artefacts with lineage, size and age."""
+    directory, url = open_workspace(workspace), os.environ.get("PREFECT_API_URL", "http://127.0.0.1:4200/api")
+    runs, silence = None, f"no server answers at {url}"
+    try:
+        runs = read_runs(url)
+    except HTTPError as error:
+        silence = f"the server at {url} answers {error.code}: is PREFECT_API_AUTH_STRING its user and password?"
+    except OSError:
+        pass
+    artefacts, at_work = list(read_status(directory)), is_at_work(directory)
+    if as_json:
+        found = {
+            "workspace": str(workspace),
+            "artefacts": [asdict(artefact) for artefact in artefacts],
+            "unfinished": read_unfinished(directory),
+            "total_bytes": sum(artefact.size_bytes for artefact in artefacts),
+            "free_bytes": disk_usage(directory).free if directory.is_dir() else None,
+            "at_work": at_work,
+            "server": None if runs is None else url,
+            "runs": [asdict(run) for run in runs or ()],
+        }
+        typer.echo(json.dumps(found))
+        return
+    typer.echo(format_status(artefacts, directory))
+    typer.echo(f"{'something' if at_work else 'nothing'} is being built in the workspace")
+    typer.echo(silence if runs is None else format_runs(runs, url))
+
+
+def verify(
+    config: Config,
+    overrides: Overrides = None,
+    workspace: Workspace = WORKSPACE,
+    share: Annotated[float, typer.Option(help="Share of the parts that are read whole.", min=0, max=1)] = 1.0,
+    repair: Annotated[bool, typer.Option(help="Compute again what is damaged.")] = True,
+) -> None:
+    """Check all features of an experiment against their digests and the audio; exit status 1 if damage stays."""
+    from cache.features import feature_recipe
+
+    apply_settings()
+    experiment, directory = load_config(config, overrides or ()), open_workspace(workspace)
+    every = (experiment.features, *experiment.member_features.values())
+    stores = {feature_recipe(features).key: features for features in every}
+    sound = [_verify(experiment.data, features, directory, share, repair=repair) for features in stores.values()]
+    if not all(sound):
+        raise typer.Exit(1)
+
+
+def _verify(data: DataConfig, features: FeatureConfig, workspace: Path, share: float, *, repair: bool) -> bool:
+    """Print what is wrong with one store; returns whether it is sound now."""
+    from cache.verify import verify
+
+    verdict = verify(data, features, workspace, share, repair=repair)
+    for damage in verdict.damages:
+        typer.echo(f"part {damage.part}: {damage.problem} ({len(damage.strips)} strips)")
+    for recording in verdict.changed:
+        typer.echo(f"{recording}: the audio changed, but neither its size nor its time")
+    if verdict.sound:
+        typer.echo(f"{verdict.store} is sound.")
+        return True
+    if not repair:
+        typer.echo(f"{verdict.store} is damaged. Without --no-repair, what is named above is computed again.")
+        return False
+    if verdict.lost:
+        typer.echo(
+            f"{len(verdict.lost)} strips of other audio were lost: birdclef features of its data set makes them."
+        )
+    typer.echo(f"{verdict.store}: what is named above was computed again.")
+    return True
+
+
+def gc(
+    workspace: Workspace = WORKSPACE,
+    keep_reports: Annotated[
+        int | None,
+        typer.Option(
+            help="Keep the champion, the one before it and so many of the newest reports; default: all.", min=1
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+) -> None:
+    """Show what no report or run needs, and remove it once confirmed."""
+    from birdclef.champion import old_reports
+    from cache.garbage import collect_garbage, find_garbage
+
+    directory = open_workspace(workspace)
+    dropped = [] if keep_reports is None else old_reports(directory, keep_reports)
+    garbage = find_garbage(directory, dropped)
+    for item in garbage:
+        typer.echo(f"{format_size(item.size_bytes):>9}  {item.path.relative_to(directory)}: {item.why}")
+    if not garbage:
+        typer.echo(f"{workspace} holds nothing that could go.")
+        return
+    if not yes:
+        typer.confirm(f"Remove {format_size(sum(item.size_bytes for item in garbage))}?", abort=True)
+    collect_garbage(directory, garbage, dropped)

@@ -1,0 +1,1 @@
+"""What runs now and what was made: status, health, logs and notifications."""

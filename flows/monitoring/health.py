@@ -1,0 +1,63 @@
+"""Whether this host serves: the Prefect server answers, and the worker has sent it a heartbeat lately.
+
+A worker sends heartbeats while its runs compute, however long they take, and none when it is stuck. A container asks
+every half minute, by `python -m flows.monitoring.health`, so neither Prefect nor any stage is loaded here.
+"""
+
+import os
+from http import HTTPStatus
+from typing import Annotated
+from urllib.error import HTTPError
+
+import typer
+
+from flows.monitoring.server_api import ask_server
+from flows.settings import POOL, WORKER
+
+
+def health(
+    port: Annotated[int, typer.Option(help="Port of the server on this host; PREFECT_API_URL goes before it.")] = 4200,
+    server_only: Annotated[bool, typer.Option("--server-only", help="Ask for no worker.")] = False,
+) -> None:
+    """Tell whether server and worker are alive, however busy; the exit status is 1 if not."""
+    url = os.environ.get("PREFECT_API_URL", f"http://127.0.0.1:{port}/api").rstrip("/")
+    if ailment := find_ailment(url, None if server_only else WORKER):
+        typer.echo(ailment, err=True)
+        raise typer.Exit(1)
+    typer.echo(
+        f"The server at {url} answers." if server_only else f"The server at {url} and the worker {WORKER} are alive."
+    )
+
+
+def find_ailment(url: str, worker: str | None) -> str | None:
+    """Returns what is wrong and what to do about it, or None if all is well.
+
+    Args:
+        url: Of the server's API.
+        worker: Name of the worker that has to be alive; None asks only for the server and its database.
+    """
+    try:
+        if worker is None:
+            ask_server(f"{url}/ready")
+            return None
+        workers = ask_server(f"{url}/work_pools/{POOL}/workers/filter", {})
+    except HTTPError as error:
+        if worker is not None and error.code == HTTPStatus.NOT_FOUND:
+            return f"The server at {url} has no work pool {POOL}: `birdclef serve` has not come that far."
+        return f"The server at {url} answers {error.code} {error.reason}; its log says why."
+    except OSError as error:
+        return f"The server at {url} does not answer ({error}). Is it up, and is PREFECT_API_URL its address?"
+    heartbeats = {found["name"]: (found["status"], found["last_heartbeat_time"]) for found in workers}
+    if worker not in heartbeats:
+        return (
+            f"The server at {url} knows no worker {worker} in the pool {POOL}. Does `birdclef serve` run here, with "
+            "this PREFECT_HOME?"
+        )
+    status, last = heartbeats[worker]
+    if status != "ONLINE":
+        return f"The worker {worker} is stuck or gone: its last heartbeat was at {last}. Restart `birdclef serve`."
+    return None
+
+
+if __name__ == "__main__":
+    typer.run(health)

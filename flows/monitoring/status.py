@@ -1,0 +1,114 @@
+"""What a workspace holds: every artefact with its lineage, size and age."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cache.garbage import folder_bytes
+from cache.workspace.address import transfer
+from cache.workspace.artefact import KINDS, PROVENANCE, list_artefacts, read_provenance
+from cache.workspace.builders import is_held
+from cache.workspace.mirror import Mirror, published_address
+
+_AGE_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
+
+
+@dataclass(frozen=True)
+class ArtefactStatus:
+    """One finished artefact.
+
+    Attributes:
+        kind: Of the artefact.
+        key: Of the artefact.
+        made_from: Keys of its inputs.
+        size_bytes: Of all its files.
+        age_seconds: Since it was made.
+    """
+
+    kind: str
+    key: str
+    made_from: tuple[str, ...]
+    size_bytes: int
+    age_seconds: float
+
+
+def read_status(workspace: Path) -> Iterator[ArtefactStatus]:
+    """Yields the finished artefacts of a workspace in stage order."""
+    now = datetime.now(UTC)
+    for provenance, size_bytes in _read_artefacts(workspace):
+        yield ArtefactStatus(
+            provenance["kind"],
+            provenance["key"],
+            tuple(f"{name} {key[:16]}" for name, key in provenance["inputs"].items()),
+            size_bytes,
+            (now - datetime.fromisoformat(provenance["created"])).total_seconds(),
+        )
+
+
+def _read_artefacts(workspace: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yields provenance and size of the finished artefacts, those of the URL if the workspace mirrors one."""
+    mirror = Mirror.of(workspace)
+    if mirror is None:
+        for directory in list_artefacts(workspace):
+            yield read_provenance(directory), folder_bytes(directory)
+        return
+    sizes = mirror.sizes(workspace)
+    finished = [workspace / name for name in sizes if name.count("/") == 2 and name.endswith(f"/{PROVENANCE}")]
+    for path, content in sorted(zip(finished, transfer(mirror.read, finished), strict=True), key=_stage_order):
+        folder = path.parent.relative_to(workspace).as_posix()
+        if content:
+            yield json.loads(content), sum(size for name, size in sizes.items() if name.startswith(f"{folder}/"))
+
+
+def _stage_order(artefact: tuple[Path, bytes | None]) -> tuple[int, str]:
+    directory = artefact[0].parent
+    return KINDS.index(directory.parent.name), directory.name
+
+
+def read_unfinished(workspace: Path) -> dict[str, bool]:
+    """Returns the artefacts that are not finished, and whether a process is at each now."""
+    staging = workspace / ".staging"
+    names = sorted(path.name for path in staging.iterdir() if path.is_dir()) if staging.is_dir() else []
+    return {name: is_held(staging / f"{name}.lock") for name in names}
+
+
+def format_status(artefacts: list[ArtefactStatus], workspace: Path) -> str:
+    """Returns the artefacts as an aligned table, with unfinished work, their size and the free space below it."""
+    if not artefacts:
+        return f"{published_address(workspace, workspace)} holds no artefact yet."
+    width = max(len(kind) for kind in KINDS)
+    lines = [f"{'kind':{width}}  {'key':16}  {'size':>9}  {'age':>7}  made from"]
+    lines += [
+        f"{artefact.kind:{width}}  {artefact.key}  {format_size(artefact.size_bytes):>9}  "
+        f"{format_age(artefact.age_seconds):>7}  {', '.join(artefact.made_from) or '-'}"
+        for artefact in artefacts
+    ]
+    for name, at_work in read_unfinished(workspace).items():
+        lines.append(f"unfinished: {name} ({'at work now' if at_work else 'goes on or starts again at the next run'})")
+    total, free = sum(artefact.size_bytes for artefact in artefacts), shutil.disk_usage(workspace).free
+    lines.append(f"{len(artefacts)} artefacts, {format_size(total)}; {format_size(free)} free on this disk")
+    lines.append(f"learning curves: tensorboard --logdir {workspace}")
+    return "\n".join(lines)
+
+
+def format_size(size_bytes: int) -> str:
+    """Returns a size in the largest unit that leaves a digit before the point."""
+    size = float(size_bytes)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def format_age(seconds: float) -> str:
+    """Returns a time in the largest unit that it fills; before the future, as when a clock was set back, it is zero."""
+    seconds = max(seconds, 0)
+    for unit, length in _AGE_UNITS:
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,116 @@
+"""What a run shows of its artefacts in Prefect's UI: the report with pictures, tables, and the pages of a lineage."""
+
+import base64
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import Artifact, create_markdown_artifact, create_table_artifact
+
+from cache.workspace.artefact import KINDS, is_finished, read_provenance
+from cache.workspace.mirror import published_address
+
+REPORT = "report"
+_LARGEST_PICTURE_BYTES = 1_000_000
+_MOST_ROWS = 2_000
+_SPECIES_COLUMNS = ("label", "common_name", "recordings", "scored")
+_SCORE_COLUMNS = ("precision", "recall", "f1", "average_precision")
+
+
+def show_report(report: Path, workspace: Path) -> None:
+    """Show a report with its pictures and lineage, and a table of its species."""
+    page = published_address(report / "report.html", workspace)
+    markdown = _embed_pictures((report / "report.md").read_text(), report)
+    create_markdown_artifact(
+        f"{markdown}\n## Made from\n\n{_list_parts(find_ancestors(report, workspace))}",
+        key=REPORT,
+        description=f"Full report: {page}",
+    )
+    rows = [
+        {name: row[name] for name in _SPECIES_COLUMNS} | {name: _round(row[name]) for name in _SCORE_COLUMNS}
+        for row in _read(report / "per_species.csv")
+    ]
+    create_table_artifact(
+        rows, key="species", description=f"Out-of-fold scores of each species in reports/{report.name}"
+    )
+
+
+def show_quarantine(catalogue: Path) -> None:
+    """Show the recordings that are left out, if there are any, with the reasons."""
+    rows = _read(catalogue / "quarantine.csv")
+    for row in rows:
+        del row["sha256"]  # so long that the reason would be out of sight
+    if rows:
+        shown = "" if len(rows) <= _MOST_ROWS else f"; the first {_MOST_ROWS:,} are listed"
+        create_table_artifact(
+            rows[:_MOST_ROWS],
+            key="quarantine",
+            description=f"{len(rows):,} recordings in quarantine in catalogues/{catalogue.name}{shown}",
+        )
+
+
+def show_lineage(artefact: Path, workspace: Path) -> None:
+    """Give an artefact a page of its own, which links to those of its inputs, unless the server has one already.
+
+    The page belongs to the run that made the artefact, or first found it in the workspace.
+    """
+    if Artifact.get(page_key(artefact)) is not None:
+        return
+    provenance, inputs = read_provenance(artefact), find_inputs(artefact, workspace)
+    address = published_address(artefact, workspace)
+    create_markdown_artifact(
+        f"`{address}`, made {provenance['created']} in {provenance['seconds']:,.0f} s.\n\n"
+        + (f"Made from:\n\n{_list_parts(inputs)}" if inputs else "Made from audio."),
+        key=page_key(artefact),
+        description=f"{artefact.parent.name}/{artefact.name}",
+    )
+
+
+def page_key(artefact: Path) -> str:
+    """Returns the key of the artifact that is an artefact's page."""
+    return f"{artefact.parent.name}-{artefact.name}"
+
+
+def find_inputs(artefact: Path, workspace: Path) -> list[Path]:
+    """Returns the artefacts with pages that an artefact was made from."""
+    keys = read_provenance(artefact)["inputs"].values()
+    kinds = [kind for kind in KINDS if kind != "features"]  # a store grows, so no single run made it
+    return [workspace / kind / key for key in keys for kind in kinds if is_finished(workspace / kind / key)]
+
+
+def find_ancestors(artefact: Path, workspace: Path) -> list[Path]:
+    """Returns the artefacts that an artefact was made from, directly or not, in stage order."""
+    ancestors: set[Path] = set()
+    pending = [artefact]
+    while pending:
+        inputs = set(find_inputs(pending.pop(), workspace)) - ancestors
+        ancestors |= inputs
+        pending += inputs
+    return sorted(ancestors, key=lambda path: (KINDS.index(path.parent.name), path.name))
+
+
+def _list_parts(artefacts: list[Path]) -> str:
+    # Relative, for the UI has two faces at two addresses.
+    return "".join(f"- [{path.parent.name}/{path.name}](../key/{page_key(path)})\n" for path in artefacts)
+
+
+def _embed_pictures(markdown: str, directory: Path) -> str:
+    """Returns Markdown that holds the pictures it refers to, for a page cannot reach the workspace."""
+
+    def embed(found: re.Match[str]) -> str:
+        png = (directory / found["path"]).read_bytes()
+        if len(png) > _LARGEST_PICTURE_BYTES:
+            return f"{found['title']}: `{found['path']}`, too large for this page."
+        return f"![{found['title']}](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+    return re.sub(r"!\[(?P<title>[^]\n]*)\]\((?P<path>plots/\w+\.png)\)", embed, markdown)
+
+
+def _read(table: Path) -> list[dict[str, Any]]:
+    with table.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _round(score: str) -> float | None:
+    return round(float(score), 3) if score else None

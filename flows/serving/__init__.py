@@ -1,0 +1,1 @@
+"""The server, worker and deployments that `birdclef serve` keeps running."""

@@ -1,0 +1,200 @@
+"""One command for all that deployments need: a Prefect server, a work pool, the deployments and a worker."""
+
+import asyncio
+import ipaddress
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from filelock import FileLock, Timeout
+from httpx import HTTPError
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from flows.serving.deployments import deploy, prepare_pool, set_schedule, skip_missed_runs
+from flows.serving.supervisor import Part, ServeError, end_leftovers
+from flows.settings import POOL, WORKER
+
+logger = logging.getLogger(__name__)
+
+_SERVER_START_SECONDS = 120
+_STOP_SECONDS = 4
+_POLL_SECONDS = 0.5
+_SECONDS_BETWEEN_SKIPS = 60
+_REQUEST_SECONDS = 20
+
+
+def serve(project: Path, host: str, port: int, schedule: CronSchedule | None, parameters: dict[str, Any]) -> None:
+    """Serve the project's deployments until SIGTERM or SIGINT; then stop all that was started.
+
+    A server that `PREFECT_API_URL` names is used, otherwise one is started. What dies is restarted. Runs that a
+    killed worker left behind are closed first, for they would block the queue for ever.
+
+    Args:
+        project: Directory with `prefect.yaml`.
+        host: Address that a started server listens on.
+        port: Of the server that is started.
+        schedule: Of the full pipeline; None: it runs on demand only.
+        parameters: Of the scheduled runs.
+
+    Raises:
+        ServeError: If no server answers, or one does that nobody named, deploying fails, another serve runs, or a part
+            dies again and again.
+    """
+    home = str(PREFECT_HOME.value().resolve())
+    lock = _lock_home(home)
+    parts: list[Part] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop_on_signal)
+    try:
+        if ended := end_leftovers(home):
+            logger.warning("serve: ended %d process(es) that a killed serve left behind", ended)
+        url, is_missing = choose_server(host, port)
+        os.environ["PREFECT_API_URL"] = url
+        if is_missing:
+            _warn_if_open(host)
+            parts.append(Part("server", ("server", "start", "--host", host, "--port", str(port)), home, lambda: True))
+        _wait_for_server(url, parts)
+        # Prefect read its settings before this URL was known, and would answer itself from a second server.
+        with temporary_settings({PREFECT_API_URL: url}):
+            asyncio.run(prepare_pool())
+            deploy(project)
+            asyncio.run(set_schedule(schedule, parameters))
+            worker = ("worker", "start", "--pool", POOL, "--name", WORKER)
+            parts.append(Part("worker", worker, home, lambda: _answers(url) and _ask(prepare_pool())))
+            logger.info(
+                "serve: ready at %s. From another terminal: export PREFECT_API_URL=%s; "
+                "prefect deployment run birdclef/full-pipeline --watch",
+                url.removesuffix("/api"),
+                url,
+                extra={"url": url, "schedule": schedule and schedule.cron},
+            )
+            _supervise(parts, url)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        for part in reversed(parts):
+            part.stop(_STOP_SECONDS)
+        end_leftovers(home)
+        lock.release()
+
+
+def choose_server(host: str, port: int) -> tuple[str, bool]:
+    """Returns the URL of the API to serve with, and whether its server has to be started.
+
+    Args:
+        host: Address that a started server listens on.
+        port: Of a started server.
+
+    Raises:
+        ServeError: If a server answers there, and `PREFECT_API_URL` names none.
+    """
+    named_url, own_url = PREFECT_API_URL.value(), f"http://{_reachable(host)}:{port}/api"
+    if named_url and named_url != own_url:
+        return named_url, False
+    answers = _answers(own_url)
+    if answers and not named_url:
+        raise ServeError(
+            f"A Prefect server that this serve did not start answers at {own_url} already. Choose another --port, or "
+            f"set PREFECT_API_URL={own_url} to use that server."
+        )
+    return own_url, not answers
+
+
+def _lock_home(home: str) -> FileLock:
+    lock = FileLock(Path(home) / "birdclef-serve.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ServeError(
+            f"Another `birdclef serve` runs with PREFECT_HOME={home}. "
+            "Stop it first, or set PREFECT_HOME to another folder."
+        ) from None
+    return lock
+
+
+class _StopRequested(SystemExit):
+    """A signal asked for the end."""
+
+
+_stop_requested = threading.Event()  # a finaliser or a callback that the signal met may have swallowed the exception
+
+
+def _stop_on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    _stop_requested.set()
+    raise _StopRequested(0)
+
+
+def _reachable(host: str) -> str:
+    """Returns how this machine reaches a server that listens on an address, as URLs spell it."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    return str(address) if address.version == 4 else f"[{address}]"
+
+
+def _warn_if_open(host: str) -> None:
+    with suppress(ValueError):
+        if host == "localhost" or ipaddress.ip_address(host).is_loopback:
+            return
+    logger.warning(
+        "serve: --host %s lets everyone who reaches this machine start runs and read logs, for the server asks for no "
+        "password. Keep the port behind a firewall or a proxy that does, or leave --host at 127.0.0.1.",
+        host,
+    )
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(f"{url}/health", timeout=5) as response:  # noqa: S310
+            return bool(response.status == 200)
+    except (URLError, OSError):
+        return False
+
+
+def _wait_for_server(url: str, parts: list[Part]) -> None:
+    deadline = time.monotonic() + _SERVER_START_SECONDS
+    while not _answers(url):
+        for part in parts:
+            part.tend()
+        if time.monotonic() > deadline:
+            remedy = (
+                "Is the machine overloaded, or the port taken? Choose another with --port."
+                if parts
+                else "Start the server that PREFECT_API_URL names, or unset PREFECT_API_URL to have one started here."
+            )
+            raise ServeError(f"No Prefect server answers at {url} after {_SERVER_START_SECONDS} s. {remedy}")
+        time.sleep(_POLL_SECONDS)
+
+
+def _supervise(parts: list[Part], url: str) -> None:
+    skip_at = 0.0
+    while not _stop_requested.is_set():
+        for part in parts:
+            part.tend()
+        if time.monotonic() >= skip_at and _answers(url):
+            skip_at = time.monotonic() + _SECONDS_BETWEEN_SKIPS
+            _ask(skip_missed_runs())
+        time.sleep(_POLL_SECONDS)
+
+
+def _ask(request: Coroutine[Any, Any, None]) -> bool:
+    """Whether the server did what it was asked, soon enough for the other parts not to be left alone."""
+    try:
+        asyncio.run(asyncio.wait_for(request, _REQUEST_SECONDS))
+    except (HTTPError, OSError) as error:
+        logger.warning("serve: the server does not do as it is asked (%s: %s)", type(error).__name__, error)
+        return False
+    return True

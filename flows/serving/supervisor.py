@@ -1,0 +1,139 @@
+"""Processes that are kept running: restarted with back-off when they die, and never left behind."""
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import psutil
+
+from flows.monitoring.json_log import is_logging_json, relay_as_json
+
+logger = logging.getLogger(__name__)
+
+_MARK = "BIRDCLEF_SERVED_FROM"
+_MOST_QUICK_DEATHS = 5
+_QUICK_SECONDS = 60.0
+_LONGEST_PAUSE_SECONDS = 60
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG in Linux's prctl.h
+_LIBC = ctypes.CDLL(None)  # loaded here, for between fork and exec nothing should be
+
+
+class ServeError(RuntimeError):
+    """Serving cannot start or go on; the message says why and what to do."""
+
+
+class Part:
+    """A Prefect command that is restarted when it ends, after 1, 2, 4, ... seconds if it ends quickly.
+
+    It leads a process group, so that it and its children end together. They carry a mark, by which `end_leftovers`
+    finds those that outlived all else.
+    """
+
+    def __init__(self, name: str, arguments: tuple[str, ...], home: str, ready: Callable[[], bool]) -> None:
+        """Describe a part without starting it.
+
+        Args:
+            name: For the log.
+            arguments: Of `prefect`.
+            home: The mark.
+            ready: Whether what it needs is there; asked before each start.
+        """
+        self._name = name
+        self._arguments = arguments
+        self._home = home
+        self._ready = ready
+        self._process: subprocess.Popen[bytes] | None = None
+        self._start_at = self._started = time.monotonic()
+        self._quick_deaths = 0
+
+    def tend(self) -> None:
+        """Start it if it does not run, is due and has what it needs.
+
+        Raises:
+            ServeError: If it died within a minute of its start, five times in a row.
+        """
+        if self._process is not None:
+            if self._process.poll() is None:
+                return
+            self._bury(self._process)
+        if time.monotonic() >= self._start_at and self._ready():
+            command = [sys.executable, "-m", "prefect", "--no-prompt", *self._arguments]
+            self._process = _start(command, {**os.environ, _MARK: self._home}, f"prefect.{self._name}")
+            self._started = time.monotonic()
+
+    def _bury(self, process: subprocess.Popen[bytes]) -> None:
+        _signal_group(process, signal.SIGKILL)
+        self._process = None
+        lived = time.monotonic() - self._started
+        self._quick_deaths = self._quick_deaths + 1 if lived < _QUICK_SECONDS else 1
+        if self._quick_deaths >= _MOST_QUICK_DEATHS:
+            raise ServeError(
+                f"The {self._name} ended {self._quick_deaths} times in a row within {_QUICK_SECONDS:.0f} s of its "
+                f"start, at last with status {process.returncode}. Its own message stands above; mend that, and serve "
+                "again."
+            )
+        pause = min(2 ** (self._quick_deaths - 1), _LONGEST_PAUSE_SECONDS)
+        self._start_at = time.monotonic() + pause
+        logger.warning(
+            "serve: the %s ended with status %s after %.0f s, and starts again in %d s",
+            self._name,
+            process.returncode,
+            lived,
+            pause,
+            extra={"part": self._name, "status": process.returncode, "pause_seconds": pause},
+        )
+
+    def stop(self, seconds: float) -> None:
+        """End it and all its children, by force after some seconds."""
+        if self._process is None:
+            return
+        _signal_group(self._process, signal.SIGTERM)
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            logger.warning("serve: the %s did not stop in %.0f s and is killed", self._name, seconds)
+        _signal_group(self._process, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+
+def end_leftovers(home: str) -> int:
+    """Kill all processes that carry a mark, which nobody looks after any more; returns how many."""
+    ended = 0
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(_MARK) == home and process.pid != os.getpid():
+                process.kill()
+                ended += 1
+    return ended
+
+
+def _start(command: list[str], environment: Mapping[str, str], log_name: str) -> subprocess.Popen[bytes]:
+    output = subprocess.PIPE if is_logging_json() else None
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+        start_new_session=True,
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+    )
+    if process.stdout:
+        relay_as_json(process.stdout, log_name)
+    return process
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process if its parent dies, even by SIGKILL."""
+    _LIBC.prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)

@@ -1,0 +1,133 @@
+"""Expected numbers are NumPy's and scikit-learn's, or counted by hand where the test says so."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from birdclef.baselines.logistic import predict_out_of_fold, strip_statistics
+
+FEATURES = 6
+
+
+@pytest.fixture
+def recordings() -> pd.DataFrame:
+    """90 recordings of 3 species in 3 folds, one of 18 groups to five recordings; group 17 is pinned."""
+    group = np.repeat(np.arange(18), 5)
+    fold = np.where(group == 17, -1, group % 3)
+    label = np.random.default_rng(0).integers(0, 3, 90)
+    return pd.DataFrame({"label_index": label, "fold": fold, "group": [f"g{one}" for one in group]})
+
+
+@pytest.fixture
+def statistics(recordings: pd.DataFrame) -> np.ndarray:
+    colour = np.random.default_rng(5).normal(0, 1, (3, FEATURES))
+    noise = np.random.default_rng(105).normal(0, 2.5, (90, FEATURES))
+    return (colour[recordings["label_index"]] + noise).astype(np.float32)
+
+
+def fit_plainly(penalty: float) -> Pipeline:
+    return make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=200))
+
+
+def test_statistics_are_blocks_of_all_bands() -> None:
+    strip = np.random.default_rng(0).normal(-50, 10, (83, 4)).astype(np.float16)
+    values = strip_statistics(strip)
+    assert values.shape == (7 * 4,)
+    assert values.dtype == np.float32
+    for band in range(4):
+        column = strip[:, band].astype(np.float64)
+        expected = [column.mean(), column.std(), *(np.quantile(column, q) for q in (0.05, 0.25, 0.5, 0.75, 0.95))]
+        assert values.reshape(7, 4)[:, band] == pytest.approx(expected, rel=1e-4)
+
+
+def test_statistics_by_hand() -> None:
+    # 0, 1, ..., 100: deviation sqrt((101² - 1) / 12)
+    strip = np.arange(101, dtype=np.float16)[:, None]
+    assert strip_statistics(strip) == pytest.approx([50, 850**0.5, 5, 25, 50, 75, 95])
+
+
+def test_statistics_of_half_precision_do_not_overflow() -> None:
+    assert strip_statistics(np.full((5000, 1), -100, np.float16))[:2] == pytest.approx([-100, 0])
+
+
+def test_held_out_labels_do_not_change_their_predictions(statistics: np.ndarray, recordings: pd.DataFrame) -> None:
+    before = predict_out_of_fold(statistics, recordings, 3)
+    held_out = (recordings["fold"] == 1).to_numpy()
+    shuffled = recordings.assign(label_index=recordings["label_index"].where(~held_out, 2))
+    after = predict_out_of_fold(statistics, shuffled, 3)
+    assert (after[held_out] == before[held_out]).all()
+    others = ((recordings["fold"] != 1) & (recordings["fold"] != -1)).to_numpy()
+    assert np.abs(after[others] - before[others]).min() > 0
+
+
+def test_pinned_recordings_are_trained_on_and_not_predicted(statistics: np.ndarray, recordings: pd.DataFrame) -> None:
+    pinned = (recordings["fold"] == -1).to_numpy()
+    predictions = predict_out_of_fold(statistics, recordings, 3)
+    assert (predictions[pinned] == 0).all()
+    assert predictions[~pinned].sum(axis=1) == pytest.approx(np.ones(85), abs=1e-5)
+    relabelled = recordings.assign(label_index=recordings["label_index"].where(~pinned, 0))
+    assert (predict_out_of_fold(statistics, relabelled, 3)[~pinned] != predictions[~pinned]).any()
+
+
+def test_species_without_training_recordings_has_probability_zero(
+    statistics: np.ndarray, recordings: pd.DataFrame
+) -> None:
+    labels = recordings["label_index"].replace({1: 3})  # 1 has no recordings
+    predictions = predict_out_of_fold(statistics, recordings.assign(label_index=labels), 5)
+    assert predictions.shape == (90, 5)
+    assert (predictions[:, [1, 4]] == 0).all()
+    assert (predictions[recordings["fold"] != -1][:, [0, 2, 3]] > 0).all()
+
+
+def test_separable_species_are_found_and_random_ones_are_not(recordings: pd.DataFrame) -> None:
+    generator = np.random.default_rng(2)
+    labels, validated = recordings["label_index"].to_numpy(), (recordings["fold"] != -1).to_numpy()
+    noise = generator.normal(0, 1, (90, FEATURES)).astype(np.float32)
+    separable = noise + 8 * np.eye(3, FEATURES, dtype=np.float32)[labels]
+    found, random = (predict_out_of_fold(values, recordings, 3).argmax(axis=1) for values in (separable, noise))
+    assert (found == labels)[validated].mean() > 0.95
+    assert (random == labels)[validated].mean() < 0.55
+
+
+def test_penalty_is_chosen_inside_each_training_side(statistics: np.ndarray, recordings: pd.DataFrame) -> None:
+    labels, fold = recordings["label_index"].to_numpy(), recordings["fold"].to_numpy()
+    predictions = predict_out_of_fold(statistics, recordings, 3)
+    chosen = []
+    for index in range(3):
+        held_out = fold == index
+        truth, groups = labels[~held_out], recordings["group"].to_numpy(str)[~held_out]
+        groups = pd.factorize(groups)[0]
+        scores = []
+        for penalty in (0.003, 0.01, 0.03, 0.1, 0.3):
+            predicted = cross_val_predict(
+                fit_plainly(penalty), statistics[~held_out], truth, groups=groups, cv=GroupKFold(3)
+            )
+            scores.append((f1_score(truth, predicted, average="macro", zero_division=0), -penalty))
+        chosen.append(-max(scores)[1])  # of equal ones the strongest penalty
+        model = fit_plainly(chosen[-1]).fit(statistics[~held_out], truth)
+        assert predictions[held_out] == pytest.approx(model.predict_proba(statistics[held_out]), abs=1e-5)
+    assert len(set(chosen)) > 1
+
+
+def test_training_side_of_two_groups_is_cut_into_two(statistics: np.ndarray) -> None:
+    labels = np.tile([0, 1], 45)
+    recordings = pd.DataFrame({"label_index": labels, "fold": np.arange(90) // 30, "group": np.arange(90) // 30})
+    predictions = predict_out_of_fold(statistics, recordings, 2)
+    assert predictions.sum(axis=1) == pytest.approx(np.ones(90), abs=1e-5)
+
+
+def test_a_training_side_of_one_species_predicts_it() -> None:
+    recordings = pd.DataFrame({"label_index": [0, 0, 1, 1], "fold": [0, 0, 1, 1], "group": ["a", "b", "c", "d"]})
+    probabilities = predict_out_of_fold(np.eye(4, FEATURES, dtype=np.float32), recordings, 3)
+    assert probabilities.tolist() == [[0, 1, 0], [0, 1, 0], [1, 0, 0], [1, 0, 0]]
+
+
+def test_a_training_side_of_one_group_needs_no_choice_of_penalty() -> None:
+    recordings = pd.DataFrame({"label_index": [0, 1, 0, 1], "fold": [0, 0, 1, 1], "group": ["a", "a", "b", "b"]})
+    statistics = np.array([[-1.0], [1.0], [-2.0], [2.0]], np.float32)
+    assert predict_out_of_fold(statistics, recordings, 2).argmax(axis=1).tolist() == [0, 1, 0, 1]

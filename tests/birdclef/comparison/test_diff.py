@@ -1,0 +1,140 @@
+"""Reports of tests/conftest.py's members, held against each other; expected numbers are scikit-learn's."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from birdclef.comparison.diff import NothingInCommonError, compare_reports, describe_diff
+from birdclef.config.evaluate import EvaluateConfig
+from birdclef.config.train import TrainConfig
+from birdclef.evaluate import evaluate
+
+CONFIG = EvaluateConfig(bootstrap_samples=100, permutations=2, worst_errors=0, map_recordings=0)
+EXPERIMENT = {"data": {"root": "/nowhere"}}
+
+Report = Callable[[dict[str, list[Path]]], Path]
+
+
+@pytest.fixture(scope="module")
+def make_report(evaluation_baseline: Path, evaluation_workspace: Path) -> Report:
+    return lambda members: evaluate(CONFIG, members, evaluation_baseline, EXPERIMENT, evaluation_workspace)
+
+
+@pytest.fixture(scope="module")
+def reports(make_report: Report, evaluation_members: dict[str, list[Path]]) -> list[Path]:
+    """The better member first."""
+    return [make_report({name: paths}) for name, paths in evaluation_members.items()]
+
+
+def read(report: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    with np.load(report / "oof.npz") as archive:
+        species = archive["species"].tolist()
+        return np.array([species.index(label) for label in archive["label"]]), archive["probabilities"], species
+
+
+def test_metrics_and_differences_are_those_of_the_predictions(reports: list[Path]) -> None:
+    diff = compare_reports(reports, CONFIG)
+    assert diff["reports"] == [report.name for report in reports]
+    assert diff["recordings"] == 137
+    assert diff["same_folds"]
+    truth = read(reports[0])[0]
+    taken = [read(report)[1].argmax(axis=1) for report in reports]
+    options = {"average": "macro", "labels": np.unique(truth), "zero_division": 0}
+    for name, expected in (
+        ("macro_f1", [f1_score(truth, own, **options) for own in taken]),
+        ("accuracy", [accuracy_score(truth, own) for own in taken]),
+    ):
+        first, second = diff["metrics"][name]
+        assert [first["value"], second["value"]] == pytest.approx(expected)
+        assert first["difference"] is None
+        assert second["difference"]["value"] == pytest.approx(expected[1] - expected[0])
+        assert second["difference"]["low"] < second["difference"]["value"] < second["difference"]["high"]
+        assert second["difference"]["high"] < 0  # much less skill
+
+
+def test_species_are_listed_from_the_largest_gain_to_the_largest_loss(reports: list[Path]) -> None:
+    diff = compare_reports(reports[::-1], CONFIG)
+    truth, _, species = read(reports[0])
+    each = [f1_score(truth, read(report)[1].argmax(axis=1), labels=range(5), average=None) for report in reports[::-1]]
+    gains = [one["gain"] for one in diff["species"]]
+    assert gains == sorted(gains, reverse=True)
+    assert {one["label"] for one in diff["species"]} == set(species[:4])  # eremit is in training only
+    for one in diff["species"]:
+        index = species.index(one["label"])
+        assert one["f1"] == pytest.approx([each[0][index], each[1][index]])
+        assert one["gain"] == pytest.approx(each[1][index] - each[0][index])
+
+
+def test_report_against_itself_differs_by_nothing(reports: list[Path]) -> None:
+    diff = compare_reports([reports[0], reports[0]], CONFIG)
+    for _, second in diff["metrics"].values():
+        assert second["difference"] == {"value": 0, "low": 0, "high": 0}
+
+
+def test_recordings_of_one_report_only_are_left_out(
+    make_report: Report, reports: list[Path], evaluation_members: dict[str, list[Path]]
+) -> None:
+    part = make_report({"scratch": evaluation_members["scratch"][:2]})
+    diff = compare_reports([reports[0], part], CONFIG)
+    assert 0 < diff["recordings"] < 137
+    assert diff["left_out"] == {reports[0].name: 137 - diff["recordings"], part.name: 0}
+    assert f"without {137 - diff['recordings']} of {reports[0].name}" in describe_diff(diff)
+    assert diff["metrics"]["macro_f1"][1]["difference"]["value"] == 0  # the same predictions
+
+
+def test_other_folds_are_told(reports: list[Path], tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("report.json", "oof.npz"):
+        (other / name).write_bytes((reports[1] / name).read_bytes())
+    table = pd.read_csv(reports[1] / "recordings.csv", dtype=str)
+    table.assign(fold=table["fold"].sample(frac=1, random_state=0).tolist()).to_csv(
+        other / "recordings.csv", index=False
+    )
+    assert "**The folds differ**" in describe_diff(compare_reports([reports[0], other], CONFIG))
+    table.assign(fold=table["fold"].map({"0": "2", "1": "0", "2": "1"})).to_csv(other / "recordings.csv", index=False)
+    assert "The folds differ" not in describe_diff(compare_reports([reports[0], other], CONFIG))
+
+
+def test_table_names_winners_and_losers(reports: list[Path]) -> None:
+    text = describe_diff(compare_reports(reports, CONFIG))
+    assert f"# {reports[1].name} against {reports[0].name}" in text
+    assert "| Macro-F1 | " in text
+    assert "## Species that lost most" in text
+    assert "d\\|&lt;i>finch" in text
+
+
+def test_what_does_not_compare_is_refused(
+    reports: list[Path], tmp_path: Path, write_member: Callable[..., list[Path]], make_report: Report
+) -> None:
+    with pytest.raises(ValueError, match="two reports or more, not 1"):
+        compare_reports(reports[:1], CONFIG)
+    with pytest.raises(FileNotFoundError, match=r"is no report, or an old one: it holds no report\.json"):
+        compare_reports([reports[0], tmp_path], CONFIG)
+    part = [make_report({"x": [path]}) for path in write_member(TrainConfig(seed=21), skill=1.0)[:2]]
+    with pytest.raises(NothingInCommonError, match="have no recording in common"):
+        compare_reports(part, CONFIG)
+
+
+def test_new_species_costs_a_report_only_the_recordings_that_it_takes_for_it(
+    reports: list[Path], tmp_path: Path
+) -> None:
+    truth, probabilities, species = read(reports[0])
+    right = int(np.flatnonzero(probabilities.argmax(axis=1) == truth)[0])
+    new = np.zeros(len(truth))
+    new[right] = 2
+    grown = tmp_path / "grown"
+    grown.mkdir()
+    for name in ("report.json", "recordings.csv"):
+        (grown / name).write_bytes((reports[0] / name).read_bytes())
+    with np.load(reports[0] / "oof.npz") as archive:
+        columns = {"species": np.array(["a new one", *species]), "probabilities": np.c_[new, archive["probabilities"]]}
+        np.savez(grown / "oof.npz", **{**archive, **columns})
+    diff = compare_reports([reports[0], grown], CONFIG)
+    assert diff["recordings"] == 137
+    assert diff["metrics"]["accuracy"][1]["difference"]["value"] == pytest.approx(-1 / 137)
+    assert "a new one" not in {one["label"] for one in diff["species"]}

@@ -1,0 +1,117 @@
+"""Settings of one kind of features with the other, each refused with what to set instead."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from birdclef.config.augment import AugmentConfig, EmbeddingAugmentConfig
+from birdclef.config.feature_kind import check_member, check_views
+from birdclef.config.predict import PredictConfig
+from birdclef.config.train import TrainConfig
+from cache.config.features import EmbeddingConfig, LogMelConfig
+
+POOL = {"backbone": "attention_pool", "normalisation": "channel"}
+
+
+@pytest.fixture
+def embedding(tiny_model: Path) -> EmbeddingConfig:
+    return EmbeddingConfig.model_validate({"kind": "embedding", "model": str(tiny_model)})
+
+
+def test_members_that_fit_pass(embedding: EmbeddingConfig) -> None:
+    check_member(TrainConfig(), LogMelConfig())
+    check_member(TrainConfig.model_validate({"model": POOL, "augment": {"channel_dropout": 0.2}}), embedding)
+
+
+@pytest.mark.parametrize(
+    ("model", "augment", "message"),
+    [
+        (
+            {},
+            {"noise_share": 0.1},
+            "backbone=tf_efficientnet_b0 does not read features.kind=embedding: take mean",
+        ),
+        (POOL, {"gain_db": 3.0}, "augment holds settings for another kind .* noise_share, noise_probability"),
+        ({**POOL, "weights": "hub"}, {"noise_share": 0.1}, "no weights of its own: set model.weights=none"),
+        ({**POOL, "frozen_stages": 1}, {"noise_share": 0.1}, "model.frozen_stages=0"),
+        ({"backbone": "mean_pool"}, {"noise_share": 0.1}, "normalisation=band_median is for log-mel: take channel"),
+    ],
+)
+def test_members_for_log_mel_are_refused_on_embeddings(
+    embedding: EmbeddingConfig, model: dict[str, Any], augment: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_member(TrainConfig.model_validate({"model": model, "augment": augment}), embedding)
+
+
+def test_members_for_embeddings_are_refused_on_log_mel() -> None:
+    with pytest.raises(ValueError, match=r"mean_pool does not read features\.kind=log_mel: take a timm model"):
+        check_member(TrainConfig.model_validate({"model": {"backbone": "mean_pool"}}), LogMelConfig())
+
+
+def test_crops_where_birds_are_heard_need_a_model_that_says_so(
+    embedding: EmbeddingConfig, describe_tiny_model: Callable[..., Path]
+) -> None:
+    deaf = {"kind": "embedding", "model": str(describe_tiny_model(scores=None, labels=None))}
+    member = TrainConfig.model_validate({"model": POOL, "augment": {"noise_share": 0.1}, "crop_choice": "active"})
+    check_member(member, embedding)
+    check_member(TrainConfig(crop_choice="active"), LogMelConfig())
+    with pytest.raises(ValueError, match=r"crop_choice=active draws .* Tiny .* no scores: set crop_choice=uniform"):
+        check_member(member, EmbeddingConfig.model_validate(deaf))
+
+
+@pytest.mark.parametrize("views", [{"gain_db": (0.0, 3.0)}, {"shift_bands": (1,)}])
+def test_views_of_a_spectrum_are_refused_on_embeddings(embedding: EmbeddingConfig, views: dict[str, Any]) -> None:
+    check_views(PredictConfig(**views), LogMelConfig())
+    with pytest.raises(ValueError, match=r"changes a spectrum, and features\.kind=embedding has none"):
+        check_views(PredictConfig(**views), embedding)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"stride_seconds": 2.75}, r"predict\.stride_seconds=2\.75 .* take 2\.5 or 3, or set .* to 0\.34375\."),
+        ({"shift_seconds": (0.0, -1.25)}, r"predict\.shift_seconds=-1\.25 .* take -1\.5 or -1, .* to 0\.3125\."),
+        ({"shift_seconds": (0.25,)}, r"predict\.shift_seconds=0\.25 .* every 0\.5 s: take 0\.5, or set .* to 0\.25\."),
+    ],
+)
+def test_steps_between_two_embeddings_are_refused(
+    embedding: EmbeddingConfig, setting: dict[str, Any], message: str
+) -> None:
+    check_views(PredictConfig(**setting), LogMelConfig())
+    with pytest.raises(ValueError, match=message):
+        check_views(PredictConfig(**setting), embedding)
+
+
+@pytest.mark.parametrize(
+    ("stride_seconds", "clip_seconds", "message"),
+    [
+        (3.0, 5.0, r"clip_seconds=5 .*, and Tiny gives an embedding every 3 s: take 3 or 6, or set .* to 2\.5\."),
+        (3.0, 1.0, r"clip_seconds=1 .* take 3, or set stride_seconds of the features to 1\."),
+        (1 / 3, 0.5, r"clip_seconds=0\.5 .* take 0\.333375 or 0\.66675, .* to 0\.25\."),
+    ],
+)
+def test_crops_between_two_embeddings_are_refused_and_what_is_told_instead_passes(
+    tiny_model: Path, stride_seconds: float, clip_seconds: float, message: str
+) -> None:
+    def check(clip: float, stride: float) -> None:
+        settings = {"kind": "embedding", "model": str(tiny_model), "stride_seconds": stride}
+        member = {"model": POOL, "augment": {"channel_dropout": 0.2}, "clip_seconds": clip}
+        check_member(TrainConfig.model_validate(member), EmbeddingConfig.model_validate(settings))
+
+    with pytest.raises(ValueError, match=message) as refused:
+        check(clip_seconds, stride_seconds)
+    told, finer = str(refused.value).split(": take ")[1].split(", or set stride_seconds of the features to ")
+    for clip in told.split(" or "):
+        check(float(clip), stride_seconds)
+    check(clip_seconds, float(finer.rstrip(".")))
+
+
+def test_settings_tell_which_kind_they_are_for() -> None:
+    given = ({}, {"mixup_alpha": 0.0}, {"noise_probability": 0.1}, {"channel_dropout": 0.1})
+    kinds = [type(TrainConfig.model_validate({"augment": augment}).augment) for augment in given]
+    assert kinds == [AugmentConfig, AugmentConfig, AugmentConfig, EmbeddingAugmentConfig]
+    with pytest.raises(ValueError, match="gain_db"):
+        TrainConfig.model_validate({"augment": {"channel_dropout": 0.1, "gain_db": 3.0}})

@@ -1,0 +1,190 @@
+"""Expected numbers are SciPy's, or written out in the test."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import minimize_scalar
+from scipy.stats import gmean, pmean, rankdata
+
+from birdclef.scores.ensemble import (
+    OutOfFold,
+    check_members,
+    combine_members,
+    cross_fit_weights,
+    fit_weights,
+    read_out_of_fold,
+)
+
+
+def write_fold(directory: Path, names: list[str], probabilities: np.ndarray, seconds: list[float]) -> Path:
+    directory.mkdir()
+    labels = [name.split("/")[0] for name in names]
+    pd.DataFrame({"recording_id": names, "label": labels}).to_csv(directory / "recordings.csv", index=False)
+    views = pd.DataFrame({"view": ["plain", "louder"], "weight": [1.0, 3.0], "windows": len(names), "seconds": seconds})
+    views.to_csv(directory / "views.csv", index=False)
+    np.save(directory / "probabilities.npy", probabilities.astype(np.float32))
+    return directory
+
+
+def make_member(names: list[str], classes: int = 2) -> OutOfFold:
+    recordings = pd.DataFrame({"recording_id": names, "label": "owl"})
+    return OutOfFold(
+        recordings, pd.DataFrame({"view": ["plain"], "weight": [1.0]}), np.zeros((1, len(names), classes), np.float32)
+    )
+
+
+@pytest.fixture
+def folds(tmp_path: Path) -> list[Path]:
+    first = np.arange(12).reshape(2, 2, 3)
+    second = 100 + np.arange(6).reshape(2, 1, 3)
+    return [
+        write_fold(tmp_path / "0", ["NA/9.ogg", "b/1.ogg"], first, [1.0, 2.0]),
+        write_fold(tmp_path / "1", ["a/1.ogg"], second, [0.25, 0.5]),
+    ]
+
+
+def test_folds_are_joined_in_the_order_of_recordings(folds: list[Path]) -> None:
+    member = read_out_of_fold(folds)
+    assert member.recordings["recording_id"].tolist() == ["NA/9.ogg", "a/1.ogg", "b/1.ogg"]
+    assert member.recordings["label"].tolist() == ["NA", "a", "b"]
+    assert member.recordings.index.tolist() == [0, 1, 2]
+    assert member.probabilities.tolist() == [
+        [[0, 1, 2], [100, 101, 102], [3, 4, 5]],
+        [[6, 7, 8], [103, 104, 105], [9, 10, 11]],
+    ]
+
+
+def test_order_of_the_folds_does_not_matter(folds: list[Path]) -> None:
+    forward, backward = read_out_of_fold(folds), read_out_of_fold(folds[::-1])
+    assert forward.recordings.equals(backward.recordings)
+    assert (forward.probabilities == backward.probabilities).all()
+
+
+def test_cost_of_a_view_is_summed_over_folds(folds: list[Path]) -> None:
+    views = read_out_of_fold(folds).views
+    assert views.to_dict(orient="list") == {
+        "view": ["plain", "louder"],
+        "weight": [1.0, 3.0],
+        "windows": [3, 3],
+        "seconds": [1.25, 2.5],
+    }
+
+
+def test_mean_over_views_is_weighted(folds: list[Path]) -> None:
+    member = read_out_of_fold(folds)
+    # one part of the first view, three of the second: (0 + 3 * 6) / 4, ...
+    assert member.mean.tolist() == [[4.5, 5.5, 6.5], [102.25, 103.25, 104.25], [7.5, 8.5, 9.5]]
+    assert member.mean_of([1]).tolist() == member.probabilities[1].tolist()
+
+
+def test_recording_predicted_by_two_folds_is_refused(folds: list[Path], tmp_path: Path) -> None:
+    again = write_fold(tmp_path / "2", ["c/1.ogg", "b/1.ogg"], np.zeros((2, 2, 3)), [1.0, 1.0])
+    with pytest.raises(ValueError, match=r"1 recordings are predicted by two folds, b/1\.ogg among them"):
+        read_out_of_fold([*folds, again])
+
+
+def test_members_on_the_same_recordings_pass() -> None:
+    check_members({"one": make_member(["a", "b"])})
+    check_members({"one": make_member(["a", "b"]), "two": make_member(["a", "b"])})
+
+
+def test_recordings_in_only_one_member_are_named() -> None:
+    members = {"one": make_member(["a", "b"]), "two": make_member(["a", "b"]), "three": make_member(["b", "c"])}
+    with pytest.raises(ValueError, match=r"'one' and 'three'.* 2 recordings stand in only one of them \(a, c\)"):
+        check_members(members)
+
+
+def test_five_differing_recordings_are_named_and_the_rest_counted() -> None:
+    members = {"one": make_member([]), "two": make_member([f"r{index}" for index in range(7)])}
+    with pytest.raises(ValueError, match=r"7 recordings .*\(r0, r1, r2, r3, r4 and 2 more\)"):
+        check_members(members)
+
+
+def test_members_with_other_numbers_of_species_are_refused() -> None:
+    with pytest.raises(ValueError, match="they predict 2 and 3 species, and 0 recordings"):
+        check_members({"one": make_member(["a"]), "two": make_member(["a"], classes=3)})
+
+
+def test_mean_of_members() -> None:
+    first, second = np.array([[0.2, 0.8]], np.float32), np.array([[0.6, 0.4]], np.float32)
+    assert combine_members([first, second], "mean") == pytest.approx(np.array([[0.4, 0.6]]))
+    assert combine_members([first], "mean") == pytest.approx(first)
+
+
+def test_geometric_mean_of_members_is_normalised() -> None:
+    members = np.random.default_rng(0).dirichlet(np.ones(4), (3, 10)).astype(np.float32)
+    combined = combine_members(list(members), "geometric")
+    expected = gmean(members.astype(np.float64), axis=0)
+    assert combined == pytest.approx(expected / expected.sum(axis=1, keepdims=True))
+    assert combined.sum(axis=1) == pytest.approx(np.ones(10))
+
+
+def test_geometric_mean_with_a_zero_is_finite() -> None:
+    certain, unsure = np.array([[1.0, 0.0]], np.float32), np.array([[0.5, 0.5]], np.float32)
+    combined = combine_members([certain, unsure], "geometric")
+    assert combined == pytest.approx(np.array([[1.0, 0.0]]), abs=1e-5)
+    # two certain members of opposite opinion cancel out
+    assert combine_members([certain, certain[:, ::-1]], "geometric") == pytest.approx(np.array([[0.5, 0.5]]))
+
+
+@pytest.fixture
+def members() -> list[np.ndarray]:
+    return list(np.random.default_rng(0).dirichlet(np.ones(4), (3, 40)).astype(np.float32))
+
+
+def test_rms_is_the_power_mean_of_two(members: list[np.ndarray]) -> None:
+    expected = pmean(np.stack(members).astype(float), 2, axis=0)
+    np.testing.assert_allclose(combine_members(members, "rms"), expected / expected.sum(axis=1, keepdims=True))
+
+
+def test_rank_is_the_mean_of_the_ranks_of_the_recordings(members: list[np.ndarray]) -> None:
+    ranks = np.zeros((40, 4))
+    for member in members:
+        for label in range(4):
+            ranks[:, label] += rankdata(member[:, label])
+    np.testing.assert_allclose(combine_members(members, "rank"), ranks / ranks.sum(axis=1, keepdims=True))
+
+
+def test_fitted_mean_has_weights_for_all_or_for_each_recording(members: list[np.ndarray]) -> None:
+    weights = np.array([0.2, 0.3, 0.5])
+    expected = 0.2 * members[0].astype(float) + 0.3 * members[1] + 0.5 * members[2]
+    np.testing.assert_allclose(combine_members(members, "fitted", weights), expected)
+    of_each = np.repeat(weights[:, None], 40, axis=1)
+    of_each[:, 7] = [1, 0, 0]
+    combined = combine_members(members, "fitted", of_each)
+    np.testing.assert_allclose(combined[7], members[0][7])
+    np.testing.assert_allclose(np.delete(combined, 7, axis=0), np.delete(expected, 7, axis=0))
+    with pytest.raises(ValueError, match="needs weights"):
+        combine_members(members, "fitted")
+
+
+def test_weights_make_the_mean_most_likely(members: list[np.ndarray]) -> None:
+    labels = members[1].argmax(axis=1)
+    labels[:20] = members[0][:20].argmax(axis=1)
+    weights = fit_weights(members[:2], labels)
+    own = [member[np.arange(40), labels].astype(float) for member in members[:2]]
+    best = minimize_scalar(
+        lambda weight: -np.log(weight * own[0] + (1 - weight) * own[1]).sum(), bounds=(0, 1), method="bounded"
+    )
+    assert weights == pytest.approx([best.x, 1 - best.x], abs=1e-3)
+    assert 0.05 < weights[0] < 0.95
+
+
+def test_useless_member_gets_no_weight(members: list[np.ndarray]) -> None:
+    labels = members[2].argmax(axis=1)
+    uniform = np.full((40, 4), 0.25, np.float32)
+    assert fit_weights([uniform, np.eye(4)[labels]], labels) == pytest.approx([0, 1], abs=1e-6)
+
+
+def test_weights_of_a_fold_come_from_the_other_folds(members: list[np.ndarray]) -> None:
+    folds, labels = np.arange(40) % 3, members[0].argmax(axis=1)
+    labels[folds == 2] = members[1].argmax(axis=1)[folds == 2]
+    weights = cross_fit_weights(members, labels, folds)
+    for fold in range(3):
+        others = folds != fold
+        expected = fit_weights([member[others] for member in members], labels[others])
+        np.testing.assert_array_equal(weights[fold], expected)
+    assert weights[2][0] > weights[0][0]
+    assert cross_fit_weights(members, labels, np.zeros(40, int))[0] == pytest.approx([1 / 3] * 3)

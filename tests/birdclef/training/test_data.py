@@ -1,0 +1,310 @@
+"""Training views as a function of seed, epoch and step, read from a real store."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from birdclef.augment.chain import augment_log_mel
+from birdclef.config.augment import AugmentConfig
+from birdclef.config.train import TrainConfig
+from birdclef.strips.fold import FoldData
+from birdclef.strips.input_statistics import compute_statistics
+from birdclef.strips.residency import ResidentStrips, load_strips
+from birdclef.training.data import TrainingData, Views, derive_seed, load_validation
+from cache.store.strip_store import StripStore
+
+CPU = torch.device("cpu")
+FRAMES = 16  # of a crop of one second
+NAMES = ["a1", "a2", "a3", "b1", "b2", "c1"]
+PLAIN = {
+    f"{name}_probability": 0.0 for name in ("gain", "background", "noise", "stretch", "warp", "mask")
+}  # crops as they are stored
+
+
+def load(fold: FoldData, augment: dict[str, Any] | None = None, **settings: Any) -> TrainingData:
+    defaults = {"clip_seconds": 1.0, "species_per_batch": 2, "recordings_per_species": 2}
+    config = TrainConfig.model_validate({**defaults, **settings, "augment": augment or {}})
+    return TrainingData(fold, config, CPU)
+
+
+def places_of(view: NDArray[np.float32], strip: NDArray[np.float16]) -> list[int]:
+    """Returns every first frame at which the strip, repeated without end, reads as the view, (n_mels, frames)."""
+    repeated = np.concatenate([strip] * (2 + FRAMES // len(strip))).astype(np.float32)
+    return [
+        first
+        for first in range(len(strip))
+        if np.allclose(repeated[first : first + FRAMES].T, view, atol=2e-3)  # unstretched time is exact to 1e-5 frames
+    ]
+
+
+def alike(first: Views, second: Views) -> bool:
+    return torch.equal(first.log_mel, second.log_mel)
+
+
+def test_seed_of_integers_is_the_head_of_their_sha256() -> None:
+    """First 16 hex digits that `printf '(1, 2, 3)' | sha256sum` prints, without the last bit."""
+    assert derive_seed(1, 2, 3) == 0xDFD5726D86ED2C8B >> 1
+    assert derive_seed(7) == 0x24A6ADE6D35F1E5E >> 1
+
+
+def test_seeds_differ_and_fit_into_63_bits() -> None:
+    seeds = {derive_seed(*parts) for parts in [(0,), (1,), (0, 0), (0, 1), (1, 0), (0, 0, 0), (0, 0, 1), (0, 1, 0)]}
+    assert len(seeds) == 8
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_views_without_augmentation_are_pieces_of_their_recordings(
+    fold_data: FoldData, strips: dict[str, NDArray[np.float16]]
+) -> None:
+    views = load(fold_data, PLAIN, views=3).make_views(0, 0, torch.tensor([5, 0, 2, 4]))
+    assert views.log_mel.shape == (12, 1, 8, FRAMES)
+    assert views.log_mel.dtype == torch.float32
+    assert views.recordings.tolist() == [5, 5, 5, 0, 0, 0, 2, 2, 2, 4, 4, 4]
+    for view, recording in zip(views.log_mel, views.recordings.tolist(), strict=True):
+        strip = strips[NAMES[recording]]
+        places = places_of(view[0].numpy(), strip)
+        assert places
+        assert len(strip) <= FRAMES or places[0] + FRAMES <= len(strip)
+
+
+def test_views_of_a_recording_are_different_crops(fold_data: FoldData) -> None:
+    log_mel = load(fold_data, PLAIN, views=4).make_views(0, 0, torch.tensor([5])).log_mel
+    assert len(torch.unique(log_mel.flatten(1), dim=0)) > 1
+
+
+def test_crops_of_a_long_recording_start_anywhere_and_never_wrap(
+    fold_data: FoldData, strips: dict[str, NDArray[np.float16]]
+) -> None:
+    """A crop of 16 frames fits 31 - 16 + 1 = 16 times into a strip of 31."""
+    log_mel = load(fold_data, PLAIN, views=5).make_views(0, 0, torch.full((60,), 4)).log_mel
+    assert {places_of(view[0].numpy(), strips["b2"])[0] for view in log_mel} == set(range(16))
+
+
+def test_labels_and_targets_are_those_of_the_recordings(fold_data: FoldData) -> None:
+    views = load(fold_data, views=2).make_views(0, 0, torch.tensor([3, 0, 5]))
+    assert views.labels.tolist() == [1, 1, 0, 0, 2, 2]
+    assert views.targets.tolist() == [[0, 1, 0], [0, 1, 0], [1, 0, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]]
+    assert views.targets.dtype == torch.float32
+
+
+def test_views_are_a_function_of_seed_epoch_and_step(fold_data: FoldData) -> None:
+    recordings = torch.tensor([0, 1, 3, 5])
+    data = load(fold_data, seed=1)
+    first = data.make_views(2, 3, recordings)
+    data.make_views(0, 0, recordings)  # nothing that was drawn before matters
+    torch.manual_seed(99)
+    assert alike(data.make_views(2, 3, recordings), first)
+    assert alike(load(fold_data, seed=1).make_views(2, 3, recordings), first)
+    assert not alike(data.make_views(2, 4, recordings), first)
+    assert not alike(data.make_views(3, 3, recordings), first)
+    assert not alike(load(fold_data, seed=2).make_views(2, 3, recordings), first)
+
+
+@pytest.mark.parametrize("name", ["gain", "background", "noise", "stretch", "warp", "mask"])
+def test_each_augmentation_changes_views_by_itself(fold_data: FoldData, name: str) -> None:
+    recordings = torch.arange(6)
+    plain = load(fold_data, PLAIN).make_views(0, 0, recordings)
+    changed = load(fold_data, {**PLAIN, f"{name}_probability": 1.0}).make_views(0, 0, recordings)
+    assert (changed.log_mel - plain.log_mel).abs().max() > 0.1
+    assert torch.equal(changed.targets, plain.targets)
+
+
+def test_background_is_added_in_power_at_its_ratio(fold_data: FoldData) -> None:
+    """A background 10 dB below a crop lifts its mean power by one tenth."""
+    settings = {**PLAIN, "background_snr_db": (10.0, 10.0)}
+    plain = load(fold_data, settings).make_views(0, 0, torch.arange(6)).log_mel.double().numpy()
+    changed = load(fold_data, {**settings, "background_probability": 1.0}).make_views(0, 0, torch.arange(6))
+    mixed = changed.log_mel.double().numpy()
+    ratio = (10 ** (mixed / 10)).mean(axis=(1, 2, 3)) / (10 ** (plain / 10)).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(ratio, 1.1, rtol=1e-4)
+
+
+def test_background_is_a_quiet_crop_of_a_long_recording(
+    fold_data: FoldData, strips: dict[str, NDArray[np.float16]]
+) -> None:
+    """At -60 dB the background drowns the crop; up to its level it is the quietest second of a long strip."""
+    settings = {**PLAIN, "background_probability": 1.0, "background_snr_db": (-60.0, -60.0)}
+    views = load(fold_data, settings, views=4).make_views(0, 0, torch.arange(6)).log_mel[:, 0].numpy()
+    quietest = {}
+    for name in ("a1", "a2", "b1", "c1"):  # at least two crops of 16 frames
+        power = (10 ** (strips[name].astype(np.float64) / 10)).mean(axis=1)
+        first = int(np.argmin(np.convolve(power, np.ones(FRAMES), mode="valid")))
+        quietest[name] = strips[name][first : first + FRAMES].T.astype(np.float64)
+    met = set()
+    for view in views:
+        spread = {name: float(np.ptp(view - crop)) for name, crop in quietest.items()}
+        best = min(spread, key=lambda name: spread[name])
+        assert spread[best] < 0.5
+        met.add(best)
+    assert met == set(quietest)
+
+
+def test_values_never_fall_below_the_floor_by_a_gain(fold_data: FoldData) -> None:
+    settings = {**PLAIN, "gain_probability": 1.0, "gain_db": 90.0}
+    views = load(fold_data, settings, views=4).make_views(0, 0, torch.arange(6))
+    assert views.log_mel.min() == -100.0
+
+
+def test_mixup_mixes_the_targets_and_keeps_the_labels(fold_data: FoldData) -> None:
+    recordings = torch.tensor([0, 3, 5, 1])
+    views = load(fold_data, {"mixup_alpha": 1.0}, objective={"kind": "ce"}).make_views(0, 0, recordings)
+    assert views.labels.tolist() == [0, 0, 1, 1, 2, 2, 0, 0]
+    np.testing.assert_allclose(views.targets.sum(dim=1).numpy(), 1, atol=1e-6)
+    assert ((views.targets > 0).sum(dim=1) == 2).any()
+
+
+def test_making_views_leaves_the_strips(fold_data: FoldData, strips: dict[str, NDArray[np.float16]]) -> None:
+    data = load(fold_data)
+    before = data.strips.values.clone()
+    for step in range(3):
+        data.make_views(0, step, torch.arange(6))
+    assert torch.equal(data.strips.values, before)
+    for name, start, length in zip(NAMES, data.strips.starts.tolist(), data.strips.lengths.tolist(), strict=True):
+        np.testing.assert_array_equal(data.strips.values[start : start + length].numpy(), strips[name])
+
+
+def test_changing_views_leaves_the_strips(fold_data: FoldData) -> None:
+    data = load(fold_data, PLAIN)
+    before = data.strips.values.clone()
+    data.make_views(0, 0, torch.arange(6)).log_mel.zero_()
+    assert torch.equal(data.strips.values, before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, 2),  # six recordings in batches of 2 x 2
+        ({"species_per_batch": 100, "recordings_per_species": 1}, 2),  # three species are all there are
+        ({"recordings_per_species": 1}, 3),
+        ({"species_per_batch": 3}, 1),
+        ({"steps_per_epoch": 17}, 17),
+    ],
+    ids=str,
+)
+def test_epoch_is_one_pass_over_the_recordings_unless_configured(
+    fold_data: FoldData, settings: dict[str, int], expected: int
+) -> None:
+    data = load(fold_data, **settings)
+    assert data.steps_per_epoch == expected
+    assert len(data.draw_batches(0)) == expected
+
+
+def test_batches_are_indices_of_k_recordings_of_p_species(fold_data: FoldData) -> None:
+    data = load(fold_data, steps_per_epoch=20)
+    batches = data.draw_batches(3)
+    assert batches.dtype == np.int64
+    assert batches.shape == (20, 4)
+    for recordings in batches:
+        assert set(recordings.tolist()) <= set(range(6))
+        assert np.unique(data.labels[recordings], return_counts=True)[1].tolist() == [2, 2]
+
+
+def test_batches_are_a_function_of_seed_and_epoch(fold_data: FoldData) -> None:
+    def drawn(epoch: int, seed: int = 0) -> list[list[int]]:
+        batches: list[list[int]] = load(fold_data, steps_per_epoch=20, seed=seed).draw_batches(epoch).tolist()
+        return batches
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+    assert drawn(1) != drawn(1, seed=1)
+
+
+def test_training_data_knows_its_labels_classes_and_noise(fold_data: FoldData) -> None:
+    data = load(fold_data)
+    assert data.labels.tolist() == [0, 0, 0, 1, 1, 2]
+    assert data.classes == 3
+    assert data.augmentation.noise_bank.rows.tolist() == [0, 1, 3, 5]  # 70, 32, 40 and 100 frames: two crops or more
+
+
+def test_statistics_are_mean_and_deviation_of_the_training_strips(
+    fold_data: FoldData, strips: dict[str, NDArray[np.float16]]
+) -> None:
+    values = np.concatenate([strips[name] for name in NAMES]).astype(np.float64)
+    assert load(fold_data).statistics == pytest.approx((values.mean(), values.std()), rel=1e-9)
+
+
+def test_statistics_of_many_frames_are_those_of_all(store: Path) -> None:
+    resident = load_strips(StripStore(store), ["sha-a1"], CPU, "auto")
+    assert isinstance(resident, ResidentStrips)
+    repeated = type(resident)(resident.values.repeat(1000, 1), resident.starts, resident.lengths)
+    values = resident.values.double().numpy()
+    assert compute_statistics(repeated) == pytest.approx((values.mean(), values.std()), rel=1e-9)
+
+
+def test_validation_recordings_are_cut_into_windows_without_overlap(
+    fold_data: FoldData, strips: dict[str, NDArray[np.float16]]
+) -> None:
+    validation = load_validation(fold_data, TrainConfig(clip_seconds=1.0), CPU)
+    assert validation.frames == FRAMES
+    assert validation.labels.tolist() == [0, 1, 2]
+    rows, firsts = validation.windows
+    assert rows.tolist() == [0, 0, 0, 0, 1, 2]  # 50, 16 and 5 frames
+    assert firsts.tolist() == [0, 16, 32, 34, 0, 0]
+    for row, name in enumerate(("a9", "b9", "c9")):
+        taken = validation.strips.take(torch.tensor([row]), torch.arange(len(strips[name]))[None])
+        np.testing.assert_array_equal(taken[0].numpy(), strips[name])
+
+
+def test_augmentation_with_nothing_to_do_returns_the_crops() -> None:
+    log_mel = torch.full((4, 1, 8, 16), -50.0) + torch.arange(16.0)
+    settings = AugmentConfig.model_validate(PLAIN)
+    augmented = augment_log_mel(log_mel, log_mel, settings, -100.0, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(augmented, log_mel, atol=5e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("kept", "dropped", "dim"), [("frequency", "time", 3), ("time", "frequency", 2)])
+def test_masks_cover_the_axis_they_are_named_after(kept: str, dropped: str, dim: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    log_mel = -50 + torch.randn(16, 1, 8, 16, generator=generator)
+    settings = AugmentConfig.model_validate(
+        {**PLAIN, "mask_probability": 1.0, f"{kept}_mask_share": 0.5, f"{dropped}_masks": 0}
+    )
+    augmented = augment_log_mel(log_mel, log_mel, settings, -100.0, generator)
+    changed = (augmented - log_mel).abs() > 1e-3
+    assert changed.any()
+    along = changed.double().mean(dim=dim)  # a masked band is masked in all of its frames, and the reverse
+    assert ((along == 0) | (along > 0.8)).all()
+
+
+@pytest.mark.parametrize("residency", ["host", "stream"])
+def test_views_do_not_depend_on_where_the_strips_are(fold_data: FoldData, residency: str) -> None:
+    augment_all = {**{name: 1.0 for name in PLAIN if name.endswith("probability")}, "mixup_alpha": 0.0}
+    resident = load(fold_data, augment_all)
+    elsewhere = load(fold_data, augment_all, residency=residency)
+    assert elsewhere.statistics == resident.statistics
+    for epoch in (0, 1):
+        for step, recordings in enumerate(torch.from_numpy(resident.draw_batches(epoch))):
+            assert alike(elsewhere.make_views(epoch, step, recordings), resident.make_views(epoch, step, recordings))
+
+
+def test_secondary_species_of_a_recording_are_marked_and_unknown_ones_left(fold_data: FoldData) -> None:
+    assert load(fold_data).make_views(0, 0, torch.tensor([0, 3])).secondary is None
+    train = fold_data.train.assign(secondary_labels=["bee cat", "", "dodo", "", "ant dodo", ""])
+    data = load(dataclasses.replace(fold_data, train=train), views=2)
+    secondary = data.make_views(0, 0, torch.tensor([4, 2, 0])).secondary
+    assert secondary is not None
+    assert secondary.int().tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0], [0, 1, 1], [0, 1, 1]]
+
+
+def test_mixed_crops_have_the_secondary_species_of_both(fold_data: FoldData) -> None:
+    train = fold_data.train.assign(secondary_labels=["bee", "bee", "bee", "cat", "cat", "ant"])
+    settings: dict[str, Any] = {"objective": {"kind": "joint", "contrast": "soft"}, "views": 1}
+    data = load(dataclasses.replace(fold_data, train=train), {"mixup_alpha": 1.0}, **settings)
+    views = data.make_views(0, 0, torch.arange(6))
+    own = torch.tensor([[0, 1, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [1, 0, 0]]).bool()
+    assert views.secondary is not None
+    mixed_with = torch.where(views.targets > 0, 1, 0)
+    for row, (mask, species) in enumerate(zip(views.secondary, mixed_with, strict=True)):
+        partners = [other for other in range(6) if species[data.labels[other]] or other == row]
+        assert any(torch.equal(mask, own[row] | own[other]) for other in partners)
+
+
+def test_class_shares_follow_the_drawing(fold_data: FoldData) -> None:
+    data = load(fold_data, species_per_batch=1, species_exponent=1.0)
+    assert data.class_shares == pytest.approx([3 / 6, 2 / 6, 1 / 6], abs=0.02)
+    assert load(fold_data, species_per_batch=3).class_shares == pytest.approx([1 / 3, 1 / 3, 1 / 3])

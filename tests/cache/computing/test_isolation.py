@@ -1,0 +1,278 @@
+"""Children that really die: the fault is planted by a `sitecustomize` that every child process imports."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from cache.computing import isolation
+from cache.computing.isolation import ChildDiedError, compute_part_apart, end_children
+from cache.computing.part import Source
+from cache.config.features import LogMelConfig
+from cache.store.strip_store import StripStore
+
+EncodeAudio = Callable[..., bytes]
+
+FEATURES = LogMelConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=256, n_mels=8, timeout_seconds=30.0)
+
+PLANT_FAULTS = """
+import ctypes, os, signal, time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+read = soundfile.read
+
+def faulty_read(stream, **options):
+    audio = stream.getvalue()
+    if audio.startswith(b"SEGFAULT"):
+        ctypes.string_at(0)
+    if audio.startswith(b"EXIT"):
+        os._exit(7)
+    if audio.startswith(b"KILLED") and not Path(audio[6:].decode()).exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    if audio.startswith(b"HANG"):
+        time.sleep(3600)
+    if audio.startswith(b"HUGE"):
+        return np.zeros((10**9, 1), np.float32), 8_000
+    if audio.startswith(b"ONCE") and not Path(audio[4:].decode()).exists():
+        Path(audio[4:].decode()).touch()
+        os._exit(7)
+    if audio.startswith(b"ORPHAN") and not Path(audio[6:].decode()).exists():
+        Path(audio[6:].decode()).touch()
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(3600)
+    if audio.startswith((b"ONCE", b"KILLED", b"ORPHAN")):
+        return np.ones((9000, 1), np.float32), 8_000
+    return read(stream, **options)
+
+soundfile.read = faulty_read
+"""
+
+
+@pytest.fixture(autouse=True)
+def children_end() -> Iterator[None]:
+    yield
+    end_children()
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(PLANT_FAULTS)
+    monkeypatch.syspath_prepend(str(folder))
+
+
+@pytest.fixture
+def good(encode_audio: EncodeAudio) -> list[bytes]:
+    generator = np.random.default_rng(0)
+    return [encode_audio(generator.normal(0, 0.1, 8_000 + number), 8_000) for number in range(4)]
+
+
+def write_sources(folder: Path, contents: list[bytes]) -> list[Source]:
+    sources = []
+    for number, content in enumerate(contents):
+        path = folder / f"{number}.audio"
+        path.write_bytes(content)
+        sources.append(Source(hashlib.sha256(content).hexdigest(), str(path), len(content)))
+    return sources
+
+
+def read_files(store: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "detail"),
+    [
+        (b"SEGFAULT", "crash", "its decoding ended the process (SIGSEGV)"),
+        (b"EXIT", "crash", "its decoding ended the process (exit status 7)"),
+        (b"HANG", "timeout", "not decoded within features.timeout_seconds=2"),
+        (b"HUGE", "too_large", "decoding takes more than features.memory_gb=1"),
+    ],
+)
+@pytest.mark.usefixtures("faulty")
+def test_recording_that_ends_its_process_costs_only_itself(
+    fault: bytes, reason: str, detail: str, good: list[bytes], tmp_path: Path
+) -> None:
+    sources = write_sources(tmp_path, [good[0], good[1], fault, good[2]])
+    features = FEATURES.model_copy(update={"timeout_seconds": 2.0, "memory_gb": 1.0})
+    finished = list(compute_part_apart(sources, features, tmp_path / "store"))
+    assert [event.source for event in finished] == sources
+    assert [event.reason for event in finished] == ["", "", reason, ""]
+    store = StripStore(tmp_path / "store")
+    assert set(store.strips) == {sources[number].sha256 for number in (0, 1, 3)}
+    (failure,) = store.failures.values()
+    assert (failure.sha256, failure.reason, failure.detail) == (sources[2].sha256, reason, detail)
+    assert len(list((tmp_path / "store" / "index").iterdir())) == 1
+
+
+def test_ogg_is_decoded_where_the_memory_allows_no_decoder_to_be_loaded(
+    encode_audio: EncodeAudio, tmp_path: Path
+) -> None:
+    sources = write_sources(tmp_path, [encode_audio(np.random.default_rng(0).normal(0, 0.1, 24_000), 8_000, "OGG")])
+    features = FEATURES.model_copy(update={"memory_gb": 0.05})
+    assert [event.reason for event in compute_part_apart(sources, features, tmp_path / "store")] == [""]
+
+
+@pytest.mark.usefixtures("faulty")
+def test_several_faulty_recordings_in_one_part_are_all_found(good: list[bytes], tmp_path: Path) -> None:
+    sources = write_sources(tmp_path, [b"EXIT 1", good[0], b"SEGFAULT", b"EXIT 2"])
+    reasons = [event.reason for event in compute_part_apart(sources, FEATURES, tmp_path / "store")]
+    assert sorted(reasons) == ["", "crash", "crash", "crash"]
+    assert set(StripStore(tmp_path / "store").strips) == {sources[1].sha256}
+
+
+@pytest.mark.usefixtures("faulty")
+@pytest.mark.parametrize("fault", [b"ONCE", b"ORPHAN"])
+def test_recording_that_fails_once_is_kept(fault: bytes, good: list[bytes], tmp_path: Path) -> None:
+    sources = write_sources(tmp_path, [good[0], fault + str(tmp_path / "marker").encode(), good[1]])
+    finished = list(compute_part_apart(sources, FEATURES, tmp_path / "store"))
+    assert (tmp_path / "marker").exists()
+    assert [event.reason for event in finished] == ["", "", ""]
+    assert StripStore(tmp_path / "store").failures == {}
+
+
+@pytest.mark.usefixtures("faulty")
+def test_recording_whose_process_is_killed_again_and_again_is_left_to_the_next_build(
+    good: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(isolation, "_ATTEMPTS_IF_KILLED", 3)
+    spared, store = tmp_path / "spared", tmp_path / "store"
+    sources = write_sources(tmp_path, [good[0], b"KILLED" + str(spared).encode(), good[1]])
+    finished = list(compute_part_apart(sources, FEATURES, store))
+    assert sorted((event.reason, event.source.address) for event in finished) == [
+        ("", sources[0].address),
+        ("", sources[2].address),
+        ("unreadable", sources[1].address),
+    ]
+    assert f"{sources[1].address}: its process was killed (SIGKILL); this build leaves it out" in caplog.messages
+    assert set(StripStore(store).strips) == {sources[0].sha256, sources[2].sha256}
+    assert sources[1].sha256 not in StripStore(store)
+    spared.touch()
+    assert [event.reason for event in compute_part_apart([sources[1]], FEATURES, store)] == [""]
+    assert sources[1].sha256 in StripStore(store).strips
+
+
+def test_killed_child_changes_no_byte(good: list[bytes], tmp_path: Path) -> None:
+    sources = write_sources(tmp_path, good)
+    list(compute_part_apart(sources, FEATURES, tmp_path / "calm" / "store"))
+    events = compute_part_apart(sources, FEATURES, tmp_path / "killed" / "store")
+    next(events)
+    (child,) = isolation._children._by_thread.values()
+    os.kill(child._pid, signal.SIGKILL)
+    list(events)
+    parts = {name: content for name, content in read_files(tmp_path / "killed").items() if ".partial" not in name}
+    assert parts == read_files(tmp_path / "calm")
+
+
+@pytest.mark.usefixtures("faulty")
+def test_each_thread_has_a_child_of_its_own_and_hears_how_that_one_ended(good: list[bytes], tmp_path: Path) -> None:
+    def compute(number: int) -> tuple[object, list[str]]:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        faults = [b"SEGFAULT", b"EXIT"][number:]
+        events = compute_part_apart(write_sources(folder, [good[number], *faults]), FEATURES, folder / "store")
+        details = sorted(event.detail for event in events)
+        return isolation._children.get(isolation._children.generation), details
+
+    with ThreadPoolExecutor(3) as pool:
+        children, details = zip(*pool.map(compute, range(3)), strict=True)
+    assert len(set(children)) == 3
+    crash, exit_7 = (f"its decoding ended the process ({ending})" for ending in ("SIGSEGV", "exit status 7"))
+    assert details == (["", crash, exit_7], ["", exit_7], [""])
+
+
+def test_ended_computation_starts_no_new_child(good: list[bytes], tmp_path: Path) -> None:
+    events = compute_part_apart(write_sources(tmp_path, good), FEATURES, tmp_path / "store")
+    next(events)
+    end_children()
+    with pytest.raises(ChildDiedError, match="was stopped"):
+        list(events)
+    assert isolation._children._by_thread == {}
+    assert len(list(compute_part_apart(write_sources(tmp_path, good), FEATURES, tmp_path / "store"))) == len(good)
+
+
+def test_child_serves_one_part_after_the_other(good: list[bytes], tmp_path: Path) -> None:
+    sources = write_sources(tmp_path, good)
+    pids = set()
+    for source in sources:
+        list(compute_part_apart([source], FEATURES, tmp_path / "store"))
+        pids |= {child._pid for child in isolation._children._by_thread.values()}
+    assert len(pids) == 1
+    assert len(StripStore(tmp_path / "store").strips) == len(sources)
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the system does not tell a process's environment")
+def test_children_run_with_this_process_s_tunables_of_glibc_and_their_own(
+    good: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=3")
+    list(compute_part_apart(write_sources(tmp_path, good), FEATURES, tmp_path / "store"))
+    (child,) = isolation._children._by_thread.values()
+    environment = Path(f"/proc/{child._pid}/environ").read_bytes()  # where glibc cuts the tunables apart
+    assert b"GLIBC_TUNABLES=glibc.malloc.arena_max=3" in environment
+    assert b"glibc.cpu.x86_rep_movsb_threshold=1000000000" in environment
+
+
+def test_error_of_the_store_is_raised_here_and_the_child_goes_on(good: list[bytes], tmp_path: Path) -> None:
+    sources = write_sources(tmp_path, good)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        list(compute_part_apart(sources, FEATURES, tmp_path / "file" / "store"))
+    assert len(list(compute_part_apart(sources, FEATURES, tmp_path / "store"))) == len(sources)
+
+
+@pytest.mark.usefixtures("good")
+def test_children_that_die_at_no_recording_end_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("import os\nos._exit(3)\n")
+    monkeypatch.syspath_prepend(str(folder))
+    with pytest.raises(ChildDiedError, match="exit status 3"):
+        list(compute_part_apart(write_sources(tmp_path, [b"x"]), FEATURES, tmp_path / "store"))
+
+
+def test_child_ends_soon_after_its_parent_even_in_a_recording_that_never_ends(tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(PLANT_FAULTS)
+    (source,) = write_sources(tmp_path, [b"HANG"])
+    script = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(folder)!r})
+from cache.config.features import LogMelConfig
+from cache.computing.isolation import compute_part_apart
+from cache.computing.part import Source
+list(compute_part_apart([{source!r}], LogMelConfig(), Path({str(tmp_path / "store")!r})))
+"""
+    with subprocess.Popen([sys.executable, "-c", script]) as parent:
+        try:
+            server, child = await_descendants(parent.pid, 2)
+            time.sleep(2)
+            assert child.is_running()
+        finally:
+            parent.kill()
+    _, alive = psutil.wait_procs([server, child], timeout=10)
+    assert alive == []
+
+
+def await_descendants(pid: int, count: int) -> list[psutil.Process]:
+    """Returns the processes below one, once there are as many."""
+    deadline = time.monotonic() + 60
+    while len(found := psutil.Process(pid).children(recursive=True)) < count and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(found) == count
+    return found

@@ -1,0 +1,41 @@
+"""The pictures are looked at by people; here they are drawn for every kind of data set."""
+
+import struct
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cache.plots.data_set import plot_catalogue, plot_split
+
+
+def size_of(png: bytes) -> tuple[int, int]:
+    assert png.startswith(b"\x89PNG\r\n")
+    width, height = struct.unpack(">II", png[16:24])
+    return width, height
+
+
+def recordings(count: int, recordist: str) -> pd.DataFrame:
+    labels = [f"$species_{index % 3}^" for index in range(count)]  # would be mathematics to matplotlib
+    return pd.DataFrame({"label": labels, "seconds": 12.0, "recordist": recordist})
+
+
+@pytest.mark.parametrize("reasons", [[], ["empty", "$too_short^", "empty"]])
+@pytest.mark.parametrize("recordist", ["", "anna"])
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_any_catalogue_has_a_picture(count: int, recordist: str, reasons: list[str]) -> None:
+    picture = plot_catalogue(recordings(count, recordist), pd.DataFrame({"reason": reasons}))
+    assert size_of(picture) == (1290, 840)
+
+
+@pytest.mark.parametrize("folds", [[0, 1], [-2, -1, 0, 1, 2]])
+def test_any_split_has_a_picture(folds: list[int]) -> None:
+    split = recordings(60, "anna").assign(fold=np.resize(folds, 60))
+    leak = {"leaking_share": 0.25}
+    picture = plot_split(split, {"leak": leak, "plain_stratified": {"leak": leak}})
+    assert size_of(picture) == (1290, 780)
+
+
+def test_picture_shows_the_counts() -> None:
+    few, many = (plot_catalogue(recordings(count, "anna"), pd.DataFrame({"reason": []})) for count in (5, 50))
+    assert few != many

@@ -1,0 +1,250 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cache.config.data import DataConfig
+from cache.recordings.table import audio_directory, read_recordings, scan_audio
+
+Prepare = Callable[[bytes | str], DataConfig]
+
+
+@pytest.fixture
+def prepare(tmp_path: Path) -> Prepare:
+    """Writes a table beside an audio folder with `x/1.ogg` ... `x/9.ogg`; returns the data set's configuration."""
+
+    def write(table: bytes | str) -> DataConfig:
+        folder = tmp_path / "train_audio" / "x"
+        folder.mkdir(parents=True)
+        for number in range(1, 10):
+            (folder / f"{number}.ogg").write_bytes(b"a" * number)
+        (tmp_path / "train_metadata.csv").write_bytes(table.encode() if isinstance(table, str) else table)
+        return DataConfig(root=str(tmp_path))
+
+    return write
+
+
+def refusal(config: DataConfig) -> str:
+    with pytest.raises(ValueError) as caught:
+        read_recordings(config)
+    return str(caught.value)
+
+
+def test_rows_come_in_the_order_of_the_table(prepare: Prepare, tmp_path: Path) -> None:
+    config = prepare("primary_label,filename\nbird2,x/3.ogg\nbird1,x/1.ogg\nbird2,x/2.ogg\n")
+    recordings = read_recordings(config)
+    assert list(recordings["recording_id"]) == ["x/3.ogg", "x/1.ogg", "x/2.ogg"]
+    assert list(recordings["label"]) == ["bird2", "bird1", "bird2"]
+    assert list(recordings["size"]) == [3, 1, 2]
+    assert recordings["version"][0] == str((tmp_path / "train_audio" / "x" / "3.ogg").stat().st_mtime_ns)
+
+
+def test_missing_optional_columns_are_empty(prepare: Prepare) -> None:
+    recordings = read_recordings(prepare("primary_label,filename\nbird1,x/1.ogg\n"))
+    assert list(recordings["secondary_labels"]) == [""]
+    assert list(recordings["recordist"]) == [""]
+
+
+def test_extra_columns_are_kept_as_text(prepare: Prepare) -> None:
+    recordings = read_recordings(
+        prepare("rating,filename,primary_label,site\n4.50,x/1.ogg,bird1,007\nNA,x/2.ogg,bird1,\n")
+    )
+    assert list(recordings["rating"]) == ["4.50", "NA"]
+    assert list(recordings["site"]) == ["007", ""]
+
+
+def test_recordist_is_the_author_lower_cased_without_outer_space(prepare: Prepare) -> None:
+    recordings = read_recordings(
+        prepare("primary_label,filename,author\nb,x/1.ogg, Zoë ÅBERG \nb,x/2.ogg,zoë åberg\nb,x/3.ogg,\n")
+    )
+    assert list(recordings["recordist"]) == ["zoë åberg", "zoë åberg", ""]
+    assert list(recordings["author"]) == [" Zoë ÅBERG ", "zoë åberg", ""]
+
+
+def test_secondary_labels_leave_out_the_label_itself(prepare: Prepare) -> None:
+    recordings = read_recordings(
+        prepare(
+            "primary_label,filename,secondary_labels\n"
+            "b,x/1.ogg,\"['a', 'b', 'c']\"\nb,x/2.ogg,[]\nb,x/3.ogg,\nb,x/4.ogg,\"['b']\"\n"
+        )
+    )
+    assert list(recordings["secondary_labels"]) == ["a c", "", "", ""]
+
+
+def test_byte_order_mark_is_no_part_of_a_column_name(prepare: Prepare) -> None:
+    recordings = read_recordings(prepare(b"\xef\xbb\xbfprimary_label,filename\nbird1,x/1.ogg\n"))
+    assert list(recordings["label"]) == ["bird1"]
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        (",x/2.ogg,[]", "primary_label is empty: line 3 (x/2.ogg)"),
+        ("two words,x/2.ogg,[]", "primary_label holds white space: line 3 (x/2.ogg)"),
+        ("bird1 ,x/2.ogg,[]", "primary_label holds white space: line 3 (x/2.ogg)"),
+        ("b,x/99.ogg,[]", "file not found in the audio folder: line 3 (x/99.ogg)"),
+        ("b,x,[]", "file not found in the audio folder: line 3 (x)"),
+        ("b,x/1.ogg,[]", "the same filename stands in an earlier row: line 3 (x/1.ogg)"),
+        ("b,../train_audio/x/2.ogg,[]", "filename leads outside the audio folder: line 3 (../train_audio/x/2.ogg)"),
+        ("b,x/../../x/2.ogg,[]", "filename leads outside the audio folder: line 3 (x/../../x/2.ogg)"),
+        ("b,/etc/hostname,[]", "filename leads outside the audio folder: line 3 (/etc/hostname)"),
+        ("b,x\\2.ogg,[]", "filename leads outside the audio folder: line 3 (x\\2.ogg)"),
+        ("b,,[]", "filename leads outside the audio folder: line 3 ()"),
+        ("b,x/2.ogg,['a'", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
+        ("b,x/2.ogg,a", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
+        ("b,x/2.ogg,'a'", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
+        ("b,x/2.ogg,[1]", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
+        ("b,x/2.ogg,['a b']", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
+        ("b,x/2.ogg,['']", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
+        ("b,x/2.ogg,__import__('os')", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3"),
+    ],
+)
+def test_wrong_row_is_named_by_line_and_file(prepare: Prepare, row: str, problem: str) -> None:
+    message = refusal(prepare(f"primary_label,filename,secondary_labels\nbird1,x/1.ogg,[]\n{row}\n"))
+    assert f"  {problem}" in message
+    assert message.count("line 3") == 1
+    assert "line 2" not in message
+    assert "train_metadata.csv cannot be used" in message
+
+
+def test_label_of_blanks_only_counts_as_empty(prepare: Prepare) -> None:
+    message = refusal(prepare("primary_label,filename\nbird1,x/1.ogg\n  ,x/2.ogg\n"))
+    assert "primary_label is empty: line 3 (x/2.ogg)" in message
+
+
+def test_several_kinds_of_problem_come_in_one_message(prepare: Prepare) -> None:
+    message = refusal(
+        prepare(
+            "primary_label,filename,secondary_labels\n"
+            "bird1,x/1.ogg,[]\n,x/2.ogg,[]\nbird1,x/99.ogg,[]\nbird1,x/1.ogg,[]\nbird1,x/4.ogg,{\nbird1,../a,[]\n"
+        )
+    )
+    for problem in (
+        "primary_label is empty: line 3 (x/2.ogg)",
+        "file not found in the audio folder: line 4 (x/99.ogg)",
+        "the same filename stands in an earlier row: line 5 (x/1.ogg)",
+        "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 6 (x/4.ogg)",
+        "filename leads outside the audio folder: line 7 (../a)",
+    ):
+        assert problem in message
+    assert len(message.splitlines()) == 7  # the table, five problems, what to do
+
+
+@pytest.mark.parametrize(("count", "summary"), [(5, ""), (6, " and 1 more"), (40, " and 35 more")])
+def test_only_five_rows_of_a_problem_are_named(prepare: Prepare, count: int, summary: str) -> None:
+    rows = "".join(f"b,gone/{number}.ogg\n" for number in range(count))
+    message = refusal(prepare(f"primary_label,filename\n{rows}"))
+    assert message.splitlines()[1] == (
+        "  file not found in the audio folder: line 2 (gone/0.ogg), line 3 (gone/1.ogg), line 4 (gone/2.ogg), "
+        f"line 5 (gone/3.ogg), line 6 (gone/4.ogg){summary}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "lacking", "present"),
+    [
+        ("primary_label,file\nb,x/1.ogg\n", "lacks the column(s) filename", "it has primary_label, file."),
+        ("a,b\n1,2\n", "lacks the column(s) primary_label, filename", "it has a, b."),
+        (
+            "primary_label;filename\nb;x/1.ogg\n",
+            "lacks the column(s) primary_label, filename",
+            "it has primary_label;filename.",
+        ),
+    ],
+)
+def test_missing_required_column_is_named(prepare: Prepare, table: str, lacking: str, present: str) -> None:
+    message = refusal(prepare(table))
+    assert lacking in message
+    assert present in message
+
+
+def test_header_without_rows_is_refused(prepare: Prepare) -> None:
+    assert "has a header but no rows" in refusal(prepare("primary_label,filename\n"))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"",
+        bytes(range(256)) * 20,
+        b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + b"\xff" * 100,
+        "primary_label,filename,author\nb,x/1.ogg,José\n".encode("latin-1"),
+        b'primary_label,filename\nb,"x/1.ogg\n',
+    ],
+    ids=["empty", "bytes", "picture", "latin-1", "open quote"],
+)
+def test_table_that_is_no_csv_is_refused(prepare: Prepare, table: bytes) -> None:
+    assert "train_metadata.csv is not a readable CSV file" in refusal(prepare(table))
+
+
+def test_row_with_too_many_fields_is_named(prepare: Prepare) -> None:
+    message = refusal(prepare("primary_label,filename\nb,x/1.ogg\nb,x/2.ogg,more\n"))
+    assert "is not a readable CSV file" in message
+    assert "line 3" in message
+
+
+def test_missing_table_is_named_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no table of recordings at .*nowhere.*birdclef synth"):
+        read_recordings(DataConfig(root=str(tmp_path / "nowhere")))
+
+
+def test_missing_audio_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train_metadata.csv").write_text("primary_label,filename\nb,1.ogg\n")
+    with pytest.raises(FileNotFoundError, match=r"audio folder .*train_audio does not exist"):
+        read_recordings(DataConfig(root=str(tmp_path)))
+
+
+def test_other_table_and_folder_names_are_used(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "1.wav").write_bytes(b"abc")
+    (tmp_path / "table.csv").write_text("primary_label,filename\nb,1.wav\n")
+    config = DataConfig(root=str(tmp_path), metadata="table.csv", audio="clips")
+    assert audio_directory(config) == str(tmp_path / "clips")
+    assert list(read_recordings(config)["size"]) == [3]
+
+
+def test_scan_finds_nested_files_with_size_and_time(tmp_path: Path) -> None:
+    for name, size in (("top.ogg", 1), ("a/one.ogg", 2), ("a/b/c/deep file.ogg", 3), (".hidden/h.ogg", 0)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x" * size)
+        os.utime(tmp_path / name, ns=(0, 1_600_000_000_123_456_000 + size))
+    (tmp_path / "empty").mkdir()
+    assert scan_audio(str(tmp_path)) == {
+        "top.ogg": (1, str(1_600_000_000_123_456_001)),
+        "a/one.ogg": (2, str(1_600_000_000_123_456_002)),
+        "a/b/c/deep file.ogg": (3, str(1_600_000_000_123_456_003)),
+        ".hidden/h.ogg": (0, str(1_600_000_000_123_456_000)),
+    }
+
+
+def test_scan_follows_a_linked_folder(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "1.ogg").write_bytes(b"abcd")
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / "species").symlink_to(tmp_path / "elsewhere")
+    assert {name: size for name, (size, _) in scan_audio(str(tmp_path / "audio")).items()} == {"species/1.ogg": 4}
+
+
+@pytest.mark.parametrize("row", ["bird1,x/1.ogg,", "extra,bird1,x/1.ogg"])
+def test_rows_with_more_fields_than_the_header_are_refused(prepare: Prepare, row: str) -> None:
+    assert "is not a readable CSV file" in refusal(prepare(f"primary_label,filename\n{row}\n{row}\n"))
+
+
+def test_columns_of_the_table_cannot_replace_computed_ones(prepare: Prepare) -> None:
+    recordings = read_recordings(prepare("primary_label,filename,label,size,fold\nbird1,x/3.ogg,wrong,big,7\n"))
+    assert recordings[["label", "size"]].to_numpy().tolist() == [["bird1", 3]]
+    assert recordings[["table_label", "table_size", "table_fold"]].to_numpy().tolist() == [["wrong", "big", "7"]]
+
+
+def test_blank_lines_are_skipped_and_counted(prepare: Prepare) -> None:
+    config = prepare("primary_label,filename\n\nbird1,x/1.ogg\n,\nbird1,x/zz.ogg\n\n")
+    assert "line 5 (x/zz.ogg)" in refusal(config)
+
+
+def test_links_to_nowhere_and_in_circles_do_not_stop_a_scan(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.ogg").write_bytes(b"123")
+    (tmp_path / "a" / "lost.ogg").symlink_to(tmp_path / "nowhere.ogg")
+    (tmp_path / "a" / "again").symlink_to(tmp_path)
+    assert {name: size for name, (size, _) in scan_audio(str(tmp_path)).items()} == {"a/1.ogg": 3}

@@ -1,0 +1,328 @@
+"""`birdclef serve` for real: a server, the deployments, a run from another terminal, a schedule, and the end of it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.monitoring.health import find_ailment
+from flows.serving.serve import choose_server
+from flows.serving.supervisor import ServeError
+from flows.settings import name_worker
+
+Webhook = Any  # of conftest.py
+PROJECT = Path(__file__).resolve().parents[3]
+_PATIENCE_SECONDS = 240
+
+
+class Served:
+    """`birdclef serve` on its own port and home."""
+
+    def __init__(self, home: Path, environment: dict[str, str]) -> None:
+        self._port = _free_port()
+        self._serve_environment = {**environment, "PREFECT_HOME": str(home / "prefect")}
+        self.url = f"http://127.0.0.1:{self._port}/api"
+        self.environment = {**self._serve_environment, "PREFECT_API_URL": self.url}
+        self.log = home / "serve.log"
+
+    def start(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "flows.command_line.app", "serve", "--port", str(self._port), *arguments]
+        with self.log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                command, env=self._serve_environment, stdout=stream, stderr=stream, start_new_session=True
+            )
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while "prefect deployment run birdclef/full-pipeline" not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.5)
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        return self._ask("POST", path, body)
+
+    def delete(self, path: str) -> None:
+        self._ask("DELETE", path, {})
+
+    def _ask(self, method: str, path: str, body: dict[str, Any]) -> Any:
+        content, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
+        request = Request(f"{self.url}/{path}", content, headers, method=method)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urlopen(request, timeout=30) as response:
+                    return json.loads(response.read() or "null")
+            except HTTPError as error:
+                # The server's word for a locked database, rolled back: Prefect's own client tries again too.
+                if error.code != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+    def read_run(self, run: str) -> Any:
+        (found,) = self.post("flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+        return found
+
+    def full_pipeline(self) -> Any:
+        (found,) = [each for each in self.post("deployments/filter", {}) if each["name"] == "full-pipeline"]
+        return found
+
+    def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+            cwd=PROJECT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_SECONDS,
+            check=False,
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _descendants(process: int) -> set[int]:
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    found = {process}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+@pytest.fixture(scope="module")
+def served(
+    prefect_environment: dict[str, str], webhook: Webhook, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    home = tmp_path_factory.mktemp("served")
+    served = Served(
+        home,
+        {
+            **prefect_environment,
+            "BIRDCLEF_WORKSPACE": str(home / "workspace"),
+            "BIRDCLEF_WEBHOOK": webhook.url,
+            "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+        },
+    )
+    schedule = ("--schedule", "0 3 * * 1", "--timezone", "Europe/Berlin")
+    served.start("configs/demo.yaml", f"data.root={home / 'none'}", *schedule)
+    yield served
+    if served.process.poll() is None:
+        served.process.send_signal(signal.SIGTERM)
+        served.process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def full_run(served: Served, tiny_overrides: list[str]) -> subprocess.CompletedProcess[str]:
+    parameters = json.dumps({"config": str(PROJECT / "configs/demo.yaml"), "overrides": tiny_overrides})
+    return served.prefect("deployment", "run", "birdclef/full-pipeline", "--params", parameters, "--watch")
+
+
+def test_deployment_run_completes(served: Served, full_run: subprocess.CompletedProcess[str]) -> None:
+    assert full_run.returncode == 0, full_run.stdout + full_run.stderr + served.log.read_text()
+    reports = list((Path(served.environment["BIRDCLEF_WORKSPACE"]) / "reports").iterdir())
+    assert len(reports) == 1
+
+
+def test_report_is_an_artifact_of_the_run(served: Served, full_run: subprocess.CompletedProcess[str]) -> None:
+    artifacts = served.post("artifacts/filter", {})
+    (report,) = [artifact for artifact in artifacts if artifact["key"] == "report"]
+    assert "macro-F1" in report["data"]
+
+
+def test_stages_log_to_the_server(served: Served, full_run: subprocess.CompletedProcess[str]) -> None:
+    messages = [entry["message"] for entry in served.post("logs/filter", {"limit": 200})]
+    assert any("80 audio files to compute" in message for message in messages)
+
+
+def test_every_stage_has_a_deployment(served: Served) -> None:
+    deployments = served.post("deployments/filter", {})
+    flows = {flow["id"]: flow["name"] for flow in served.post("flows/filter", {})}
+    assert {(flows[deployment["flow_id"]], deployment["name"]) for deployment in deployments} == {
+        ("birdclef", "full-pipeline"),
+        ("birdclef-features", "stage"),
+        ("birdclef-split", "stage"),
+        ("birdclef-train", "stage"),
+        ("birdclef-evaluate", "stage"),
+        ("birdclef-predict", "stage"),
+    }
+
+
+def test_parameters_are_described_in_the_form(served: Served) -> None:
+    for deployment in served.post("deployments/filter", {}):
+        properties = deployment["parameter_openapi_schema"]["properties"]
+        predicts = "source" in properties
+        wanted = (
+            {"source", "paths", "output", "form", "threshold", "workspace"}
+            if predicts
+            else {"config", "overrides", "workspace"}
+        )
+        assert set(properties) == wanted
+        assert all(field.get("description") for field in properties.values())
+
+
+def test_new_recordings_are_predicted_by_a_deployment(
+    served: Served, corpus: Path, full_run: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    (report,) = (Path(served.environment["BIRDCLEF_WORKSPACE"]) / "reports").iterdir()
+    folder = min((corpus / "train_audio").iterdir())
+    parameters = {"source": str(report), "paths": [str(folder)], "output": str(tmp_path / "a.csv"), "form": "long"}
+    given = json.dumps({**parameters, "threshold": 0.0})
+    done = served.prefect("deployment", "run", "birdclef-predict/stage", "--params", given, "--watch")
+    assert done.returncode == 0, done.stdout + done.stderr + served.log.read_text()
+    assert (tmp_path / "a.csv").read_text().startswith("recording,start_seconds,end_seconds,species,probability\n")
+
+
+def test_schedule_is_that_of_the_command_line(served: Served) -> None:
+    (schedule,) = served.full_pipeline()["schedules"]
+    assert (schedule["slug"], schedule["active"]) == ("retraining", True)
+    assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 3 * * 1", "Europe/Berlin")
+    assert schedule["parameters"]["config"] == str(PROJECT / "configs/demo.yaml")
+
+
+def test_scheduled_run_happens(
+    served: Served, tiny_overrides: list[str], full_run: subprocess.CompletedProcess[str]
+) -> None:
+    parameters = {"config": str(PROJECT / "configs/demo.yaml"), "overrides": tiny_overrides}
+    deployment = served.full_pipeline()
+    schedules = f"deployments/{deployment['id']}/schedules"
+    (soon,) = served.post(
+        schedules,
+        [{"schedule": {"interval": 60, "anchor_date": _soon()}, "active": True, "parameters": parameters}],
+    )
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    states: list[str] = []
+    while "COMPLETED" not in states and time.monotonic() < deadline:
+        time.sleep(2)
+        runs = served.post("flow_runs/filter", {"flow_runs": {"deployment_id": {"any_": [deployment["id"]]}}})
+        states = [run["state_type"] for run in runs if run["auto_scheduled"]]
+    served.delete(f"{schedules}/{soon['id']}")
+    assert "COMPLETED" in states, (states, served.log.read_text())
+
+
+def test_second_serve_on_one_home_is_refused(served: Served) -> None:
+    environment = {name: value for name, value in served.environment.items() if name != "PREFECT_API_URL"}
+    second = subprocess.run(
+        [sys.executable, "-m", "flows.command_line.app", "serve", "--port", str(_free_port())],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert "Another `birdclef serve` runs" in second.stderr
+
+
+def test_server_that_answers_is_used_only_if_it_is_named(served: Served) -> None:
+    port, other = int(served.url.removesuffix("/api").rpartition(":")[2]), _free_port()
+    remedies = f"at {served.url} already. Choose another --port, or set PREFECT_API_URL={served.url} "
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        with pytest.raises(ServeError, match=remedies):
+            choose_server("127.0.0.1", port)
+        assert choose_server("127.0.0.1", other) == (f"http://127.0.0.1:{other}/api", True)
+    with temporary_settings({PREFECT_API_URL: served.url}):
+        assert choose_server("127.0.0.1", port) == choose_server("127.0.0.1", other) == (served.url, False)
+
+
+def test_its_worker_is_known_to_the_health_check(served: Served) -> None:
+    _wait_for_part(served.process.pid, "worker")
+    worker = name_worker(served.environment["PREFECT_HOME"])
+    deadline = time.monotonic() + 60
+    while ailment := find_ailment(served.url, worker):
+        assert time.monotonic() < deadline, ailment
+        time.sleep(0.5)
+
+
+def _wait_for_part(serve: int, part: str, but: int = 0) -> int:
+    """The process of a part that is not the one known."""
+    deadline = time.monotonic() + 60
+    while True:
+        for process in _descendants(serve) - {but}:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if f"\0{part}\0start\0" in Path(f"/proc/{process}/cmdline").read_text():
+                    return process
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("part", ["worker", "server"])
+def test_part_that_is_killed_starts_again(
+    served: Served, full_run: subprocess.CompletedProcess[str], part: str
+) -> None:
+    killed = _wait_for_part(served.process.pid, part)
+    os.kill(killed, signal.SIGKILL)
+    _wait_for_part(served.process.pid, part, but=killed)
+    assert f"the {part} ended with status -9" in served.log.read_text()
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            assert served.full_pipeline(), "a server that starts again has the same database"
+        except OSError:
+            assert time.monotonic() < deadline, served.log.read_text()
+            time.sleep(0.5)
+        else:
+            break
+
+
+def test_killed_serve_leaves_no_process_and_the_next_one_starts_cleanly(
+    served: Served, tiny_overrides: list[str], webhook: Webhook
+) -> None:
+    parameters = {
+        "config": str(PROJECT / "configs/demo.yaml"),
+        "overrides": [*tiny_overrides, "train.*.epochs=500"],
+    }
+    run = served.post(f"deployments/{served.full_pipeline()['id']}/create_flow_run", {"parameters": parameters})["id"]
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while (state := served.read_run(run)["state_type"]) != "RUNNING":
+        assert time.monotonic() < deadline, (state, served.log.read_text())
+        time.sleep(0.5)
+    family = _descendants(served.process.pid)
+    served.process.kill()
+    served.process.wait()
+    while alive := [member for member in family if Path(f"/proc/{member}").exists()]:
+        assert time.monotonic() < deadline, [Path(f"/proc/{member}/cmdline").read_text() for member in alive]
+        time.sleep(0.5)
+    served.log.write_text("")
+    served.start()
+    found = served.read_run(run)
+    assert found["state_type"] == "CRASHED"
+    told = webhook.received[-1]
+    assert (told["flow"], told["run"], told["state"]) == ("birdclef", found["name"], "Crashed")
+    assert served.full_pipeline()["schedules"] == []
+
+
+def test_sigterm_stops_everything_within_ten_seconds(served: Served) -> None:
+    _wait_for_part(served.process.pid, "worker")
+    family = _descendants(served.process.pid)
+    started = time.monotonic()
+    served.process.send_signal(signal.SIGTERM)
+    assert served.process.wait(15) == 0
+    assert time.monotonic() - started < 10
+    time.sleep(0.5)
+    alive = [process for process in family if Path(f"/proc/{process}").exists()]
+    assert not alive
+
+
+def _soon() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 15))
