@@ -32,6 +32,7 @@ from cache.config.split import SplitConfig
 from cache.features import build_features
 from cache.split import build_split
 from cache.synth import CorpusPlan, synthesize_corpus
+from cache.workspace.workspace import Workspace
 
 TRAIN = TrainConfig(species_per_batch=16, recordings_per_species=16)  # 256 recordings x 2 views
 REPEATS = 3
@@ -67,8 +68,8 @@ def main(data: Annotated[Path | None, typer.Argument(help="Folder in the BirdCLE
     with tempfile.TemporaryDirectory() as folder:
         root = data or synthesize_corpus(Path(folder) / "corpus", CorpusPlan(recordings=240))
         workspace = Path(folder) / "workspace"
-        catalogue = build_features(DataConfig(root=str(root)), FEATURES, workspace)
-        fold = read_fold(build_split(SplitConfig(folds=3), catalogue, workspace), 0, workspace)
+        catalogue = build_features(DataConfig(root=str(root)), FEATURES, Workspace(workspace))
+        fold = read_fold(build_split(SplitConfig(folds=3), catalogue, Workspace(workspace)), 0, Workspace(workspace))
         training = TrainingData(fold, TRAIN, torch.device("cpu"))
         recordings = torch.from_numpy(training.draw_batches(0)[0])
         names = fold.train["recording_id"].iloc[recordings.repeat_interleave(TRAIN.views).tolist()]

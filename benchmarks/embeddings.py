@@ -21,6 +21,7 @@ from birdclef.predict_recordings import find_recordings
 from cache.audio.decoding import UnusableAudioError, decode_waveform
 from cache.config.features import EmbeddingConfig
 from cache.front_end.embedding import keep_model, open_embedder
+from cache.workspace.feature_directory import FeatureDirectory
 
 BATCHES = (1, 2, 4, 8)
 
@@ -39,9 +40,11 @@ def main(
         ]
     }
     with tempfile.TemporaryDirectory() as folder:
-        keep_model(features.model, Path(folder))
+        keep_model(features.model, FeatureDirectory(Path(folder)))
         for size in BATCHES:
-            embedder = open_embedder(features.model_copy(update={"batch_windows": size}), Path(folder))
+            embedder = open_embedder(
+                features.model_copy(update={"batch_windows": size}), FeatureDirectory(Path(folder))
+            )
             contenders[f"embeddings and scores, {size} windows at a time"] = lambda embedder=embedder: [
                 np.concatenate(list(embedder.embed([decode_waveform(path.read_bytes(), features.sample_rate)])))
                 for path in chosen

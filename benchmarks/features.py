@@ -33,6 +33,7 @@ from cache.audio.decoding import UnusableAudioError, decode_waveform
 from cache.audio.ogg import fix_serial
 from cache.config.data import DataConfig
 from cache.features import build_features
+from cache.workspace.workspace import Workspace
 
 REPEATS = 5
 
@@ -161,4 +162,4 @@ def compute_with_librosa(path: Path, output: Path) -> None:
 def build(corpus: Path, workspace: Path, workers: int) -> None:
     """Run the features stage in an empty workspace."""
     features = FEATURES.model_copy(update={"workers": workers})
-    build_features(DataConfig(root=str(corpus), max_quarantined_share=1.0), features, workspace)
+    build_features(DataConfig(root=str(corpus), max_quarantined_share=1.0), features, Workspace(workspace))

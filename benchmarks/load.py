@@ -16,6 +16,7 @@ import numpy as np
 
 from cache.store.part_writer import PartWriter
 from cache.store.strip_store import StripStore
+from cache.workspace.feature_directory import FeatureDirectory
 
 PARTS = 12
 STRIPS_PER_PART = 64
@@ -30,12 +31,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store, plain = Path(folder) / "store", Path(folder) / "fold.npy"
         for part in range(PARTS):
-            with PartWriter(store, CHANNELS) as writer:
+            with PartWriter(FeatureDirectory(store), CHANNELS) as writer:
                 for number in range(STRIPS_PER_PART):
                     frames = 100 + int(rng.exponential(MEAN_FRAMES))
                     writer.add_strip(f"{part}-{number}", rng.normal(-60, 10, (frames, CHANNELS)).astype(np.float32))
                 writer.publish()
-        strips = StripStore(store)
+        strips = StripStore(FeatureDirectory(store))
         fold = [sha256 for sha256 in strips.strips if rng.random() < 0.8]
         values, _, _ = strips.load(fold)
         np.save(plain, values)

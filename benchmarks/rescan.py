@@ -18,6 +18,7 @@ import typer
 from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
 from cache.features import build_features
+from cache.workspace.workspace import Workspace
 
 FEATURES = LogMelConfig(sample_rate=8_000, fmax=4_000.0, n_fft=256, hop_length=128, n_mels=8)
 SIZES = (1_000, 4_000, 16_000, 1_000_000)
@@ -56,5 +57,5 @@ def write_dataset(table: pd.DataFrame, data: DataConfig, seed: int) -> None:
 def measure(data: DataConfig, workspace: Path) -> float:
     """Returns the seconds that the features stage takes."""
     started = time.perf_counter()
-    build_features(data, FEATURES, workspace)
+    build_features(data, FEATURES, Workspace(workspace))
     return time.perf_counter() - started

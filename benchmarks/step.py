@@ -29,6 +29,7 @@ from birdclef.training.objective import build_objective
 from cache.features import build_features
 from cache.split import build_split
 from cache.synth import CorpusPlan, synthesize_corpus
+from cache.workspace.workspace import Workspace
 from flows.experiment import load_config
 
 REPEATS = 3
@@ -44,8 +45,8 @@ def main(
         workspace = Path(folder) / "workspace"
         corpus = synthesize_corpus(Path(folder) / "corpus", CorpusPlan(recordings=240))
         experiment = load_config(config, [f"data.root={corpus}"])
-        catalogue = build_features(experiment.data, experiment.features, workspace)
-        fold = read_fold(build_split(experiment.split, catalogue, workspace), 0, workspace)
+        catalogue = build_features(experiment.data, experiment.features, Workspace(workspace))
+        fold = read_fold(build_split(experiment.split, catalogue, Workspace(workspace)), 0, Workspace(workspace))
         (name, member), *_ = experiment.train.items()
         member = member.model_copy(
             update={
@@ -108,7 +109,7 @@ def timed(step: BareStep) -> float:
 def whole_step(fold: FoldData, config: TrainConfig, directory: Path) -> dict[str, float]:
     """Returns the seconds per step of a training's second epoch, and the share of it spent waiting for batches."""
     directory.mkdir()
-    fit(build_model(config.model, len(fold.species)), fold, config, directory)
+    fit(build_model(config.model, len(fold.species)), fold, config, Workspace(directory), directory)
     log = pd.read_csv(directory / "logs" / "metrics.csv")[["seconds_data", "seconds_step"]].dropna().iloc[-1]
     total = float(log.sum())
     return {"step": total / STEPS, "waiting": float(log["seconds_data"]) / total}

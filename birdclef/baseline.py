@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from birdclef.config.train import TrainConfig
 from birdclef.model.pretrained import identify_weights
 from cache.config.features import read_features
+from cache.folds.table import split_catalogue
 from cache.recordings.catalogue_tables import feature_directory
 from cache.store.strip_store import StripStore
-from cache.workspace.artefact import Recipe, artefact_key, find_artefact, materialise, read_provenance
+from cache.workspace.artefact import Recipe, artefact_key, read_provenance
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
-FeaturesOf = Callable[[Path, list[str]], NDArray[np.float32]]
+FeaturesOf = Callable[[FeatureDirectory, list[str]], NDArray[np.float32]]
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +30,7 @@ FROZEN_BASELINE = "logistic regression on frozen pretrained features"
 _BATCH_WINDOWS = 64
 
 
-def predict_baseline(split: Path, workspace: Path) -> Path:
+def predict_baseline(split: Path, workspace: Workspace) -> Path:
     """Returns the predictions of logistic regression on each fold's validation recordings.
 
     The directory holds the same files as a run's predictions.
@@ -36,11 +39,11 @@ def predict_baseline(split: Path, workspace: Path) -> Path:
         split: Split directory.
         workspace: Where artefacts lie.
     """
-    catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
-    features = read_features(read_provenance(feature_directory(catalogue, workspace))["config"])
+    catalogue = split_catalogue(split, workspace)
+    features = read_features(read_provenance(feature_directory(catalogue, workspace).path)["config"])
     name, of_strips = (BASELINE, _log_mel_statistics) if features.kind == "log_mel" else (EMBEDDING_BASELINE, _means)
     recipe = Recipe("predictions", {"baseline": name}, {"split": artefact_key(split)}, VERSION)
-    return materialise(workspace, recipe, lambda staging: _write(name, of_strips, split, workspace, staging))
+    return workspace.materialise(recipe, lambda staging: _write(name, of_strips, split, workspace, staging))
 
 
 def baseline_name(predictions: Path) -> str:
@@ -48,7 +51,7 @@ def baseline_name(predictions: Path) -> str:
     return str(read_provenance(predictions)["config"]["baseline"])
 
 
-def predict_frozen_baseline(config: TrainConfig, split: Path, workspace: Path) -> Path:
+def predict_frozen_baseline(config: TrainConfig, split: Path, workspace: Workspace) -> Path:
     """Returns the predictions of logistic regression on what a member's backbone sees before it is trained.
 
     A GPU in use is waited for.
@@ -74,26 +77,26 @@ def predict_frozen_baseline(config: TrainConfig, split: Path, workspace: Path) -
     }
     recipe = Recipe("predictions", identity, {**inputs, "split": artefact_key(split)}, VERSION)
 
-    def features(store: Path, sha256s: list[str]) -> NDArray[np.float32]:
+    def features(store: FeatureDirectory, sha256s: list[str]) -> NDArray[np.float32]:
         return _frozen_features(config, store, sha256s)
 
-    return materialise(workspace, recipe, lambda staging: _write(FROZEN_BASELINE, features, split, workspace, staging))
+    return workspace.materialise(recipe, lambda staging: _write(FROZEN_BASELINE, features, split, workspace, staging))
 
 
-def _means(store: Path, sha256s: list[str]) -> NDArray[np.float32]:
+def _means(store: FeatureDirectory, sha256s: list[str]) -> NDArray[np.float32]:
     """Returns the mean embedding of each recording, (recordings, channels)."""
     strips = StripStore(store)
     return np.stack([strips.read(sha256).mean(axis=0, dtype=np.float32) for sha256 in sha256s])
 
 
-def _log_mel_statistics(store: Path, sha256s: list[str]) -> NDArray[np.float32]:
+def _log_mel_statistics(store: FeatureDirectory, sha256s: list[str]) -> NDArray[np.float32]:
     from birdclef.baselines.logistic import strip_statistics
 
     strips = StripStore(store)
     return np.stack([strip_statistics(strips.read(sha256)) for sha256 in sha256s])
 
 
-def _frozen_features(config: TrainConfig, store: Path, sha256s: list[str]) -> NDArray[np.float32]:
+def _frozen_features(config: TrainConfig, store: FeatureDirectory, sha256s: list[str]) -> NDArray[np.float32]:
     import torch
 
     from birdclef.devices.gpu_lock import alone_on, gpus_in_use
@@ -103,7 +106,7 @@ def _frozen_features(config: TrainConfig, store: Path, sha256s: list[str]) -> ND
     from birdclef.strips.residency import load_strips
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    features = read_features(read_provenance(store)["config"])
+    features = read_features(read_provenance(store.path)["config"])
     frames = max(1, round(config.clip_seconds * features.frames_per_second))
     with alone_on(gpus_in_use("auto", 1)):
         strips = load_strips(StripStore(store), sha256s, device, config.residency)
@@ -112,7 +115,7 @@ def _frozen_features(config: TrainConfig, store: Path, sha256s: list[str]) -> ND
         return pool_features(model, strips, frames, _BATCH_WINDOWS)
 
 
-def _write(name: str, features_of: FeaturesOf, split: Path, workspace: Path, staging: Path) -> None:
+def _write(name: str, features_of: FeaturesOf, split: Path, workspace: Workspace, staging: Path) -> None:
     # Imported here so that predictions found in the workspace do not pay for scikit-learn.
     import time
 
@@ -124,7 +127,7 @@ def _write(name: str, features_of: FeaturesOf, split: Path, workspace: Path, sta
     from cache.recordings.catalogue_tables import read_species
 
     started = time.perf_counter()
-    catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
+    catalogue = split_catalogue(split, workspace)
     recordings = read_labelled_recordings(split, catalogue)
     features = features_of(feature_directory(catalogue, workspace), recordings["sha256"].tolist())
     probabilities = predict_out_of_fold(features, recordings, len(read_species(catalogue)))

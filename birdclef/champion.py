@@ -16,15 +16,8 @@ from typing import Literal
 from filelock import FileLock
 
 from cache.config.split import SplitConfig
-from cache.workspace.artefact import (
-    file_key,
-    find_artefact,
-    is_finished,
-    list_artefacts,
-    read_provenance,
-    write_atomically,
-)
-from cache.workspace.mirror import Mirror, published_address
+from cache.workspace.artefact import file_key, is_finished, read_provenance
+from cache.workspace.workspace import Workspace
 
 CHAMPION = "champion"
 """Name of the link, and of what stands for the champion in settings."""
@@ -57,10 +50,10 @@ class Decision:
     configuration: str
 
 
-def read_decisions(workspace: Path) -> list[Decision]:
+def read_decisions(workspace: Workspace) -> list[Decision]:
     """Returns the decisions of a workspace, the first one first."""
-    folder = workspace / "models"
-    if mirror := Mirror.of(workspace):
+    folder = workspace.directory / "models"
+    if mirror := workspace.mirror:
         new = [name for name in mirror.sizes(folder) if name.endswith(".json") and not (folder / name).is_file()]
         mirror.fetch(folder, folder, new)
     decisions = [Decision(**json.loads(path.read_text())) for path in folder.glob("*.json")]
@@ -72,7 +65,7 @@ def find_champion(decisions: Sequence[Decision]) -> Decision | None:
     return next(reversed(_champions(decisions)), None)
 
 
-def champion_report(workspace: Path) -> Path:
+def champion_report(workspace: Workspace) -> Path:
     """Returns the champion's report.
 
     Raises:
@@ -81,22 +74,22 @@ def champion_report(workspace: Path) -> Path:
     champion = find_champion(read_decisions(workspace))
     if champion is None:
         raise FileNotFoundError(
-            f"{published_address(workspace, workspace)} has no champion yet: the first full pipeline, `birdclef run`, "
+            f"{workspace.address()} has no champion yet: the first full pipeline, `birdclef run`, "
             "makes one, and so does `birdclef models promote REPORT`."
         )
     return _find_report(champion.report, workspace)
 
 
-def old_reports(workspace: Path, newest: int) -> list[str]:
+def old_reports(workspace: Workspace, newest: int) -> list[str]:
     """Returns the keys of reports that are neither among the newest, nor the champion, nor the one before it."""
-    reports = [path for path in list_artefacts(workspace) if path.parent.name == "reports"]
+    reports = list(workspace.artefacts("reports"))
     by_age = sorted(reports, key=lambda path: read_provenance(path)["created"], reverse=True)
     champions = _champions(read_decisions(workspace))
     stay = {champions[-1].report, *(one.report for one in _before(champions)[-1:])} if champions else set()
     return [path.name for path in by_age[newest:] if path.name not in stay]
 
 
-def keep_champion_folds(split: SplitConfig, workspace: Path) -> SplitConfig:
+def keep_champion_folds(split: SplitConfig, workspace: Workspace) -> SplitConfig:
     """Returns the settings of a split with the key of the champion's for `keep_folds_of: champion`, if there is one."""
     if split.keep_folds_of != CHAMPION:
         return split
@@ -123,10 +116,11 @@ def describe_decisions(decisions: Sequence[Decision]) -> str:
 
 
 @contextmanager
-def deciding(workspace: Path) -> Iterator[list[Decision]]:
+def deciding(workspace: Workspace) -> Iterator[list[Decision]]:
     """Yields the decisions so far, while no other process of this machine decides."""
-    (workspace / "models").mkdir(parents=True, exist_ok=True)
-    with FileLock(workspace / "models" / ".lock"):
+    folder = workspace.directory / "models"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
         yield read_decisions(workspace)
 
 
@@ -136,7 +130,7 @@ def record(
     reason: str,
     difference: dict[str, float] | None,
     decisions: Sequence[Decision],
-    workspace: Path,
+    workspace: Workspace,
 ) -> Decision:
     """Publish a decision, and have `models/champion` lead to the champion; returns the decision.
 
@@ -161,30 +155,27 @@ def record(
         against=champion.report if champion and verdict != "chosen" else None,
         configuration=file_key(report / "experiment.yaml")[:16],
     )
-    path = workspace / "models" / f"{decision.number:04}-{report.name}.json"
-    text = json.dumps(asdict(decision), indent=2) + "\n"
-    if mirror := Mirror.of(workspace):
-        mirror.write(path, text.encode())
-    write_atomically(path, text)
+    path = workspace.directory / "models" / f"{decision.number:04}-{report.name}.json"
+    workspace.publish(path, (json.dumps(asdict(decision), indent=2) + "\n").encode())
     link_champion([*decisions, decision], workspace)
     return decision
 
 
-def link_champion(decisions: Sequence[Decision], workspace: Path) -> None:
+def link_champion(decisions: Sequence[Decision], workspace: Workspace) -> None:
     """Have `models/champion` lead to the champion's report, by a symbolic link; at a URL it holds the address."""
     champion = find_champion(decisions)
-    link = workspace / "models" / CHAMPION
+    link = workspace.directory / "models" / CHAMPION
     if champion is None:
         return
-    if mirror := Mirror.of(workspace):
-        mirror.write(link, f"{mirror.address(workspace / 'reports' / champion.report)}\n".encode())
+    if mirror := workspace.mirror:
+        mirror.write(link, f"{workspace.address(workspace.directory / 'reports' / champion.report)}\n".encode())
     partial = link.with_name(f".{CHAMPION}.{os.getpid()}.partial")
     partial.unlink(missing_ok=True)
     partial.symlink_to(Path("..") / "reports" / champion.report)
     partial.replace(link)
 
 
-def choose_report(key: str, workspace: Path) -> Decision:
+def choose_report(key: str, workspace: Workspace) -> Decision:
     """Make a report the champion by hand; returns the decision.
 
     Raises:
@@ -195,7 +186,7 @@ def choose_report(key: str, workspace: Path) -> Decision:
         return _choose(key, "by hand", decisions, workspace)
 
 
-def roll_back(number: int | None, workspace: Path) -> Decision:
+def roll_back(number: int | None, workspace: Workspace) -> Decision:
     """Make an earlier champion the champion again; returns the decision.
 
     Args:
@@ -211,7 +202,7 @@ def roll_back(number: int | None, workspace: Path) -> Decision:
         if number is None:
             before = _before(champions)
             if not before:
-                raise ValueError(f"There is no champion before the present one in {workspace}.")
+                raise ValueError(f"There is no champion before the present one in {workspace.address()}.")
             target = before[-1]
         else:
             numbers = {decision.number: decision for decision in champions}
@@ -234,18 +225,18 @@ def _before(champions: Sequence[Decision]) -> list[Decision]:
     return list(champions[:first])
 
 
-def _choose(key: str, reason: str, decisions: Sequence[Decision], workspace: Path) -> Decision:
+def _choose(key: str, reason: str, decisions: Sequence[Decision], workspace: Workspace) -> Decision:
     champion = find_champion(decisions)
     if champion and champion.report == key:
         raise ValueError(f"Report {key} is the champion already, by number {champion.number}.")
     return record(_find_report(key, workspace), "chosen", reason, None, decisions, workspace)
 
 
-def _find_report(key: str, workspace: Path) -> Path:
-    report = find_artefact(workspace, "reports", key)
+def _find_report(key: str, workspace: Workspace) -> Path:
+    report = workspace.artefact("reports", key)
     if not is_finished(report):
         raise FileNotFoundError(
-            f"{published_address(report, workspace)}: there is no such report. Bring it back from a backup, or choose "
+            f"{workspace.address(report)}: there is no such report. Bring it back from a backup, or choose "
             "another with `birdclef models promote REPORT`; `birdclef status` lists them."
         )
     return report

@@ -7,7 +7,8 @@ from typing import Any
 
 from birdclef.comparison.arms import Trial
 from birdclef.config.evaluate import EvaluateConfig
-from cache.workspace.artefact import Recipe, artefact_key, materialise
+from cache.workspace.artefact import Recipe, artefact_key
+from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ def compare(
     trials: Sequence[tuple[Trial, Sequence[Path]]],
     baselines: Mapping[str, Path],
     companions: Sequence[str],
-    workspace: Path,
+    workspace: Workspace,
 ) -> Path:
     """Returns the directory of the comparison: `comparison.json`, `comparison.csv`, `comparison.md`, `comparison.png`.
 
@@ -40,8 +41,8 @@ def compare(
         for index, path in enumerate(paths)
     } | {name: artefact_key(path) for name, path in baselines.items()}
     recipe = Recipe("comparisons", {**config.identity(), "companions": list(companions)}, inputs, VERSION)
-    return materialise(
-        workspace, recipe, lambda staging: _write(config, trials, baselines, companions, workspace, staging)
+    return workspace.materialise(
+        recipe, lambda staging: _write(config, trials, baselines, companions, workspace, staging)
     )
 
 
@@ -50,7 +51,7 @@ def _write(
     trials: Sequence[tuple[Trial, Sequence[Path]]],
     baselines: Mapping[str, Path],
     companions: Sequence[str],
-    workspace: Path,
+    workspace: Workspace,
     staging: Path,
 ) -> None:
     # Imported here so that a comparison found in the workspace does not pay for matplotlib.

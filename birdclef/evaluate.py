@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from birdclef.config.evaluate import EvaluateConfig
-from cache.workspace.artefact import Recipe, artefact_key, materialise
+from cache.workspace.artefact import Recipe, artefact_key
+from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ def evaluate(
     members: Mapping[str, Sequence[Path]],
     baseline: Path,
     experiment: Mapping[str, Any],
-    workspace: Path,
+    workspace: Workspace,
     zero_shot: Path | None = None,
 ) -> Path:
     """Returns the directory of the report on one or several members.
@@ -59,4 +60,4 @@ def evaluate(
             extra={"report": recipe.key, "macro_f1": macro_f1["value"]},
         )
 
-    return materialise(workspace, recipe, write)
+    return workspace.materialise(recipe, write)

@@ -14,6 +14,7 @@ from birdclef.model.trained_run import TrainedRun, load_run
 from birdclef.serving.onnx_classifier import METADATA, embedding_folder
 from cache.front_end.embedding import copy_model
 from cache.workspace.artefact import read_provenance
+from cache.workspace.workspace import Workspace
 
 TOLERANCE = 1e-4
 """Most that a probability may differ between the file and the library."""
@@ -43,7 +44,8 @@ def export_onnx(run: Path, output: Path) -> float:
         raise ValueError(f"{output} must end in .onnx.")
     if not (run / "weights.safetensors").is_file():
         raise ValueError(f"{run} is no run: give workspace/runs/KEY.")
-    trained = load_run(run, torch.device("cpu"))
+    workspace = Workspace.containing(run)
+    trained = load_run(run, workspace, torch.device("cpu"))
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     try:
@@ -54,7 +56,7 @@ def export_onnx(run: Path, output: Path) -> float:
                 f"The exported model differs from {run} by {difference:.1e} in a probability, more than "
                 f"{TOLERANCE:.0e}: nothing was written. Please report the backbone."
             )
-        card = describe_model(run, trained, output, partial.stat().st_size)
+        card = describe_model(run, workspace, trained, output, partial.stat().st_size)
         if trained.features.kind == "embedding":
             copy_model(trained.features.model, trained.store, embedding_folder(output))
         partial.replace(output)

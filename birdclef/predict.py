@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from birdclef.config.predict import PredictConfig
-from cache.workspace.artefact import Recipe, artefact_key, find_artefact, materialise
+from cache.workspace.artefact import Recipe, artefact_key
+from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -14,17 +15,17 @@ VERSION = 2
 """Raised by hand when the same run and settings give other probabilities."""
 
 
-def predict(config: PredictConfig, run: Path, workspace: Path) -> Path:
+def predict(config: PredictConfig, run: Path, workspace: Workspace) -> Path:
     """Returns the predictions of a run on the recordings of its validation fold; a GPU in use is waited for.
 
     The directory holds `probabilities.npy` (views, recordings, classes), `recordings.csv`, `views.csv`, and
     `features.npy`: what the backbone makes of each recording in the first view, (recordings, width) float16.
     """
     recipe = Recipe("predictions", config.identity(), {"run": artefact_key(run)}, VERSION)
-    return materialise(workspace, recipe, lambda staging: _write(config, run, workspace, staging))
+    return workspace.materialise(recipe, lambda staging: _write(config, run, workspace, staging))
 
 
-def _write(config: PredictConfig, run: Path, workspace: Path, staging: Path) -> None:
+def _write(config: PredictConfig, run: Path, workspace: Workspace, staging: Path) -> None:
     # Imported here so that predictions found in the workspace do not pay for torch.
     from birdclef.devices.gpu_lock import alone_on, gpus_in_use
 
@@ -32,7 +33,7 @@ def _write(config: PredictConfig, run: Path, workspace: Path, staging: Path) -> 
         _predict(config, run, workspace, staging)
 
 
-def _predict(config: PredictConfig, run: Path, workspace: Path, staging: Path) -> None:
+def _predict(config: PredictConfig, run: Path, workspace: Workspace, staging: Path) -> None:
     import time
 
     import numpy as np
@@ -48,9 +49,9 @@ def _predict(config: PredictConfig, run: Path, workspace: Path, staging: Path) -
     from cache.store.strip_store import StripStore
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trained = load_run(run, device)
+    trained = load_run(run, workspace, device)
     check_views(config, trained.features)
-    split = find_artefact(workspace, "splits", trained.split)
+    split = workspace.artefact("splits", trained.split)
     fold = read_fold(split, trained.fold, workspace, trained.store)
     strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), device, "auto")
     frames = fold.clip_frames(trained.clip_seconds)

@@ -15,6 +15,7 @@ from birdclef.strips.fold import FoldData, read_fold
 from birdclef.training.data import TrainingData
 from cache.plots.style import render
 from cache.recordings.catalogue_tables import feature_directory
+from cache.workspace.workspace import Workspace
 
 _RECORDINGS = 8
 _PROBABILITIES = tuple(name for name in AugmentConfig.model_fields if name.endswith("_probability"))
@@ -31,7 +32,7 @@ _ALONE = {
 
 
 def preview_augmentations(
-    config: TrainConfig, split: Path, fold: int, workspace: Path, output: Path, catalogue: Path | None = None
+    config: TrainConfig, split: Path, fold: int, workspace: Workspace, output: Path, catalogue: Path | None = None
 ) -> None:
     """Write a PNG with a crop before and after each augmentation of a member, at probability 1.
 

@@ -7,11 +7,14 @@ from typing import Any
 from birdclef.champion import Decision, champion_report, deciding, find_champion, link_champion, record
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.promote import PromoteConfig
+from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
 
-def promote(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, workspace: Path) -> tuple[Decision, bool]:
+def promote(
+    config: PromoteConfig, evaluation: EvaluateConfig, report: Path, workspace: Workspace
+) -> tuple[Decision, bool]:
     """Returns the decision on a report, and whether it was made now: a report is judged once.
 
     The rule is a test of non-inferiority: the report is promoted if the interval of its paired difference to the

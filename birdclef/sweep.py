@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cache.workspace.artefact import Recipe, artefact_key, materialise
+from cache.workspace.artefact import Recipe, artefact_key
+from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +16,7 @@ VERSION = 1
 _OTHER_METRICS = ("accuracy", "macro_roc_auc", "padded_cmap")
 
 
-def compare_settings(settings: Sequence[Mapping[str, Any]], reports: Sequence[Path], workspace: Path) -> Path:
+def compare_settings(settings: Sequence[Mapping[str, Any]], reports: Sequence[Path], workspace: Workspace) -> Path:
     """Returns the directory of the comparison: `sweep.csv`, `sweep.md` and `sweep.png`, by the settings that differ.
 
     Args:
@@ -25,7 +26,7 @@ def compare_settings(settings: Sequence[Mapping[str, Any]], reports: Sequence[Pa
     """
     inputs = {str(index): artefact_key(report) for index, report in enumerate(reports)}
     recipe = Recipe("sweeps", {"settings": [dict(setting) for setting in settings]}, inputs, VERSION)
-    return materialise(workspace, recipe, lambda staging: _write(settings, reports, staging))
+    return workspace.materialise(recipe, lambda staging: _write(settings, reports, staging))
 
 
 def _write(settings: Sequence[Mapping[str, Any]], reports: Sequence[Path], staging: Path) -> None:

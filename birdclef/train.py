@@ -10,7 +10,9 @@ from birdclef.config.train import TrainConfig
 from birdclef.model.pretrained import identify_weights
 from cache.config.features import FeatureConfig
 from cache.recordings.catalogue_tables import feature_directory
-from cache.workspace.artefact import Recipe, artefact_key, materialise
+from cache.workspace.artefact import Recipe, artefact_key
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +20,7 @@ VERSION = 4
 """Raised by hand when the same settings and inputs give other weights."""
 
 
-def train(config: TrainConfig, split: Path, fold: int, workspace: Path, catalogue: Path | None = None) -> Path:
+def train(config: TrainConfig, split: Path, fold: int, workspace: Workspace, catalogue: Path | None = None) -> Path:
     """Returns the run of one member on one fold: weights, logs, checkpoints.
 
     A killed run goes on from its last checkpoint and ends with the weights it would have had. A GPU that is used by
@@ -40,10 +42,10 @@ def train(config: TrainConfig, split: Path, fold: int, workspace: Path, catalogu
     def fit(staging: Path) -> None:
         _fit(config, split, fold, workspace, store, staging)
 
-    return materialise(workspace, recipe, fit, resumable=True)
+    return workspace.materialise(recipe, fit, resumable=True)
 
 
-def run_recipe(config: TrainConfig, split: Path, fold: int, store: Path | None = None) -> Recipe:
+def run_recipe(config: TrainConfig, split: Path, fold: int, store: FeatureDirectory | None = None) -> Recipe:
     """Returns what defines a run; a local weight file counts by its content, not its path.
 
     Args:
@@ -56,7 +58,7 @@ def run_recipe(config: TrainConfig, split: Path, fold: int, store: Path | None =
     identity["model"]["weights"], inputs = identify_weights(config.model.weights)
     inputs["split"] = artefact_key(split)
     if store:
-        inputs["features"] = artefact_key(store)
+        inputs["features"] = artefact_key(store.path)
     return Recipe("runs", {**identity, "fold": fold}, inputs, VERSION)
 
 
@@ -67,7 +69,9 @@ def _name_weights(config: TrainConfig, features: FeatureConfig) -> str:
     return identify_weights(config.model.weights)[0]
 
 
-def _fit(config: TrainConfig, split: Path, fold: int, workspace: Path, store: Path | None, staging: Path) -> None:
+def _fit(
+    config: TrainConfig, split: Path, fold: int, workspace: Workspace, store: FeatureDirectory | None, staging: Path
+) -> None:
     # Imported here so that a run found in the workspace does not pay for torch and Lightning.
     import torch
 
@@ -91,7 +95,7 @@ def _fit(config: TrainConfig, split: Path, fold: int, workspace: Path, store: Pa
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = build_model(config.model, len(data.species), data.features.channels)
-    arguments = (model, data, config, staging)
+    arguments = (model, data, config, workspace, staging)
     with alone_on(gpus_in_use(config.accelerator, config.devices)):
         started = time.monotonic()
         if config.devices > 1:

@@ -8,8 +8,11 @@ from typing import Any
 
 from birdclef.scores.prediction_files import MAPPING
 from cache.config.features import read_features
+from cache.folds.table import split_catalogue
 from cache.recordings.catalogue_tables import feature_directory
-from cache.workspace.artefact import Recipe, artefact_key, find_artefact, materialise, read_provenance
+from cache.workspace.artefact import Recipe, artefact_key, read_provenance
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +20,7 @@ VERSION = 2
 """Raised by hand when the same split and features give other probabilities."""
 
 
-def predict_zero_shot(split: Path, workspace: Path, catalogue: Path | None = None) -> Path | None:
+def predict_zero_shot(split: Path, workspace: Workspace, catalogue: Path | None = None) -> Path | None:
     """Returns the predictions of an embedding model's own labels; none, if the features have no such model.
 
     The directory holds the same files as a run's predictions, and `labels.csv`: for each species the model's own label
@@ -29,18 +32,18 @@ def predict_zero_shot(split: Path, workspace: Path, catalogue: Path | None = Non
         workspace: Where artefacts lie.
         catalogue: Of the features, if they are others than those that the split was made from.
     """
-    own = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
+    own = split_catalogue(split, workspace)
     store = feature_directory(catalogue or own, workspace)
-    features = read_features(read_provenance(store)["config"])
+    features = read_features(read_provenance(store.path)["config"])
     if features.kind != "embedding" or not features.scores:
         return None
     recipe = Recipe(
         "predictions",
         {"zero_shot": features.model.name},
-        {"split": artefact_key(split), "features": artefact_key(store)},
+        {"split": artefact_key(split), "features": artefact_key(store.path)},
         VERSION,
     )
-    return materialise(workspace, recipe, lambda staging: _write(split, own, store, staging))
+    return workspace.materialise(recipe, lambda staging: _write(split, own, store, staging))
 
 
 def zero_shot_name(predictions: Path) -> str:
@@ -79,7 +82,7 @@ def _plain(name: str) -> str:
     return name.replace("_", " ").strip().lower()
 
 
-def _write(split: Path, catalogue: Path, store: Path, staging: Path) -> None:
+def _write(split: Path, catalogue: Path, store: FeatureDirectory, staging: Path) -> None:
     # Imported here so that predictions found in the workspace do not pay for what they need.
     import time
 

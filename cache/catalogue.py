@@ -14,7 +14,9 @@ from cache.recordings.catalogue_tables import (
     read_quarantine,
 )
 from cache.store.strip_store import StripStore
-from cache.workspace.artefact import Recipe, artefact_key, content_key, materialise, read_provenance
+from cache.workspace.artefact import Recipe, artefact_key, content_key, read_provenance
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ VERSION = 3
 _SCANNED = ["size", "version"]
 
 
-def build_catalogue(recordings: pd.DataFrame, data: DataConfig, store: Path, workspace: Path) -> Path:
+def build_catalogue(recordings: pd.DataFrame, data: DataConfig, store: FeatureDirectory, workspace: Workspace) -> Path:
     """Returns the catalogue of a data set whose strips are computed.
 
     Args:
@@ -42,26 +44,31 @@ def build_catalogue(recordings: pd.DataFrame, data: DataConfig, store: Path, wor
     unreadable = [sha256 for sha256 in audio if sha256 not in strips]
     failures = [asdict(strips.failures[sha256]) for sha256 in audio if sha256 in strips.failures]
     inputs = {
-        "features": artefact_key(store),
+        "features": artefact_key(store.path),
         "table": content_key(table.to_csv(index=False)),
         # once such a file can be read, or decoded with a higher limit, the catalogue is another one
         "unusable": content_key([unreadable, failures]),
     }
     recipe = Recipe("catalogues", data.identity(), inputs, VERSION)
-    directory = materialise(workspace, recipe, lambda staging: _write(table, data, strips, store, workspace, staging))
+    directory = workspace.materialise(recipe, lambda staging: _write(table, data, strips, store, workspace, staging))
     _refuse_bad_data(directory, data)
     return directory
 
 
 def _write(
-    recordings: pd.DataFrame, data: DataConfig, strips: StripStore, store: Path, workspace: Path, staging: Path
+    recordings: pd.DataFrame,
+    data: DataConfig,
+    strips: StripStore,
+    store: FeatureDirectory,
+    workspace: Workspace,
+    staging: Path,
 ) -> None:
     # Imported here so that a catalogue found in the workspace does not pay for SciPy and matplotlib.
     from cache.duplicates.compared_log_mel import Sounds
     from cache.duplicates.pairs import find_duplicates, name_sounds
     from cache.plots.data_set import plot_catalogue
 
-    features = read_features(read_provenance(store)["config"])
+    features = read_features(read_provenance(store.path)["config"])
     located = [strips.strips.get(sha256) for sha256 in recordings["sha256"]]
     frames = np.array([strip.frames if strip else 0 for strip in located])
     stated = np.array([np.nan if strip is None or strip.seconds is None else strip.seconds for strip in located])
@@ -70,7 +77,7 @@ def _write(
     faults = _find_faults(table, data, strips)
     quarantined = table["recording_id"].isin(faults.keys())
     usable = table[~quarantined].sort_values("recording_id")
-    memory = workspace / "similarities" / f"{store.name}.csv"
+    memory = workspace.directory / "similarities" / f"{store.key}.csv"
     sounds = Sounds(strips, features, data, usable)
     duplicates = find_duplicates(usable, strips, sounds, memory, workspace)
     duplicates.to_csv(staging / "duplicates.csv", index=False)

@@ -23,9 +23,9 @@ from cache.recordings.hashes import hash_recordings
 from cache.recordings.table import audio_directory, read_recordings
 from cache.store.strip_store import StripStore
 from cache.workspace.address import is_url
-from cache.workspace.artefact import PROVENANCE, Recipe, fetch_artefact, find_artefact, is_finished, write_provenance
-from cache.workspace.builders import at_work
-from cache.workspace.mirror import Mirror, open_workspace
+from cache.workspace.artefact import PROVENANCE, Recipe, is_finished, write_provenance
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -43,38 +43,37 @@ _WORKER_SECONDS = 120.0
 _SECONDS_BETWEEN_EVENTS = 0.5  # each costs this machine's cores about 1.5 ms
 
 
-def build_features(data: DataConfig, features: FeatureConfig, workspace: Path) -> Path:
+def build_features(data: DataConfig, features: FeatureConfig, workspace: Workspace) -> Path:
     """Compute the strips that are missing; returns the directory of the data set's catalogue.
 
     Raises:
         FileNotFoundError, ValueError: If the data set cannot be read, or too much of it is unusable.
     """
-    with at_work(workspace):
+    with workspace.at_work():
         recordings = read_recordings(data)
         audio = audio_directory(data)
         get_ready = None if features.cluster else prepare_children
         recordings["sha256"] = hash_recordings(recordings, audio, workspace, before_reading=get_ready)
-        store = open_feature_directory(features, workspace.absolute())
+        store = open_feature_directory(features, workspace)
         missing = find_missing(recordings, audio, StripStore(store), features)
         known = recordings["sha256"].nunique() - len(missing)
         counts = {"to_compute": len(missing), "from_cache": known}
         logger.info("features: %d audio files to compute, %d from cache", len(missing), known, extra=counts)
         if missing:
-            _compute(group_sources(missing), features, _address_for_workers(store, features))
+            _compute(group_sources(missing), features, store)
         return build_catalogue(recordings, data, store, workspace)
 
 
-def open_feature_directory(features: FeatureConfig, workspace: Path) -> Path:
+def open_feature_directory(features: FeatureConfig, workspace: Workspace) -> FeatureDirectory:
     """Returns the store of a feature configuration, made empty if it does not exist."""
     recipe = feature_recipe(features)
-    store = recipe.directory(workspace)
-    if not is_finished(store) and not fetch_artefact(store, workspace):
-        store.mkdir(parents=True, exist_ok=True)
-        write_provenance(store, recipe, seconds=0.0)
-        if mirror := Mirror.of(workspace):
-            mirror.write(store / PROVENANCE, (store / PROVENANCE).read_bytes())
+    store = workspace.feature_directory(recipe.key)
+    if not is_finished(store.path):
+        store.path.mkdir(parents=True, exist_ok=True)
+        write_provenance(store.path, recipe, seconds=0.0)
+        workspace.publish(store.path / PROVENANCE, (store.path / PROVENANCE).read_bytes())
     for folder in ("parts", "index"):
-        (store / folder).mkdir(exist_ok=True)
+        (store.path / folder).mkdir(exist_ok=True)
     equip_store(features, store)
     return store
 
@@ -114,19 +113,13 @@ def group_sources(sources: Sequence[Source]) -> list[list[Source]]:
     return [group for group in groups if group]
 
 
-def _address_for_workers(store: Path, features: FeatureConfig) -> str:
-    """Returns the directory of the store; workers elsewhere, who do not see a mirror of this machine, get its URL."""
-    mirror = Mirror.of_store(store)
-    return mirror.address(store) if mirror and features.cluster else str(store)
-
-
-def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store: str) -> None:
+def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store: FeatureDirectory) -> None:
     """Run one Dask task per part, the heaviest first so that no worker idles at the end.
 
     Args:
         groups: Recordings of each part.
         features: Front-end settings.
-        store: Path or URL of the feature directory, as the workers see it.
+        store: Feature directory.
     """
     # Imported here so that a rerun with nothing to compute does not pay for Dask.
     from distributed import as_completed
@@ -143,7 +136,8 @@ def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store:
             _compute_part,
             [groups[index] for index in heaviest_first],
             features=features,
-            store=store,
+            # workers elsewhere do not see this machine's mirror of a URL, so they make their own
+            store=store.address if features.cluster else store,
             topic=topic,
             pure=False,
         )
@@ -151,19 +145,21 @@ def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store:
             task.result()
 
 
-def _compute_part(sources: Sequence[Source], features: FeatureConfig, store: str, topic: str) -> None:
+def _compute_part(
+    sources: Sequence[Source], features: FeatureConfig, store: FeatureDirectory | str, topic: str
+) -> None:
     """The Dask task: compute a part, telling under a topic twice a second which recordings are done."""
     from distributed import get_worker
 
     worker = get_worker()
-    if (key := feature_recipe(features).key) != store.rpartition("/")[2]:
-        raise RuntimeError(
-            f"The Dask worker at {worker.address} would write other features ({key}) than those of {store}: another "
-            "release of birdclef is installed there. Install the same one as here."
-        )
     untold: list[dict[str, Any]] = []
     told = time.monotonic()
     with _store_here(store) as directory:
+        if (key := feature_recipe(features).key) != directory.key:
+            raise RuntimeError(
+                f"The Dask worker at {worker.address} would write other features ({key}) than those of "
+                f"{directory.address}: another release of birdclef is installed there. Install the same one as here."
+            )
         for finished in compute_part_apart(sources, features, directory):
             untold.append(asdict(finished))
             if time.monotonic() - told > _SECONDS_BETWEEN_EVENTS:
@@ -173,14 +169,16 @@ def _compute_part(sources: Sequence[Source], features: FeatureConfig, store: str
 
 
 @contextmanager
-def _store_here(store: str) -> Iterator[Path]:
-    """Yields the feature directory, or one that mirrors its URL for as long as a part takes."""
-    if not is_url(store):
-        yield Path(store)
-        return
-    workspace, kind, key = store.rsplit("/", 2)
-    with TemporaryDirectory() as folder:
-        yield find_artefact(open_workspace(workspace, Path(folder)), kind, key)
+def _store_here(store: FeatureDirectory | str) -> Iterator[FeatureDirectory]:
+    """Yields the feature directory, given as such or by its address; a URL is mirrored for as long as a part takes."""
+    if not isinstance(store, str):
+        yield store
+    elif not is_url(store):
+        yield FeatureDirectory(Path(store))
+    else:
+        workspace, _, key = store.rsplit("/", 2)
+        with TemporaryDirectory() as folder:
+            yield Workspace.open(workspace, Path(folder)).feature_directory(key)
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from pathlib import Path
 from cache.recordings.catalogue_tables import read_catalogue, read_quarantine
 from cache.store.fragment import Fragment, Strip
 from cache.store.part_writer import copy_strips
-from cache.workspace.artefact import list_artefacts, read_provenance
-from cache.workspace.builders import AtWorkError, alone_at_work
-from cache.workspace.mirror import Mirror
+from cache.workspace.artefact import read_provenance
+from cache.workspace.builders import AtWorkError
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 MOSTLY_DEAD = 0.5
 """A part is written anew once more than this share of its frames belongs to audio that no catalogue names."""
@@ -38,7 +39,7 @@ class Garbage:
     kept: tuple[Strip, ...] = ()
 
 
-def find_garbage(workspace: Path, dropped: Collection[str] = ()) -> list[Garbage]:
+def find_garbage(workspace: Workspace, dropped: Collection[str] = ()) -> list[Garbage]:
     """Returns what can go.
 
     Kept are all reports and runs, the newest catalogue of each feature store, and whatever these were made from; not
@@ -51,13 +52,13 @@ def find_garbage(workspace: Path, dropped: Collection[str] = ()) -> list[Garbage
     Raises:
         AtWorkError: If the workspace mirrors a URL: nothing could keep out builders on other machines.
     """
-    if mirror := Mirror.of(workspace):
+    if workspace.mirror:
         raise AtWorkError(
-            f"{mirror.url} has no lock that would keep builders on other machines out while something is removed. Run "
-            "birdclef gc on a workspace in a folder, or remove artefacts that `birdclef status` lists by hand, reports "
-            "and runs first."
+            f"{workspace.address()} has no lock that would keep builders on other machines out while something is "
+            "removed. Run birdclef gc on a workspace in a folder, or remove by hand what `birdclef status` lists: "
+            "reports and runs first."
         )
-    artefacts = {path.name: path for path in list_artefacts(workspace)}
+    artefacts = {path.name: path for path in workspace.artefacts()}
     unneeded = _reach(artefacts, [artefacts[key] for key in dropped if key in artefacts])
     roots = [path for path in artefacts.values() if path.parent.name in _ROOTS and path.name not in unneeded]
     kept = _reach(artefacts, [*roots, *_newest_catalogues(artefacts.values())])
@@ -66,7 +67,7 @@ def find_garbage(workspace: Path, dropped: Collection[str] = ()) -> list[Garbage
         for key, path in artefacts.items()
         if key not in kept
     ]
-    staging = workspace / ".staging"
+    staging = workspace.staging
     unfinished = sorted(path for path in staging.iterdir() if path.is_dir()) if staging.is_dir() else []
     garbage += [
         Garbage(path, "left by work that did not end", folder_bytes(path))
@@ -79,7 +80,7 @@ def find_garbage(workspace: Path, dropped: Collection[str] = ()) -> list[Garbage
 
 
 def collect_garbage(
-    workspace: Path, confirmed: Iterable[Garbage] | None = None, dropped: Collection[str] = ()
+    workspace: Workspace, confirmed: Iterable[Garbage] | None = None, dropped: Collection[str] = ()
 ) -> list[Garbage]:
     """Remove what can go; returns it.
 
@@ -92,16 +93,16 @@ def collect_garbage(
         AtWorkError: If something is being built in the workspace.
     """
     paths = None if confirmed is None else {item.path for item in confirmed}
-    with alone_at_work(workspace):
+    with workspace.alone_at_work():
         garbage = [item for item in find_garbage(workspace, dropped) if paths is None or item.path in paths]
         for item in garbage:
             if item.path.parent.name == "parts":
-                store = item.path.parent.parent
-                index = store / "index" / f"{item.path.name}.json"
+                store = FeatureDirectory(item.path.parent.parent)
+                index = store.path / "index" / f"{item.path.name}.json"
                 if item.kept:
                     copy_strips(store, item.path.name, item.kept, Fragment.read(index).failures)
                 index.unlink(missing_ok=True)
-            gone = workspace / ".staging" / f"gone-{uuid.uuid4().hex}"  # half removed, it must not look finished
+            gone = workspace.staging / f"gone-{uuid.uuid4().hex}"  # half removed, it must not look finished
             gone.parent.mkdir(exist_ok=True)
             item.path.rename(gone)
             shutil.rmtree(gone)

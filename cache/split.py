@@ -18,17 +18,10 @@ from cache.folds.assignment import assign_folds
 from cache.folds.extension import UNASSIGNED
 from cache.folds.groups import PINNED_FOLD, RECORDIST
 from cache.folds.report import report_split
-from cache.folds.table import read_split
+from cache.folds.table import read_split, split_catalogue
 from cache.recordings.catalogue_tables import read_catalogue
-from cache.workspace.artefact import (
-    Recipe,
-    artefact_key,
-    find_artefact,
-    is_finished,
-    list_artefacts,
-    materialise,
-    read_provenance,
-)
+from cache.workspace.artefact import Recipe, artefact_key, is_finished, read_provenance
+from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +29,7 @@ VERSION = 4
 """Raised by hand when the same catalogue and settings give other folds."""
 
 
-def build_split(config: SplitConfig, catalogue: Path, workspace: Path) -> Path:
+def build_split(config: SplitConfig, catalogue: Path, workspace: Workspace) -> Path:
     """Returns the directory of the split: `split.csv` and `split_report.json`.
 
     With `config.keep_folds_of`, that split itself if it was made from this catalogue with these settings; otherwise one
@@ -51,7 +44,7 @@ def build_split(config: SplitConfig, catalogue: Path, workspace: Path) -> Path:
     previous = None
     if config.keep_folds_of and not config.fold_column:
         extended = replace(recipe, inputs={**recipe.inputs, "previous": config.keep_folds_of})
-        made = find_artefact(workspace, recipe.kind, extended.key)
+        made = workspace.artefact(recipe.kind, extended.key)
         if is_finished(made):
             return made
         if previous := _find_previous(config.keep_folds_of, config, workspace):
@@ -59,12 +52,12 @@ def build_split(config: SplitConfig, catalogue: Path, workspace: Path) -> Path:
                 logger.info("split: %s has the folds of %s", same.name, previous.name)
                 return same
             recipe = extended
-    return materialise(workspace, recipe, lambda staging: _write(config, catalogue, previous, workspace, staging))
+    return workspace.materialise(recipe, lambda staging: _write(config, catalogue, previous, workspace, staging))
 
 
-def _find_previous(key: str, config: SplitConfig, workspace: Path) -> Path | None:
+def _find_previous(key: str, config: SplitConfig, workspace: Workspace) -> Path | None:
     """Returns the split whose folds are to be kept, if it has the same settings."""
-    previous = find_artefact(workspace, "splits", key)
+    previous = workspace.artefact("splits", key)
     if not is_finished(previous):
         raise FileNotFoundError(
             f"split.keep_folds_of={key}: {previous} is not there. Copy it back with the catalogue that it names, or "
@@ -78,12 +71,12 @@ def _find_previous(key: str, config: SplitConfig, workspace: Path) -> Path | Non
     return None
 
 
-def _find_like(previous: Path, recipe: Recipe, workspace: Path) -> Path | None:
+def _find_like(previous: Path, recipe: Recipe, workspace: Workspace) -> Path | None:
     """Returns the previous split if it is a recipe's, or the newest one of it in which no audio changes its fold."""
     earlier = _read_audio_folds(previous, workspace)
     earlier = earlier[earlier != PINNED_FOLD]
     found: list[tuple[str, Path]] = []
-    for split in (path for path in list_artefacts(workspace) if path.parent.name == recipe.kind):
+    for split in workspace.artefacts(recipe.kind):
         made = read_provenance(split)
         same = made["config"] == recipe.config and made["inputs"]["catalogue"] == recipe.inputs["catalogue"]
         if same and made["version"] == recipe.version:
@@ -93,7 +86,7 @@ def _find_like(previous: Path, recipe: Recipe, workspace: Path) -> Path | None:
     return max(found, key=lambda one: (one[1] == previous, one))[1] if found else None
 
 
-def _write(config: SplitConfig, catalogue: Path, previous: Path | None, workspace: Path, staging: Path) -> None:
+def _write(config: SplitConfig, catalogue: Path, previous: Path | None, workspace: Workspace, staging: Path) -> None:
     # Imported here so that a split found in the workspace does not pay for matplotlib.
     from cache.plots.data_set import plot_split
 
@@ -120,7 +113,7 @@ def _write(config: SplitConfig, catalogue: Path, previous: Path | None, workspac
 
 
 def _extend(
-    recordings: pd.DataFrame, config: SplitConfig, previous: Path, workspace: Path
+    recordings: pd.DataFrame, config: SplitConfig, previous: Path, workspace: Workspace
 ) -> tuple[pd.DataFrame | None, dict[str, Any] | None]:
     """Returns the split that keeps an earlier one's folds, and what was kept; none if it cannot be kept."""
     fold_of = _read_audio_folds(previous, workspace)
@@ -151,9 +144,9 @@ def _extend(
     return split, kept
 
 
-def _read_audio_folds(split: Path, workspace: Path) -> pd.Series:
+def _read_audio_folds(split: Path, workspace: Workspace) -> pd.Series:
     """Returns the fold of a split's audio, by its sha256: a file may have been renamed since."""
-    catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
+    catalogue = split_catalogue(split, workspace)
     audio = read_catalogue(catalogue)[["recording_id", "sha256"]]
     folds = read_split(split).merge(audio, on="recording_id").drop_duplicates("sha256")
     return folds.set_index("sha256")["fold"]

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -18,9 +17,9 @@ from cache.store.fragment import DamagedPartError, Fragment
 from cache.store.part_array import PartRows
 from cache.store.part_writer import copy_strips, find_damaged_strips
 from cache.store.strip_store import StripStore, fetch_index, fetch_part
-from cache.workspace.artefact import find_artefact, read_provenance
-from cache.workspace.builders import alone_at_work
-from cache.workspace.mirror import Mirror
+from cache.workspace.artefact import read_provenance
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 _Layout = tuple[int, int, StripEncoding]
 
@@ -51,7 +50,7 @@ class Verdict:
         lost: sha256 of audio outside the data set that has no strip any more.
     """
 
-    store: Path
+    store: FeatureDirectory
     damages: tuple[Damage, ...]
     changed: tuple[str, ...]
     lost: tuple[str, ...] = ()
@@ -62,7 +61,7 @@ class Verdict:
         return not self.damages and not self.changed
 
 
-def find_damage(store: Path, share: float, rng: np.random.Generator) -> Iterator[Damage]:
+def find_damage(store: FeatureDirectory, share: float, rng: np.random.Generator) -> Iterator[Damage]:
     """Yields the parts of a feature directory that are not as they were written.
 
     Of a directory that mirrors a URL, all that is read is fetched anew.
@@ -73,17 +72,17 @@ def find_damage(store: Path, share: float, rng: np.random.Generator) -> Iterator
             and the existence of arrays are checked in all.
         rng: Chooses them.
     """
-    mirror = Mirror.of_store(store)
+    mirror, folder = store.mirror, store.path
     if mirror:
-        shutil.rmtree(store / "index", ignore_errors=True)
-        fetch_index(store, mirror)
-        arrays = {name.partition("/")[0] for name in mirror.sizes(store / "parts")}
+        shutil.rmtree(folder / "index", ignore_errors=True)
+        fetch_index(store)
+        arrays = {name.partition("/")[0] for name in mirror.sizes(folder / "parts")}
     else:
-        arrays = {path.name for path in (store / "parts").glob("*") if not path.name.startswith(".")}
-    fragments = {path.stem: path for path in sorted((store / "index").glob("*.json"))}  # later: a builder may add some
+        arrays = {path.name for path in (folder / "parts").glob("*") if not path.name.startswith(".")}
+    fragments = {path.stem: path for path in sorted((folder / "index").glob("*.json"))}  # later: a builder may add some
     for part in sorted(arrays - fragments.keys()):
         yield Damage(part, "the index fragment is missing")
-    layout = _layout(read_features(read_provenance(store)["config"]))
+    layout = _layout(read_features(read_provenance(folder)["config"]))
     read = rng.random(len(fragments)) < share
     for (part, path), whole in zip(fragments.items(), read, strict=True):
         try:
@@ -93,10 +92,10 @@ def find_damage(store: Path, share: float, rng: np.random.Generator) -> Iterator
             continue
         problem = ""
         if mirror and whole:
-            problem = _fetch_anew(store, part, mirror)
+            problem = _fetch_anew(store, part)
         elif mirror and part not in arrays:
             problem = "the array is missing"
-        elif mirror and not (store / "parts" / part).is_dir():
+        elif mirror and not (folder / "parts" / part).is_dir():
             continue  # not among those that are read
         if not problem:
             problem = _check_part(store, part, fragment, layout, whole=bool(whole))
@@ -105,7 +104,7 @@ def find_damage(store: Path, share: float, rng: np.random.Generator) -> Iterator
 
 
 def verify(
-    data: DataConfig, features: FeatureConfig, workspace: Path, share: float, seed: int = 0, *, repair: bool
+    data: DataConfig, features: FeatureConfig, workspace: Workspace, share: float, seed: int = 0, *, repair: bool
 ) -> Verdict:
     """Returns what is wrong with the features of a data set; with `repair` it is computed again, and nothing else is.
 
@@ -125,10 +124,10 @@ def verify(
         AtWorkError: If something is being built in the workspace, so that nothing could be withdrawn.
     """
     recipe = feature_recipe(features)
-    store = find_artefact(workspace, recipe.kind, recipe.key)
-    read_provenance(store)
+    store = workspace.feature_directory(recipe.key)
+    read_provenance(store.path)
     recordings, audio = read_recordings(data), audio_directory(data)
-    with alone_at_work(workspace) if repair else nullcontext():
+    with workspace.alone_at_work() if repair else nullcontext():
         changed = tuple(find_changed(recordings, audio, workspace))
         damages = tuple(find_damage(store, share, np.random.default_rng(seed)))
         if not repair:
@@ -145,10 +144,10 @@ def verify(
     return Verdict(store, damages, changed, tuple(sorted(others - StripStore(store).strips.keys())))
 
 
-def _keep(store: Path, part: str, audio: Collection[str], layout: _Layout) -> str | None:
+def _keep(store: FeatureDirectory, part: str, audio: Collection[str], layout: _Layout) -> str | None:
     """Copy what a damaged part holds of some audio's strips and is sound to a part of its own; returns its id."""
     try:
-        fragment = Fragment.read(store / "index" / f"{part}.json")
+        fragment = Fragment.read(store.path / "index" / f"{part}.json")
         array = _open_array(store, part, fragment, layout)
     except DamagedPartError:
         return None
@@ -157,26 +156,27 @@ def _keep(store: Path, part: str, audio: Collection[str], layout: _Layout) -> st
     return copy_strips(store, part, sound, fragment.failures) if sound else None
 
 
-def _withdraw(store: Path, part: str) -> None:
+def _withdraw(store: FeatureDirectory, part: str) -> None:
     """Take a part out of the store: its strips are missing then, and the next build computes them."""
-    if mirror := Mirror.of_store(store):
-        mirror.remove(store / "index" / f"{part}.json")
-        mirror.remove(store / "parts" / part)
-    (store / "index" / f"{part}.json").unlink(missing_ok=True)
-    shutil.rmtree(store / "parts" / part, ignore_errors=True)
+    fragment, array = store.path / "index" / f"{part}.json", store.path / "parts" / part
+    if store.mirror:
+        store.mirror.remove(fragment)
+        store.mirror.remove(array)
+    fragment.unlink(missing_ok=True)
+    shutil.rmtree(array, ignore_errors=True)
 
 
-def _fetch_anew(store: Path, part: str, mirror: Mirror) -> str:
+def _fetch_anew(store: FeatureDirectory, part: str) -> str:
     """Returns what is wrong with the array that the mirrored URL has, empty if nothing is."""
-    shutil.rmtree(store / "parts" / part, ignore_errors=True)
+    shutil.rmtree(store.path / "parts" / part, ignore_errors=True)
     try:
-        fetch_part(store, part, mirror)
+        fetch_part(store, part)
     except DamagedPartError as error:
         return str(error).removesuffix(" Run birdclef verify.")
     return ""
 
 
-def _check_part(store: Path, part: str, fragment: Fragment, layout: _Layout, *, whole: bool) -> str:
+def _check_part(store: FeatureDirectory, part: str, fragment: Fragment, layout: _Layout, *, whole: bool) -> str:
     """Returns what is wrong with a part, empty if nothing is."""
     if fragment.identity != part:
         return f"the index fragment describes another part, {fragment.identity}"
@@ -192,20 +192,20 @@ def _check_part(store: Path, part: str, fragment: Fragment, layout: _Layout, *, 
     return f"{len(damaged)} of {len(fragment.strips)} strips differ from their digest" if damaged else ""
 
 
-def _open_array(store: Path, part: str, fragment: Fragment, layout: _Layout) -> PartRows:
+def _open_array(store: FeatureDirectory, part: str, fragment: Fragment, layout: _Layout) -> PartRows:
     """Returns the array of a part.
 
     Raises:
         DamagedPartError: If it is missing, cannot be opened, or is not what fragment and store ask for.
     """
-    directory = store / "parts" / part
+    directory = store.path / "parts" / part
     if not directory.is_dir():
         raise DamagedPartError("the array is missing")
     try:
         array = PartRows.open(directory)
     except DamagedPartError as error:
         raise DamagedPartError(f"the array cannot be opened ({error})") from error
-    if array.features != store.name:
+    if array.features != store.key:
         raise DamagedPartError(f"the array belongs to features {array.features}")
     frames = sum(strip.frames for strip in fragment.strips)
     found = array.channels, array.scores, array.encoding

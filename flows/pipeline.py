@@ -14,8 +14,7 @@ from birdclef.champion import CHAMPION, champion_report, keep_champion_folds
 from birdclef.comparison.arms import plan_trials
 from birdclef.config.predict import DetectionFormat
 from birdclef.zero_shot import zero_shot_name
-from cache.workspace.builders import at_work
-from cache.workspace.mirror import open_workspace, published_address
+from cache.workspace.workspace import Workspace
 from flows.experiment import ExperimentConfig, as_overrides, expand_grid, load_arms, load_config
 from flows.monitoring.notify import notify_of_run
 from flows.settings import show_stage_messages
@@ -51,9 +50,9 @@ def features_flow(
         overrides: `section.key=value` settings on top of it.
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
-    with _prepared(config, overrides, workspace) as (experiment, directory):
-        _member_catalogues(experiment, directory)
-        return published_address(_features(experiment, directory), directory)
+    with _prepared(config, overrides, workspace) as (experiment, opened):
+        _member_catalogues(experiment, opened)
+        return opened.address(_features(experiment, opened))
 
 
 @flow(name="birdclef-split", **HOOKS)
@@ -65,8 +64,8 @@ def split_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None,
         overrides: `section.key=value` settings on top of it.
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
-    with _prepared(config, overrides, workspace) as (experiment, directory):
-        return published_address(_split(experiment, directory), directory)
+    with _prepared(config, overrides, workspace) as (experiment, opened):
+        return opened.address(_split(experiment, opened))
 
 
 @flow(name="birdclef-train", **HOOKS)
@@ -80,10 +79,10 @@ def train_flow(
         overrides: `section.key=value` settings on top of it.
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
-    with _prepared(config, overrides, workspace) as (experiment, directory):
-        split, catalogues = _split(experiment, directory), _member_catalogues(experiment, directory)
-        members = _train(experiment, split, catalogues, directory)
-        return [published_address(run, directory) for runs in members.values() for run in runs.values()]
+    with _prepared(config, overrides, workspace) as (experiment, opened):
+        split, catalogues = _split(experiment, opened), _member_catalogues(experiment, opened)
+        members = _train(experiment, split, catalogues, opened)
+        return [opened.address(run) for runs in members.values() for run in runs.values()]
 
 
 @flow(name="birdclef-evaluate", **HOOKS)
@@ -97,8 +96,8 @@ def evaluate_flow(
         overrides: `section.key=value` settings on top of it.
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
-    with _prepared(config, overrides, workspace) as (experiment, directory):
-        return published_address(_evaluate(experiment, directory), directory)
+    with _prepared(config, overrides, workspace) as (experiment, opened):
+        return opened.address(_evaluate(experiment, opened))
 
 
 @flow(name="birdclef-sweep", **HOOKS)
@@ -111,11 +110,11 @@ def sweep_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None,
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
     show_stage_messages()
-    settings, directory = expand_grid(Path(config), overrides or ()), resolve_workspace(workspace)
-    with at_work(directory):
+    settings, opened = expand_grid(Path(config), overrides or ()), resolve_workspace(workspace)
+    with opened.at_work():
         experiments = [load_config(Path(config), as_overrides(setting)) for setting in settings]
-        reports = [_evaluate(_keep_folds(experiment, directory), directory) for experiment in experiments]
-        return published_address(sweep_task(settings, reports, directory), directory)
+        reports = [_evaluate(_keep_folds(experiment, opened), opened) for experiment in experiments]
+        return opened.address(sweep_task(settings, reports, opened))
 
 
 @flow(name="birdclef-compare", **HOOKS)
@@ -139,11 +138,11 @@ def compare_flow(
     """
     show_stage_messages()
     experiments = load_arms(Path(config), overrides or (), arms or ())
-    directory = resolve_workspace(workspace)
-    with at_work(directory):
-        experiment = _keep_folds(next(iter(experiments.values())), directory)
+    opened = resolve_workspace(workspace)
+    with opened.at_work():
+        experiment = _keep_folds(next(iter(experiments.values())), opened)
         member, *companions = experiment.train
-        split, catalogues = _split(experiment, directory), _member_catalogues(experiment, directory)
+        split, catalogues = _split(experiment, opened), _member_catalogues(experiment, opened)
         trials = plan_trials(
             {arm: each.train[member] for arm, each in experiments.items()},
             epochs or (),
@@ -156,13 +155,11 @@ def compare_flow(
             name = f"{trial.arm} {trial.epochs} epochs seed {trial.seed}"
             predictions = []
             for fold in experiment.folds_of(trained):
-                run = train_task(name, trial.config, split, fold, directory, catalogues.get(trained))
-                predictions.append(predict_task(name, fold, experiment.predict, run, directory))
+                run = train_task(name, trial.config, split, fold, opened, catalogues.get(trained))
+                predictions.append(predict_task(name, fold, experiment.predict, run, opened))
             finished.append((trial, predictions))
-        baselines = _baselines(experiment, split, catalogues, directory)
-        return published_address(
-            compare_task(experiment.evaluate, finished, baselines, companions, directory), directory
-        )
+        baselines = _baselines(experiment, split, catalogues, opened)
+        return opened.address(compare_task(experiment.evaluate, finished, baselines, companions, opened))
 
 
 @flow(name="birdclef-predict", **HOOKS)
@@ -212,42 +209,42 @@ def full_pipeline(
         overrides: `section.key=value` settings on top of it.
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
-    with _prepared(config, overrides, workspace) as (experiment, directory):
-        report = _evaluate(experiment, directory)
-        promote_task(experiment.promote, experiment.evaluate, report, directory)
-        return published_address(report, directory)
+    with _prepared(config, overrides, workspace) as (experiment, opened):
+        report = _evaluate(experiment, opened)
+        promote_task(experiment.promote, experiment.evaluate, report, opened)
+        return opened.address(report)
 
 
-def resolve_workspace(workspace: str | None) -> Path:
-    """Returns the directory of the workspace: as given, else $BIRDCLEF_WORKSPACE, else `workspace`."""
-    return open_workspace(workspace or os.environ.get("BIRDCLEF_WORKSPACE") or "workspace")
+def resolve_workspace(workspace: str | None) -> Workspace:
+    """Returns the workspace at an address: as given, else $BIRDCLEF_WORKSPACE, else `workspace`."""
+    return Workspace.open(workspace or os.environ.get("BIRDCLEF_WORKSPACE") or "workspace")
 
 
 @contextmanager
 def _prepared(
     config: str, overrides: list[str] | None, workspace: str | None
-) -> Iterator[tuple[ExperimentConfig, Path]]:
+) -> Iterator[tuple[ExperimentConfig, Workspace]]:
     """Yields the experiment and the workspace, where nothing is collected as garbage between two stages."""
     show_stage_messages()
-    experiment, directory = load_config(Path(config), overrides or ()), resolve_workspace(workspace)
-    with at_work(directory):
-        yield _keep_folds(experiment, directory), directory
+    experiment, opened = load_config(Path(config), overrides or ()), resolve_workspace(workspace)
+    with opened.at_work():
+        yield _keep_folds(experiment, opened), opened
 
 
-def _keep_folds(experiment: ExperimentConfig, workspace: Path) -> ExperimentConfig:
+def _keep_folds(experiment: ExperimentConfig, workspace: Workspace) -> ExperimentConfig:
     """Returns the experiment with the key of the split whose folds are kept, so that its report can be repeated."""
     return experiment.model_copy(update={"split": keep_champion_folds(experiment.split, workspace)})
 
 
-def _features(experiment: ExperimentConfig, workspace: Path) -> Path:
+def _features(experiment: ExperimentConfig, workspace: Workspace) -> Path:
     return build_features_task(experiment.data, experiment.features, workspace)
 
 
-def _split(experiment: ExperimentConfig, workspace: Path) -> Path:
+def _split(experiment: ExperimentConfig, workspace: Workspace) -> Path:
     return build_split_task(experiment.split, _features(experiment, workspace), workspace)
 
 
-def _member_catalogues(experiment: ExperimentConfig, workspace: Path) -> dict[str, Path]:
+def _member_catalogues(experiment: ExperimentConfig, workspace: Workspace) -> dict[str, Path]:
     """Returns the catalogue of each member that has features of its own."""
     return {
         member: build_features_task(experiment.data, features, workspace)
@@ -256,7 +253,7 @@ def _member_catalogues(experiment: ExperimentConfig, workspace: Path) -> dict[st
 
 
 def _train(
-    experiment: ExperimentConfig, split: Path, catalogues: dict[str, Path], workspace: Path
+    experiment: ExperimentConfig, split: Path, catalogues: dict[str, Path], workspace: Workspace
 ) -> dict[str, dict[int, Path]]:
     return {
         member: {
@@ -267,7 +264,7 @@ def _train(
     }
 
 
-def _evaluate(experiment: ExperimentConfig, workspace: Path) -> Path:
+def _evaluate(experiment: ExperimentConfig, workspace: Workspace) -> Path:
     if reason := experiment.why_no_prediction():
         get_run_logger().warning("The report may become champion, but `birdclef predict` will refuse it: %s.", reason)
     split, catalogues = _split(experiment, workspace), _member_catalogues(experiment, workspace)
@@ -282,7 +279,7 @@ def _evaluate(experiment: ExperimentConfig, workspace: Path) -> Path:
 
 
 def _baselines(
-    experiment: ExperimentConfig, split: Path, catalogues: dict[str, Path], workspace: Path
+    experiment: ExperimentConfig, split: Path, catalogues: dict[str, Path], workspace: Workspace
 ) -> dict[str, Path]:
     """Returns what a comparison's arms are held against, by name."""
     fitted = baseline_task(split, workspace)
@@ -296,7 +293,7 @@ def _baselines(
     return baselines
 
 
-def _zero_shot(split: Path, catalogues: dict[str, Path], workspace: Path) -> Path | None:
+def _zero_shot(split: Path, catalogues: dict[str, Path], workspace: Workspace) -> Path | None:
     """Returns the predictions of the first embedding model with labels of its own, if there is one."""
     found = (zero_shot_task(split, catalogue, workspace) for catalogue in (None, *catalogues.values()))
     return next(filter(None, found), None)

@@ -32,6 +32,7 @@ from cache.config.features import FeatureConfig
 from cache.config.split import SplitConfig
 from cache.features import build_features
 from cache.split import build_split
+from cache.workspace.workspace import Workspace
 from flows.monitoring.notify import Notification, notify
 from flows.prefect_ui.artifacts import show_lineage, show_quarantine, show_report
 from flows.prefect_ui.progress import show_progress
@@ -66,7 +67,7 @@ STAGE: dict[str, Any] = {
 
 
 @task(name="features", **STAGE)
-def build_features_task(data: DataConfig, features: FeatureConfig, workspace: Path) -> Path:
+def build_features_task(data: DataConfig, features: FeatureConfig, workspace: Workspace) -> Path:
     """Compute missing strips; returns the catalogue."""
     with show_progress("features progress"):
         catalogue = build_features(data, features, workspace)
@@ -76,7 +77,7 @@ def build_features_task(data: DataConfig, features: FeatureConfig, workspace: Pa
 
 
 @task(name="split", **STAGE)
-def build_split_task(split: SplitConfig, catalogue: Path, workspace: Path) -> Path:
+def build_split_task(split: SplitConfig, catalogue: Path, workspace: Workspace) -> Path:
     """Assign folds; returns the split."""
     directory = build_split(split, catalogue, workspace)
     show_lineage(directory, workspace)
@@ -85,7 +86,7 @@ def build_split_task(split: SplitConfig, catalogue: Path, workspace: Path) -> Pa
 
 @task(name="train", task_run_name="train {member} fold {fold}", **STAGE)
 def train_task(
-    member: str, config: TrainConfig, split: Path, fold: int, workspace: Path, catalogue: Path | None = None
+    member: str, config: TrainConfig, split: Path, fold: int, workspace: Workspace, catalogue: Path | None = None
 ) -> Path:
     """Train one member on one fold, on the split's own features or those of a catalogue; returns the run."""
     with show_progress(f"train {member} fold {fold} progress"):
@@ -95,7 +96,7 @@ def train_task(
 
 
 @task(name="predict", task_run_name="predict {member} fold {fold}", **STAGE)
-def predict_task(member: str, fold: int, config: PredictConfig, run: Path, workspace: Path) -> Path:  # noqa: ARG001
+def predict_task(member: str, fold: int, config: PredictConfig, run: Path, workspace: Workspace) -> Path:  # noqa: ARG001
     """Predict a run's validation recordings; returns the predictions."""
     predictions = predict(config, run, workspace)
     show_lineage(predictions, workspace)
@@ -103,7 +104,7 @@ def predict_task(member: str, fold: int, config: PredictConfig, run: Path, works
 
 
 @task(name="baseline", **STAGE)
-def baseline_task(split: Path, workspace: Path) -> Path:
+def baseline_task(split: Path, workspace: Workspace) -> Path:
     """Predict with logistic regression on the same folds; returns the predictions."""
     predictions = predict_baseline(split, workspace)
     show_lineage(predictions, workspace)
@@ -111,7 +112,7 @@ def baseline_task(split: Path, workspace: Path) -> Path:
 
 
 @task(name="zero-shot", **STAGE)
-def zero_shot_task(split: Path, catalogue: Path | None, workspace: Path) -> Path | None:
+def zero_shot_task(split: Path, catalogue: Path | None, workspace: Workspace) -> Path | None:
     """Predict with the own labels of an embedding model, if the features have one; returns the predictions."""
     return predict_zero_shot(split, workspace, catalogue)
 
@@ -122,7 +123,7 @@ def evaluate_task(
     members: dict[str, list[Path]],
     baseline: Path,
     experiment: dict[str, Any],
-    workspace: Path,
+    workspace: Workspace,
     zero_shot: Path | None = None,
 ) -> Path:
     """Score and combine the members; returns the report, which also becomes an artifact of the run."""
@@ -132,7 +133,7 @@ def evaluate_task(
 
 
 @task(name="promote", **STAGE)
-def promote_task(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, workspace: Path) -> None:
+def promote_task(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, workspace: Workspace) -> None:
     """Let the report take the champion's place unless it may be worse; the history becomes an artifact of the run."""
     decision, new = promote(config, evaluation, report, workspace)
     if new:
@@ -143,7 +144,7 @@ def promote_task(config: PromoteConfig, evaluation: EvaluateConfig, report: Path
 
 
 @task(name="sweep", **STAGE)
-def sweep_task(settings: list[dict[str, Any]], reports: list[Path], workspace: Path) -> Path:
+def sweep_task(settings: list[dict[str, Any]], reports: list[Path], workspace: Workspace) -> Path:
     """Put the reports of a grid side by side; returns the comparison, which also becomes an artifact of the run."""
     directory = compare_settings(settings, reports, workspace)
     create_markdown_artifact((directory / "sweep.md").read_text(), key="sweep", description="Comparison of settings")
@@ -151,7 +152,7 @@ def sweep_task(settings: list[dict[str, Any]], reports: list[Path], workspace: P
 
 
 @task(name="baseline on frozen features", **STAGE)
-def frozen_baseline_task(config: TrainConfig, split: Path, workspace: Path) -> Path:
+def frozen_baseline_task(config: TrainConfig, split: Path, workspace: Workspace) -> Path:
     """Predict with logistic regression on what a pretrained backbone sees; returns the predictions."""
     return predict_frozen_baseline(config, split, workspace)
 
@@ -162,7 +163,7 @@ def compare_task(
     trials: list[tuple[Trial, list[Path]]],
     baselines: dict[str, Path],
     companions: list[str],
-    workspace: Path,
+    workspace: Workspace,
 ) -> Path:
     """Hold the arms against the reference; returns the comparison, which also becomes an artifact of the run."""
     directory = compare(config, trials, baselines, companions, workspace)

@@ -32,7 +32,9 @@ from cache.features import open_feature_directory
 from cache.split import build_split
 from cache.store.fragment import Failure
 from cache.store.part_writer import PartWriter
-from cache.workspace.artefact import Recipe, artefact_key, materialise, read_provenance
+from cache.workspace.artefact import Recipe, artefact_key, read_provenance
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 FEATURES = LogMelConfig(sample_rate=8_000, n_fft=512, hop_length=256, n_mels=16, fmin=50.0, fmax=4_000.0)
 SPECIES = {
@@ -55,9 +57,9 @@ def evaluation_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def evaluation_catalogue(evaluation_workspace: Path) -> Path:
-    store = open_feature_directory(FEATURES, evaluation_workspace)
+    store = open_feature_directory(FEATURES, Workspace(evaluation_workspace)).path
     generator = np.random.default_rng(7)
-    writer = PartWriter(store, FEATURES.n_mels)
+    writer = PartWriter(FeatureDirectory(store), FEATURES.n_mels)
     rows = []
     for label, (count, recordists, scientific_name, common_name) in SPECIES.items():
         colour = generator.normal(0, 3, FEATURES.n_mels)
@@ -81,12 +83,12 @@ def evaluation_catalogue(evaluation_workspace: Path) -> Path:
     writer.publish()
     columns = ["recording_id", "label", "recordist", "scientific_name", "common_name", "sha256"]
     table = pd.DataFrame(rows, columns=columns).assign(size=1, version="1", secondary_labels="")
-    return build_catalogue(table, DataConfig(root="unused"), store, evaluation_workspace)
+    return build_catalogue(table, DataConfig(root="unused"), FeatureDirectory(store), Workspace(evaluation_workspace))
 
 
 @pytest.fixture(scope="session")
 def evaluation_split(evaluation_catalogue: Path, evaluation_workspace: Path) -> Path:
-    return build_split(SplitConfig(folds=3), evaluation_catalogue, evaluation_workspace)
+    return build_split(SplitConfig(folds=3), evaluation_catalogue, Workspace(evaluation_workspace))
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +131,7 @@ def evaluation_members(write_member: WriteMember) -> dict[str, list[Path]]:
 
 @pytest.fixture(scope="session")
 def evaluation_baseline(evaluation_split: Path, evaluation_workspace: Path) -> Path:
-    return predict_baseline(evaluation_split, evaluation_workspace)
+    return predict_baseline(evaluation_split, Workspace(evaluation_workspace))
 
 
 def _write_run(config: TrainConfig, split: Path, fold: int, workspace: Path) -> Path:
@@ -149,7 +151,7 @@ def _write_run(config: TrainConfig, split: Path, fold: int, workspace: Path) -> 
         (staging / "logs" / "metrics.csv").write_text("\n".join(lines) + "\n")
 
     recipe = Recipe("runs", {**config.identity(), "fold": fold}, {"split": artefact_key(split)}, 1)
-    return materialise(workspace, recipe, write)
+    return Workspace(workspace).materialise(recipe, write)
 
 
 def _write_predictions(
@@ -174,7 +176,9 @@ def _write_predictions(
         np.save(staging / "features.npy", logits[0].astype(np.float16))
         pd.DataFrame(views).to_csv(staging / "views.csv", index=False)
 
-    return materialise(workspace, Recipe("predictions", config.identity(), {"run": artefact_key(run)}, 1), write)
+    return Workspace(workspace).materialise(
+        Recipe("predictions", config.identity(), {"run": artefact_key(run)}, 1), write
+    )
 
 
 def _hash(name: str) -> str:

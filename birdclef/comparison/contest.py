@@ -20,7 +20,8 @@ from birdclef.scores.ensemble import check_members, combine_out_of_fold, read_ou
 from birdclef.scores.lineage import trace
 from birdclef.strips.fold import read_labelled_recordings
 from cache.recordings.catalogue_tables import read_species
-from cache.workspace.artefact import find_artefact, read_provenance
+from cache.workspace.artefact import read_provenance
+from cache.workspace.workspace import Workspace
 
 OVERALL = "all"
 
@@ -86,7 +87,7 @@ def score_trials(
     trials: Sequence[tuple[Trial, Sequence[Path]]],
     baselines: Mapping[str, Path],
     companions: Sequence[str],
-    workspace: Path,
+    workspace: Workspace,
 ) -> dict[str, Any]:
     """Returns the content of `comparison.json`; see `birdclef.compare.compare`.
 
@@ -208,11 +209,11 @@ def _as_baseline(
     }
 
 
-def _describe_runs(predictions: Sequence[Path], workspace: Path) -> list[dict[str, Any]]:
+def _describe_runs(predictions: Sequence[Path], workspace: Workspace) -> list[dict[str, Any]]:
     """Returns views that passed through the model, seconds and peak memory of each fold's run, and of its use."""
     described = []
     for path in predictions:
-        run = find_artefact(workspace, "runs", read_provenance(path)["inputs"]["run"])
+        run = workspace.artefact("runs", read_provenance(path)["inputs"]["run"])
         summary = json.loads((run / "summary.json").read_text())
         views = pd.read_csv(run / "logs" / "metrics.csv")["views"].sum()
         predicting = float(pd.read_csv(path / "views.csv")["seconds"].sum())

@@ -10,25 +10,27 @@ from birdclef.report.rendering import render
 from birdclef.serving.onnx_classifier import embedding_folder
 from birdclef.strips.fold import read_labelled_recordings
 from cache.folds.groups import is_trained_on
+from cache.folds.table import split_catalogue
 from cache.recordings.catalogue_tables import read_species
-from cache.workspace.artefact import find_artefact, read_provenance
+from cache.workspace.artefact import read_provenance
+from cache.workspace.workspace import Workspace
 
 _UNKNOWN = "not stated in the table"
 
 
-def describe_model(run: Path, trained: TrainedRun, output: Path, size: int) -> str:
+def describe_model(run: Path, workspace: Workspace, trained: TrainedRun, output: Path, size: int) -> str:
     """Returns the model card of an exported run as Markdown.
 
     Args:
-        run: Directory of the run, in its workspace.
+        run: Directory of the run.
+        workspace: Where it lies.
         trained: The same run, loaded.
         output: The exported file.
         size: Of that file in bytes.
     """
-    workspace = run.resolve().parent.parent
     provenance = read_provenance(run)
-    split = find_artefact(workspace, "splits", trained.split)
-    catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
+    split = workspace.artefact("splits", trained.split)
+    catalogue = split_catalogue(split, workspace)
     recordings = read_labelled_recordings(split, catalogue)
     used = recordings[is_trained_on(recordings["fold"], trained.fold).to_numpy()]
     held_out = int((recordings["fold"] == trained.fold).sum())

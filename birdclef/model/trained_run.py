@@ -12,7 +12,9 @@ from birdclef.config.train import TrainConfig
 from birdclef.model.network import SpeciesModel, build_model
 from birdclef.strips.fold import FoldData
 from cache.config.features import FeatureConfig, read_features
-from cache.workspace.artefact import find_artefact, read_provenance
+from cache.workspace.artefact import read_provenance
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 _MODULE_PREFIX = "model."
 
@@ -37,7 +39,7 @@ class TrainedRun:
     clip_seconds: float
     fold: int
     split: str
-    store: Path
+    store: FeatureDirectory
 
 
 def save_run(checkpoint: Path, fold: FoldData, config: TrainConfig, directory: Path) -> None:
@@ -54,15 +56,15 @@ def save_run(checkpoint: Path, fold: FoldData, config: TrainConfig, directory: P
     description = {
         "species": fold.species,
         "features": fold.features.identity(),
-        "store": fold.store.name,
+        "store": fold.store.key,
         "clip_seconds": config.clip_seconds,
         "model": config.model.model_dump(mode="json"),
     }
     (directory / "model.json").write_text(json.dumps(description, indent=2) + "\n")
 
 
-def load_run(directory: Path, device: torch.device) -> TrainedRun:
-    """Returns the model of a finished run on a device; its store is fetched if the workspace mirrors a URL.
+def load_run(directory: Path, workspace: Workspace, device: torch.device) -> TrainedRun:
+    """Returns the model of a finished run of a workspace on a device.
 
     Raises:
         ValueError: If it was trained on crops that end between two embeddings.
@@ -81,5 +83,5 @@ def load_run(directory: Path, device: torch.device) -> TrainedRun:
         description["clip_seconds"],
         provenance["config"]["fold"],
         provenance["inputs"]["split"],
-        find_artefact(directory.resolve().parent.parent, "features", description["store"]),
+        workspace.feature_directory(description["store"]),
     )

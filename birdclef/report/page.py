@@ -22,6 +22,7 @@ from birdclef.report.rendering import render
 from birdclef.scores.scoring import Scored
 from cache.config.data import DataConfig
 from cache.workspace.artefact import read_provenance
+from cache.workspace.workspace import Workspace
 
 PICTURE_TITLES = {
     "f1_against_count": "F1 of each species against its number of recordings",
@@ -36,7 +37,12 @@ FORMAT = 1
 
 
 def write_report(
-    scored: Scored, config: EvaluateConfig, experiment: Mapping[str, Any], key: str, workspace: Path, directory: Path
+    scored: Scored,
+    config: EvaluateConfig,
+    experiment: Mapping[str, Any],
+    key: str,
+    workspace: Workspace,
+    directory: Path,
 ) -> None:
     """Write all files of a report.
 
@@ -51,8 +57,8 @@ def write_report(
         workspace: Where it will lie.
         directory: Where it is written.
     """
-    settings = workspace / "reports" / key / SETTINGS
-    command = f"birdclef run {shlex.quote(str(settings))} --workspace {shlex.quote(str(workspace))}"
+    settings = workspace.directory / "reports" / key / SETTINGS
+    command = f"birdclef run {shlex.quote(str(settings))} --workspace {shlex.quote(str(workspace.directory))}"
     report = replace_nan({"format": FORMAT, "key": key, "command": command, **scored.report})
     (directory / SETTINGS).write_text(yaml.safe_dump(dict(experiment), sort_keys=False, allow_unicode=True))
     (directory / "report.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")

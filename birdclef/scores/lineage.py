@@ -8,9 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from cache.folds.table import read_split
+from cache.folds.table import read_split, split_catalogue
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue
-from cache.workspace.artefact import find_artefact, read_provenance
+from cache.workspace.artefact import read_provenance
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 _NAMED_DIFFERENCES = 5
 
@@ -22,25 +24,25 @@ class Lineage:
     runs: tuple[Path, ...]
     split: Path
     catalogue: Path
-    features: Path
+    features: FeatureDirectory
 
 
-def trace(predictions: Iterable[Path], baseline: Path, workspace: Path) -> Lineage:
+def trace(predictions: Iterable[Path], baseline: Path, workspace: Workspace) -> Lineage:
     """Returns where predictions, and those of a baseline on the same folds, come from.
 
     Raises:
         ValueError: If they come from different splits.
     """
-    runs = tuple(find_artefact(workspace, "runs", read_provenance(path)["inputs"]["run"]) for path in predictions)
+    runs = tuple(workspace.artefact("runs", read_provenance(path)["inputs"]["run"]) for path in predictions)
     splits = sorted({str(read_provenance(path)["inputs"]["split"]) for path in (*runs, baseline)})
     if len(splits) != 1:
-        first, other = (read_split(find_artefact(workspace, "splits", key)) for key in splits[:2])
+        first, other = (read_split(workspace.artefact("splits", key)) for key in splits[:2])
         raise ValueError(
             f"The predictions come from {len(splits)} different splits ({', '.join(splits)}), so their folds do not "
             f"match: {list_differences(first, other)}. Train all members, and fit the baseline, on one split."
         )
-    split = find_artefact(workspace, "splits", splits[0])
-    catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
+    split = workspace.artefact("splits", splits[0])
+    catalogue = split_catalogue(split, workspace)
     return Lineage(runs, split, catalogue, feature_directory(catalogue, workspace))
 
 
@@ -63,10 +65,10 @@ def list_differences(first: pd.DataFrame, other: pd.DataFrame) -> str:
     return "; ".join(f"{len(names)} {what} ({_name_some(names)})" for what, names in differences.items() if names)
 
 
-def describe(lineage: Lineage, predictions: Iterable[Path]) -> dict[str, Any]:
+def describe(lineage: Lineage, predictions: Iterable[Path], workspace: Workspace) -> dict[str, Any]:
     """Returns keys, settings and versions of everything behind a report, and one digest of all audio digests."""
     features, catalogue, split = (
-        read_provenance(directory) for directory in (lineage.features, lineage.catalogue, lineage.split)
+        read_provenance(directory) for directory in (lineage.features.path, lineage.catalogue, lineage.split)
     )
     runs = [read_provenance(run) for run in lineage.runs]
     digests = sorted(read_catalogue(lineage.catalogue)["sha256"])
@@ -74,7 +76,7 @@ def describe(lineage: Lineage, predictions: Iterable[Path]) -> dict[str, Any]:
     return {
         "audio": {"recordings": len(digests), "sha256": audio},
         "features": {"key": features["key"], "config": features["config"]},
-        "member_features": _describe_stores(lineage),
+        "member_features": _describe_stores(lineage, workspace),
         "catalogue": {"key": catalogue["key"], "config": catalogue["config"], "table": catalogue["inputs"]["table"]},
         "split": {"key": split["key"], "config": split["config"]},
         "runs": [{"key": run["key"], "config": run["config"], "seconds": run["seconds"]} for run in runs],
@@ -84,11 +86,10 @@ def describe(lineage: Lineage, predictions: Iterable[Path]) -> dict[str, Any]:
     }
 
 
-def _describe_stores(lineage: Lineage) -> list[dict[str, Any]]:
+def _describe_stores(lineage: Lineage, workspace: Workspace) -> list[dict[str, Any]]:
     """Returns key and settings of the features that runs read other than the split's own."""
     keys = sorted({str(key) for run in lineage.runs if (key := read_provenance(run)["inputs"].get("features"))})
-    workspace = lineage.features.parent.parent
-    stores = [read_provenance(find_artefact(workspace, "features", key)) for key in keys]
+    stores = [read_provenance(workspace.artefact("features", key)) for key in keys]
     return [{"key": store["key"], "config": store["config"]} for store in stores]
 
 

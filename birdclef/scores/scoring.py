@@ -29,7 +29,8 @@ from birdclef.scores.own_labels import describe_own_labels
 from birdclef.scores.scorer import Scorer, build_scorer
 from birdclef.strips.fold import read_labelled_recordings
 from cache.recordings.catalogue_tables import read_species
-from cache.workspace.artefact import find_artefact, read_provenance
+from cache.workspace.artefact import read_provenance
+from cache.workspace.workspace import Workspace
 
 _CONFUSIONS = 20
 """Most frequent confusions that are listed."""
@@ -66,7 +67,7 @@ def score_members(
     config: EvaluateConfig,
     members: Mapping[str, Sequence[Path]],
     baseline: Path,
-    workspace: Path,
+    workspace: Workspace,
     zero_shot: Path | None = None,
 ) -> Scored:
     """Returns the numbers of a report.
@@ -93,7 +94,7 @@ def score_members(
     means = [member.mean for member in out_of_fold.values()]
     combined = combine_out_of_fold(means, config.ensemble, scorer.labels, scorer.folds)
     runs = {
-        name: [find_artefact(workspace, "runs", read_provenance(path)["inputs"]["run"]) for path in directories]
+        name: [workspace.artefact("runs", read_provenance(path)["inputs"]["run"]) for path in directories]
         for name, directories in members.items()
     }
     baseline_probabilities = read_out_of_fold([baseline]).of(scored_ids)
@@ -125,7 +126,7 @@ def score_members(
         "quarantine": describe_quarantine(lineage.catalogue),
         "duplicates": describe_duplicates(lineage.catalogue),
         "split": describe_split(lineage.split),
-        "lineage": describe(lineage, paths),
+        "lineage": describe(lineage, paths, workspace),
     }
     directories = {name: list(paths) for name, paths in members.items()}
     return Scored(report, catalogue, recordings, species, combined, calibrated, lineage, runs, directories)

@@ -23,7 +23,9 @@ from birdclef.serving.windows import PLAIN_THRESHOLD, Grid, Window, WindowClassi
 from cache.audio.decoded_length import Heard
 from cache.config.features import FeatureConfig
 from cache.front_end.kinds import stream_strip
-from cache.workspace.artefact import find_artefact, read_provenance
+from cache.workspace.artefact import read_provenance
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Member:
 
     models: Sequence[SpeciesModel]
     features: FeatureConfig
-    store: Path
+    store: FeatureDirectory
     views: Sequence[tuple[View, float]]
 
     def grid(self, clip_seconds: float) -> Grid:
@@ -157,17 +159,17 @@ def load_classifier(source: Path) -> WindowClassifier:
         )
     provenance = read_provenance(source)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    workspace = Workspace.containing(source)
     if provenance["kind"] == "runs":
-        run = load_run(source, device)
+        run = load_run(source, workspace, device)
         thresholds = np.full(len(run.species), PLAIN_THRESHOLD)
         return _assemble({"run": [run]}, PredictConfig(), "mean", np.ones(1), 1.0, thresholds)
     if provenance["kind"] != "reports":
         raise ValueError(f"{source} holds {provenance['kind']}; only a run or a report can predict.")
-    return _load_report(source, provenance, device)
+    return _load_report(source, provenance, workspace, device)
 
 
-def _load_report(source: Path, provenance: Mapping[str, Any], device: torch.device) -> Classifier:
-    workspace = source.resolve().parent.parent
+def _load_report(source: Path, provenance: Mapping[str, Any], workspace: Workspace, device: torch.device) -> Classifier:
     report = json.loads((source / "report.json").read_text())
     method = report["ensemble"]["method"]
     if method == "rank":
@@ -180,10 +182,10 @@ def _load_report(source: Path, provenance: Mapping[str, Any], device: torch.devi
     for name, key in provenance["inputs"].items():
         if name in ("baseline", "zero_shot"):
             continue
-        made = read_provenance(find_artefact(workspace, "predictions", key))
+        made = read_provenance(workspace.artefact("predictions", key))
         settings = PredictConfig(**made["config"])
         members[name.rsplit("/", 1)[0]].append(
-            load_run(find_artefact(workspace, "runs", made["inputs"]["run"]), device)
+            load_run(workspace.artefact("runs", made["inputs"]["run"]), workspace, device)
         )
     return _assemble(
         members,

@@ -16,6 +16,7 @@ from cache.audio.decoded_length import Heard
 from cache.audio.streaming import stream_waveform
 from cache.config.features import FeatureConfig, read_features
 from cache.front_end.kinds import stream_strip
+from cache.workspace.feature_directory import FeatureDirectory
 
 METADATA = "birdclef"
 """Key of the file's metadata that holds run, input, species, sample_rate, clip_seconds and features as JSON."""
@@ -38,7 +39,7 @@ class OnnxClassifier:
     session: Any
     species: Sequence[str]
     features: FeatureConfig
-    folder: Path
+    folder: FeatureDirectory
     clip_seconds: float
     thresholds: Floats
 
@@ -105,4 +106,6 @@ def load_onnx(path: Path) -> OnnxClassifier:
             f"{folder}: no such folder. It holds {features.model.name}, whose embeddings {path} takes: copy it from "
             "where the file was exported."
         )
-    return OnnxClassifier(session, interface["species"], features, folder, interface["clip_seconds"], thresholds)
+    return OnnxClassifier(
+        session, interface["species"], features, FeatureDirectory(folder), interface["clip_seconds"], thresholds
+    )

@@ -7,10 +7,12 @@ import pandas as pd
 
 from cache.config.features import FeatureConfig, read_features
 from cache.folds.groups import is_trained_on, is_validated
-from cache.folds.table import read_split
+from cache.folds.table import read_split, split_catalogue
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue, read_species
 from cache.store.strip_store import StripStore
-from cache.workspace.artefact import find_artefact, read_provenance
+from cache.workspace.artefact import read_provenance
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class FoldData:
     validation: pd.DataFrame
     species: list[str]
     features: FeatureConfig
-    store: Path
+    store: FeatureDirectory
 
     def clip_frames(self, seconds: float) -> int:
         """Returns the frames of a crop of some seconds."""
@@ -47,7 +49,7 @@ def read_labelled_recordings(split: Path, catalogue: Path) -> pd.DataFrame:
     )
 
 
-def read_fold(split: Path, fold: int, workspace: Path, store: Path | None = None) -> FoldData:
+def read_fold(split: Path, fold: int, workspace: Workspace, store: FeatureDirectory | None = None) -> FoldData:
     """Returns the recordings on both sides of a fold.
 
     Args:
@@ -59,7 +61,7 @@ def read_fold(split: Path, fold: int, workspace: Path, store: Path | None = None
     Raises:
         ValueError: If the split has no such fold, or the feature directory lacks some of its recordings.
     """
-    catalogue = find_artefact(workspace, "catalogues", read_provenance(split)["inputs"]["catalogue"])
+    catalogue = split_catalogue(split, workspace)
     species = read_species(catalogue)["label"].tolist()
     recordings = read_labelled_recordings(split, catalogue)
     validated = (recordings["fold"] == fold).to_numpy()
@@ -70,10 +72,10 @@ def read_fold(split: Path, fold: int, workspace: Path, store: Path | None = None
         store = feature_directory(catalogue, workspace)
     elif names := recordings.loc[~recordings["sha256"].isin(list(StripStore(store).strips)), "recording_id"].tolist():
         raise ValueError(
-            f"{store} has no strips of {len(names)} recordings of the split, {names[0]} among them, which its front "
-            "end could not use: see the reason in its catalogue's quarantine.csv, and leave them out of the table."
+            f"{store.path} has no strips of {len(names)} recordings of the split, {names[0]} among them. Its front "
+            "end could not use them: see the reason in its catalogue's quarantine.csv, and leave them out of the table."
         )
-    features = read_features(read_provenance(store)["config"])
+    features = read_features(read_provenance(store.path)["config"])
     trained = is_trained_on(recordings["fold"], fold).to_numpy()
     train, validation = (recordings[side].reset_index(drop=True) for side in (trained, validated))
     return FoldData(train, validation, species, features, store)

@@ -36,6 +36,7 @@ from birdclef.training.objective import Objective, build_objective
 from birdclef.training.sampler import describe_batches
 from birdclef.training.schedule import rate_factor
 from birdclef.training.trainer import BEST_CHECKPOINT, LAST_CHECKPOINT, build_trainer, choose_dtype, quiet_lightning
+from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -243,7 +244,7 @@ class SpeciesTraining(pl.LightningModule):
         return share * rate_factor(step - main, classifier_steps, self._config.warmup_share)
 
 
-def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Path) -> Path:
+def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, workspace: Workspace, directory: Path) -> Path:
     """Train a model, going on from a killed run's last checkpoint; returns the checkpoint that `select` names.
 
     With several devices this is called in a process of each, by `birdclef.devices.ranks.run_in_ranks`.
@@ -252,6 +253,7 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Pat
         model: With its initial weights.
         fold: Training and validation recordings.
         config: Of this member.
+        workspace: Where the run will lie.
         directory: Gets `checkpoints/` and `logs/`.
 
     Raises:
@@ -260,7 +262,7 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Pat
     """
     last, best = directory / "checkpoints" / LAST_CHECKPOINT, directory / "checkpoints" / BEST_CHECKPOINT
     with quiet_lightning():
-        trainer = build_trainer(config, directory)
+        trainer = build_trainer(config, workspace, directory)
         device = trainer.strategy.root_device
         training = TrainingData(fold, config, device)
         if training.batch_recordings % config.devices:
@@ -300,11 +302,11 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Pat
 
 
 def fit_and_measure(
-    model: SpeciesModel, fold: FoldData, config: TrainConfig, directory: Path
+    model: SpeciesModel, fold: FoldData, config: TrainConfig, workspace: Workspace, directory: Path
 ) -> tuple[Path, float | None]:
     """Returns the checkpoint of `fit`, and the memory that it took at its peak in MB."""
     memory = PeakMemory()
-    checkpoint = fit(model, fold, config, directory)
+    checkpoint = fit(model, fold, config, workspace, directory)
     return checkpoint, memory.read()
 
 

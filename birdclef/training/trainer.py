@@ -20,7 +20,7 @@ from birdclef.config.train import TrainConfig
 from birdclef.devices.ranks import launched_rank
 from birdclef.training.distributed import GatheredStrategy
 from birdclef.training.objective import count_epochs
-from cache.workspace.artefact import keep_unfinished
+from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -136,22 +136,24 @@ class TimeSplit(pl.Callback):
 class KeepCheckpoints(pl.Callback):
     """Lets a training that is killed together with its machine go on from about its last minute on another one."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, workspace: Workspace, directory: Path) -> None:
+        self._workspace = workspace
         self._directory = directory
         self._kept = time.monotonic()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Keep the checkpoints that the epoch before left, at most once a minute."""
         if trainer.is_global_zero and time.monotonic() - self._kept > _SECONDS_BETWEEN_COPIES:
-            keep_unfinished(self._directory, last=f"checkpoints/{LAST_CHECKPOINT}")
+            self._workspace.keep_unfinished(self._directory, last=f"checkpoints/{LAST_CHECKPOINT}")
             self._kept = time.monotonic()
 
 
-def build_trainer(config: TrainConfig, directory: Path) -> pl.Trainer:
+def build_trainer(config: TrainConfig, workspace: Workspace, directory: Path) -> pl.Trainer:
     """Returns a trainer that keeps the best and the last checkpoint and logs to CSV and TensorBoard.
 
     Args:
         config: Of the member.
+        workspace: Where the run will lie.
         directory: Gets `checkpoints/` and `logs/`; what a killed run left there is taken up.
     """
     checkpoints = directory / "checkpoints"
@@ -171,7 +173,7 @@ def build_trainer(config: TrainConfig, directory: Path) -> pl.Trainer:
             enable_version_counter=False,
         ),
         LearningRateMonitor("epoch"),
-        KeepCheckpoints(directory),
+        KeepCheckpoints(workspace, directory),
         TimeSplit(),
     ]
     if config.ema_decay:

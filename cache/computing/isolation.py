@@ -26,6 +26,7 @@ from cache.computing.part import Finished, Source, Started, compute_part
 from cache.config.features import FeatureConfig
 from cache.front_end.kinds import warm_up
 from cache.store.fragment import Failure
+from cache.workspace.feature_directory import FeatureDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,9 @@ class _Ready:
     pid: int
 
 
-def compute_part_apart(sources: Sequence[Source], features: FeatureConfig, store: Path) -> Iterator[Finished]:
+def compute_part_apart(
+    sources: Sequence[Source], features: FeatureConfig, store: FeatureDirectory
+) -> Iterator[Finished]:
     """Compute and publish a part in this thread's child process; yields each recording once it is done.
 
     Raises:
@@ -144,7 +147,7 @@ class _Child:
         return self._process.alive
 
     def compute(
-        self, sources: Sequence[Source], features: FeatureConfig, store: Path, refused: dict[str, Failure]
+        self, sources: Sequence[Source], features: FeatureConfig, store: FeatureDirectory, refused: dict[str, Failure]
     ) -> Iterator[Started | Finished]:
         current: Source | None = None
         idle_again = False

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +15,7 @@ from cache.front_end.log_mel import compute_log_mel
 from cache.store.fragment import Failure
 from cache.store.part_writer import PartWriter
 from cache.workspace.address import read_bytes
+from cache.workspace.feature_directory import FeatureDirectory
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Finished:
 
 
 def compute_part(
-    sources: Sequence[Source], features: FeatureConfig, store: Path, refused: Mapping[str, Failure]
+    sources: Sequence[Source], features: FeatureConfig, store: FeatureDirectory, refused: Mapping[str, Failure]
 ) -> Iterator[Started | Finished]:
     """Compute a group of recordings and publish its part; yields before and after each of them.
 
@@ -84,7 +84,7 @@ def compute_part(
         writer.publish()
 
 
-def _add_recording(source: Source, features: FeatureConfig, store: Path, writer: PartWriter) -> Finished:
+def _add_recording(source: Source, features: FeatureConfig, store: FeatureDirectory, writer: PartWriter) -> Finished:
     try:
         audio = read_bytes(source.address)
         if hashlib.sha256(audio).hexdigest() != source.sha256:

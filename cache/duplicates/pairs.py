@@ -15,8 +15,7 @@ from cache.duplicates.alignment import Alignment, align_strips
 from cache.duplicates.compared_log_mel import Sounds
 from cache.duplicates.fingerprint import find_candidates, fingerprint_from_text
 from cache.store.strip_store import StripStore
-from cache.workspace.artefact import write_atomically
-from cache.workspace.mirror import Mirror
+from cache.workspace.workspace import Workspace
 
 SAME_BYTES = "same bytes"
 SAME_SOUND = "same sound"
@@ -28,7 +27,7 @@ _COLUMNS = ["recording_id", "other_recording_id", "label", "other_label", "why",
 
 
 def find_duplicates(
-    recordings: pd.DataFrame, strips: StripStore, sounds: Sounds, memory: Path, workspace: Path
+    recordings: pd.DataFrame, strips: StripStore, sounds: Sounds, memory: Path, workspace: Workspace
 ) -> pd.DataFrame:
     """Returns the pairs of recordings that are likely to hold the same sound, in ascending order.
 
@@ -131,10 +130,10 @@ def _pair_by_sound(audio: pd.DataFrame, strips: StripStore, sounds: Sounds, memo
 class _Memory:
     """Comparisons of strips by the hashes of their audio, in a file of the workspace."""
 
-    def __init__(self, path: Path, workspace: Path) -> None:
+    def __init__(self, path: Path, workspace: Workspace) -> None:
         self._path = path
-        self._mirror = Mirror.of(workspace)
-        content = self._mirror.read(path) if self._mirror else path.read_bytes() if path.is_file() else None
+        self._workspace = workspace
+        content = workspace.read(path)
         table = pd.read_csv(io.BytesIO(content or ",".join([*_AUDIO, *_ALIGNMENT]).encode()), dtype=str)
         values = zip(*(table[name].astype("float64") for name in _ALIGNMENT), strict=True)
         hashes = zip(table["sha256"], table["other_sha256"], strict=True)
@@ -159,7 +158,4 @@ class _Memory:
             (*pair, *astuple(alignment)) for pair, alignment in sorted(self._known.items(), key=lambda item: item[0])
         ]
         text = pd.DataFrame(rows, columns=[*_AUDIO, *_ALIGNMENT]).to_csv(index=False)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._path, text)
-        if self._mirror:
-            self._mirror.write(self._path, text.encode())
+        self._workspace.publish(self._path, text.encode())

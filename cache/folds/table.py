@@ -4,6 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from cache.workspace.artefact import read_provenance
+from cache.workspace.workspace import Workspace
+
+
+def split_catalogue(split: Path, workspace: Workspace) -> Path:
+    """Returns the catalogue whose recordings a split divides."""
+    return workspace.artefact("catalogues", read_provenance(split)["inputs"]["catalogue"])
+
 
 def read_split(directory: Path) -> pd.DataFrame:
     """Returns recording_id, label, fold (-1: always in training, -2: held out), group, pinned."""

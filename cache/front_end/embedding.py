@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from cache.audio.decoding import UnusableAudioError
 from cache.config.features import EmbeddingConfig, EmbeddingModel
 from cache.front_end.tflite_outputs import replace_outputs
-from cache.workspace.artefact import file_key, write_atomically
-from cache.workspace.mirror import Mirror
+from cache.workspace.artefact import file_key
+from cache.workspace.atomic_files import write_atomically
+from cache.workspace.feature_directory import FeatureDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class Embedder:
             yield strip
 
 
-def keep_model(model: EmbeddingModel, store: Path) -> None:
+def keep_model(model: EmbeddingModel, store: FeatureDirectory) -> None:
     """Copy a model and its labels into its feature directory, from where all workers and later predictions take it.
 
     A copy that is damaged there is replaced.
@@ -104,37 +105,36 @@ def keep_model(model: EmbeddingModel, store: Path) -> None:
         ValueError: If the file is not the one that the configuration names.
     """
     logger.info("features: embeddings of %s, whose weights stand under %s", model.name, model.licence)
-    for source, target, sha256 in _files(model, store):
+    for source, name, sha256 in _files(model):
+        target = store.path / name
         if target.is_file() and file_key(target) == sha256:
             continue
         if not source or file_key(Path(source)) != sha256:
             raise ValueError(f"{source or target} is not the file of {model.name} that was configured.")
-        write_atomically(target, Path(source).read_bytes())
-        if mirror := Mirror.of_store(store):
-            mirror.write(target, target.read_bytes())
+        store.publish(name, Path(source).read_bytes())
 
 
-def copy_model(model: EmbeddingModel, store: Path, folder: Path) -> None:
+def copy_model(model: EmbeddingModel, store: FeatureDirectory, folder: Path) -> None:
     """Copy a model from its feature directory into another folder, from which `open_embedder` loads it too.
 
     Raises:
         FileNotFoundError: If the directory holds no model.
     """
-    source = _fetched(store / f"model.{model.format}")
+    source = store.fetch(f"model.{model.format}")
     logger.info("%s holds a copy of %s, whose weights stand under %s", folder, model.name, model.licence)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / source.name, source.read_bytes())
 
 
-def labels_file(store: Path) -> Path:
-    """Returns the file of a store that lists the labels of its model, fetched from the URL that the store mirrors."""
-    return _fetched(store / "labels.txt")
+def labels_file(store: FeatureDirectory) -> Path:
+    """Returns the file of a store that lists the labels of its model."""
+    return store.fetch("labels.txt")
 
 
 _opened: dict[EmbeddingModel, Runtime] = {}
 
 
-def open_embedder(features: EmbeddingConfig, store: Path) -> Embedder:
+def open_embedder(features: EmbeddingConfig, store: FeatureDirectory) -> Embedder:
     """Returns the embedder of a feature directory; a process loads its model once.
 
     Raises:
@@ -144,7 +144,7 @@ def open_embedder(features: EmbeddingConfig, store: Path) -> Embedder:
     """
     model = features.model
     if model not in _opened:
-        path = _fetched(store / f"model.{model.format}")
+        path = store.fetch(f"model.{model.format}")
         if file_key(path) != model.sha256:
             raise ValueError(f"{path} is not {model.name} with sha256 {model.sha256}: bring that file back.")
         load = {"onnx": _load_onnx, "tflite": _load_tflite}[model.format]
@@ -152,20 +152,12 @@ def open_embedder(features: EmbeddingConfig, store: Path) -> Embedder:
     return Embedder(features, _opened[model])
 
 
-def _files(model: EmbeddingModel, store: Path) -> list[tuple[str, Path, str]]:
-    """Returns source, place in the store and sha256 of a model and its labels."""
-    files = [(model.file, store / f"model.{model.format}", model.sha256)]
+def _files(model: EmbeddingModel) -> list[tuple[str, str, str]]:
+    """Returns source, name in the store and sha256 of a model and its labels."""
+    files = [(model.file, f"model.{model.format}", model.sha256)]
     if model.labels_sha256:
-        files.append((model.labels or "", store / "labels.txt", model.labels_sha256))
+        files.append((model.labels or "", "labels.txt", model.labels_sha256))
     return files
-
-
-def _fetched(path: Path) -> Path:
-    if not path.is_file() and (mirror := Mirror.of_store(path.parent)) and (content := mirror.read(path)):
-        write_atomically(path, content)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is gone. Run the features stage again.")
-    return path
 
 
 def _load_onnx(model: EmbeddingModel, path: Path) -> Runtime:

@@ -13,6 +13,7 @@ from cache.front_end import embedding as embedding_model
 from cache.front_end import log_mel as mel
 from cache.front_end.embedding import keep_model, open_embedder
 from cache.front_end.log_mel_stream import stream_log_mel
+from cache.workspace.feature_directory import FeatureDirectory
 
 
 def front_end_version(features: FeatureConfig) -> int:
@@ -20,7 +21,7 @@ def front_end_version(features: FeatureConfig) -> int:
     return mel.VERSION if features.kind == "log_mel" else 100 * embedding_model.VERSION + mel.VERSION
 
 
-def equip_store(features: FeatureConfig, store: Path) -> None:
+def equip_store(features: FeatureConfig, store: FeatureDirectory) -> None:
     """Put into a feature directory what its front end needs to work in any process.
 
     Raises:
@@ -30,7 +31,7 @@ def equip_store(features: FeatureConfig, store: Path) -> None:
         keep_model(features.model, store)
 
 
-def warm_up(features: FeatureConfig, store: Path) -> None:
+def warm_up(features: FeatureConfig, store: FeatureDirectory) -> None:
     """Load what the front end needs, before this process meets its first recording.
 
     Raises:
@@ -41,7 +42,7 @@ def warm_up(features: FeatureConfig, store: Path) -> None:
 
 
 def compute_strip(
-    waveform: NDArray[np.float32], log_mel: NDArray[np.float32], features: FeatureConfig, store: Path
+    waveform: NDArray[np.float32], log_mel: NDArray[np.float32], features: FeatureConfig, store: FeatureDirectory
 ) -> NDArray[np.float32]:
     """Returns the strip of a waveform, with the scores behind it, (frames, channels + scores).
 
@@ -60,7 +61,7 @@ def compute_strip(
 
 
 def stream_strip(
-    recording: Path, features: FeatureConfig, store: Path, heard: Heard | None = None
+    recording: Path, features: FeatureConfig, store: FeatureDirectory, heard: Heard | None = None
 ) -> Iterator[NDArray[np.float32]]:
     """Yields the strip of a file without scores, (frames, channels) at a time, in bounded memory.
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from cache.workspace.artefact import find_artefact, read_provenance
+from cache.workspace.artefact import read_provenance
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 _DUPLICATE_NAMES = ("recording_id", "other_recording_id", "label", "other_label", "why")
 
@@ -41,6 +43,6 @@ def read_duplicates(directory: Path) -> pd.DataFrame:
     )
 
 
-def feature_directory(catalogue: Path, workspace: Path) -> Path:
+def feature_directory(catalogue: Path, workspace: Workspace) -> FeatureDirectory:
     """Returns the feature directory whose strips a catalogue points at."""
-    return find_artefact(workspace, "features", read_provenance(catalogue)["inputs"]["features"])
+    return workspace.feature_directory(read_provenance(catalogue)["inputs"]["features"])

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from cache.workspace.address import is_url, read_bytes, transfer
-from cache.workspace.artefact import content_key, file_key, write_atomically
-from cache.workspace.mirror import Mirror
+from cache.workspace.artefact import content_key, file_key
+from cache.workspace.workspace import Workspace
 
 _HASHING_THREADS = 4
 _HASHING_BATCH = 32  # to pass a file to a thread takes as long as to hash it
@@ -18,7 +18,7 @@ _IDENTITY = ["recording_id", "size", "version"]
 
 
 def hash_recordings(
-    recordings: pd.DataFrame, audio: str, workspace: Path, before_reading: Callable[[], None] | None = None
+    recordings: pd.DataFrame, audio: str, workspace: Workspace, before_reading: Callable[[], None] | None = None
 ) -> pd.Series:
     """Returns the sha256 of each recording's file, in the order of `recordings`.
 
@@ -40,15 +40,11 @@ def hash_recordings(
             before_reading()
         merged.loc[unknown, "sha256"] = _hash_files(merged.loc[unknown, "recording_id"], audio)
         updated = pd.concat([merged[merged["sha256"] != ""], known]).drop_duplicates("recording_id")
-        text = updated.sort_values("recording_id").to_csv(index=False)
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(memory, text)
-        if mirror := Mirror.of(workspace):
-            mirror.write(memory, text.encode())
+        workspace.publish(memory, updated.sort_values("recording_id").to_csv(index=False).encode())
     return pd.Series(merged["sha256"].to_numpy(), index=recordings.index, name="sha256")
 
 
-def find_changed(recordings: pd.DataFrame, audio: str, workspace: Path) -> list[str]:
+def find_changed(recordings: pd.DataFrame, audio: str, workspace: Workspace) -> list[str]:
     """Returns the recordings whose bytes are not those that path, size and version stand for in memory.
 
     Every remembered file is read. A file that cannot be read is none of them.
@@ -60,23 +56,18 @@ def find_changed(recordings: pd.DataFrame, audio: str, workspace: Path) -> list[
     return sorted(remembered.loc[changed.to_numpy(bool), "recording_id"])
 
 
-def forget_hashes(audio: str, workspace: Path) -> None:
+def forget_hashes(audio: str, workspace: Workspace) -> None:
     """Forget all hashes of an audio folder, so that its files are read again."""
-    memory = _memory_of(audio, workspace)
-    memory.unlink(missing_ok=True)
-    if mirror := Mirror.of(workspace):
-        mirror.remove(memory)
+    workspace.remove(_memory_of(audio, workspace))
 
 
-def _memory_of(audio: str, workspace: Path) -> Path:
-    return workspace / "hashes" / f"{content_key([audio, *_IDENTITY])}.csv"
+def _memory_of(audio: str, workspace: Workspace) -> Path:
+    return workspace.directory / "hashes" / f"{content_key([audio, *_IDENTITY])}.csv"
 
 
-def _read_memory(memory: Path, workspace: Path) -> pd.DataFrame:
-    mirror = Mirror.of(workspace)
-    content = mirror.read(memory) if mirror else memory.read_bytes() if memory.is_file() else None
+def _read_memory(memory: Path, workspace: Workspace) -> pd.DataFrame:
     nothing = ",".join([*_IDENTITY, "sha256"]).encode()
-    table = pd.read_csv(io.BytesIO(content or nothing), dtype=str, keep_default_na=False)
+    table = pd.read_csv(io.BytesIO(workspace.read(memory) or nothing), dtype=str, keep_default_na=False)
     return table.astype({"size": "int64"})
 
 

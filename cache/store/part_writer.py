@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from cache.store.encoding import FLOAT16, StripEncoding
 from cache.store.fragment import DamagedPartError, Failure, Fragment, Strip
 from cache.store.part_array import PartRows
-from cache.workspace.artefact import flush_to_disk, write_atomically
-from cache.workspace.mirror import Mirror
+from cache.workspace.atomic_files import flush_to_disk
+from cache.workspace.feature_directory import FeatureDirectory
 
 CHUNK_FRAMES = 8192
 """Most rows of a chunk."""
@@ -53,10 +53,12 @@ class PartWriter:
     removes what was not published.
     """
 
-    def __init__(self, store: Path, channels: int, encoding: StripEncoding = FLOAT16, scores: int = 0) -> None:
+    def __init__(
+        self, store: FeatureDirectory, channels: int, encoding: StripEncoding = FLOAT16, scores: int = 0
+    ) -> None:
         self._store = store
         self._encoding = encoding
-        parts = store / "parts"
+        parts = store.path / "parts"
         parts.mkdir(parents=True, exist_ok=True)
         self._staging = Path(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=parts))
         self._staging.chmod(0o755)
@@ -123,8 +125,9 @@ class PartWriter:
     def _append(self, strip: Strip, stored: NDArray[Any]) -> None:
         if stored.shape[1] != self._width:
             raise ValueError(
-                f"The strip of audio {strip.sha256} has {stored.shape[1]} values a row, the part in {self._store} has "
-                f"{self._width}, {self._scores} of them scores. Open the part for as many, or mend the front end."
+                f"The strip of audio {strip.sha256} has {stored.shape[1]} values a row, the part in "
+                f"{self._store.path} has {self._width}, {self._scores} of them scores. Open the part for as many, or "
+                "mend the front end."
             )
         self._strips.append(strip)
         rows = np.ascontiguousarray(stored)
@@ -163,7 +166,7 @@ class PartWriter:
             self._scores,
             self._chunk_frames,
             self._encoding,
-            self._store.name,
+            self._store.key,
         ).write_metadata()
 
     def add_failure(self, failure: Failure) -> None:
@@ -178,7 +181,7 @@ class PartWriter:
         flush_to_disk(self._staging / "zarr.json")
         fragment = Fragment(tuple(self._strips), tuple(self._failures))
         identity = fragment.identity
-        final = self._store / "parts" / identity
+        final = self._store.path / "parts" / identity
         try:
             self._staging.rename(final)
         except OSError:
@@ -189,23 +192,20 @@ class PartWriter:
                 self._staging.rename(final)
             else:  # another builder published the same part
                 shutil.rmtree(self._staging)
-        entry = self._store / "index" / f"{identity}.json"
-        if mirror := Mirror.of_store(self._store):
-            mirror.send(final, final)
-            mirror.write(entry, fragment.to_json().encode())
-        entry.parent.mkdir(exist_ok=True)
-        write_atomically(entry, fragment.to_json())
+        if self._store.mirror:
+            self._store.mirror.send(final, final)
+        self._store.publish(f"index/{identity}.json", fragment.to_json().encode())
         return identity
 
 
-def copy_strips(store: Path, part: str, strips: Iterable[Strip], failures: Iterable[Failure]) -> str:
+def copy_strips(store: FeatureDirectory, part: str, strips: Iterable[Strip], failures: Iterable[Failure]) -> str:
     """Write strips of a part, as they are stored there, and failures to a part of their own; returns its id.
 
     Raises:
         DamagedPartError: If the part's array cannot be opened.
         ValueError: If a strip is not what was written there.
     """
-    array = PartRows.open(store / "parts" / part)
+    array = PartRows.open(store.path / "parts" / part)
     with PartWriter(store, array.channels, array.encoding, array.scores) as writer:
         for strip in strips:
             writer.copy_strip(strip, array.read_whole(strip.start, strip.frames))

@@ -30,21 +30,19 @@ from cache.store.part_array import PartRows
 from cache.store.part_writer import find_damaged_strips
 from cache.store.strip_reader import StripReader
 from cache.workspace.address import download, transfer
-from cache.workspace.artefact import write_atomically
-from cache.workspace.mirror import Mirror
+from cache.workspace.atomic_files import write_atomically
+from cache.workspace.feature_directory import FeatureDirectory
 
 
 class StripStore:
     """Reads the strips that were published in a feature directory when it was opened."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: FeatureDirectory) -> None:
         self._directory = directory
-        self._mirror = Mirror.of_store(directory)
-        if self._mirror:
-            fetch_index(directory, self._mirror)
+        fetch_index(directory)
         self.strips: dict[str, Strip] = {}
         self.failures: dict[str, Failure] = {}
-        for fragment_path in sorted((directory / "index").glob("*.json")):
+        for fragment_path in sorted((directory.path / "index").glob("*.json")):
             fragment = Fragment.read(fragment_path)
             self.strips.update((strip.sha256, strip) for strip in fragment.strips)
             for failure in fragment.failures:
@@ -106,30 +104,31 @@ class StripStore:
         """
         wanted = [self._find(sha256) for sha256 in sha256s]
         if not wanted:
-            raise ValueError(f"No strip of {self._directory} was asked for.")
-        if self._mirror:
+            raise ValueError(f"No strip of {self._directory.path} was asked for.")
+        if self._directory.mirror:
             transfer(self._open, {strip.part for strip in wanted})
         return StripReader(wanted, self._open)
 
     def _open(self, part: str) -> PartRows:
-        if self._mirror:
-            fetch_part(self._directory, part, self._mirror)
-        return PartRows.open(self._directory / "parts" / part)
+        fetch_part(self._directory, part)
+        return PartRows.open(self._directory.path / "parts" / part)
 
     def _find(self, sha256: str) -> Strip:
         if sha256 not in self.strips:
-            raise KeyError(f"{self._directory} has no strip of audio {sha256}. Run the features stage again.")
+            raise KeyError(f"{self._directory.path} has no strip of audio {sha256}. Run the features stage again.")
         return self.strips[sha256]
 
 
-def fetch_index(store: Path, mirror: Mirror) -> None:
-    """Make the fragments of a feature directory those that the URL has which it mirrors."""
-    index = store / "index"
+def fetch_index(store: FeatureDirectory) -> None:
+    """Make the fragments on this machine those of the URL, if the feature directory mirrors one."""
+    mirror, index = store.mirror, store.path / "index"
+    if mirror is None:
+        return
     index.mkdir(parents=True, exist_ok=True)
     here, there = {path.name for path in index.glob("*.json")}, mirror.sizes(index).keys()
     for name in here - there:
         (index / name).unlink(missing_ok=True)
-        shutil.rmtree(store / "parts" / Path(name).stem, ignore_errors=True)
+        shutil.rmtree(store.path / "parts" / Path(name).stem, ignore_errors=True)
 
     def fetch(name: str) -> None:
         if content := mirror.read(index / name):
@@ -138,21 +137,21 @@ def fetch_index(store: Path, mirror: Mirror) -> None:
     transfer(fetch, sorted(there - here))
 
 
-def fetch_part(store: Path, part: str, mirror: Mirror) -> None:
-    """Bring the array of a part here from the URL that the feature directory mirrors, unless it is here.
+def fetch_part(store: FeatureDirectory, part: str) -> None:
+    """Fetch the array of a part, if the feature directory mirrors a URL and this machine has no copy.
 
     Raises:
         DamagedPartError: If what the URL has is not what was written.
     """
-    final = store / "parts" / part
-    if final.is_dir():
+    mirror, final = store.mirror, store.path / "parts" / part
+    if mirror is None or final.is_dir():
         return
     final.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=final.parent) as folder:
         incoming = Path(folder) / part
         for name in mirror.sizes(final):
             download(f"{mirror.address(final)}/{name}", incoming / name)
-        damaged = find_damaged_strips(incoming, Fragment.read(store / "index" / f"{part}.json"))
+        damaged = find_damaged_strips(incoming, Fragment.read(store.path / "index" / f"{part}.json"))
         if damaged:
             raise DamagedPartError(
                 f"{mirror.address(final)} is not as it was written: {len(damaged)} strips are damaged. "

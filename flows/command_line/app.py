@@ -15,9 +15,9 @@ from birdclef.champion import CHAMPION, champion_report, keep_champion_folds
 from birdclef.comparison.arms import ARMS
 from birdclef.config.predict import DetectionFormat
 from cache.workspace.address import resolve_address
-from cache.workspace.mirror import open_workspace
+from cache.workspace.workspace import Workspace
 from flows.command_line.models import models_app
-from flows.command_line.options import WORKSPACE, Config, Overrides, Workspace
+from flows.command_line.options import WORKSPACE, Config, Overrides, WorkspaceAddress
 from flows.command_line.upkeep import gc, status, verify
 from flows.experiment import dump_config, expand_grid, load_arms, load_config
 from flows.monitoring.health import health
@@ -49,31 +49,31 @@ def set_up_log(
 
 
 @app.command()
-def run(config: Config, overrides: Overrides = None, workspace: Workspace = WORKSPACE) -> None:
+def run(config: Config, overrides: Overrides = None, workspace: WorkspaceAddress = WORKSPACE) -> None:
     """Run the whole pipeline in the foreground; the last line is the report's directory."""
     _run_flow("full_pipeline", config, overrides, workspace)
 
 
 @app.command()
-def features(config: Config, overrides: Overrides = None, workspace: Workspace = WORKSPACE) -> None:
+def features(config: Config, overrides: Overrides = None, workspace: WorkspaceAddress = WORKSPACE) -> None:
     """Compute the strips that are missing; the last line is the catalogue's directory."""
     _run_flow("features_flow", config, overrides, workspace)
 
 
 @app.command()
-def split(config: Config, overrides: Overrides = None, workspace: Workspace = WORKSPACE) -> None:
+def split(config: Config, overrides: Overrides = None, workspace: WorkspaceAddress = WORKSPACE) -> None:
     """Assign recordings to folds; the last line is the split's directory."""
     _run_flow("split_flow", config, overrides, workspace)
 
 
 @app.command()
-def train(config: Config, overrides: Overrides = None, workspace: Workspace = WORKSPACE) -> None:
+def train(config: Config, overrides: Overrides = None, workspace: WorkspaceAddress = WORKSPACE) -> None:
     """Train all members on their folds; the last lines are the runs' directories."""
     _run_flow("train_flow", config, overrides, workspace)
 
 
 @app.command()
-def evaluate(config: Config, overrides: Overrides = None, workspace: Workspace = WORKSPACE) -> None:
+def evaluate(config: Config, overrides: Overrides = None, workspace: WorkspaceAddress = WORKSPACE) -> None:
     """Predict and report; the last line is the report's directory."""
     _run_flow("evaluate_flow", config, overrides, workspace)
 
@@ -82,7 +82,7 @@ def evaluate(config: Config, overrides: Overrides = None, workspace: Workspace =
 def sweep(
     config: Config,
     grid: Annotated[list[str], typer.Argument(help="section.key=[value, value], as often as wanted.")],
-    workspace: Workspace = WORKSPACE,
+    workspace: WorkspaceAddress = WORKSPACE,
 ) -> None:
     """Run the pipeline for every combination of values and compare; the last line is the comparison's directory."""
     expand_grid(config, grid)  # a wrong grid is told before a server starts
@@ -101,7 +101,7 @@ def compare(
         list[int] | None, typer.Option(help="Budget, as often as wanted; default: half the epochs, and all.", min=1)
     ] = None,
     seeds: Annotated[int, typer.Option(help="Trainings of each arm and budget.", min=1)] = 3,
-    workspace: Workspace = WORKSPACE,
+    workspace: WorkspaceAddress = WORKSPACE,
 ) -> None:
     """Hold objectives against cross-entropy at equal cost; the last line is the comparison's directory."""
     load_arms(config, overrides or (), arm or ())  # a wrong configuration is told before a server starts
@@ -144,13 +144,13 @@ def predict(
         float | None,
         typer.Option(help="From which probability a species is present; default: its own of the report.", min=0, max=1),
     ] = None,
-    workspace: Workspace = WORKSPACE,
+    workspace: WorkspaceAddress = WORKSPACE,
 ) -> None:
     """Predict new recordings, window by window; exit status 1 if any of them could not be read."""
     from birdclef.predict_recordings import find_recordings, predict_with
 
     apply_settings()
-    model = champion_report(open_workspace(workspace)) if source == CHAMPION else Path(source)
+    model = champion_report(Workspace.open(workspace)) if source == CHAMPION else Path(source)
     outcome = predict_with(model, find_recordings(paths), output, form, threshold)
     typer.echo(
         f"{outcome.recordings} of {outcome.recordings + len(outcome.failures)} recordings "
@@ -199,7 +199,7 @@ def serve(
     timezone: Annotated[str, typer.Option(help="Time zone of the schedule, such as Europe/Berlin.")] = "UTC",
     host: Annotated[str, typer.Option(help="Address that a started Prefect server listens on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of a started Prefect server.")] = 4200,
-    workspace: Workspace = WORKSPACE,
+    workspace: WorkspaceAddress = WORKSPACE,
 ) -> None:
     """Bring up server, work pool, deployments and worker; stop them on SIGTERM or Ctrl-C."""
     apply_settings()
@@ -231,19 +231,18 @@ for command in (status, verify, gc):
 def preview_augment(
     config: Config,
     overrides: Overrides = None,
-    workspace: Workspace = WORKSPACE,
+    workspace: WorkspaceAddress = WORKSPACE,
     output: Annotated[Path, typer.Option(help="Picture to write.", dir_okay=False)] = Path("augment.png"),
 ) -> None:
     """Draw crops of the data set before and after each augmentation of the first member."""
     from birdclef.preview import preview_augmentations
     from cache.features import build_features
     from cache.split import build_split
-    from cache.workspace.builders import at_work
 
     apply_settings()
-    experiment, directory = load_config(config, overrides or ()), open_workspace(workspace)
+    experiment, directory = load_config(config, overrides or ()), Workspace.open(workspace)
     member = next(iter(experiment.train))
-    with at_work(directory):
+    with directory.at_work():
         catalogue = build_features(experiment.data, experiment.features, directory)
         split_directory = build_split(keep_champion_folds(experiment.split, directory), catalogue, directory)
         features = experiment.member_features.get(member)

@@ -5,17 +5,17 @@ from typing import Annotated
 import typer
 
 from birdclef.champion import choose_report, describe_decisions, read_decisions, roll_back
-from cache.workspace.mirror import open_workspace
-from flows.command_line.options import WORKSPACE, Workspace
+from cache.workspace.workspace import Workspace
+from flows.command_line.options import WORKSPACE, WorkspaceAddress
 
 models_app = typer.Typer(help="List which reports were promoted or refused, and choose another.")
 
 
 @models_app.callback(invoke_without_command=True)
-def history(context: typer.Context, workspace: Workspace = WORKSPACE) -> None:
+def history(context: typer.Context, workspace: WorkspaceAddress = WORKSPACE) -> None:
     """List which reports were promoted or refused, the last one first; the champion is bold."""
     if context.invoked_subcommand is None:
-        decisions = read_decisions(open_workspace(workspace))
+        decisions = read_decisions(Workspace.open(workspace))
         typer.echo(
             describe_decisions(decisions) if decisions else f"{workspace} has no champion yet.", nl=not decisions
         )
@@ -24,18 +24,18 @@ def history(context: typer.Context, workspace: Workspace = WORKSPACE) -> None:
 @models_app.command()
 def rollback(
     number: Annotated[int | None, typer.Argument(help="Of an earlier champion; default: the one before.")] = None,
-    workspace: Workspace = WORKSPACE,
+    workspace: WorkspaceAddress = WORKSPACE,
 ) -> None:
     """Make an earlier champion the champion again."""
-    decision = roll_back(number, open_workspace(workspace))
+    decision = roll_back(number, Workspace.open(workspace))
     typer.echo(f"{decision.report} is the champion, number {decision.number}: {decision.reason}.")
 
 
 @models_app.command()
 def promote(
     report: Annotated[str, typer.Argument(help="Key of the report.", metavar="REPORT")],
-    workspace: Workspace = WORKSPACE,
+    workspace: WorkspaceAddress = WORKSPACE,
 ) -> None:
     """Make a report the champion by hand."""
-    decision = choose_report(report, open_workspace(workspace))
+    decision = choose_report(report, Workspace.open(workspace))
     typer.echo(f"{decision.report} is the champion, number {decision.number}: {decision.reason}.")

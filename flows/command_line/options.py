@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-Workspace = Annotated[
+WorkspaceAddress = Annotated[
     str,
     typer.Option(envvar="BIRDCLEF_WORKSPACE", help="Directory of the artefacts, or a URL such as s3://bucket/folder."),
 ]

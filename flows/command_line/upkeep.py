@@ -3,7 +3,6 @@
 import json
 import os
 from dataclasses import asdict
-from pathlib import Path
 from shutil import disk_usage
 from typing import Annotated
 from urllib.error import HTTPError
@@ -12,9 +11,8 @@ import typer
 
 from cache.config.data import DataConfig
 from cache.config.features import FeatureConfig
-from cache.workspace.builders import is_at_work
-from cache.workspace.mirror import open_workspace
-from flows.command_line.options import WORKSPACE, Config, Overrides, Workspace
+from cache.workspace.workspace import Workspace
+from flows.command_line.options import WORKSPACE, Config, Overrides, WorkspaceAddress
 from flows.experiment import load_config
 from flows.monitoring.runs import format_runs, read_runs
 from flows.monitoring.status import format_size, format_status, read_status, read_unfinished
@@ -22,11 +20,11 @@ from flows.settings import apply_settings
 
 
 def status(
-    workspace: Workspace = WORKSPACE,
+    workspace: WorkspaceAddress = WORKSPACE,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Tell what runs, and what a workspace holds: artefacts with lineage, size and age."""
-    directory, url = open_workspace(workspace), os.environ.get("PREFECT_API_URL", "http://127.0.0.1:4200/api")
+    opened, url = Workspace.open(workspace), os.environ.get("PREFECT_API_URL", "http://127.0.0.1:4200/api")
     runs, silence = None, f"no server answers at {url}"
     try:
         runs = read_runs(url)
@@ -34,21 +32,21 @@ def status(
         silence = f"the server at {url} answers {error.code}: is PREFECT_API_AUTH_STRING its user and password?"
     except OSError:
         pass
-    artefacts, at_work = list(read_status(directory)), is_at_work(directory)
+    artefacts, at_work = list(read_status(opened)), opened.is_at_work()
     if as_json:
         found = {
             "workspace": str(workspace),
             "artefacts": [asdict(artefact) for artefact in artefacts],
-            "unfinished": read_unfinished(directory),
+            "unfinished": read_unfinished(opened),
             "total_bytes": sum(artefact.size_bytes for artefact in artefacts),
-            "free_bytes": disk_usage(directory).free if directory.is_dir() else None,
+            "free_bytes": disk_usage(opened.directory).free if opened.directory.is_dir() else None,
             "at_work": at_work,
             "server": None if runs is None else url,
             "runs": [asdict(run) for run in runs or ()],
         }
         typer.echo(json.dumps(found))
         return
-    typer.echo(format_status(artefacts, directory))
+    typer.echo(format_status(artefacts, opened))
     typer.echo(f"{'something' if at_work else 'nothing'} is being built in the workspace")
     typer.echo(silence if runs is None else format_runs(runs, url))
 
@@ -56,7 +54,7 @@ def status(
 def verify(
     config: Config,
     overrides: Overrides = None,
-    workspace: Workspace = WORKSPACE,
+    workspace: WorkspaceAddress = WORKSPACE,
     share: Annotated[float, typer.Option(help="Share of the parts that are read whole.", min=0, max=1)] = 1.0,
     repair: Annotated[bool, typer.Option(help="Compute again what is damaged.")] = True,
 ) -> None:
@@ -64,15 +62,15 @@ def verify(
     from cache.features import feature_recipe
 
     apply_settings()
-    experiment, directory = load_config(config, overrides or ()), open_workspace(workspace)
+    experiment, opened = load_config(config, overrides or ()), Workspace.open(workspace)
     every = (experiment.features, *experiment.member_features.values())
     stores = {feature_recipe(features).key: features for features in every}
-    sound = [_verify(experiment.data, features, directory, share, repair=repair) for features in stores.values()]
+    sound = [_verify(experiment.data, features, opened, share, repair=repair) for features in stores.values()]
     if not all(sound):
         raise typer.Exit(1)
 
 
-def _verify(data: DataConfig, features: FeatureConfig, workspace: Path, share: float, *, repair: bool) -> bool:
+def _verify(data: DataConfig, features: FeatureConfig, workspace: Workspace, share: float, *, repair: bool) -> bool:
     """Print what is wrong with one store; returns whether it is sound now."""
     from cache.verify import verify
 
@@ -96,7 +94,7 @@ def _verify(data: DataConfig, features: FeatureConfig, workspace: Path, share: f
 
 
 def gc(
-    workspace: Workspace = WORKSPACE,
+    workspace: WorkspaceAddress = WORKSPACE,
     keep_reports: Annotated[
         int | None,
         typer.Option(
@@ -109,14 +107,14 @@ def gc(
     from birdclef.champion import old_reports
     from cache.garbage import collect_garbage, find_garbage
 
-    directory = open_workspace(workspace)
-    dropped = [] if keep_reports is None else old_reports(directory, keep_reports)
-    garbage = find_garbage(directory, dropped)
+    opened = Workspace.open(workspace)
+    dropped = [] if keep_reports is None else old_reports(opened, keep_reports)
+    garbage = find_garbage(opened, dropped)
     for item in garbage:
-        typer.echo(f"{format_size(item.size_bytes):>9}  {item.path.relative_to(directory)}: {item.why}")
+        typer.echo(f"{format_size(item.size_bytes):>9}  {item.path.relative_to(opened.directory)}: {item.why}")
     if not garbage:
         typer.echo(f"{workspace} holds nothing that could go.")
         return
     if not yes:
         typer.confirm(f"Remove {format_size(sum(item.size_bytes for item in garbage))}?", abort=True)
-    collect_garbage(directory, garbage, dropped)
+    collect_garbage(opened, garbage, dropped)

@@ -10,9 +10,9 @@ from typing import Any
 
 from cache.garbage import folder_bytes
 from cache.workspace.address import transfer
-from cache.workspace.artefact import KINDS, PROVENANCE, list_artefacts, read_provenance
+from cache.workspace.artefact import KINDS, PROVENANCE, read_provenance
 from cache.workspace.builders import is_held
-from cache.workspace.mirror import Mirror, published_address
+from cache.workspace.workspace import Workspace
 
 _AGE_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
@@ -36,7 +36,7 @@ class ArtefactStatus:
     age_seconds: float
 
 
-def read_status(workspace: Path) -> Iterator[ArtefactStatus]:
+def read_status(workspace: Workspace) -> Iterator[ArtefactStatus]:
     """Yields the finished artefacts of a workspace in stage order."""
     now = datetime.now(UTC)
     for provenance, size_bytes in _read_artefacts(workspace):
@@ -49,19 +49,19 @@ def read_status(workspace: Path) -> Iterator[ArtefactStatus]:
         )
 
 
-def _read_artefacts(workspace: Path) -> Iterator[tuple[dict[str, Any], int]]:
+def _read_artefacts(workspace: Workspace) -> Iterator[tuple[dict[str, Any], int]]:
     """Yields provenance and size of the finished artefacts, those of the URL if the workspace mirrors one."""
-    mirror = Mirror.of(workspace)
+    mirror, folder = workspace.mirror, workspace.directory
     if mirror is None:
-        for directory in list_artefacts(workspace):
+        for directory in workspace.artefacts():
             yield read_provenance(directory), folder_bytes(directory)
         return
-    sizes = mirror.sizes(workspace)
-    finished = [workspace / name for name in sizes if name.count("/") == 2 and name.endswith(f"/{PROVENANCE}")]
+    sizes = mirror.sizes(folder)
+    finished = [folder / name for name in sizes if name.count("/") == 2 and name.endswith(f"/{PROVENANCE}")]
     for path, content in sorted(zip(finished, transfer(mirror.read, finished), strict=True), key=_stage_order):
-        folder = path.parent.relative_to(workspace).as_posix()
+        artefact = path.parent.relative_to(folder).as_posix()
         if content:
-            yield json.loads(content), sum(size for name, size in sizes.items() if name.startswith(f"{folder}/"))
+            yield json.loads(content), sum(size for name, size in sizes.items() if name.startswith(f"{artefact}/"))
 
 
 def _stage_order(artefact: tuple[Path, bytes | None]) -> tuple[int, str]:
@@ -69,17 +69,17 @@ def _stage_order(artefact: tuple[Path, bytes | None]) -> tuple[int, str]:
     return KINDS.index(directory.parent.name), directory.name
 
 
-def read_unfinished(workspace: Path) -> dict[str, bool]:
+def read_unfinished(workspace: Workspace) -> dict[str, bool]:
     """Returns the artefacts that are not finished, and whether a process is at each now."""
-    staging = workspace / ".staging"
+    staging = workspace.staging
     names = sorted(path.name for path in staging.iterdir() if path.is_dir()) if staging.is_dir() else []
     return {name: is_held(staging / f"{name}.lock") for name in names}
 
 
-def format_status(artefacts: list[ArtefactStatus], workspace: Path) -> str:
+def format_status(artefacts: list[ArtefactStatus], workspace: Workspace) -> str:
     """Returns the artefacts as an aligned table, with unfinished work, their size and the free space below it."""
     if not artefacts:
-        return f"{published_address(workspace, workspace)} holds no artefact yet."
+        return f"{workspace.address()} holds no artefact yet."
     width = max(len(kind) for kind in KINDS)
     lines = [f"{'kind':{width}}  {'key':16}  {'size':>9}  {'age':>7}  made from"]
     lines += [
@@ -89,9 +89,9 @@ def format_status(artefacts: list[ArtefactStatus], workspace: Path) -> str:
     ]
     for name, at_work in read_unfinished(workspace).items():
         lines.append(f"unfinished: {name} ({'at work now' if at_work else 'goes on or starts again at the next run'})")
-    total, free = sum(artefact.size_bytes for artefact in artefacts), shutil.disk_usage(workspace).free
+    total, free = sum(artefact.size_bytes for artefact in artefacts), shutil.disk_usage(workspace.directory).free
     lines.append(f"{len(artefacts)} artefacts, {format_size(total)}; {format_size(free)} free on this disk")
-    lines.append(f"learning curves: tensorboard --logdir {workspace}")
+    lines.append(f"learning curves: tensorboard --logdir {workspace.directory}")
     return "\n".join(lines)
 
 

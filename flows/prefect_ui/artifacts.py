@@ -9,7 +9,7 @@ from typing import Any
 from prefect.artifacts import Artifact, create_markdown_artifact, create_table_artifact
 
 from cache.workspace.artefact import KINDS, is_finished, read_provenance
-from cache.workspace.mirror import published_address
+from cache.workspace.workspace import Workspace
 
 REPORT = "report"
 _LARGEST_PICTURE_BYTES = 1_000_000
@@ -18,9 +18,9 @@ _SPECIES_COLUMNS = ("label", "common_name", "recordings", "scored")
 _SCORE_COLUMNS = ("precision", "recall", "f1", "average_precision")
 
 
-def show_report(report: Path, workspace: Path) -> None:
+def show_report(report: Path, workspace: Workspace) -> None:
     """Show a report with its pictures and lineage, and a table of its species."""
-    page = published_address(report / "report.html", workspace)
+    page = workspace.address(report / "report.html")
     markdown = _embed_pictures((report / "report.md").read_text(), report)
     create_markdown_artifact(
         f"{markdown}\n## Made from\n\n{_list_parts(find_ancestors(report, workspace))}",
@@ -50,7 +50,7 @@ def show_quarantine(catalogue: Path) -> None:
         )
 
 
-def show_lineage(artefact: Path, workspace: Path) -> None:
+def show_lineage(artefact: Path, workspace: Workspace) -> None:
     """Give an artefact a page of its own, which links to those of its inputs, unless the server has one already.
 
     The page belongs to the run that made the artefact, or first found it in the workspace.
@@ -58,7 +58,7 @@ def show_lineage(artefact: Path, workspace: Path) -> None:
     if Artifact.get(page_key(artefact)) is not None:
         return
     provenance, inputs = read_provenance(artefact), find_inputs(artefact, workspace)
-    address = published_address(artefact, workspace)
+    address = workspace.address(artefact)
     create_markdown_artifact(
         f"`{address}`, made {provenance['created']} in {provenance['seconds']:,.0f} s.\n\n"
         + (f"Made from:\n\n{_list_parts(inputs)}" if inputs else "Made from audio."),
@@ -72,14 +72,15 @@ def page_key(artefact: Path) -> str:
     return f"{artefact.parent.name}-{artefact.name}"
 
 
-def find_inputs(artefact: Path, workspace: Path) -> list[Path]:
+def find_inputs(artefact: Path, workspace: Workspace) -> list[Path]:
     """Returns the artefacts with pages that an artefact was made from."""
     keys = read_provenance(artefact)["inputs"].values()
     kinds = [kind for kind in KINDS if kind != "features"]  # a store grows, so no single run made it
-    return [workspace / kind / key for key in keys for kind in kinds if is_finished(workspace / kind / key)]
+    found = (workspace.directory / kind / key for key in keys for kind in kinds)
+    return [directory for directory in found if is_finished(directory)]
 
 
-def find_ancestors(artefact: Path, workspace: Path) -> list[Path]:
+def find_ancestors(artefact: Path, workspace: Workspace) -> list[Path]:
     """Returns the artefacts that an artefact was made from, directly or not, in stage order."""
     ancestors: set[Path] = set()
     pending = [artefact]

@@ -17,6 +17,7 @@ from birdclef.strips.fold import FoldData
 from birdclef.strips.residency import ResidentStrips
 from cache.config.features import LogMelConfig
 from cache.store.part_writer import PartWriter
+from cache.workspace.feature_directory import FeatureDirectory
 
 N_MELS = 8
 FEATURES = LogMelConfig(sample_rate=1600, n_fft=64, hop_length=100, n_mels=N_MELS, fmin=0, fmax=800)  # 16 frames/s
@@ -64,7 +65,7 @@ def store(tmp_path: Path, strips: dict[str, NDArray[np.float16]]) -> Path:
     directory = tmp_path / "features"
     names = sorted(strips, reverse=True)
     for part in (names[:4], names[4:]):
-        writer = PartWriter(directory, N_MELS)
+        writer = PartWriter(FeatureDirectory(directory), N_MELS)
         for name in part:
             writer.add_strip(f"sha-{name}", strips[name].astype(np.float32))
         writer.publish()
@@ -73,7 +74,7 @@ def store(tmp_path: Path, strips: dict[str, NDArray[np.float16]]) -> Path:
 
 @pytest.fixture
 def fold_data(store: Path) -> FoldData:
-    return FoldData(_side(TRAIN), _side(VALIDATION), ["ant", "bee", "cat"], FEATURES, store)
+    return FoldData(_side(TRAIN), _side(VALIDATION), ["ant", "bee", "cat"], FEATURES, FeatureDirectory(store))
 
 
 @pytest.fixture

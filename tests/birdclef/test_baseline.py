@@ -18,6 +18,8 @@ from birdclef.config.train import TrainConfig
 from cache.config.split import SplitConfig
 from cache.split import build_split
 from cache.store.strip_store import StripStore
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 BesideTraining = Callable[[Callable[[], Path]], Path]
 
@@ -59,7 +61,7 @@ def test_probabilities_are_the_regressions_on_the_same_strips(
     species = ["abbowl", "barwre", "cdove", "d|<i>finch", "eremit"]
     table = table.assign(label_index=table["label"].map(species.index), fold=table["fold"].astype(int))
     (features,) = (evaluation_workspace / "features").iterdir()
-    store = StripStore(features)
+    store = StripStore(FeatureDirectory(features))
     statistics = np.stack([strip_statistics(store.read(sha256)) for sha256 in table["sha256"]])
     expected = predict_out_of_fold(statistics, table.reset_index(drop=True), 5)[(table["fold"] != -1).to_numpy()]
     np.testing.assert_allclose(np.load(evaluation_baseline / "probabilities.npy")[0], expected, atol=1e-5)
@@ -69,7 +71,7 @@ def test_second_call_does_nothing(
     evaluation_baseline: Path, evaluation_split: Path, evaluation_workspace: Path
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in evaluation_baseline.iterdir()}
-    assert predict_baseline(evaluation_split, evaluation_workspace) == evaluation_baseline
+    assert predict_baseline(evaluation_split, Workspace(evaluation_workspace)) == evaluation_baseline
     assert {path: path.stat().st_mtime_ns for path in evaluation_baseline.iterdir()} == before
 
 
@@ -84,8 +86,8 @@ def test_provenance_names_the_baseline_and_its_split(evaluation_baseline: Path, 
 def test_another_split_has_a_baseline_of_its_own(
     evaluation_baseline: Path, evaluation_catalogue: Path, evaluation_workspace: Path
 ) -> None:
-    other = build_split(SplitConfig(folds=2, seed=3), evaluation_catalogue, evaluation_workspace)
-    assert predict_baseline(other, evaluation_workspace) != evaluation_baseline
+    other = build_split(SplitConfig(folds=2, seed=3), evaluation_catalogue, Workspace(evaluation_workspace))
+    assert predict_baseline(other, Workspace(evaluation_workspace)) != evaluation_baseline
 
 
 def test_frozen_features_of_a_local_file_are_classified_on_the_same_folds(
@@ -98,7 +100,9 @@ def test_frozen_features_of_a_local_file_are_classified_on_the_same_folds(
     weights = tmp_path / "weights.safetensors"
     save_file(timm.create_model("test_resnet", in_chans=1, num_classes=0).state_dict(), weights)
     config = TrainConfig(model=ModelConfig(backbone="test_resnet", weights=str(weights)), clip_seconds=2)
-    predictions = beside_training(lambda: predict_frozen_baseline(config, evaluation_split, evaluation_workspace))
+    predictions = beside_training(
+        lambda: predict_frozen_baseline(config, evaluation_split, Workspace(evaluation_workspace))
+    )
     provenance = json.loads((predictions / "provenance.json").read_text())
     assert provenance["config"]["baseline"] == FROZEN_BASELINE
     assert provenance["inputs"]["weights"] == hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -107,9 +111,9 @@ def test_frozen_features_of_a_local_file_are_classified_on_the_same_folds(
     np.testing.assert_allclose(np.load(predictions / "probabilities.npy").sum(axis=2), 1, atol=1e-4)
     other_path = weights.rename(tmp_path / "same.safetensors")
     moved = config.model_copy(update={"model": config.model.model_copy(update={"weights": str(other_path)})})
-    assert predict_frozen_baseline(moved, evaluation_split, evaluation_workspace) == predictions
+    assert predict_frozen_baseline(moved, evaluation_split, Workspace(evaluation_workspace)) == predictions
 
 
 def test_features_of_a_random_backbone_are_refused(evaluation_split: Path, evaluation_workspace: Path) -> None:
     with pytest.raises(ValueError, match=r"model\.weights=none"):
-        predict_frozen_baseline(TrainConfig(), evaluation_split, evaluation_workspace)
+        predict_frozen_baseline(TrainConfig(), evaluation_split, Workspace(evaluation_workspace))

@@ -23,8 +23,8 @@ from birdclef.champion import (
 from cache.config.split import SplitConfig
 from cache.garbage import find_garbage
 from cache.workspace.address import list_files, read_bytes
-from cache.workspace.artefact import Recipe, materialise
-from cache.workspace.mirror import open_workspace
+from cache.workspace.artefact import Recipe
+from cache.workspace.workspace import Workspace
 
 
 def write_report(name: str, workspace: Path) -> Path:
@@ -36,10 +36,10 @@ def write_report(name: str, workspace: Path) -> Path:
         (staging / "report.json").write_text(json.dumps({"lineage": lineage, "metrics": metrics}))
         (staging / "experiment.yaml").write_text(name)
 
-    return materialise(workspace, Recipe("reports", {"name": name}, {}, 1), write)
+    return Workspace(workspace).materialise(Recipe("reports", {"name": name}, {}, 1), write)
 
 
-def decide(report: Path, verdict: str, workspace: Path) -> None:
+def decide(report: Path, verdict: str, workspace: Workspace) -> None:
     with deciding(workspace) as decisions:
         record(report, verdict, "test", None, decisions, workspace)  # type: ignore[arg-type]
 
@@ -47,10 +47,10 @@ def decide(report: Path, verdict: str, workspace: Path) -> None:
 def test_champion_is_the_last_report_that_was_not_refused(tmp_path: Path) -> None:
     a, b, c = (write_report(name, tmp_path) for name in "abc")
     for report, verdict, champion in ((a, "promoted", a), (b, "refused", a), (c, "promoted", c), (b, "refused", c)):
-        decide(report, verdict, tmp_path)
-        assert champion_report(tmp_path) == champion
+        decide(report, verdict, Workspace(tmp_path))
+        assert champion_report(Workspace(tmp_path)) == champion
         assert (tmp_path / "models" / "champion").resolve() == champion.resolve()
-    decisions = read_decisions(tmp_path)
+    decisions = read_decisions(Workspace(tmp_path))
     assert [(one.number, one.report, one.against) for one in decisions] == [
         (1, a.name, None),
         (2, b.name, a.name),
@@ -63,23 +63,23 @@ def test_champion_is_the_last_report_that_was_not_refused(tmp_path: Path) -> Non
 
 
 def test_decisions_outlive_garbage_collection(tmp_path: Path) -> None:
-    decide(write_report("a", tmp_path), "promoted", tmp_path)
-    assert find_garbage(tmp_path) == []
+    decide(write_report("a", tmp_path), "promoted", Workspace(tmp_path))
+    assert find_garbage(Workspace(tmp_path)) == []
 
 
 def test_rolling_back_goes_from_champion_to_champion(tmp_path: Path) -> None:
     a, b, c = (write_report(name, tmp_path) for name in "abc")
     for report in (a, b, c):
-        decide(report, "promoted", tmp_path)
-    assert roll_back(None, tmp_path).report == b.name
-    assert roll_back(None, tmp_path).report == a.name
+        decide(report, "promoted", Workspace(tmp_path))
+    assert roll_back(None, Workspace(tmp_path)).report == b.name
+    assert roll_back(None, Workspace(tmp_path)).report == a.name
     with pytest.raises(ValueError, match="There is no champion before the present one"):
-        roll_back(None, tmp_path)
-    assert roll_back(3, tmp_path).reason == "back to number 3"
-    assert champion_report(tmp_path) == c
+        roll_back(None, Workspace(tmp_path))
+    assert roll_back(3, Workspace(tmp_path)).reason == "back to number 3"
+    assert champion_report(Workspace(tmp_path)) == c
     with pytest.raises(ValueError, match=r"Number 9 made no champion\. Those that did: 1, 2, 3, 4, 5, 6\."):
-        roll_back(9, tmp_path)
-    assert [one.verdict for one in read_decisions(tmp_path)] == ["promoted"] * 3 + ["chosen"] * 3
+        roll_back(9, Workspace(tmp_path))
+    assert [one.verdict for one in read_decisions(Workspace(tmp_path))] == ["promoted"] * 3 + ["chosen"] * 3
 
 
 def test_old_reports_are_all_but_the_newest_and_what_a_rollback_needs(tmp_path: Path) -> None:
@@ -90,71 +90,71 @@ def test_old_reports_are_all_but_the_newest_and_what_a_rollback_needs(tmp_path: 
         path.write_text(json.dumps({**json.loads(path.read_text()), "created": f"2026-01-0{day}T00:00:00+00:00"}))
 
     def old(newest: int) -> set[str]:
-        keys = old_reports(tmp_path, newest)
+        keys = old_reports(Workspace(tmp_path), newest)
         return {name for name, path in reports.items() if path.name in keys}
 
     assert old(2) == set("abcde")
     for name, verdict in (("a", "promoted"), ("b", "promoted"), ("c", "refused"), ("d", "promoted"), ("e", "refused")):
-        decide(reports[name], verdict, tmp_path)
+        decide(reports[name], verdict, Workspace(tmp_path))
     assert old(2) == set("ace")
     assert old(7) == set()
-    assert roll_back(None, tmp_path).report == reports["b"].name
+    assert roll_back(None, Workspace(tmp_path)).report == reports["b"].name
     assert old(1) == set("cdef")  # the one before b is a; d can be promoted by hand while it is there
-    assert roll_back(None, tmp_path).report == reports["a"].name
+    assert roll_back(None, Workspace(tmp_path)).report == reports["a"].name
     assert old(1) == set("bcdef")
 
 
 def test_any_report_is_chosen_by_hand_once(tmp_path: Path) -> None:
     a, b = (write_report(name, tmp_path) for name in "ab")
-    assert choose_report(a.name, tmp_path).number == 1
-    decide(b, "refused", tmp_path)
-    assert choose_report(b.name, tmp_path).against is None
+    assert choose_report(a.name, Workspace(tmp_path)).number == 1
+    decide(b, "refused", Workspace(tmp_path))
+    assert choose_report(b.name, Workspace(tmp_path)).against is None
     with pytest.raises(ValueError, match=f"{b.name} is the champion already, by number 3"):
-        choose_report(b.name, tmp_path)
+        choose_report(b.name, Workspace(tmp_path))
     with pytest.raises(FileNotFoundError, match="0000: there is no such report"):
-        choose_report("0000", tmp_path)
-    assert champion_report(tmp_path) == b
+        choose_report("0000", Workspace(tmp_path))
+    assert champion_report(Workspace(tmp_path)) == b
 
 
 def test_no_champion_is_told_with_what_makes_one(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"has no champion yet: the first full pipeline, `birdclef run`, makes"):
-        champion_report(tmp_path)
+        champion_report(Workspace(tmp_path))
     with pytest.raises(ValueError, match="There is no champion before"):
-        roll_back(None, tmp_path)
+        roll_back(None, Workspace(tmp_path))
 
 
 def test_decision_counts_before_its_link_is_made(tmp_path: Path) -> None:
     a, b = (write_report(name, tmp_path) for name in "ab")
     for report in (a, b):
-        decide(report, "promoted", tmp_path)
+        decide(report, "promoted", Workspace(tmp_path))
     link = tmp_path / "models" / "champion"
     link.unlink()
     link.symlink_to(Path("..") / "reports" / a.name)  # as a process leaves it that is killed between the two
-    assert champion_report(tmp_path) == b
-    link_champion(read_decisions(tmp_path), tmp_path)
+    assert champion_report(Workspace(tmp_path)) == b
+    link_champion(read_decisions(Workspace(tmp_path)), Workspace(tmp_path))
     assert link.resolve() == b.resolve()
 
 
 def test_torn_decision_is_not_read(tmp_path: Path) -> None:
-    decide(write_report("a", tmp_path), "promoted", tmp_path)
+    decide(write_report("a", tmp_path), "promoted", Workspace(tmp_path))
     (tmp_path / "models" / ".0002-x.json.77.partial").write_text('{"number": 2')
-    assert len(read_decisions(tmp_path)) == 1
+    assert len(read_decisions(Workspace(tmp_path))) == 1
 
 
 def test_split_of_the_champion_is_kept_if_that_is_asked_for(tmp_path: Path) -> None:
     asked, key = SplitConfig(keep_folds_of="champion"), SplitConfig(keep_folds_of="0123456789abcdef")
-    assert keep_champion_folds(asked, tmp_path) == SplitConfig()
-    decide(write_report("a", tmp_path), "promoted", tmp_path)
-    assert keep_champion_folds(asked, tmp_path).keep_folds_of == "000000000000000a"
-    assert keep_champion_folds(key, tmp_path) == key
-    assert keep_champion_folds(SplitConfig(), tmp_path) == SplitConfig()
+    assert keep_champion_folds(asked, Workspace(tmp_path)) == SplitConfig()
+    decide(write_report("a", tmp_path), "promoted", Workspace(tmp_path))
+    assert keep_champion_folds(asked, Workspace(tmp_path)).keep_folds_of == "000000000000000a"
+    assert keep_champion_folds(key, Workspace(tmp_path)) == key
+    assert keep_champion_folds(SplitConfig(), Workspace(tmp_path)) == SplitConfig()
 
 
 def test_two_processes_decide_one_after_the_other(tmp_path: Path) -> None:
     reports = [write_report(name, tmp_path) for name in "ab"]
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         pool.starmap(decide_often, [(report, tmp_path) for report in reports])
-    decisions = read_decisions(tmp_path)
+    decisions = read_decisions(Workspace(tmp_path))
     assert [one.number for one in decisions] == list(range(1, 21))
     champion = find_champion(decisions)
     assert champion is not None
@@ -163,7 +163,7 @@ def test_two_processes_decide_one_after_the_other(tmp_path: Path) -> None:
 
 def decide_often(report: Path, workspace: Path) -> None:
     for _ in range(10):
-        decide(report, "promoted", workspace)
+        decide(report, "promoted", Workspace(workspace))
 
 
 def test_link_follows_a_killed_process_whose_lock_is_free(tmp_path: Path) -> None:
@@ -171,19 +171,20 @@ def test_link_follows_a_killed_process_whose_lock_is_free(tmp_path: Path) -> Non
     code = f"""
 import os, pathlib
 from birdclef.champion import deciding
-with deciding(pathlib.Path({str(tmp_path)!r})):
+from cache.workspace.workspace import Workspace
+with deciding(Workspace(pathlib.Path({str(tmp_path)!r}))):
     os.kill(os.getpid(), 9)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
-    decide(report, "promoted", tmp_path)
-    assert champion_report(tmp_path) == report
+    decide(report, "promoted", Workspace(tmp_path))
+    assert champion_report(Workspace(tmp_path)) == report
 
 
 def test_decisions_of_a_bucket_are_seen_on_every_machine(s3: str, tmp_path: Path) -> None:
-    first, second = (open_workspace(f"{s3}/champions", tmp_path / name) for name in ("first", "second"))
-    a, b = (write_report(name, first) for name in "ab")
+    first, second = (Workspace.open(f"{s3}/champions", tmp_path / name) for name in ("first", "second"))
+    a, b = (write_report(name, first.directory) for name in "ab")
     decide(a, "promoted", first)
-    assert champion_report(second) == second / "reports" / a.name
+    assert champion_report(second) == second.directory / "reports" / a.name
     decide(b, "promoted", second)
     assert champion_report(first) == b
     assert roll_back(None, first).number == 3

@@ -17,6 +17,7 @@ from birdclef.comparison.contest import OVERALL, Judge, build_judge
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.train import TrainConfig
 from birdclef.metrics.classification import Resamples
+from cache.workspace.workspace import Workspace
 
 WriteMember = Callable[..., list[Path]]
 
@@ -30,7 +31,7 @@ def comparison(write_member: WriteMember, evaluation_baseline: Path, evaluation_
         for seed in (11, 12):
             config = TrainConfig.model_validate({"seed": seed, "objective": {"kind": kind}})
             trials.append((Trial(arm, 4, seed, config), write_member(config, skill=skill)))
-    return compare(CONFIG, trials, {BASELINE: evaluation_baseline}, (), evaluation_workspace)
+    return compare(CONFIG, trials, {BASELINE: evaluation_baseline}, (), Workspace(evaluation_workspace))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_members_beside_the_arms_are_fused_with_each_of_them(
             config = TrainConfig.model_validate({"seed": seed, "objective": {"kind": kind}})
             members[arm, seed] = write_member(config, skill=skill)
             trials.append((Trial(arm, 4, seed, config), members[arm, seed]))
-    directory = compare(CONFIG, trials, {BASELINE: evaluation_baseline}, ["net"], evaluation_workspace)
+    directory = compare(CONFIG, trials, {BASELINE: evaluation_baseline}, ["net"], Workspace(evaluation_workspace))
     contest = json.loads((directory / "comparison.json").read_text())
     arms = {entry["name"]: entry for entry in contest["arms"]}
     assert list(arms) == ["ce", "joint", "net", "ce + net", "joint + net"]
@@ -194,9 +195,9 @@ def test_predictions_of_another_split_are_refused(
     from cache.config.split import SplitConfig
     from cache.split import build_split
 
-    other = build_split(SplitConfig(folds=3, seed=99), evaluation_catalogue, evaluation_workspace)
+    other = build_split(SplitConfig(folds=3, seed=99), evaluation_catalogue, Workspace(evaluation_workspace))
     config = TrainConfig(seed=11)
     trials = [(Trial("ce", 4, 11, config), write_member(config, skill=1.0, split=other))]
     with pytest.raises(ValueError, match="2 different splits"):
-        compare(CONFIG, trials, {BASELINE: evaluation_baseline}, (), evaluation_workspace)
+        compare(CONFIG, trials, {BASELINE: evaluation_baseline}, (), Workspace(evaluation_workspace))
     assert FROZEN_BASELINE != BASELINE

@@ -31,6 +31,7 @@ from birdclef.training.micro_batches import heads_in_chunks
 from birdclef.training.objective import Objective, build_objective
 from birdclef.training.trainer import MovingAverage
 from cache.store.strip_store import StripStore
+from cache.workspace.workspace import Workspace
 
 pytestmark = pytest.mark.gpu
 
@@ -218,7 +219,7 @@ def test_training_lowers_the_loss(fold_data: FoldData, tmp_path: Path, kind: str
     objective = {"kind": kind, "classifier_epochs": 2}
     config = configure(objective=objective, precision=precision, epochs=10, augment={"warp_frames": 4})
     torch.manual_seed(0)
-    fit(build_model(config.model, 3), fold_data, config, tmp_path)
+    fit(build_model(config.model, 3), fold_data, config, Workspace(tmp_path), tmp_path)
     losses = pd.read_csv(tmp_path / "logs" / "metrics.csv")["train_loss"].dropna()
     assert losses.iloc[-1] < losses.iloc[0]
 
@@ -242,10 +243,10 @@ def test_a_run_that_died_ends_near_the_weights_of_one_that_did_not(
             with monkeypatch.context() as patch:
                 patch.setattr(SpeciesTraining, "training_step", dying)
                 with pytest.raises(RuntimeError, match="killed"):
-                    fit(model, fold_data, config, tmp_path / name)
+                    fit(model, fold_data, config, Workspace(tmp_path), tmp_path / name)
             torch.manual_seed(0)
             model = build_model(config.model, 3)
-        checkpoint = fit(model, fold_data, config, tmp_path / name)
+        checkpoint = fit(model, fold_data, config, Workspace(tmp_path), tmp_path / name)
         states.append(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, rtol=1e-3, atol=1e-4, msg=name)

@@ -7,6 +7,7 @@ import pytest
 
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.evaluate import evaluate
+from cache.workspace.workspace import Workspace
 
 CONFIG = EvaluateConfig(bootstrap_samples=20, permutations=3, worst_errors=0)
 EXPERIMENT = {"data": {"root": "/nowhere"}, "evaluate": CONFIG.model_dump(mode="json")}
@@ -16,7 +17,7 @@ Members = dict[str, list[Path]]
 
 @pytest.fixture(scope="module")
 def report(evaluation_members: Members, evaluation_baseline: Path, evaluation_workspace: Path) -> Path:
-    return evaluate(CONFIG, evaluation_members, evaluation_baseline, EXPERIMENT, evaluation_workspace)
+    return evaluate(CONFIG, evaluation_members, evaluation_baseline, EXPERIMENT, Workspace(evaluation_workspace))
 
 
 def list_reports(workspace: Path) -> set[str]:
@@ -48,7 +49,9 @@ def test_second_call_finds_the_report_and_writes_nothing(
     report: Path, evaluation_members: Members, evaluation_baseline: Path, evaluation_workspace: Path
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in report.rglob("*")}
-    assert evaluate(CONFIG, evaluation_members, evaluation_baseline, EXPERIMENT, evaluation_workspace) == report
+    assert (
+        evaluate(CONFIG, evaluation_members, evaluation_baseline, EXPERIMENT, Workspace(evaluation_workspace)) == report
+    )
     assert {path: path.stat().st_mtime_ns for path in report.rglob("*")} == before
 
 
@@ -61,7 +64,11 @@ def test_another_setting_gives_another_report(
     change: dict[str, object],
 ) -> None:
     other = evaluate(
-        CONFIG.model_copy(update=change), evaluation_members, evaluation_baseline, EXPERIMENT, evaluation_workspace
+        CONFIG.model_copy(update=change),
+        evaluation_members,
+        evaluation_baseline,
+        EXPERIMENT,
+        Workspace(evaluation_workspace),
     )
     assert other != report
     metrics, other_metrics = (json.loads((one / "report.json").read_text())["metrics"] for one in (report, other))
@@ -72,7 +79,7 @@ def test_fewer_members_give_another_report(
     report: Path, evaluation_members: Members, evaluation_baseline: Path, evaluation_workspace: Path
 ) -> None:
     alone = {"scratch": evaluation_members["scratch"]}
-    assert evaluate(CONFIG, alone, evaluation_baseline, EXPERIMENT, evaluation_workspace) != report
+    assert evaluate(CONFIG, alone, evaluation_baseline, EXPERIMENT, Workspace(evaluation_workspace)) != report
 
 
 def test_members_on_different_recordings_are_refused_and_leave_no_report(
@@ -83,7 +90,7 @@ def test_members_on_different_recordings_are_refused_and_leave_no_report(
     first, second = evaluation_members
     members = {first: evaluation_members[first], second: evaluation_members[second][1:]}
     with pytest.raises(ValueError, match=r"cannot be combined: .* recordings stand in only one of them"):
-        evaluate(CONFIG, members, evaluation_baseline, EXPERIMENT, evaluation_workspace)
+        evaluate(CONFIG, members, evaluation_baseline, EXPERIMENT, Workspace(evaluation_workspace))
     assert list_reports(evaluation_workspace) == before
 
 
@@ -91,4 +98,4 @@ def test_unfinished_predictions_are_refused(
     evaluation_members: Members, evaluation_baseline: Path, evaluation_workspace: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(FileNotFoundError, match="holds no finished artefact"):
-        evaluate(CONFIG, {"one": [tmp_path]}, evaluation_baseline, EXPERIMENT, evaluation_workspace)
+        evaluate(CONFIG, {"one": [tmp_path]}, evaluation_baseline, EXPERIMENT, Workspace(evaluation_workspace))

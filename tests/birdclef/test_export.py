@@ -26,7 +26,8 @@ from birdclef.serving.onnx_classifier import OnnxClassifier
 from cache.config.features import LogMelConfig
 from cache.front_end.log_mel import compute_log_mel
 from cache.recordings.catalogue_tables import read_species
-from cache.workspace.artefact import Recipe, artefact_key, materialise
+from cache.workspace.artefact import Recipe, artefact_key
+from cache.workspace.workspace import Workspace
 
 BesideTraining = Callable[[Callable[[], Path]], Path]
 FEATURES = LogMelConfig(sample_rate=8000, n_fft=256, hop_length=100, n_mels=32, fmin=50, fmax=4000)  # 80 frames/s
@@ -60,7 +61,7 @@ def run(
         (staging / "logs" / "metrics.csv").write_text("epoch,val_macro_f1,val_accuracy\n0,0.1,0.2\n1,,\n2,0.75,0.5\n")
 
     recipe = Recipe("runs", {**config.identity(), "fold": 1}, {"split": artefact_key(evaluation_split)}, 99)
-    return materialise(evaluation_workspace, recipe, write)
+    return Workspace(evaluation_workspace).materialise(recipe, write)
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +157,7 @@ def test_file_that_disagrees_is_not_written(run: Path, tmp_path: Path, monkeypat
 def test_difference_is_seen(run: Path, exported: Path, tmp_path: Path) -> None:
     from birdclef.model.trained_run import load_run
 
-    other = load_run(run, torch.device("cpu"))
+    other = load_run(run, Workspace.containing(run), torch.device("cpu"))
     with torch.no_grad():
         other.model.classifier.bias[0] += 0.1
     assert module.measure_difference(other, exported) > 1e-3

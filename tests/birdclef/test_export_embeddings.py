@@ -27,8 +27,9 @@ from cache.config.features import EmbeddingConfig
 from cache.features import open_feature_directory
 from cache.front_end import embedding as embedding_model
 from cache.recordings.catalogue_tables import read_species
-from cache.workspace.artefact import Recipe, artefact_key, file_key, find_artefact, materialise
-from cache.workspace.mirror import Mirror, open_workspace
+from cache.workspace.artefact import Recipe, artefact_key, file_key
+from cache.workspace.mirror import Mirror
+from cache.workspace.workspace import Workspace
 
 
 @pytest.fixture(scope="module", params=["mean_pool", "attention_pool"])
@@ -41,7 +42,7 @@ def run(
 ) -> Iterator[Path]:
     """An untrained run with opinions on two seconds: four windows of the tiny model."""
     features = EmbeddingConfig(kind="embedding", model=str(tiny_model))  # type: ignore[arg-type]
-    store = open_feature_directory(features, evaluation_workspace)
+    store = open_feature_directory(features, Workspace(evaluation_workspace)).path
     model = ModelConfig(backbone=request.param, normalisation="channel", pool_hidden=16, projection_hidden=8)
     config = TrainConfig(model=model, augment=EmbeddingAugmentConfig(), clip_seconds=2.0)
     species = read_species(evaluation_catalogue)["label"].tolist()
@@ -65,7 +66,7 @@ def run(
         (staging / "logs" / "metrics.csv").write_text("epoch,val_macro_f1,val_accuracy\n0,0.75,0.5\n")
 
     recipe = Recipe("runs", {**config.identity(), "fold": 1}, {"split": artefact_key(evaluation_split)}, 99)
-    yield materialise(evaluation_workspace, recipe, write)
+    yield Workspace(evaluation_workspace).materialise(recipe, write)
     shutil.rmtree(store)  # the workspace is shared, and has one store
 
 
@@ -106,14 +107,14 @@ def test_run_at_a_url_judges_alike_on_a_machine_that_did_not_build_its_store(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording = write_recording(tmp_path)
-    here, store = judge(run, recording), load_run(run, torch.device("cpu")).store
+    here, store = judge(run, recording), load_run(run, Workspace.containing(run), torch.device("cpu")).store.path
     first = Mirror(run.parent.parent, f"memory://{uuid.uuid4().hex}/workspace")
     for artefact in (run, store):
         first.send(artefact, artefact)
-    second = open_workspace(first.url, tmp_path / "second")
+    second = Workspace.open(first.url, tmp_path / "second")
     monkeypatch.setattr(embedding_model, "_opened", {})
-    assert judge(find_artefact(second, "runs", run.name), recording) == here
-    assert (second / "features" / store.name / "model.onnx").is_file()
+    assert judge(second.artefact("runs", run.name), recording) == here
+    assert (second.directory / "features" / store.name / "model.onnx").is_file()
 
 
 def test_run_whose_windows_end_between_two_embeddings_is_refused(run: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from birdclef.serving.windows import Window
 from cache.config.features import EmbeddingConfig, LogMelConfig
 from cache.front_end.embedding import keep_model, open_embedder
 from cache.front_end.log_mel import compute_log_mel
+from cache.workspace.feature_directory import FeatureDirectory
 
 FEATURES = LogMelConfig(sample_rate=8000, n_fft=256, hop_length=100, n_mels=32, fmin=50, fmax=4000)  # 80 frames/s
 SPECIES = ["ant", "bee", "c<i>at"]
@@ -40,7 +41,7 @@ def classifier() -> Classifier:
     """Two members, one with two folds, and two views."""
     models = [[make_model(0), make_model(1)], [make_model(2)]]
     views = [(View(), 1.0), (View(shift_frames=40, gain_db=-6.0), 3.0)]
-    members = [Member(of_member, FEATURES, Path(), views) for of_member in models]
+    members = [Member(of_member, FEATURES, FeatureDirectory(Path()), views) for of_member in models]
     thresholds = np.array([0.2, 0.3, 0.99])
     return Classifier(SPECIES, 2.0, members, "fitted", np.array([0.25, 0.75]), 1.5, thresholds, batch_windows=3)
 
@@ -49,8 +50,8 @@ def classifier() -> Classifier:
 def fusion(tiny_model: Path, tmp_path: Path) -> Classifier:
     """A head on one embedding a second, and a network on log-mel."""
     features = EmbeddingConfig(kind="embedding", model=str(tiny_model), stride_seconds=1.0)  # type: ignore[arg-type]
-    store = tmp_path / "store"
-    store.mkdir()
+    (tmp_path / "store").mkdir()
+    store = FeatureDirectory(tmp_path / "store")
     keep_model(features.model, store)
     torch.manual_seed(3)
     config = ModelConfig(backbone="mean_pool", normalisation="channel", pool_hidden=16, projection_hidden=8)
@@ -305,6 +306,9 @@ def test_what_is_no_run_or_report_is_refused(tmp_path: Path, evaluation_split: P
 
 
 def test_members_without_a_common_window_are_refused() -> None:
-    first, other = (TrainedRun(make_model(0), SPECIES, FEATURES, seconds, 0, "split", Path()) for seconds in (2.0, 5.0))
+    first, other = (
+        TrainedRun(make_model(0), SPECIES, FEATURES, seconds, 0, "split", FeatureDirectory(Path()))
+        for seconds in (2.0, 5.0)
+    )
     with pytest.raises(ValueError, match=r"members 'a' and 'b' differ in species, features or clip_seconds"):
         _assemble({"a": [first], "b": [other]}, PredictConfig(), "mean", np.ones(2), 1.0, np.ones(3))

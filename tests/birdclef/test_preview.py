@@ -19,6 +19,8 @@ from cache.features import open_feature_directory
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue
 from cache.store.part_writer import PartWriter
 from cache.store.strip_store import StripStore
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 CONFIG = TrainConfig(clip_seconds=1.0)
 
@@ -34,7 +36,7 @@ def shown(
         crops.append(crop)
 
     monkeypatch.setattr("birdclef.preview._show", record)
-    preview_augmentations(CONFIG, evaluation_split, 0, evaluation_workspace, tmp_path / "preview.png")
+    preview_augmentations(CONFIG, evaluation_split, 0, Workspace(evaluation_workspace), tmp_path / "preview.png")
     return crops
 
 
@@ -42,7 +44,7 @@ def test_left_column_shows_crops_as_they_are_stored(
     shown: list[NDArray[np.float32]], evaluation_catalogue: Path, evaluation_workspace: Path
 ) -> None:
     recordings: pd.DataFrame = read_catalogue(evaluation_catalogue)
-    store = StripStore(feature_directory(evaluation_catalogue, evaluation_workspace))
+    store = StripStore(feature_directory(evaluation_catalogue, Workspace(evaluation_workspace)))
     frames = {tuple(frame) for sha256 in recordings["sha256"] for frame in store.read(sha256).astype(np.float32)}
     for crop in shown[::2]:
         inside = [tuple(frame) in frames for frame in np.round(crop.T, 3).astype(np.float16).astype(np.float32)]
@@ -65,7 +67,7 @@ def test_right_column_shows_one_augmentation_each(shown: list[NDArray[np.float32
 
 
 def test_picture_can_be_read(evaluation_split: Path, evaluation_workspace: Path, tmp_path: Path) -> None:
-    preview_augmentations(CONFIG, evaluation_split, 1, evaluation_workspace, tmp_path / "preview.png")
+    preview_augmentations(CONFIG, evaluation_split, 1, Workspace(evaluation_workspace), tmp_path / "preview.png")
     height, width, _ = image.imread(tmp_path / "preview.png").shape
     assert height > width > 1000
 
@@ -75,16 +77,18 @@ def test_member_with_features_of_its_own_is_shown_these(
 ) -> None:
     workspace = tmp_path / "workspace"
     shutil.copytree(evaluation_workspace, workspace)
-    fine = open_feature_directory(LogMelConfig(sample_rate=8_000, n_fft=512, fmax=4_000.0, n_mels=24), workspace)
+    fine = open_feature_directory(
+        LogMelConfig(sample_rate=8_000, n_fft=512, fmax=4_000.0, n_mels=24), Workspace(workspace)
+    ).path
     recordings = read_catalogue(evaluation_catalogue)
-    with PartWriter(fine, 24) as writer:
+    with PartWriter(FeatureDirectory(fine), 24) as writer:
         for sha256 in sorted(set(recordings["sha256"])):
             writer.add_strip(sha256, np.full((40, 24), -50.0, np.float32))
         writer.publish()
     recordings = recordings.drop(columns=["frames", "seconds", "sound"]).assign(size=1, version="1")
-    catalogue = build_catalogue(recordings, DataConfig(root="unused"), fine, workspace)
+    catalogue = build_catalogue(recordings, DataConfig(root="unused"), FeatureDirectory(fine), Workspace(workspace))
     shown: list[NDArray[np.float32]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("birdclef.preview._show", lambda axes, crop, *_: shown.append(crop))
-        preview_augmentations(CONFIG, evaluation_split, 0, workspace, tmp_path / "preview.png", catalogue)
+        preview_augmentations(CONFIG, evaluation_split, 0, Workspace(workspace), tmp_path / "preview.png", catalogue)
     assert {len(crop) for crop in shown} == {24}

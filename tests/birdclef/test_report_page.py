@@ -13,6 +13,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.report.page import write_report
 from birdclef.scores.scoring import score_members
+from cache.workspace.workspace import Workspace
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -38,8 +39,8 @@ def browser(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[webdriver.Chrome]:
     directory = tmp_path_factory.mktemp("page")
-    scored = score_members(CONFIG, evaluation_members, evaluation_baseline, evaluation_workspace)
-    write_report(scored, CONFIG, {"data": {"root": "/nowhere"}}, "0" * 16, directory, directory)
+    scored = score_members(CONFIG, evaluation_members, evaluation_baseline, Workspace(evaluation_workspace))
+    write_report(scored, CONFIG, {"data": {"root": "/nowhere"}}, "0" * 16, Workspace(directory), directory)
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
     for argument in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):

@@ -33,6 +33,7 @@ from cache.split import build_split
 from cache.store.strip_store import StripStore
 from cache.synth import CorpusPlan, synthesize_corpus
 from cache.workspace.artefact import read_provenance
+from cache.workspace.workspace import Workspace
 
 BesideTraining = Callable[[Callable[[], Path]], Path]
 
@@ -69,18 +70,18 @@ def split(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = CorpusPlan(species=20, recordings=60, min_seconds=1.0, max_seconds=3.0)
     corpus = synthesize_corpus(tmp_path_factory.mktemp("data") / "corpus", plan)
     features = LogMelConfig(hop_length=1024, n_mels=32, workers=1)
-    catalogue = build_features(DataConfig(root=str(corpus)), features, workspace)
-    return build_split(SplitConfig(folds=2), catalogue, workspace)
+    catalogue = build_features(DataConfig(root=str(corpus)), features, Workspace(workspace))
+    return build_split(SplitConfig(folds=2), catalogue, Workspace(workspace))
 
 
 @pytest.fixture(scope="module")
 def run(split: Path, workspace: Path) -> Path:
-    return train(TRAIN, split, 0, workspace)
+    return train(TRAIN, split, 0, Workspace(workspace))
 
 
 @pytest.fixture(scope="module")
 def predictions(run: Path, workspace: Path) -> Path:
-    return predict(PREDICT, run, workspace)
+    return predict(PREDICT, run, Workspace(workspace))
 
 
 def wait_for(path: Path, seconds: float) -> None:
@@ -102,13 +103,13 @@ def test_a_run_holds_weights_model_logs_and_checkpoints(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     assert summary["weights"] == "none"
     assert summary["parameters"] == sum(
-        value.numel() for value in load_run(run, torch.device("cpu")).model.parameters()
+        value.numel() for value in load_run(run, Workspace.containing(run), torch.device("cpu")).model.parameters()
     )
 
 
 def test_a_finished_run_is_found_again(run: Path, split: Path, workspace: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    assert train(TRAIN, split, 0, workspace) == run
+    assert train(TRAIN, split, 0, Workspace(workspace)) == run
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
@@ -122,7 +123,7 @@ def test_what_only_says_where_to_train_does_not_change_the_run(split: Path) -> N
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(split: Path, workspace: Path) -> None:
     config = TRAIN.model_copy(update={"epochs": 12, "seed": 5})
-    unbroken = train(config, split, 0, workspace)
+    unbroken = train(config, split, 0, Workspace(workspace))
     elsewhere = workspace.with_name("killed")
     elsewhere.mkdir()
     for kind in ("features", "catalogues", "splits"):
@@ -135,7 +136,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(split: Path, worksp
     assert process.wait() == -signal.SIGKILL
     assert not (elsewhere / "runs").exists()
 
-    resumed = train(config, split, 0, elsewhere)
+    resumed = train(config, split, 0, Workspace(elsewhere))
     assert resumed.name == unbroken.name
     assert not staging.exists()
     assert (resumed / "weights.safetensors").read_bytes() == (unbroken / "weights.safetensors").read_bytes()
@@ -159,7 +160,7 @@ def test_training_starts_from_a_local_weight_file(split: Path, workspace: Path, 
     backbone = timm.create_model("test_resnet", in_chans=1, num_classes=0)
     save_file({name: value.contiguous() for name, value in backbone.state_dict().items()}, tmp_path / "w.safetensors")
     model = TRAIN.model.model_copy(update={"weights": str(tmp_path / "w.safetensors"), "frozen_stages": 1})
-    run = train(TRAIN.model_copy(update={"model": model, "ema_decay": 0.0}), split, 0, workspace)
+    run = train(TRAIN.model_copy(update={"model": model, "ema_decay": 0.0}), split, 0, Workspace(workspace))
     stem = load_file(run / "weights.safetensors")["backbone.conv1.0.weight"]
     assert torch.equal(stem, backbone.state_dict()["conv1.0.weight"])
     assert json.loads((run / "summary.json").read_text())["weights"] == "local"
@@ -168,12 +169,12 @@ def test_training_starts_from_a_local_weight_file(split: Path, workspace: Path, 
 def test_a_missing_weight_file_is_named_before_anything_is_trained(split: Path, workspace: Path) -> None:
     model = TRAIN.model.model_copy(update={"weights": "nowhere.safetensors"})
     with pytest.raises(FileNotFoundError, match=r"model\.weights=nowhere\.safetensors: no such file"):
-        train(TRAIN.model_copy(update={"model": model}), split, 0, workspace)
+        train(TRAIN.model_copy(update={"model": model}), split, 0, Workspace(workspace))
 
 
 def test_a_loaded_run_knows_species_features_and_fold(run: Path, split: Path, workspace: Path) -> None:
-    trained = load_run(run, torch.device("cpu"))
-    fold = read_fold(split, 0, workspace)
+    trained = load_run(run, Workspace.containing(run), torch.device("cpu"))
+    fold = read_fold(split, 0, Workspace(workspace))
     assert trained.species == fold.species == sorted(fold.species)
     assert trained.features == fold.features
     assert (trained.clip_seconds, trained.fold, trained.split) == (1.0, 0, split.name)
@@ -193,13 +194,15 @@ def test_predictions_cover_the_validation_fold_alone(predictions: Path, split: P
 
 
 def test_prediction_waits_for_the_gpu(run: Path, workspace: Path, beside_training: BesideTraining) -> None:
-    predictions = beside_training(lambda: predict(PREDICT.model_copy(update={"stride_seconds": 0.8}), run, workspace))
+    predictions = beside_training(
+        lambda: predict(PREDICT.model_copy(update={"stride_seconds": 0.8}), run, Workspace(workspace))
+    )
     assert (predictions / "probabilities.npy").is_file()
 
 
 def test_predictions_are_the_mean_of_window_logits(predictions: Path, run: Path, split: Path, workspace: Path) -> None:
-    trained = load_run(run, torch.device("cpu"))
-    fold = read_fold(split, 0, workspace)
+    trained = load_run(run, Workspace.containing(run), torch.device("cpu"))
+    fold = read_fold(split, 0, Workspace(workspace))
     strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), torch.device("cpu"), "host")
     frames, stride = 31, 16  # 1 s and 0.5 s at 31.25 frames per second
     probabilities = np.load(predictions / "probabilities.npy")[0]
@@ -214,7 +217,7 @@ def test_predictions_are_the_mean_of_window_logits(predictions: Path, run: Path,
 
 def test_each_shift_and_gain_is_a_view(run: Path, workspace: Path, predictions: Path) -> None:
     config = PREDICT.model_copy(update={"shift_seconds": (0.0, 0.25), "gain_db": (0.0, 6.0)})
-    directory = predict(config, run, workspace)
+    directory = predict(config, run, Workspace(workspace))
     views = pd.read_csv(directory / "views.csv")
     assert views[["shift_seconds", "gain_db"]].to_numpy().tolist() == [[0, 0], [0, 6], [0.25, 0], [0.25, 6]]
     probabilities = np.load(directory / "probabilities.npy")
@@ -224,6 +227,6 @@ def test_each_shift_and_gain_is_a_view(run: Path, workspace: Path, predictions: 
 
 def test_the_batch_size_changes_neither_key_nor_prediction(run: Path, workspace: Path, predictions: Path) -> None:
     alone = PREDICT.model_copy(update={"batch_windows": 1})
-    assert predict(alone, run, workspace) == predictions
-    assert predict(PREDICT.model_copy(update={"stride_seconds": 1.0}), run, workspace) != predictions
+    assert predict(alone, run, Workspace(workspace)) == predictions
+    assert predict(PREDICT.model_copy(update={"stride_seconds": 1.0}), run, Workspace(workspace)) != predictions
     assert read_provenance(predictions)["inputs"] == {"run": run.name}

@@ -23,6 +23,8 @@ from cache.config.split import SplitConfig
 from cache.features import open_feature_directory
 from cache.split import build_split
 from cache.store.part_writer import PartWriter
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 NAMES = {"barwre": "Troglodytes barensis", "cdove": " columba | CAUTA", "zebra": "Equus avis"}  # the model knows two
 PLACES = {"barwre": 0, "cdove": 1}  # in its labels
@@ -37,10 +39,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def catalogue(workspace: Path, tiny_model: Path) -> Path:
     """Nine recordings of each species; windows score their species 0.6 and the other known one 0.3, but every third."""
     features = EmbeddingConfig.model_validate({"kind": "embedding", "model": str(tiny_model)})
-    store = open_feature_directory(features, workspace)
+    store = open_feature_directory(features, Workspace(workspace)).path
     generator = np.random.default_rng(0)
     rows = []
-    with PartWriter(store, 4, scores=4) as writer:
+    with PartWriter(FeatureDirectory(store), 4, scores=4) as writer:
         for number, (label, scientific) in enumerate(NAMES.items()):
             for index in range(9):
                 name = f"{label}/{index}.ogg"
@@ -54,16 +56,16 @@ def catalogue(workspace: Path, tiny_model: Path) -> Path:
         writer.publish()
     columns = ["recording_id", "label", "recordist", "scientific_name", "sha256"]
     table = pd.DataFrame(rows, columns=columns).assign(size=1, version="1", secondary_labels="")
-    return build_catalogue(table, DataConfig(root="unused"), store, workspace)
+    return build_catalogue(table, DataConfig(root="unused"), FeatureDirectory(store), Workspace(workspace))
 
 
 @pytest.fixture(scope="module")
 def split(catalogue: Path, workspace: Path) -> Path:
-    return build_split(SplitConfig(folds=3), catalogue, workspace)
+    return build_split(SplitConfig(folds=3), catalogue, Workspace(workspace))
 
 
 def test_labels_are_mapped_by_scientific_name_and_gaps_are_left_empty(split: Path, workspace: Path) -> None:
-    predictions = predict_zero_shot(split, workspace)
+    predictions = predict_zero_shot(split, Workspace(workspace))
     assert predictions is not None
     mapping = pd.read_csv(predictions / MAPPING, keep_default_na=False).set_index("label")["own_label"]
     assert mapping.to_dict() == {
@@ -96,7 +98,7 @@ def test_species_without_a_scientific_name_are_matched_by_label_or_common_name()
 def test_own_labels_and_members_are_scored_on_covered_species_only(
     split: Path, catalogue: Path, workspace: Path
 ) -> None:
-    predictions = predict_zero_shot(split, workspace)
+    predictions = predict_zero_shot(split, Workspace(workspace))
     assert predictions is not None
     recordings = read_labelled_recordings(split, catalogue)
     scorer = build_scorer(recordings, EvaluateConfig(bootstrap_samples=50, permutations=2))
@@ -112,11 +114,11 @@ def test_own_labels_and_members_are_scored_on_covered_species_only(
 
 
 def test_log_mel_has_no_labels_of_its_own(evaluation_split: Path, evaluation_workspace: Path) -> None:
-    assert predict_zero_shot(evaluation_split, evaluation_workspace) is None
+    assert predict_zero_shot(evaluation_split, Workspace(evaluation_workspace)) is None
 
 
 def test_baseline_reads_mean_embeddings(split: Path, catalogue: Path, workspace: Path) -> None:
-    predictions = predict_baseline(split, workspace)
+    predictions = predict_baseline(split, Workspace(workspace))
     assert baseline_name(predictions) == EMBEDDING_BASELINE
     labels = read_labelled_recordings(split, catalogue)["label_index"].to_numpy()
     probabilities = np.load(predictions / "probabilities.npy")[0]

@@ -17,6 +17,8 @@ from cache.recordings.table import audio_directory, read_recordings
 from cache.store.fragment import Failure
 from cache.store.strip_store import StripStore
 from cache.workspace.artefact import artefact_key
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
@@ -44,12 +46,12 @@ def catalogue_of(data: DataConfig, workspace: Path) -> Path:
     """Builds the catalogue as the stage does, with all strips in one part and no Dask."""
     recordings = read_recordings(data)
     audio = audio_directory(data)
-    recordings["sha256"] = hash_recordings(recordings, audio, workspace)
-    store = open_feature_directory(FEATURES, workspace)
-    missing = find_missing(recordings, audio, StripStore(store), FEATURES)
+    recordings["sha256"] = hash_recordings(recordings, audio, Workspace(workspace))
+    store = open_feature_directory(FEATURES, Workspace(workspace)).path
+    missing = find_missing(recordings, audio, StripStore(FeatureDirectory(store)), FEATURES)
     if missing:
-        list(compute_part(missing, FEATURES, store, {}))
-    return build_catalogue(recordings, data, store, workspace)
+        list(compute_part(missing, FEATURES, FeatureDirectory(store), {}))
+    return build_catalogue(recordings, data, FeatureDirectory(store), Workspace(workspace))
 
 
 @pytest.fixture
@@ -151,14 +153,16 @@ def test_unreadable_recording_is_quarantined(
 ) -> None:
     recordings = read_recordings(mixed)
     audio = audio_directory(mixed)
-    recordings["sha256"] = hash_recordings(recordings, audio, tmp_path / "work")
-    store = open_feature_directory(FEATURES, tmp_path / "work")
-    missing = find_missing(recordings, audio, StripStore(store), FEATURES)
+    recordings["sha256"] = hash_recordings(recordings, audio, Workspace(tmp_path / "work"))
+    store = open_feature_directory(FEATURES, Workspace(tmp_path / "work")).path
+    missing = find_missing(recordings, audio, StripStore(FeatureDirectory(store)), FEATURES)
     Path(audio, "bird1/b.wav").unlink()
     Path(audio, "bird2/c.wav").write_bytes(encode_audio(noise(99), 16_000))
-    list(compute_part(missing, FEATURES, store, {}))
+    list(compute_part(missing, FEATURES, FeatureDirectory(store), {}))
     data = mixed.model_copy(update={"max_quarantined_share": 0.9})
-    quarantine = read_quarantine(build_catalogue(recordings, data, store, tmp_path / "work")).set_index("recording_id")
+    quarantine = read_quarantine(
+        build_catalogue(recordings, data, FeatureDirectory(store), Workspace(tmp_path / "work"))
+    ).set_index("recording_id")
     assert quarantine.loc["bird1/b.wav", "reason"] == "unreadable"
     assert quarantine.loc["bird2/c.wav", "reason"] == "unreadable"
     assert len(quarantine) == 10
@@ -167,19 +171,37 @@ def test_unreadable_recording_is_quarantined(
 def test_a_file_that_can_be_read_again_leaves_the_quarantine(mixed: DataConfig, tmp_path: Path) -> None:
     recordings = read_recordings(mixed)
     audio = audio_directory(mixed)
-    recordings["sha256"] = hash_recordings(recordings, audio, tmp_path / "work")
-    store = open_feature_directory(FEATURES, tmp_path / "work")
+    recordings["sha256"] = hash_recordings(recordings, audio, Workspace(tmp_path / "work"))
+    store = open_feature_directory(FEATURES, Workspace(tmp_path / "work")).path
     data = mixed.model_copy(update={"max_quarantined_share": 0.9})
     content = Path(audio, "bird1/b.wav").read_bytes()
     Path(audio, "bird1/b.wav").unlink()
-    list(compute_part(find_missing(recordings, audio, StripStore(store), FEATURES), FEATURES, store, {}))
+    list(
+        compute_part(
+            find_missing(recordings, audio, StripStore(FeatureDirectory(store)), FEATURES),
+            FEATURES,
+            FeatureDirectory(store),
+            {},
+        )
+    )
     assert "bird1/b.wav" not in set(
-        read_catalogue(build_catalogue(recordings, data, store, tmp_path / "work"))["recording_id"]
+        read_catalogue(build_catalogue(recordings, data, FeatureDirectory(store), Workspace(tmp_path / "work")))[
+            "recording_id"
+        ]
     )
     Path(audio, "bird1/b.wav").write_bytes(content)
-    list(compute_part(find_missing(recordings, audio, StripStore(store), FEATURES), FEATURES, store, {}))
+    list(
+        compute_part(
+            find_missing(recordings, audio, StripStore(FeatureDirectory(store)), FEATURES),
+            FEATURES,
+            FeatureDirectory(store),
+            {},
+        )
+    )
     assert "bird1/b.wav" in set(
-        read_catalogue(build_catalogue(recordings, data, store, tmp_path / "work"))["recording_id"]
+        read_catalogue(build_catalogue(recordings, data, FeatureDirectory(store), Workspace(tmp_path / "work")))[
+            "recording_id"
+        ]
     )
 
 
@@ -198,11 +220,11 @@ def test_samples_whose_power_overflows_are_non_finite(
 def test_recording_without_hash_is_unreadable(mixed: DataConfig, tmp_path: Path) -> None:
     catalogue_of(mixed, tmp_path / "work")
     recordings = read_recordings(mixed)
-    recordings["sha256"] = hash_recordings(recordings, audio_directory(mixed), tmp_path / "work")
+    recordings["sha256"] = hash_recordings(recordings, audio_directory(mixed), Workspace(tmp_path / "work"))
     recordings.loc[recordings["recording_id"].isin(["bird1/a.wav", "bird2/c.wav"]), "sha256"] = ""
-    store = open_feature_directory(FEATURES, tmp_path / "work")
+    store = open_feature_directory(FEATURES, Workspace(tmp_path / "work")).path
     data = mixed.model_copy(update={"max_quarantined_share": 0.9})
-    catalogue = build_catalogue(recordings, data, store, tmp_path / "work")
+    catalogue = build_catalogue(recordings, data, FeatureDirectory(store), Workspace(tmp_path / "work"))
     reasons = read_quarantine(catalogue).set_index("recording_id")["reason"]
     assert reasons["bird1/a.wav"] == reasons["bird2/c.wav"] == "unreadable"
     assert list(read_catalogue(catalogue)["recording_id"]) == ["bird1/b.wav", "bird1/twin.wav"]
@@ -261,8 +283,8 @@ def test_order_of_the_table_makes_no_other_catalogue(mixed: DataConfig, tmp_path
 
 def test_catalogue_names_its_feature_directory(mixed: DataConfig, tmp_path: Path) -> None:
     catalogue = catalogue_of(mixed, tmp_path / "work")
-    store = feature_directory(catalogue, tmp_path / "work")
-    assert store == open_feature_directory(FEATURES, tmp_path / "work")
+    store = feature_directory(catalogue, Workspace(tmp_path / "work")).path
+    assert store == open_feature_directory(FEATURES, Workspace(tmp_path / "work")).path
     assert artefact_key(store) == store.name
 
 
@@ -294,13 +316,15 @@ def test_recording_that_succeeds_with_a_higher_limit_leaves_the_quarantine(
     data = write_dataset(tmp_path / "data", [{"primary_label": "bird", "filename": name} for name in audio], audio)
     data = data.model_copy(update={"max_quarantined_share": 0.5})
     recordings, workspace = read_recordings(data), tmp_path / "work"
-    recordings["sha256"] = hash_recordings(recordings, audio_directory(data), workspace)
-    store = open_feature_directory(FEATURES, workspace)
-    slow, quick = find_missing(recordings, audio_directory(data), StripStore(store), FEATURES)
+    recordings["sha256"] = hash_recordings(recordings, audio_directory(data), Workspace(workspace))
+    store = open_feature_directory(FEATURES, Workspace(workspace)).path
+    slow, quick = find_missing(recordings, audio_directory(data), StripStore(FeatureDirectory(store)), FEATURES)
     refusal = Failure(slow.sha256, "timeout", "not decoded in time", limit=1.0)
-    list(compute_part([slow, quick], FEATURES, store, {slow.sha256: refusal}))
-    assert read_quarantine(build_catalogue(recordings, data, store, workspace))["reason"].tolist() == ["timeout"]
-    list(compute_part([slow], FEATURES, store, {}))
-    catalogue = build_catalogue(recordings, data, store, workspace)
+    list(compute_part([slow, quick], FEATURES, FeatureDirectory(store), {slow.sha256: refusal}))
+    assert read_quarantine(build_catalogue(recordings, data, FeatureDirectory(store), Workspace(workspace)))[
+        "reason"
+    ].tolist() == ["timeout"]
+    list(compute_part([slow], FEATURES, FeatureDirectory(store), {}))
+    catalogue = build_catalogue(recordings, data, FeatureDirectory(store), Workspace(workspace))
     assert len(read_catalogue(catalogue)) == 2
     assert read_quarantine(catalogue).empty

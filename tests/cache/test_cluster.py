@@ -19,7 +19,7 @@ from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
 from cache.features import build_features
 from cache.workspace.address import list_files, read_bytes, upload
-from cache.workspace.mirror import open_workspace
+from cache.workspace.workspace import Workspace
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
@@ -76,8 +76,8 @@ def test_workers_elsewhere_build_the_same_store(
     data = write_dataset(tmp_path / "data", rows, audio).model_copy(update={"max_quarantined_share": 0.5})
     monkeypatch.chdir(tmp_path)
     data = data.model_copy(update={"root": "data"})
-    there = build_features(data, FEATURES.model_copy(update={"cluster": cluster}), Path("there"))
-    here = build_features(data, FEATURES, tmp_path / "here")
+    there = build_features(data, FEATURES.model_copy(update={"cluster": cluster}), Workspace(Path("there")))
+    here = build_features(data, FEATURES, Workspace(tmp_path / "here"))
     assert there.name == here.name
     assert read_store(tmp_path / "there") == read_store(tmp_path / "here")
     assert len(list((tmp_path / "there").glob("features/*/index/*.json"))) == 5
@@ -86,7 +86,7 @@ def test_workers_elsewhere_build_the_same_store(
     data = data.model_copy(update={"root": f"{s3}/data"})
     url = f"{s3}/cluster"
     in_bucket = build_features(
-        data, FEATURES.model_copy(update={"cluster": cluster}), open_workspace(url, tmp_path / "mirrors")
+        data, FEATURES.model_copy(update={"cluster": cluster}), Workspace.open(url, tmp_path / "mirrors")
     )
     assert in_bucket.name == here.name
     stored = [name for name in list_files(url) if name.startswith("features/") and "provenance" not in name]
@@ -104,7 +104,7 @@ def test_worker_of_another_release_writes_nothing(
     data = write_dataset(tmp_path / "data", [{"primary_label": "bird", "filename": "bird/0.wav"}], audio)
     monkeypatch.setattr("cache.front_end.log_mel.VERSION", -1)
     with pytest.raises(RuntimeError, match="another release of birdclef is installed there"):
-        build_features(data, FEATURES.model_copy(update={"cluster": cluster}), tmp_path / "work")
+        build_features(data, FEATURES.model_copy(update={"cluster": cluster}), Workspace(tmp_path / "work"))
     assert read_store(tmp_path / "work") == {}
 
 
@@ -118,7 +118,7 @@ def test_scheduler_that_does_not_answer_is_named(
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
         pytest.raises(ConnectionError, match=r"No Dask scheduler answers at features\.cluster=tcp://127\.0\.0\.1:9"),
     ):
-        build_features(data, features, tmp_path / "work")
+        build_features(data, features, Workspace(tmp_path / "work"))
 
 
 def test_scheduler_without_workers_is_named_with_the_remedy(
@@ -132,7 +132,7 @@ def test_scheduler_without_workers_is_named_with_the_remedy(
         with pytest.raises(
             ConnectionError, match=rf"features\.cluster={address} has had no .* `dask worker {address}`"
         ):
-            build_features(data, features, tmp_path / "work")
+            build_features(data, features, Workspace(tmp_path / "work"))
 
 
 def test_builds_on_one_scheduler_count_their_own_recordings(
@@ -152,6 +152,6 @@ def test_builds_on_one_scheduler_count_their_own_recordings(
         data.append(write_dataset(tmp_path / name, rows, audio))
     with scheduler_here(workers=1) as address, ThreadPoolExecutor(2) as threads:
         features = FEATURES.model_copy(update={"cluster": address})
-        list(threads.map(lambda one: build_features(one, features, Path(one.root) / "work"), data))
+        list(threads.map(lambda one: build_features(one, features, Workspace(Path(one.root) / "work")), data))
     told = [message for message in caplog.messages if "of audio" in message]
     assert [message.split(",")[0] for message in told] == ["features: 6 of 6 recordings"] * 2

@@ -23,6 +23,8 @@ from cache.store.fragment import Failure
 from cache.store.part_writer import PartWriter
 from cache.store.strip_store import StripStore
 from cache.workspace.artefact import artefact_key
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
@@ -38,6 +40,7 @@ from pathlib import Path
 from cache import features
 from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
+from cache.workspace.workspace import Workspace
 
 compute_at_once = features.compute_part_apart
 
@@ -49,7 +52,7 @@ if __name__ == "__main__":
     features.PART_RECORDINGS = int(sys.argv[3])
     features.compute_part_apart = compute_part_apart
     config = LogMelConfig.model_validate_json(sys.argv[4])
-    features.build_features(DataConfig(root=sys.argv[1]), config, Path(sys.argv[2]))
+    features.build_features(DataConfig(root=sys.argv[1]), config, Workspace(Path(sys.argv[2])))
 """
 
 
@@ -91,7 +94,7 @@ def built(data: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     workspace = tmp_path_factory.mktemp("built")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cache.features.PART_RECORDINGS", PART_RECORDINGS)
-        return workspace, build_features(data, FEATURES, workspace)
+        return workspace, build_features(data, FEATURES, Workspace(workspace))
 
 
 @pytest.fixture
@@ -105,7 +108,7 @@ def copied(data: DataConfig, built: tuple[Path, Path], tmp_path: Path) -> tuple[
 def test_every_recording_has_the_strip_that_librosa_computes(data: DataConfig, built: tuple[Path, Path]) -> None:
     workspace, catalogue = built
     recordings = read_catalogue(catalogue)
-    store = StripStore(feature_directory(catalogue, workspace))
+    store = StripStore(feature_directory(catalogue, Workspace(workspace)))
     assert len(recordings) == RECORDINGS
     for name, sha256, frames in zip(
         recordings["recording_id"], recordings["sha256"], recordings["frames"], strict=True
@@ -132,7 +135,7 @@ def test_two_workers_write_the_same_bytes_as_one(
 ) -> None:
     monkeypatch.setattr("cache.features.PART_RECORDINGS", PART_RECORDINGS)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    catalogue = build_features(data, FEATURES.model_copy(update={"workers": 2}), tmp_path)
+    catalogue = build_features(data, FEATURES.model_copy(update={"workers": 2}), Workspace(tmp_path))
     assert "OMP_NUM_THREADS" not in os.environ, "training in this process would run on one thread"
     assert catalogue.name == built[1].name
     assert store_of(tmp_path).name == store_of(built[0]).name
@@ -149,10 +152,10 @@ def test_rebuild_computes_nothing_and_changes_nothing(
 ) -> None:
     data, workspace = copied
     caplog.set_level(logging.INFO, logger="cache.features")
-    first = build_features(data, FEATURES, workspace)  # the copied audio folder has no remembered hashes
+    first = build_features(data, FEATURES, Workspace(workspace))  # the copied audio folder has no remembered hashes
     before = read_all_bytes(workspace)
     caplog.clear()
-    assert build_features(data, FEATURES, workspace) == first
+    assert build_features(data, FEATURES, Workspace(workspace)) == first
     assert first.name == built[1].name
     assert read_all_bytes(workspace) == before
     assert caplog.messages == [f"features: 0 audio files to compute, {RECORDINGS} from cache"]
@@ -164,16 +167,16 @@ def test_ten_more_recordings_are_the_only_ones_computed(
     data, workspace = copied
     table = Path(data.root) / "train_metadata.csv"
     before = read_all_bytes(store_of(workspace))
-    old_strips = set(StripStore(store_of(workspace)).strips)
+    old_strips = set(StripStore(FeatureDirectory(store_of(workspace))).strips)
     for number in range(10):
         name = f"bird0/new{number}.wav"
         (Path(data.root) / "train_audio" / name).write_bytes(encode_audio(noise(100 + number), 16_000))
         with table.open("a") as stream:
             stream.write(f"bird0,{name},author 1\n")
     caplog.set_level(logging.INFO, logger="cache.features")
-    catalogue = build_features(data, FEATURES, workspace)
+    catalogue = build_features(data, FEATURES, Workspace(workspace))
     assert f"features: 10 audio files to compute, {RECORDINGS} from cache" in caplog.messages
-    new_strips = set(StripStore(store_of(workspace)).strips) - old_strips
+    new_strips = set(StripStore(FeatureDirectory(store_of(workspace))).strips) - old_strips
     assert len(new_strips) == 10
     assert len(read_catalogue(catalogue)) == RECORDINGS + 10
     after = read_all_bytes(store_of(workspace))
@@ -189,24 +192,24 @@ def test_same_bytes_under_two_names_share_a_strip(
     with (Path(data.root) / "train_metadata.csv").open("a") as stream:
         stream.write("bird0,bird0/twin.audio,author 5\n")
     caplog.set_level(logging.INFO, logger="cache.features")
-    recordings = read_catalogue(build_features(data, FEATURES, workspace)).set_index("recording_id")
+    recordings = read_catalogue(build_features(data, FEATURES, Workspace(workspace))).set_index("recording_id")
     assert f"features: 0 audio files to compute, {RECORDINGS} from cache" in caplog.messages
     assert recordings.loc["bird0/twin.audio", "sha256"] == recordings.loc["bird0/0.audio", "sha256"]
     assert len(recordings) == RECORDINGS + 1
-    assert len(StripStore(store_of(workspace)).strips) == RECORDINGS
+    assert len(StripStore(FeatureDirectory(store_of(workspace))).strips) == RECORDINGS
 
 
 def test_changed_n_mels_makes_another_store_and_leaves_the_first(copied: tuple[DataConfig, Path]) -> None:
     data, workspace = copied
     first = store_of(workspace)
     before = read_all_bytes(first)
-    catalogue = build_features(data, FEATURES.model_copy(update={"n_mels": 16}), workspace)
-    second = feature_directory(catalogue, workspace)
+    catalogue = build_features(data, FEATURES.model_copy(update={"n_mels": 16}), Workspace(workspace))
+    second = feature_directory(catalogue, Workspace(workspace)).path
     assert second != first
     for store, n_mels in ((second, 16), (first, 24)):
-        strips = StripStore(store)
+        strips = StripStore(FeatureDirectory(store))
         assert strips.read(next(iter(strips.strips))).shape[1] == n_mels
-    assert len(StripStore(second).strips) == RECORDINGS
+    assert len(StripStore(FeatureDirectory(second)).strips) == RECORDINGS
     assert read_all_bytes(first) == before
 
 
@@ -234,10 +237,13 @@ def test_killed_build_continues_to_bit_identical_contents(
     assert not (workspace / "catalogues").exists()
 
     monkeypatch.setattr("cache.features.PART_RECORDINGS", PART_RECORDINGS)
-    catalogue = build_features(data, FEATURES, workspace)
+    catalogue = build_features(data, FEATURES, Workspace(workspace))
     for name in ("recordings.csv", "species.csv", "quarantine.csv", "summary.json"):
         assert (catalogue / name).read_bytes() == (built[1] / name).read_bytes()
-    undisturbed, continued = StripStore(store_of(built[0])), StripStore(store_of(workspace))
+    undisturbed, continued = (
+        StripStore(FeatureDirectory(store_of(built[0]))),
+        StripStore(FeatureDirectory(store_of(workspace))),
+    )
     assert len(continued.strips) == RECORDINGS
     assert continued.strips == undisturbed.strips
     for sha256 in undisturbed.strips:
@@ -247,8 +253,8 @@ def test_killed_build_continues_to_bit_identical_contents(
 def test_opened_feature_directory_is_kept_as_it_is(built: tuple[Path, Path]) -> None:
     workspace, catalogue = built
     before = read_all_bytes(workspace / "features")
-    store = open_feature_directory(FEATURES, workspace)
-    assert store == feature_directory(catalogue, workspace)
+    store = open_feature_directory(FEATURES, Workspace(workspace)).path
+    assert store == feature_directory(catalogue, Workspace(workspace)).path
     assert artefact_key(store) == store.name
     assert read_all_bytes(workspace / "features") == before
 
@@ -300,7 +306,7 @@ def test_groups_that_a_killed_build_left_are_the_same() -> None:
 def test_recording_stopped_by_a_limit_is_tried_again_with_a_higher_one(
     tmp_path: Path, changed: dict[str, float], again: list[str]
 ) -> None:
-    with PartWriter(tmp_path, 4) as writer:
+    with PartWriter(FeatureDirectory(tmp_path), 4) as writer:
         writer.add_failure(Failure("slow", "timeout", "", limit=10.0))
         writer.add_failure(Failure("large", "too_large", "", limit=4.0))
         writer.add_failure(Failure("bad", "undecodable", ""))
@@ -308,15 +314,18 @@ def test_recording_stopped_by_a_limit_is_tried_again_with_a_higher_one(
     features = LogMelConfig(timeout_seconds=10.0, memory_gb=4.0).model_copy(update=changed)
     names = ["bad", "large", "slow"]
     recordings = pd.DataFrame({"recording_id": names, "sha256": names, "size": 1})
-    missing = find_missing(recordings, str(tmp_path), StripStore(tmp_path), features)
+    missing = find_missing(recordings, str(tmp_path), StripStore(FeatureDirectory(tmp_path)), features)
     assert [source.sha256 for source in missing] == again
 
 
 def test_bytes_hold_the_same_strips_in_half_the_space(
     data: DataConfig, built: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    catalogue = build_features(data, FEATURES.model_copy(update={"dtype": "uint8"}), tmp_path)
-    fine, coarse = StripStore(store_of(built[0])), StripStore(feature_directory(catalogue, tmp_path))
+    catalogue = build_features(data, FEATURES.model_copy(update={"dtype": "uint8"}), Workspace(tmp_path))
+    fine, coarse = (
+        StripStore(FeatureDirectory(store_of(built[0]))),
+        StripStore(feature_directory(catalogue, Workspace(tmp_path))),
+    )
     names = list(fine.strips)
     values, starts, lengths = coarse.load(names)
     encoding = coarse.reader(names).encoding

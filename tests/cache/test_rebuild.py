@@ -21,6 +21,8 @@ from cache.recordings.hashes import hash_recordings
 from cache.recordings.table import audio_directory, read_recordings
 from cache.store.strip_store import StripStore
 from cache.verify import find_damage
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 EncodeAudio = Callable[..., bytes]
 
@@ -78,12 +80,14 @@ def build(root: Path, workspace: Path) -> Path | None:
     table.to_csv(root / "train_metadata.csv", index=False)
     data = DataConfig(root=str(root), max_quarantined_share=1.0)
     recordings = read_recordings(data)
-    recordings["sha256"] = hash_recordings(recordings, audio_directory(data), workspace)
-    store = open_feature_directory(FEATURES, workspace)
-    for group in group_sources(find_missing(recordings, audio_directory(data), StripStore(store), FEATURES)):
-        list(compute_part(group, FEATURES, store, {}))
+    recordings["sha256"] = hash_recordings(recordings, audio_directory(data), Workspace(workspace))
+    store = open_feature_directory(FEATURES, Workspace(workspace)).path
+    for group in group_sources(
+        find_missing(recordings, audio_directory(data), StripStore(FeatureDirectory(store)), FEATURES)
+    ):
+        list(compute_part(group, FEATURES, FeatureDirectory(store), {}))
     try:
-        return build_catalogue(recordings, data, store, workspace)
+        return build_catalogue(recordings, data, FeatureDirectory(store), Workspace(workspace))
     except ValueError:  # none of them is usable
         return None
 
@@ -104,7 +108,7 @@ def test_any_history_gives_the_catalogue_of_a_build_from_scratch(
     apply(("write", NAMES[0], 0), audio, contents)
     for change in changes:
         if change[0] == "collect":
-            collect_garbage(workspace)
+            collect_garbage(Workspace(workspace))
         elif change[0] == "build":
             build(root, workspace)
         else:
@@ -114,7 +118,7 @@ def test_any_history_gives_the_catalogue_of_a_build_from_scratch(
     if grown and fresh:
         assert grown.name == fresh.name
         assert read_tables(grown) == read_tables(fresh)
-        store, new = (StripStore(feature_directory(grown, folder / name)) for name in ("work", "fresh"))
+        store, new = (StripStore(feature_directory(grown, Workspace(folder / name))) for name in ("work", "fresh"))
         for sha256 in new.strips:
             assert store.read(sha256).tobytes() == new.read(sha256).tobytes()
-        assert list(find_damage(feature_directory(grown, workspace), 1.0, np.random.default_rng(0))) == []
+        assert list(find_damage(feature_directory(grown, Workspace(workspace)), 1.0, np.random.default_rng(0))) == []

@@ -26,9 +26,9 @@ from cache.store.fragment import DamagedPartError
 from cache.store.strip_store import StripStore
 from cache.verify import verify
 from cache.workspace.address import download, list_files, read_bytes, remove, upload, write_bytes
-from cache.workspace.artefact import PROVENANCE, Recipe, find_artefact, keep_unfinished, materialise
+from cache.workspace.artefact import PROVENANCE, Recipe
 from cache.workspace.builders import AtWorkError
-from cache.workspace.mirror import open_workspace
+from cache.workspace.workspace import Workspace
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
@@ -39,14 +39,14 @@ import sys
 import cache.features
 from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
-from cache.workspace.mirror import open_workspace
+from cache.workspace.workspace import Workspace
 from pathlib import Path
 cache.features.PART_RECORDINGS = 2
 data, features, workspace, mirrors = sys.argv[1:]
 cache.features.build_features(
     DataConfig.model_validate_json(data),
     LogMelConfig.model_validate_json(features),
-    open_workspace(workspace, Path(mirrors)),
+    Workspace.open(workspace, Path(mirrors)),
 )
 """
 
@@ -94,7 +94,7 @@ def stored_there(url: str) -> dict[str, str]:
     return {name: hashlib.sha256(read_bytes(f"{url}/{name}")).hexdigest() for name in names}
 
 
-def load_values(catalogue: Path, workspace: Path) -> bytes:
+def load_values(catalogue: Path, workspace: Workspace) -> bytes:
     store = StripStore(feature_directory(catalogue, workspace))
     return store.load(read_catalogue(catalogue)["sha256"])[0].tobytes()
 
@@ -102,10 +102,10 @@ def load_values(catalogue: Path, workspace: Path) -> bytes:
 def test_store_in_a_bucket_equals_one_in_a_folder(
     here: DataConfig, there: DataConfig, url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    quiet = build_features(here, FEATURES, tmp_path / "quiet")
-    first, second = (open_workspace(url, tmp_path / machine) for machine in ("first", "second"))
+    quiet = build_features(here, FEATURES, Workspace(tmp_path / "quiet"))
+    first, second = (Workspace.open(url, tmp_path / machine) for machine in ("first", "second"))
     built = build_features(there, FEATURES, first)
-    assert stored_there(url) == stored_here(first) == stored_here(tmp_path / "quiet")
+    assert stored_there(url) == stored_here(first.directory) == stored_here(tmp_path / "quiet")
     assert len([name for name in stored_there(url) if "/index/" in name]) == 5
     with caplog.at_level(logging.INFO):
         again = build_features(there, FEATURES, second)
@@ -113,14 +113,14 @@ def test_store_in_a_bucket_equals_one_in_a_folder(
     assert again.name == built.name
     for name in ("recordings.csv", "quarantine.csv", "catalogue.png"):
         assert (again / name).read_bytes() == (built / name).read_bytes()
-    assert load_values(again, second) == load_values(quiet, tmp_path / "quiet")
-    assert stored_here(second) == stored_there(url)
+    assert load_values(again, second) == load_values(quiet, Workspace(tmp_path / "quiet"))
+    assert stored_here(second.directory) == stored_there(url)
 
 
 def test_hashes_are_remembered_in_the_bucket(
     there: DataConfig, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build_features(there, FEATURES, open_workspace(url, tmp_path / "first"))
+    build_features(there, FEATURES, Workspace.open(url, tmp_path / "first"))
     read: list[str] = []
 
     def read_and_tell(address: str) -> bytes:
@@ -129,7 +129,7 @@ def test_hashes_are_remembered_in_the_bucket(
 
     monkeypatch.setattr("cache.recordings.hashes.read_bytes", read_and_tell)
     upload(Path(__file__), f"{there.root}/train_audio/bird/3.wav")
-    catalogue = build_features(there, FEATURES, open_workspace(url, tmp_path / "second"))
+    catalogue = build_features(there, FEATURES, Workspace.open(url, tmp_path / "second"))
     assert read == [f"{there.root}/train_audio/bird/3.wav"]
     assert list(read_quarantine(catalogue)["recording_id"]) == ["bird/3.wav", "bird/bad.wav"]
 
@@ -144,28 +144,28 @@ def test_killed_build_goes_on_on_another_machine(here: DataConfig, there: DataCo
     assert builder.wait() == -signal.SIGKILL
     after_kill = [name for name in stored_there(url) if "/index/" in name]
     assert 0 < len(after_kill) <= 5
-    second = open_workspace(url, tmp_path / "second")
-    readable = StripStore(feature_recipe(FEATURES).directory(second))
+    second = Workspace.open(url, tmp_path / "second")
+    readable = StripStore(second.feature_directory(feature_recipe(FEATURES).key))
     assert len(readable.strips) + len(readable.failures) in range(2, 10)
     for sha256 in readable.strips:
         assert np.isfinite(readable.read(sha256)).all()
     build_features(there, FEATURES, second)
-    build_features(here, FEATURES, tmp_path / "quiet")
+    build_features(here, FEATURES, Workspace(tmp_path / "quiet"))
     assert stored_there(url) == stored_here(tmp_path / "quiet")
 
 
 def test_damaged_part_in_a_bucket_is_refused_and_made_again(
     here: DataConfig, there: DataConfig, url: str, tmp_path: Path
 ) -> None:
-    built = build_features(there, FEATURES, open_workspace(url, tmp_path / "first"))
+    built = build_features(there, FEATURES, Workspace.open(url, tmp_path / "first"))
     sound = stored_there(url)
     chunks = sorted(name for name in sound if name.endswith("/c/0/0"))
     torn, missing = chunks[:2]
     content = read_bytes(f"{url}/{torn}")
     write_bytes(f"{url}/{torn}", bytes([content[0] ^ 1]) + content[1:])
     remove(f"{url}/{missing}")
-    second = open_workspace(url, tmp_path / "second")
-    catalogue = find_artefact(second, "catalogues", built.name)
+    second = Workspace.open(url, tmp_path / "second")
+    catalogue = second.artefact("catalogues", built.name)
     with pytest.raises(DamagedPartError, match=r"is not as it was written: \d strips are damaged. Run birdclef verify"):
         load_values(catalogue, second)
     verdict = verify(there, FEATURES, second, share=1.0, repair=True)
@@ -175,13 +175,13 @@ def test_damaged_part_in_a_bucket_is_refused_and_made_again(
 
 
 def test_fragments_that_the_bucket_no_longer_has_leave_the_mirror(there: DataConfig, url: str, tmp_path: Path) -> None:
-    first = open_workspace(url, tmp_path / "first")
+    first = Workspace.open(url, tmp_path / "first")
     build_features(there, FEATURES, first)
     gone = sorted(name for name in stored_there(url) if "/index/" in name)[0]
     remove(f"{url}/{gone}")
-    store = StripStore((first / gone).parent.parent)
-    assert not (first / gone).exists()
-    assert not (first / gone.replace("/index/", "/parts/")).with_suffix("").exists()
+    store = StripStore(first.feature_directory(feature_recipe(FEATURES).key))
+    assert not (first.directory / gone).exists()
+    assert not (first.directory / gone.replace("/index/", "/parts/")).with_suffix("").exists()
     assert len(store.strips) + len(store.failures) < 9
 
 
@@ -196,29 +196,29 @@ def test_artefact_whose_files_are_not_its_own_is_made_again(
         (staging / "plots").mkdir()
         (staging / "plots" / "split.csv").write_text("a,b\n")
 
-    materialise(open_workspace(url, tmp_path / "first"), recipe, build)
-    fetched = materialise(open_workspace(url, tmp_path / "second"), recipe, build)
+    Workspace.open(url, tmp_path / "first").materialise(recipe, build)
+    fetched = Workspace.open(url, tmp_path / "second").materialise(recipe, build)
     assert (fetched / "plots" / "split.csv").read_text() == "a,b\n"
     assert len(made) == 1
     write_bytes(f"{url}/splits/{recipe.key}/plots/split.csv", b"another builder's\n")
-    remade = materialise(open_workspace(url, tmp_path / "third"), recipe, build)
+    remade = Workspace.open(url, tmp_path / "third").materialise(recipe, build)
     assert "is damaged (plots/split.csv): it is made again" in caplog.text
     assert (remade / "plots" / "split.csv").read_text() == "a,b\n"
     assert read_bytes(f"{url}/splits/{recipe.key}/plots/split.csv") == b"a,b\n"
     assert len(made) == 2
     remove(f"{url}/splits/{recipe.key}/plots")
-    materialise(open_workspace(url, tmp_path / "fourth"), recipe, build)
+    Workspace.open(url, tmp_path / "fourth").materialise(recipe, build)
     assert len(made) == 3
 
 
 @pytest.mark.parametrize("name", ["../../../../escaped", "/escaped"])
 def test_a_list_of_files_that_leads_out_of_its_folder_is_refused(url: str, s3: str, tmp_path: Path, name: str) -> None:
-    directory = open_workspace(url, tmp_path / "mirrors")
+    directory = Workspace.open(url, tmp_path / "mirrors")
     recipe = Recipe("splits", {"a": 1}, {}, 1)
     address = f"{url}/splits/{recipe.key}"
     write_bytes(f"{address}/provenance.json", json.dumps({"files": {name: hashlib.sha256(b"x").hexdigest()}}).encode())
     with pytest.raises(ValueError, match="lies outside of it"):
-        materialise(directory, recipe, lambda staging: None)
+        directory.materialise(recipe, lambda staging: None)
     assert not list(tmp_path.rglob("escaped"))
     assert not Path("/escaped").exists()
 
@@ -240,17 +240,17 @@ def test_artefact_is_announced_after_its_files(
         (staging / "a.txt").touch()
         (staging / "z.txt").touch()
 
-    workspace, recipe = open_workspace(url, tmp_path / "first"), Recipe("splits", {}, {}, 1)
+    workspace, recipe = Workspace.open(url, tmp_path / "first"), Recipe("splits", {}, {}, 1)
     with pytest.raises(ConnectionError):
-        materialise(workspace, recipe, build)
+        workspace.materialise(recipe, build)
     assert set(sent) == {"a.txt", "z.txt"}
-    assert not recipe.directory(workspace).exists()
+    assert not workspace.place(recipe).exists()
     assert [name for name in list_files(url) if name.endswith(PROVENANCE)] == []
 
 
 def test_garbage_is_not_collected_where_others_cannot_be_kept_out(url: str, tmp_path: Path) -> None:
     with pytest.raises(AtWorkError, match="has no lock that would keep builders on other machines out"):
-        find_garbage(open_workspace(url, tmp_path))
+        find_garbage(Workspace.open(url, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_unfinished_work_goes_on_on_another_machine_even_if_fetching_it_was_inte
     def begin(staging: Path) -> None:
         (staging / "checkpoints").mkdir()
         (staging / "checkpoints" / "last.ckpt").write_text("epoch 1")
-        keep_unfinished(staging, last="checkpoints/last.ckpt")
+        Workspace.open(url, tmp_path / "first").keep_unfinished(staging, last="checkpoints/last.ckpt")
         raise KeyboardInterrupt
 
     def go_on(staging: Path) -> None:
@@ -299,12 +299,12 @@ def test_unfinished_work_goes_on_on_another_machine_even_if_fetching_it_was_inte
         checkpoint.write_text(checkpoint.read_text() + ", epoch 2")
 
     with pytest.raises(KeyboardInterrupt):
-        materialise(open_workspace(url, tmp_path / "first"), recipe, begin, resumable=True)
+        Workspace.open(url, tmp_path / "first").materialise(recipe, begin, resumable=True)
     with monkeypatch.context() as patch:
         _break_downloads(patch)
         with pytest.raises(ConnectionError):
-            materialise(open_workspace(url, tmp_path / "second"), recipe, go_on, resumable=True)
-    run = materialise(open_workspace(url, tmp_path / "second"), recipe, go_on, resumable=True)
+            Workspace.open(url, tmp_path / "second").materialise(recipe, go_on, resumable=True)
+    run = Workspace.open(url, tmp_path / "second").materialise(recipe, go_on, resumable=True)
     assert (run / "checkpoints" / "last.ckpt").read_text() == "epoch 1, epoch 2"
     assert sorted(list_files(url)) == [f"runs/{recipe.key}/{name}" for name in ("checkpoints/last.ckpt", PROVENANCE)]
 

@@ -24,6 +24,8 @@ from cache.recordings.catalogue_tables import feature_directory, read_catalogue
 from cache.store.strip_store import StripStore
 from cache.synth import CorpusPlan, synthesize_corpus
 from cache.verify import find_damage
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 
@@ -36,11 +38,12 @@ from pathlib import Path
 from cache import features
 from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
+from cache.workspace.workspace import Workspace
 
 features.PART_RECORDINGS = 4
 config = LogMelConfig.model_validate_json(sys.argv[3])
 data = DataConfig(root=sys.argv[1], max_quarantined_share=0.9)
-print(features.build_features(data, config, Path(sys.argv[2])))
+print(features.build_features(data, config, Workspace(Path(sys.argv[2]))))
 """
 
 needs_mounts = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
@@ -88,7 +91,7 @@ def kill_group(process: subprocess.Popen[str]) -> None:
 
 
 def store_of(workspace: Path) -> Path:
-    return open_feature_directory(FEATURES, workspace)
+    return open_feature_directory(FEATURES, Workspace(workspace)).path
 
 
 def read_published(workspace: Path) -> dict[str, bytes]:
@@ -102,7 +105,7 @@ def read_published(workspace: Path) -> dict[str, bytes]:
 
 def assert_sound(workspace: Path) -> None:
     """Nothing that readers see is damaged; arrays without fragments are seen by none."""
-    damages = find_damage(store_of(workspace), 1.0, np.random.default_rng(0))
+    damages = find_damage(FeatureDirectory(store_of(workspace)), 1.0, np.random.default_rng(0))
     assert [damage for damage in damages if damage.problem != "the index fragment is missing"] == []
 
 
@@ -264,7 +267,10 @@ def test_files_that_change_and_vanish_while_they_are_read(
     (quiet,) = (calm[0] / "catalogues").iterdir()
     assert_sound(tmp_path / "work")
     assert (catalogue / "recordings.csv").read_bytes() == (quiet / "recordings.csv").read_bytes()
-    store, expected = StripStore(feature_directory(catalogue, tmp_path / "work")), StripStore(store_of(calm[0]))
+    store, expected = (
+        StripStore(feature_directory(catalogue, Workspace(tmp_path / "work"))),
+        StripStore(FeatureDirectory(store_of(calm[0]))),
+    )
     for sha256 in expected.strips:
         assert store.read(sha256).tobytes() == expected.read(sha256).tobytes()
 
@@ -282,7 +288,10 @@ def test_two_builds_of_overlapping_data_sets_at_once(corpus: Path, calm: tuple[P
         assert [process.returncode for process in processes] == [0, 0], results
         assert [len(read_catalogue(Path(output.strip()))) for output, _ in results] == [110, 110]
         assert_sound(workspace)
-        store, expected = StripStore(store_of(workspace)), StripStore(store_of(calm[0]))
+        store, expected = (
+            StripStore(FeatureDirectory(store_of(workspace))),
+            StripStore(FeatureDirectory(store_of(calm[0]))),
+        )
         assert set(store.strips) == set(expected.strips)
         for sha256 in expected.strips:
             assert store.read(sha256).tobytes() == expected.read(sha256).tobytes()

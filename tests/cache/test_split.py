@@ -21,6 +21,8 @@ from cache.recordings.table import read_recordings
 from cache.split import build_split
 from cache.store.part_writer import PartWriter
 from cache.workspace.artefact import artefact_key, read_provenance
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 FEATURES = LogMelConfig(n_mels=2)
 
@@ -308,13 +310,13 @@ def write_catalogue(rows: list[tuple[str, str]], workspace: Path) -> Path:
 
 
 def build_catalogue_of(table: pd.DataFrame, workspace: Path) -> Path:
-    store = open_feature_directory(FEATURES, workspace)
-    with PartWriter(store, 2) as writer:
+    store = open_feature_directory(FEATURES, Workspace(workspace)).path
+    with PartWriter(FeatureDirectory(store), 2) as writer:
         for sha256 in table["sha256"]:
             writer.add_strip(sha256, np.zeros((100 + int(sha256.removeprefix("sha")), 2), np.float32))
         writer.publish()
     recordings = table.assign(secondary_labels="", size=1, version="1")
-    return build_catalogue(recordings, DataConfig(root="unused"), store, workspace)
+    return build_catalogue(recordings, DataConfig(root="unused"), FeatureDirectory(store), Workspace(workspace))
 
 
 ROWS = [(f"s{s}", f"ann{r}") for s in range(2) for r in range(12) for _ in range(3)] + [("rare", "ann0")]
@@ -327,7 +329,7 @@ def catalogue(workspace: Path) -> Path:
 
 
 def test_built_split_holds_every_recording_with_its_fold(catalogue: Path, workspace: Path) -> None:
-    directory = build_split(SplitConfig(folds=4), catalogue, workspace)
+    directory = build_split(SplitConfig(folds=4), catalogue, Workspace(workspace))
     split = read_split(directory)
     assert list(split.columns) == ["recording_id", "label", "fold", "group", "pinned"]
     assert list(split["recording_id"]) == [f"r{row:03}" for row in range(73)]
@@ -339,7 +341,7 @@ def test_built_split_holds_every_recording_with_its_fold(catalogue: Path, worksp
 
 
 def test_report_counts_what_the_split_did(catalogue: Path, workspace: Path) -> None:
-    directory = build_split(SplitConfig(folds=4), catalogue, workspace)
+    directory = build_split(SplitConfig(folds=4), catalogue, Workspace(workspace))
     report = json.loads((directory / "split_report.json").read_text())
     assert report["folds"] == 4
     assert report["groups"] == 12
@@ -355,7 +357,7 @@ def test_report_counts_what_the_split_did(catalogue: Path, workspace: Path) -> N
 
 
 def test_report_shows_that_plain_stratified_folds_leak(catalogue: Path, workspace: Path) -> None:
-    directory = build_split(SplitConfig(folds=4), catalogue, workspace)
+    directory = build_split(SplitConfig(folds=4), catalogue, Workspace(workspace))
     leak = json.loads((directory / "split_report.json").read_text())["plain_stratified"]["leak"]
     # three takes of a recordist and species stay together by chance only
     assert leak["shared_pairs"] > 12
@@ -364,16 +366,16 @@ def test_report_shows_that_plain_stratified_folds_leak(catalogue: Path, workspac
 
 
 def test_split_is_made_once_per_seed(catalogue: Path, workspace: Path) -> None:
-    first = build_split(SplitConfig(folds=4), catalogue, workspace)
-    assert build_split(SplitConfig(folds=4), catalogue, workspace) == first
-    assert build_split(SplitConfig(folds=4, seed=1), catalogue, workspace) != first
+    first = build_split(SplitConfig(folds=4), catalogue, Workspace(workspace))
+    assert build_split(SplitConfig(folds=4), catalogue, Workspace(workspace)) == first
+    assert build_split(SplitConfig(folds=4, seed=1), catalogue, Workspace(workspace)) != first
 
 
 def test_catalogue_with_too_few_recordists_gives_no_split(catalogue: Path, workspace: Path) -> None:
     with pytest.raises(
         ValueError, match=r"12 group\(s\) of recordings .* cannot fill the 13 parts that split\.folds=13"
     ):
-        build_split(SplitConfig(folds=13), catalogue, workspace)
+        build_split(SplitConfig(folds=13), catalogue, Workspace(workspace))
     assert not (workspace / "splits").exists()
 
 
@@ -515,14 +517,14 @@ def keep(split: Path) -> SplitConfig:
 
 
 def test_split_of_an_unchanged_catalogue_is_kept_itself(catalogue: Path, workspace: Path) -> None:
-    split = build_split(CONFIG, catalogue, workspace)
-    assert build_split(keep(split), catalogue, workspace) == split
+    split = build_split(CONFIG, catalogue, Workspace(workspace))
+    assert build_split(keep(split), catalogue, Workspace(workspace)) == split
 
 
 def test_known_recordings_keep_their_folds_and_new_ones_join_their_recordists(catalogue: Path, workspace: Path) -> None:
-    split = build_split(CONFIG, catalogue, workspace)
+    split = build_split(CONFIG, catalogue, Workspace(workspace))
     grown = write_catalogue([*ROWS, ("s0", "ann3"), ("s1", "new"), ("rare", "new")], workspace)
-    kept = build_split(keep(split), grown, workspace)
+    kept = build_split(keep(split), grown, Workspace(workspace))
     assert read_provenance(kept)["inputs"] == {"catalogue": artefact_key(grown), "previous": split.name}
     before, after = (read_split(path).set_index("recording_id")["fold"] for path in (split, kept))
     assert list(after[before.index[:72]]) == list(before[:72])
@@ -537,55 +539,59 @@ def test_known_recordings_keep_their_folds_and_new_ones_join_their_recordists(ca
         "recordings_new": 3,
         "recordings_gone": 0,
     }
-    assert build_split(keep(split), grown, workspace) == kept
-    assert build_split(keep(kept), grown, workspace) == kept
-    assert build_split(CONFIG, grown, workspace) != kept
+    assert build_split(keep(split), grown, Workspace(workspace)) == kept
+    assert build_split(keep(kept), grown, Workspace(workspace)) == kept
+    assert build_split(CONFIG, grown, Workspace(workspace)) != kept
 
 
 def test_renamed_recordings_keep_their_folds_and_vanished_ones_are_counted(catalogue: Path, workspace: Path) -> None:
-    split = build_split(CONFIG, catalogue, workspace)
+    split = build_split(CONFIG, catalogue, Workspace(workspace))
     table = make_table(ROWS).assign(sha256=[f"sha{row}" for row in range(73)], recordist="")
     renamed = table.drop(columns=["seconds", "sound"]).assign(recording_id=[f"new{row:03}" for row in range(73)])[3:]
-    kept = build_split(keep(split), build_catalogue_of(renamed, workspace), workspace)
+    kept = build_split(keep(split), build_catalogue_of(renamed, workspace), Workspace(workspace))
     before, after = read_split(split).set_index("recording_id")["fold"], read_split(kept)
     assert list(after["fold"][:69]) == list(before["r003":"r071"])
     assert json.loads((kept / "split_report.json").read_text())["kept"]["recordings_gone"] == 3
 
 
 def test_split_that_has_the_folds_already_is_taken_again(catalogue: Path, workspace: Path) -> None:
-    first = build_split(CONFIG, catalogue, workspace)
+    first = build_split(CONFIG, catalogue, Workspace(workspace))
     grown = write_catalogue([*ROWS, ("s0", "new")], workspace)
     grown_more = write_catalogue([*ROWS, ("s0", "new"), ("s1", "newer")], workspace)
-    second = build_split(keep(first), grown, workspace)
-    third = build_split(keep(second), grown_more, workspace)
+    second = build_split(keep(first), grown, Workspace(workspace))
+    third = build_split(keep(second), grown_more, Workspace(workspace))
     assert read_provenance(third)["inputs"]["previous"] == second.name
-    assert build_split(keep(first), grown_more, workspace) == third  # as after a rollback
-    assert build_split(keep(third), catalogue, workspace) == first
+    assert build_split(keep(first), grown_more, Workspace(workspace)) == third  # as after a rollback
+    assert build_split(keep(third), catalogue, Workspace(workspace)) == first
     shutil.rmtree(first)
-    assert build_split(keep(first), grown, workspace) == second
+    assert build_split(keep(first), grown, Workspace(workspace)) == second
 
 
 def test_split_of_other_settings_keeps_no_folds(
     catalogue: Path, workspace: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    other = build_split(CONFIG.model_copy(update={"seed": 1, "folds": 3}), catalogue, workspace)
+    other = build_split(CONFIG.model_copy(update={"seed": 1, "folds": 3}), catalogue, Workspace(workspace))
     with caplog.at_level("INFO"):
-        assert build_split(keep(other), catalogue, workspace) == build_split(CONFIG, catalogue, workspace)
+        assert build_split(keep(other), catalogue, Workspace(workspace)) == build_split(
+            CONFIG, catalogue, Workspace(workspace)
+        )
     assert f"{other.name} has other settings (folds, seed), so folds are assigned anew" in caplog.text
 
 
 def test_split_of_which_nothing_or_too_little_is_left_keeps_no_folds(catalogue: Path, workspace: Path) -> None:
-    split = build_split(CONFIG, catalogue, workspace)
+    split = build_split(CONFIG, catalogue, Workspace(workspace))
     fold = read_split(split)["fold"]
     table = make_table(ROWS).assign(sha256=[f"sha{row}" for row in range(73)]).drop(columns=["seconds", "sound"])
     others = table.assign(sha256=[f"sha{row}" for row in range(100, 173)])
     for remaining in (others, table[fold != 2]):
         changed = build_catalogue_of(remaining, workspace)
-        anew = build_split(keep(split), changed, workspace)
+        anew = build_split(keep(split), changed, Workspace(workspace))
         assert json.loads((anew / "split_report.json").read_text())["kept"] is None
-        assert list(read_split(anew)["fold"]) == list(read_split(build_split(CONFIG, changed, workspace))["fold"])
+        assert list(read_split(anew)["fold"]) == list(
+            read_split(build_split(CONFIG, changed, Workspace(workspace)))["fold"]
+        )
 
 
 def test_missing_split_to_keep_is_told(catalogue: Path, workspace: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"split.keep_folds_of=0123456789abcdef: .*keep_folds_of=null"):
-        build_split(CONFIG.model_copy(update={"keep_folds_of": "0123456789abcdef"}), catalogue, workspace)
+        build_split(CONFIG.model_copy(update={"keep_folds_of": "0123456789abcdef"}), catalogue, Workspace(workspace))

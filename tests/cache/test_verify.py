@@ -15,6 +15,8 @@ from cache.store.fragment import Fragment
 from cache.store.part_writer import copy_strips
 from cache.store.strip_store import StripStore
 from cache.verify import find_damage, verify
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
@@ -39,7 +41,7 @@ def original(
     workspace = tmp_path_factory.mktemp("verified")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cache.features.PART_RECORDINGS", PART_RECORDINGS)
-        build_features(data, FEATURES, workspace)
+        build_features(data, FEATURES, Workspace(workspace))
     return data, workspace
 
 
@@ -145,24 +147,24 @@ def test_damage_is_named_and_only_it_is_computed_again(
     sound = read_store(store)
     part = sorted(path.name for path in (store / "parts").iterdir())[1]
     damage(store, part)
-    told = verify(data, FEATURES, workspace, 1.0, repair=False)
+    told = verify(data, FEATURES, Workspace(workspace), 1.0, repair=False)
     assert [found.part for found in told.damages] == [part]
     assert problem in told.damages[0].problem
     caplog.set_level("INFO", logger="cache.features")
-    assert not verify(data, FEATURES, workspace, 1.0, repair=True).sound
+    assert not verify(data, FEATURES, Workspace(workspace), 1.0, repair=True).sound
     assert f"features: {PART_RECORDINGS} audio files to compute, {RECORDINGS - PART_RECORDINGS} from cache" in (
         caplog.messages
     )
     assert read_store(store) == sound
-    assert verify(data, FEATURES, workspace, 1.0, repair=False).sound
+    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).sound
 
 
 def test_sound_store_is_called_sound_and_left_alone(built: tuple[DataConfig, Path, Path]) -> None:
     data, workspace, store = built
     before = read_store(store)
-    verdict = verify(data, FEATURES, workspace, 1.0, repair=True)
+    verdict = verify(data, FEATURES, Workspace(workspace), 1.0, repair=True)
     assert verdict.sound
-    assert verdict.store == store
+    assert verdict.store.path == store
     assert read_store(store) == before
 
 
@@ -170,18 +172,18 @@ def test_audio_that_changed_without_a_trace_is_found_and_computed(
     built: tuple[DataConfig, Path, Path], encode_audio: EncodeAudio
 ) -> None:
     data, workspace, store = built
-    build_features(data, FEATURES, workspace)  # remembers the hashes of the copied files
+    build_features(data, FEATURES, Workspace(workspace))  # remembers the hashes of the copied files
     path = Path(data.root) / "train_audio" / "bird/4.wav"
     status = path.stat()
     path.write_bytes(encode_audio(np.random.default_rng(9).normal(0, 0.1, 9_004), 8_000))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert path.stat().st_size == status.st_size
     for _ in range(2):  # looking changes nothing
-        assert verify(data, FEATURES, workspace, 1.0, repair=False).changed == ("bird/4.wav",)
-    strips = len(StripStore(store).strips)
-    assert verify(data, FEATURES, workspace, 1.0, repair=True).changed == ("bird/4.wav",)
-    assert len(StripStore(store).strips) == strips + 1
-    assert verify(data, FEATURES, workspace, 1.0, repair=False).sound
+        assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).changed == ("bird/4.wav",)
+    strips = len(StripStore(FeatureDirectory(store)).strips)
+    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=True).changed == ("bird/4.wav",)
+    assert len(StripStore(FeatureDirectory(store)).strips) == strips + 1
+    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).sound
 
 
 def keep_only(data: DataConfig, sha256: str) -> str:
@@ -195,7 +197,7 @@ def keep_only(data: DataConfig, sha256: str) -> str:
 
 
 def read_strips(store: Path) -> dict[str, bytes]:
-    strips = StripStore(store)
+    strips = StripStore(FeatureDirectory(store))
     return {sha256: strips.read(sha256).tobytes() for sha256 in strips.strips}
 
 
@@ -210,13 +212,13 @@ def test_sound_strips_of_other_audio_in_a_damaged_part_are_kept(
     flip_byte(store, part)  # in the first strip
     table = keep_only(data, (damaged if damaged_is_own else second).sha256)
     lost = () if damaged_is_own else (damaged.sha256,)
-    verdict = verify(data, FEATURES, workspace, 1.0, repair=True)
+    verdict = verify(data, FEATURES, Workspace(workspace), 1.0, repair=True)
     assert [found.part for found in verdict.damages] == [part]
     assert verdict.lost == lost
     assert read_strips(store) == {sha256: strip for sha256, strip in whole.items() if sha256 not in lost}
-    assert verify(data, FEATURES, workspace, 1.0, repair=False).sound
+    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).sound
     (Path(data.root) / "train_metadata.csv").write_text(table)
-    build_features(data, FEATURES, workspace)
+    build_features(data, FEATURES, Workspace(workspace))
     assert read_strips(store) == whole
 
 
@@ -228,14 +230,14 @@ def test_copy_that_a_killed_verify_left_is_not_withdrawn_once_it_is_written_anew
     copies = {}
     for index in sorted((store / "index").iterdir()):
         *others, last = Fragment.read(index).strips
-        copies[index.stem] = copy_strips(store, index.stem, others, []), last
+        copies[index.stem] = copy_strips(FeatureDirectory(store), index.stem, others, []), last
     part, (copy, last) = next(found for found in copies.items() if found[0] < found[1][0])  # is looked at first
     flip_byte(store, part, 2 * FEATURES.n_mels * last.start + 100)
     flip_byte(store, copy)
     keep_only(data, last.sha256)
-    assert verify(data, FEATURES, workspace, 1.0, repair=True).lost == ()
+    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=True).lost == ()
     assert read_strips(store) == whole
-    assert verify(data, FEATURES, workspace, 1.0, repair=False).sound
+    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).sound
 
 
 def test_damaged_strip_of_audio_that_is_gone_does_not_stay(
@@ -244,11 +246,11 @@ def test_damaged_strip_of_audio_that_is_gone_does_not_stay(
     data, workspace, store = built
     path = Path(data.root) / "train_audio" / "bird/4.wav"
     old = hashlib.sha256(path.read_bytes()).hexdigest()
-    lose_chunk(store, StripStore(store).strips[old].part)
+    lose_chunk(store, StripStore(FeatureDirectory(store)).strips[old].part)
     path.write_bytes(encode_audio(np.random.default_rng(9).normal(0, 0.1, 9_500), 8_000))
-    assert verify(data, FEATURES, workspace, 1.0, repair=True).lost == (old,)
-    assert verify(data, FEATURES, workspace, 1.0, repair=False).sound
-    assert len(StripStore(store).strips) == RECORDINGS
+    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=True).lost == (old,)
+    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).sound
+    assert len(StripStore(FeatureDirectory(store)).strips) == RECORDINGS
 
 
 @pytest.mark.parametrize(
@@ -264,9 +266,9 @@ def test_nothing_is_kept_from_an_array_that_is_not_the_parts(
     sound = {sha256: strip for sha256, strip in read_strips(store).items() if sha256 not in mine}
     damage(store, part)
     keep_only(data, next(iter(sound)))
-    assert set(verify(data, FEATURES, workspace, 1.0, repair=True).lost) == (mine if told else set())
+    assert set(verify(data, FEATURES, Workspace(workspace), 1.0, repair=True).lost) == (mine if told else set())
     assert read_strips(store) == sound
-    assert verify(data, FEATURES, workspace, 1.0, repair=False).sound
+    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).sound
 
 
 def test_a_share_of_none_reads_no_array_but_misses_no_lost_one(built: tuple[DataConfig, Path, Path]) -> None:
@@ -275,12 +277,12 @@ def test_a_share_of_none_reads_no_array_but_misses_no_lost_one(built: tuple[Data
     flip_byte(store, parts[0])
     lose_array(store, parts[1])
     rng = np.random.default_rng(0)
-    assert [damage.part for damage in find_damage(store, 0.0, rng)] == [parts[1]]
-    assert [damage.part for damage in find_damage(store, 1.0, rng)] == parts[:2]
+    assert [damage.part for damage in find_damage(FeatureDirectory(store), 0.0, rng)] == [parts[1]]
+    assert [damage.part for damage in find_damage(FeatureDirectory(store), 1.0, rng)] == parts[:2]
 
 
 def test_features_that_were_never_built_are_told_apart_from_damaged_ones(
     built: tuple[DataConfig, Path, Path], tmp_path: Path
 ) -> None:
     with pytest.raises(FileNotFoundError, match="holds no finished artefact"):
-        verify(built[0], FEATURES, tmp_path / "elsewhere", 1.0, repair=True)
+        verify(built[0], FEATURES, Workspace(tmp_path / "elsewhere"), 1.0, repair=True)

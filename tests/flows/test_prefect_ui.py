@@ -14,7 +14,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from cache.workspace.artefact import Recipe, materialise
+from cache.workspace.artefact import Recipe
+from cache.workspace.workspace import Workspace
 from flows.prefect_ui.artifacts import show_lineage, show_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -51,13 +52,13 @@ def shown(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> dict
             hostile = "<img src=x onerror=document.title='run'>"
             csv.writer(stream).writerows([columns, ["wren", hostile, 4, 3, 0.5, 0.25, 0.375, 1]])
 
-    split = materialise(workspace, Recipe("splits", {"name": "ui"}, {}, 1), lambda staging: None)
-    report = materialise(workspace, Recipe("reports", {"name": "ui"}, {"split": split.name}, 1), write)
+    split = Workspace(workspace).materialise(Recipe("splits", {"name": "ui"}, {}, 1), lambda staging: None)
+    report = Workspace(workspace).materialise(Recipe("reports", {"name": "ui"}, {"split": split.name}, 1), write)
 
     @flow(name="birdclef", flow_run_name="maker-of-all")
     def pipeline() -> dict[str, Artifact]:
-        show_lineage(split, workspace)
-        show_report(report, workspace)
+        show_lineage(split, Workspace(workspace))
+        show_report(report, Workspace(workspace))
         found = {name: Artifact.get(name) for name in ("report", "species")}
         return {name: artifact for name, artifact in found.items() if artifact}
 

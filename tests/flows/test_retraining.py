@@ -13,7 +13,8 @@ import pytest
 
 from birdclef.champion import Decision, champion_report, read_decisions
 from cache.folds.table import read_split
-from cache.workspace.artefact import find_artefact, read_provenance
+from cache.workspace.artefact import read_provenance
+from cache.workspace.workspace import Workspace
 
 Birdclef = Callable[..., subprocess.CompletedProcess[str]]
 Webhook = Any  # of conftest.py
@@ -47,7 +48,7 @@ class Growing:
         return self._birdclef(*arguments, **environment)
 
     def decisions(self) -> list[Decision]:
-        return read_decisions(self.workspace)
+        return read_decisions(Workspace(self.workspace))
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +115,7 @@ def test_only_new_recordings_are_decoded_and_known_ones_keep_their_folds(
     assert retrained.returncode == 0, retrained.stderr
     assert "10 audio files to compute, 69 from cache" in retrained.stdout + retrained.stderr
     before, after = (
-        read_split(find_artefact(growing.workspace, "splits", key)).set_index("recording_id")["fold"]
+        read_split(Workspace(growing.workspace).artefact("splits", key)).set_index("recording_id")["fold"]
         for key in (_split_of(Path(finished.stdout.splitlines()[-1])) for finished in (first, retrained))
     )
     assert (len(before), len(after)) == (70, 79)
@@ -129,7 +130,7 @@ def test_better_champion_is_promoted_and_told(
     first, second = growing.decisions()[:2]
     assert (second.verdict, second.against) == ("promoted", first.report)
     assert second.difference is not None
-    assert champion_report(growing.workspace) == Path(retrained.stdout.splitlines()[-1])
+    assert champion_report(Workspace(growing.workspace)) == Path(retrained.stdout.splitlines()[-1])
     message = [one["message"] for one in webhook.received if one["event"] == "model"][1]
     assert f"number 2: {second.reason}" in message
     assert f"promote: {second.report} promoted, macro-F1" in retrained.stdout + retrained.stderr
@@ -153,7 +154,7 @@ def test_candidate_that_shares_no_recording_with_the_champion_is_refused_and_tol
     second, third = growing.decisions()[1:3]
     assert (third.verdict, third.against) == ("refused", second.report)
     assert f"`birdclef models promote {third.report}`" in third.reason
-    assert champion_report(growing.workspace).name == second.report
+    assert champion_report(Workspace(growing.workspace)).name == second.report
     assert [one["state"] for one in webhook.received if one["event"] == "model"][:3] == [
         "promoted",
         "promoted",
@@ -210,5 +211,5 @@ def test_failed_run_is_told_and_the_token_is_written_nowhere(
 
 
 def _split_of(report: Path) -> str:
-    predictions = find_artefact(report.parent.parent, "predictions", read_provenance(report)["inputs"]["baseline"])
+    predictions = Workspace(report.parent.parent).artefact("predictions", read_provenance(report)["inputs"]["baseline"])
     return str(read_provenance(predictions)["inputs"]["split"])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cache.workspace.address import list_files, read_bytes, upload
-from cache.workspace.mirror import open_workspace
+from cache.workspace.workspace import Workspace
 from flows.monitoring.status import read_status
 
 Birdclef = Callable[..., subprocess.CompletedProcess[str]]
@@ -48,5 +48,5 @@ def test_pipeline_runs_in_a_bucket_and_goes_on_on_another_machine(
         "reports",
         "runs",
     ]
-    listed = [artefact.kind for artefact in read_status(open_workspace(workspace, tmp_path / "third"))]
+    listed = [artefact.kind for artefact in read_status(Workspace.open(workspace, tmp_path / "third"))]
     assert listed == ["features", "catalogues", "splits", *["runs"] * 3, *["predictions"] * 4, *["reports"] * 2]

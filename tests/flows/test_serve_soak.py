@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import pytest
 
-from cache.workspace.builders import is_at_work
+from cache.workspace.workspace import Workspace
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 
@@ -137,7 +137,7 @@ def assert_same(workspace: Path, calm: Path) -> None:
         sorted(path.read_bytes() for path in folder.glob("runs/*/weights.safetensors")) for folder in (workspace, calm)
     )
     assert weights == wanted
-    assert not is_at_work(workspace)
+    assert not Workspace(workspace).is_at_work()
     assert [path for path in (workspace / ".staging").iterdir() if path.is_dir()] == []
 
 

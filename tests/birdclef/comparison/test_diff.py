@@ -12,6 +12,7 @@ from birdclef.comparison.diff import NothingInCommonError, compare_reports, desc
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.train import TrainConfig
 from birdclef.evaluate import evaluate
+from cache.workspace.workspace import Workspace
 
 CONFIG = EvaluateConfig(bootstrap_samples=100, permutations=2, worst_errors=0, map_recordings=0)
 EXPERIMENT = {"data": {"root": "/nowhere"}}
@@ -21,7 +22,7 @@ Report = Callable[[dict[str, list[Path]]], Path]
 
 @pytest.fixture(scope="module")
 def make_report(evaluation_baseline: Path, evaluation_workspace: Path) -> Report:
-    return lambda members: evaluate(CONFIG, members, evaluation_baseline, EXPERIMENT, evaluation_workspace)
+    return lambda members: evaluate(CONFIG, members, evaluation_baseline, EXPERIMENT, Workspace(evaluation_workspace))
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from birdclef.report.mistakes import list_errors
 from birdclef.report.page import PICTURE_TITLES, replace_nan, write_report
 from birdclef.report.rendering import render
 from birdclef.scores.scoring import Scored, score_members
+from cache.workspace.workspace import Workspace
 
 CONFIG = EvaluateConfig(bootstrap_samples=30, permutations=3, worst_errors=3, confidence=0.9)
 EXPERIMENT = {"data": {"root": "/nowhere"}, "evaluate": CONFIG.model_dump(mode="json")}
@@ -65,13 +66,13 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def scored(evaluation_members: dict[str, list[Path]], evaluation_baseline: Path, evaluation_workspace: Path) -> Scored:
-    return score_members(CONFIG, evaluation_members, evaluation_baseline, evaluation_workspace)
+    return score_members(CONFIG, evaluation_members, evaluation_baseline, Workspace(evaluation_workspace))
 
 
 @pytest.fixture(scope="module")
 def directory(scored: Scored, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report")
-    write_report(scored, CONFIG, EXPERIMENT, "0123456789abcdef", Path("/some where"), path)
+    write_report(scored, CONFIG, EXPERIMENT, "0123456789abcdef", Workspace(Path("/some where")), path)
     return path
 
 
@@ -389,8 +390,8 @@ def test_report_without_mistakes_gain_and_full_buckets(
     (fold,) = {"0", "1", "2"} - set(split.loc[split["label"] == "cdove", "fold"])
     config = EvaluateConfig(bootstrap_samples=5, permutations=2, worst_errors=0)
     alone = {HOSTILE_MEMBER: [evaluation_members[HOSTILE_MEMBER][int(fold)]]}
-    scored = score_members(config, alone, evaluation_baseline, evaluation_workspace)
-    write_report(scored, config, EXPERIMENT, "0" * 16, tmp_path, tmp_path)
+    scored = score_members(config, alone, evaluation_baseline, Workspace(evaluation_workspace))
+    write_report(scored, config, EXPERIMENT, "0" * 16, Workspace(tmp_path), tmp_path)
     html, markdown = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
     assert "Worst errors" not in html
     assert html.count("<img") == 5

@@ -6,6 +6,7 @@ import pandas as pd
 
 from birdclef.scores.coverage import describe_coverage, describe_quarantine
 from birdclef.scores.lineage import Lineage
+from cache.workspace.feature_directory import FeatureDirectory
 
 
 def test_species_that_are_not_scored_get_the_reason_that_applies(evaluation_catalogue: Path) -> None:
@@ -15,7 +16,7 @@ def test_species_that_are_not_scored_get_the_reason_that_applies(evaluation_cata
     )
     species = pd.DataFrame({"label": ["abbowl", "barwre", "cdove", "eremit"]})
     nowhere = Path("unused")
-    lineage = Lineage((), nowhere, evaluation_catalogue, nowhere)
+    lineage = Lineage((), nowhere, evaluation_catalogue, FeatureDirectory(nowhere))
     coverage = describe_coverage(catalogue, catalogue.loc[["r1", "r2"]], species, lineage)
     assert coverage["species_not_scored"] == [
         {"label": "cdove", "why": "it is validated in folds that the members were not trained for"},

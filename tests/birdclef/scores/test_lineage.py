@@ -11,6 +11,7 @@ from birdclef.config.train import TrainConfig
 from birdclef.scores.lineage import describe, list_differences, trace
 from cache.config.split import SplitConfig
 from cache.split import build_split
+from cache.workspace.workspace import Workspace
 
 
 def read_record(directory: Path) -> dict:
@@ -25,11 +26,11 @@ def test_predictions_are_traced_to_runs_split_catalogue_and_features(
     evaluation_workspace: Path,
 ) -> None:
     predictions = evaluation_members["scratch"]
-    lineage = trace(predictions, evaluation_baseline, evaluation_workspace)
+    lineage = trace(predictions, evaluation_baseline, Workspace(evaluation_workspace))
     (features,) = (evaluation_workspace / "features").iterdir()
     assert lineage.split == evaluation_split
     assert lineage.catalogue == evaluation_catalogue
-    assert lineage.features == features
+    assert lineage.features.path == features
     assert [run.name for run in lineage.runs] == [read_record(path)["inputs"]["run"] for path in predictions]
     assert [read_record(run)["config"]["fold"] for run in lineage.runs] == [0, 1, 2]
 
@@ -42,13 +43,13 @@ def test_predictions_from_two_splits_are_refused(
     evaluation_workspace: Path,
     write_member: Callable[..., list[Path]],
 ) -> None:
-    other = build_split(SplitConfig(folds=3, seed=9), evaluation_catalogue, evaluation_workspace)
+    other = build_split(SplitConfig(folds=3, seed=9), evaluation_catalogue, Workspace(evaluation_workspace))
     stranger = write_member(TrainConfig(folds=(0,)), skill=1.0, split=other)
     keys = sorted([other.name, evaluation_split.name])
     with pytest.raises(ValueError, match=rf"come from 2 different splits \({keys[0]}, {keys[1]}\)"):
-        trace([*evaluation_members["scratch"], *stranger], evaluation_baseline, evaluation_workspace)
+        trace([*evaluation_members["scratch"], *stranger], evaluation_baseline, Workspace(evaluation_workspace))
     with pytest.raises(ValueError, match=r"come from 2 different splits .*recordings in another fold \("):
-        trace(stranger, evaluation_baseline, evaluation_workspace)
+        trace(stranger, evaluation_baseline, Workspace(evaluation_workspace))
 
 
 def test_description_holds_keys_and_settings_of_everything(
@@ -59,9 +60,9 @@ def test_description_holds_keys_and_settings_of_everything(
     evaluation_workspace: Path,
 ) -> None:
     predictions = [path for paths in evaluation_members.values() for path in paths]
-    lineage = trace(predictions, evaluation_baseline, evaluation_workspace)
-    described = describe(lineage, predictions)
-    assert described["features"]["key"] == lineage.features.name
+    lineage = trace(predictions, evaluation_baseline, Workspace(evaluation_workspace))
+    described = describe(lineage, predictions, Workspace(evaluation_workspace))
+    assert described["features"]["key"] == lineage.features.key
     assert described["features"]["config"]["n_mels"] == 16
     assert described["catalogue"]["key"] == evaluation_catalogue.name
     assert described["catalogue"]["config"]["min_seconds"] == 0.5

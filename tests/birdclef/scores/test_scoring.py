@@ -22,6 +22,7 @@ from birdclef.config.train import TrainConfig
 from birdclef.metrics.calibration import calibrate, fit_temperature
 from birdclef.metrics.thresholds import fit_thresholds
 from birdclef.scores.scoring import Scored, score_members
+from cache.workspace.workspace import Workspace
 
 SPECIES = ["abbowl", "barwre", "cdove", "d|<i>finch", "eremit"]
 CONFIG = EvaluateConfig(bootstrap_samples=200, permutations=20)
@@ -32,7 +33,7 @@ Members = dict[str, list[Path]]
 
 @pytest.fixture(scope="module")
 def scored(evaluation_members: Members, evaluation_baseline: Path, evaluation_workspace: Path) -> Scored:
-    return score_members(CONFIG, evaluation_members, evaluation_baseline, evaluation_workspace)
+    return score_members(CONFIG, evaluation_members, evaluation_baseline, Workspace(evaluation_workspace))
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_geometric_ensemble_is_scored_by_its_own_mean(
     fold: np.ndarray,
 ) -> None:
     config = EvaluateConfig(bootstrap_samples=5, permutations=2, ensemble="geometric")
-    geometric = score_members(config, evaluation_members, evaluation_baseline, evaluation_workspace)
+    geometric = score_members(config, evaluation_members, evaluation_baseline, Workspace(evaluation_workspace))
     logarithms = [np.log(read_mean(paths, names).astype(float)) for paths in evaluation_members.values()]
     product = np.exp(np.mean(logarithms, axis=0))
     product /= product.sum(axis=1, keepdims=True)
@@ -192,10 +193,10 @@ def test_chance_is_what_shuffled_predictions_score(
 def test_same_seed_gives_the_same_report_and_another_seed_other_intervals(
     evaluation_members: Members, evaluation_baseline: Path, evaluation_workspace: Path, report: dict[str, Any]
 ) -> None:
-    again = score_members(CONFIG, evaluation_members, evaluation_baseline, evaluation_workspace).report
+    again = score_members(CONFIG, evaluation_members, evaluation_baseline, Workspace(evaluation_workspace)).report
     assert again["metrics"] == report["metrics"]
     other_config = CONFIG.model_copy(update={"seed": 1})
-    other = score_members(other_config, evaluation_members, evaluation_baseline, evaluation_workspace).report
+    other = score_members(other_config, evaluation_members, evaluation_baseline, Workspace(evaluation_workspace)).report
     for name, estimate in report["metrics"].items():
         assert other["metrics"][name]["value"] == estimate["value"]
         if name != "top_5_accuracy":
@@ -342,7 +343,7 @@ def test_gain_interval_is_paired(
 ) -> None:
     # the same predictions twice: every paired resample differs by 0, unpaired ones would not
     twins = {"one": evaluation_members[SCRATCH], "two": evaluation_members[SCRATCH]}
-    report = score_members(CONFIG, twins, evaluation_baseline, evaluation_workspace).report
+    report = score_members(CONFIG, twins, evaluation_baseline, Workspace(evaluation_workspace)).report
     assert [entry["gain_over_others_macro_f1"] for entry in report["members"]] == [
         {"value": 0, "low": 0, "high": 0}
     ] * 2
@@ -353,7 +354,7 @@ def test_single_member_has_no_gain(
     evaluation_members: Members, evaluation_baseline: Path, evaluation_workspace: Path
 ) -> None:
     alone = {SCRATCH: evaluation_members[SCRATCH]}
-    (entry,) = score_members(CONFIG, alone, evaluation_baseline, evaluation_workspace).report["members"]
+    (entry,) = score_members(CONFIG, alone, evaluation_baseline, Workspace(evaluation_workspace)).report["members"]
     assert entry["gain_over_others_macro_f1"] is None
 
 
@@ -367,7 +368,7 @@ def test_gain_of_one_of_three_is_over_the_other_two(
 ) -> None:
     third = write_member(TrainConfig(seed=3), skill=0.5)
     members = {**evaluation_members, "third": third}
-    report = score_members(CONFIG, members, evaluation_baseline, evaluation_workspace).report
+    report = score_members(CONFIG, members, evaluation_baseline, Workspace(evaluation_workspace)).report
     means = {name: read_mean(paths, names).astype(float) for name, paths in members.items()}
     everything = supported_f1(truth, np.mean(list(means.values()), axis=0))
     for entry, pair in zip(report["members"], list(itertools.combinations(means.values(), 2))[::-1], strict=True):
@@ -379,7 +380,7 @@ def test_member_trained_on_some_folds_is_scored_on_those_only(
     evaluation_members: Members, evaluation_baseline: Path, evaluation_workspace: Path, split: pd.DataFrame
 ) -> None:
     partial = {SCRATCH: evaluation_members[SCRATCH][1:]}
-    scored = score_members(CONFIG, partial, evaluation_baseline, evaluation_workspace)
+    scored = score_members(CONFIG, partial, evaluation_baseline, Workspace(evaluation_workspace))
     own = sorted(split.index[split["fold"].isin(["1", "2"])])
     truth = np.array([SPECIES.index(label) for label in split.loc[own, "label"]])
     assert scored.recordings["recording_id"].tolist() == own
@@ -400,7 +401,7 @@ def test_members_on_other_folds_are_refused(
 ) -> None:
     members = {SCRATCH: evaluation_members[SCRATCH], PRETRAINED: evaluation_members[PRETRAINED][:2]}
     with pytest.raises(ValueError, match="cannot be combined"):
-        score_members(CONFIG, members, evaluation_baseline, evaluation_workspace)
+        score_members(CONFIG, members, evaluation_baseline, Workspace(evaluation_workspace))
 
 
 def test_bucket_without_scored_recordings_has_no_score(
@@ -410,7 +411,7 @@ def test_bucket_without_scored_recordings_has_no_score(
     folds = [fold for fold in range(3) if str(fold) not in fold_of_dove]
     assert len(folds) == 1  # two recordists stand in two folds
     partial = {SCRATCH: [evaluation_members[SCRATCH][fold] for fold in folds]}
-    rare = score_members(CONFIG, partial, evaluation_baseline, evaluation_workspace).report["buckets"][0]
+    rare = score_members(CONFIG, partial, evaluation_baseline, Workspace(evaluation_workspace)).report["buckets"][0]
     assert rare == {"bucket": "1-9", "species": 2, "species_scored": 0, "recordings_scored": 0}
 
 

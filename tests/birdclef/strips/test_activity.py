@@ -12,6 +12,7 @@ from birdclef.strips.residency import ResidentStrips, load_strips
 from cache.config.features import EmbeddingConfig, LogMelConfig
 from cache.store.part_writer import PartWriter
 from cache.store.strip_store import StripStore
+from cache.workspace.feature_directory import FeatureDirectory
 
 
 def test_half_of_the_crops_follow_the_activity_and_half_do_not(lay_out: Callable[..., ResidentStrips]) -> None:
@@ -34,17 +35,17 @@ def test_short_and_silent_strips_are_drawn_from_anywhere(lay_out: Callable[..., 
 
 def test_activity_is_amplitude_or_the_highest_score_of_the_model(tmp_path: Path, tiny_model: Path) -> None:
     strip = np.array([[0.0, 0.0], [-20.0, -20.0]], np.float32)
-    with PartWriter(tmp_path / "log_mel", 2) as writer:
+    with PartWriter(FeatureDirectory(tmp_path / "log_mel"), 2) as writer:
         writer.add_strip("a", strip)
         writer.publish()
-    store = StripStore(tmp_path / "log_mel")
+    store = StripStore(FeatureDirectory(tmp_path / "log_mel"))
     strips = load_strips(store, ["a"], torch.device("cpu"), "host")
     assert frame_activity(strips, store, ["a"], LogMelConfig()).tolist() == pytest.approx([1.0, 0.1])
     features = EmbeddingConfig.model_validate({"kind": "embedding", "model": str(tiny_model)})
     scores = np.array([[0.1, 0.5, 0.0, 0.2], [0.9, 0.0, 0.0, 0.0]], np.float32)
-    with PartWriter(tmp_path / "embedding", 4, scores=4) as writer:
+    with PartWriter(FeatureDirectory(tmp_path / "embedding"), 4, scores=4) as writer:
         writer.add_strip("a", np.hstack([np.ones((2, 4), np.float32), scores]))
         writer.publish()
-    store = StripStore(tmp_path / "embedding")
+    store = StripStore(FeatureDirectory(tmp_path / "embedding"))
     strips = load_strips(store, ["a"], torch.device("cpu"), "host")
     assert frame_activity(strips, store, ["a"], features).tolist() == pytest.approx([0.5, 0.9], abs=1e-3)

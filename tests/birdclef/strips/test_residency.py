@@ -14,6 +14,7 @@ from birdclef.strips.residency import Residency, ResidentStrips, StreamedStrips,
 from cache.store.encoding import FLOAT16, StripEncoding
 from cache.store.part_writer import PartWriter
 from cache.store.strip_store import StripStore
+from cache.workspace.feature_directory import FeatureDirectory
 
 CPU = torch.device("cpu")
 NAMES = ["c1", "a3", "a1", "b9"]
@@ -23,7 +24,7 @@ NAMES = ["c1", "a3", "a1", "b9"]
 def test_resident_strips_are_those_of_the_store_in_order(
     store: Path, strips: dict[str, NDArray[np.float16]], residency: Residency
 ) -> None:
-    resident = load_strips(StripStore(store), [f"sha-{name}" for name in NAMES], CPU, residency)
+    resident = load_strips(StripStore(FeatureDirectory(store)), [f"sha-{name}" for name in NAMES], CPU, residency)
     assert isinstance(resident, ResidentStrips)
     assert len(resident) == 4
     assert resident.values.dtype == torch.float16
@@ -34,7 +35,7 @@ def test_resident_strips_are_those_of_the_store_in_order(
 
 
 def test_recording_named_twice_is_resident_once(store: Path, strips: dict[str, NDArray[np.float16]]) -> None:
-    resident = load_strips(StripStore(store), ["sha-a1", "sha-b1", "sha-a1"], CPU, "auto")
+    resident = load_strips(StripStore(FeatureDirectory(store)), ["sha-a1", "sha-b1", "sha-a1"], CPU, "auto")
     assert isinstance(resident, ResidentStrips)
     assert len(resident) == 3
     assert len(resident.values) == len(strips["a1"]) + len(strips["b1"])
@@ -43,7 +44,7 @@ def test_recording_named_twice_is_resident_once(store: Path, strips: dict[str, N
 
 def test_size_of_the_resident_strips_is_logged(store: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="birdclef.strips.residency"):
-        load_strips(StripStore(store), ["sha-a1"], CPU, "auto")
+        load_strips(StripStore(FeatureDirectory(store)), ["sha-a1"], CPU, "auto")
     assert "of 1 recordings on cpu" in caplog.text
 
 
@@ -74,7 +75,7 @@ def test_strips_that_do_not_fit_go_to_pinned_memory_or_are_refused(store: Path) 
     with pytest.raises(ValueError, match="residency=host, stream or auto"):
         choose_place(10**15, device, "device")
     for residency in ("host", "auto"):
-        resident = load_strips(StripStore(store), ["sha-a1"], device, residency)  # type: ignore[arg-type]
+        resident = load_strips(StripStore(FeatureDirectory(store)), ["sha-a1"], device, residency)  # type: ignore[arg-type]
         assert isinstance(resident, ResidentStrips)
         assert resident.values.is_pinned() if residency == "host" else resident.values.is_cuda
 
@@ -84,11 +85,13 @@ def test_stored_bytes_give_what_the_same_decibels_in_float16_give(tmp_path: Path
     values = np.round(2 * generator.normal(-40, 8, (90, 6))).astype(np.float32) / 2  # whole steps
     resident = {}
     for name, encoding in {"float16": FLOAT16, "uint8": StripEncoding.of("uint8", -100.0)}.items():
-        with PartWriter(tmp_path / name, 6, encoding) as writer:
+        with PartWriter(FeatureDirectory(tmp_path / name), 6, encoding) as writer:
             writer.add_strip("a", values[:50])
             writer.add_strip("b", values[50:])
             writer.publish()
-        resident[name] = load_strips(StripStore(tmp_path / name), ["a", "b"], torch.device("cpu"), "auto")
+        resident[name] = load_strips(
+            StripStore(FeatureDirectory(tmp_path / name)), ["a", "b"], torch.device("cpu"), "auto"
+        )
     assert resident["uint8"].values.dtype == torch.uint8
     rows, positions = torch.tensor([0, 1, 1]), torch.linspace(-4, 60, 21).repeat(3, 1)
     for compute in (
@@ -108,12 +111,14 @@ def test_streamed_strips_are_the_resident_ones(tmp_path: Path, dtype: str, monke
     generator = np.random.default_rng(5)
     lengths = {"a": 50, "b": 3, "c": 21, "d": 1, "e": 90}
     for names in (("a", "b", "c"), ("d", "e")):
-        with PartWriter(tmp_path, 6, StripEncoding.of(dtype, -100.0)) as writer:  # type: ignore[arg-type]
+        with PartWriter(FeatureDirectory(tmp_path), 6, StripEncoding.of(dtype, -100.0)) as writer:  # type: ignore[arg-type]
             for name in names:
                 writer.add_strip(name, generator.normal(-40, 8, (lengths[name], 6)).astype(np.float32))
             writer.publish()
     asked = ["e", "a", "d", "e", "b"]
-    resident, streamed = (load_strips(StripStore(tmp_path), asked, CPU, kind) for kind in ("host", "stream"))  # type: ignore[arg-type]
+    resident, streamed = (
+        load_strips(StripStore(FeatureDirectory(tmp_path)), asked, CPU, kind) for kind in ("host", "stream")
+    )  # type: ignore[arg-type]
     assert isinstance(streamed, StreamedStrips)
     assert torch.equal(streamed.starts, resident.starts)
     assert torch.equal(streamed.lengths, resident.lengths)

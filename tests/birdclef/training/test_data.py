@@ -17,6 +17,7 @@ from birdclef.strips.input_statistics import compute_statistics
 from birdclef.strips.residency import ResidentStrips, load_strips
 from birdclef.training.data import TrainingData, Views, derive_seed, load_validation
 from cache.store.strip_store import StripStore
+from cache.workspace.feature_directory import FeatureDirectory
 
 CPU = torch.device("cpu")
 FRAMES = 16  # of a crop of one second
@@ -229,7 +230,7 @@ def test_statistics_are_mean_and_deviation_of_the_training_strips(
 
 
 def test_statistics_of_many_frames_are_those_of_all(store: Path) -> None:
-    resident = load_strips(StripStore(store), ["sha-a1"], CPU, "auto")
+    resident = load_strips(StripStore(FeatureDirectory(store)), ["sha-a1"], CPU, "auto")
     assert isinstance(resident, ResidentStrips)
     repeated = type(resident)(resident.values.repeat(1000, 1), resident.starts, resident.lengths)
     values = resident.values.double().numpy()

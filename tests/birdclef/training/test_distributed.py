@@ -23,6 +23,7 @@ from birdclef.model.network import build_model
 from birdclef.strips.fold import FoldData
 from birdclef.training.distributed import synchronise_batch_norm
 from birdclef.training.loop import fit
+from cache.workspace.workspace import Workspace
 
 FUNCTIONS = '''
 import os
@@ -161,7 +162,7 @@ def test_training_on_two_devices_is_that_on_one_and_resumes_exactly(
         torch.manual_seed(0)
         model = build_model(config.model, 3)
         (tmp_path / name).mkdir(exist_ok=True)
-        arguments = (model, fold_data, config, tmp_path / name)
+        arguments = (model, fold_data, config, Workspace(tmp_path), tmp_path / name)
         if config.devices == 1:
             return fit(*arguments)
         return run_in_ranks(function, arguments, config.devices)
@@ -194,7 +195,7 @@ def test_synchronised_batch_norm_keeps_activations_and_names() -> None:
 def test_a_batch_that_cannot_be_split_is_refused(fold_data: FoldData, tmp_path: Path) -> None:
     config = TRAIN.model_copy(update={"recordings_per_species": 1, "devices": 2})
     with pytest.raises(ValueError, match="3 recordings cannot be split over devices=2"):
-        fit(build_model(config.model, 3), fold_data, config, tmp_path)
+        fit(build_model(config.model, 3), fold_data, config, Workspace(tmp_path), tmp_path)
 
 
 def test_a_killed_process_ends_all_and_is_named(functions: ModuleType) -> None:

@@ -24,6 +24,8 @@ from birdclef.training.objective import build_objective
 from birdclef.training.trainer import MovingAverage
 from cache.config.features import LogMelConfig
 from cache.store.part_writer import PartWriter
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 FEATURES = LogMelConfig(sample_rate=1600, n_fft=64, hop_length=100, n_mels=24, fmin=0, fmax=800)  # 16 frames/s
 SPECIES = ["low", "middle", "high"]
@@ -33,7 +35,7 @@ SPECIES = ["low", "middle", "high"]
 def ringing(tmp_path_factory: pytest.TempPathFactory) -> FoldData:
     """Twelve training and six validation recordings; each species rings in bands of its own, over noise."""
     store = tmp_path_factory.mktemp("features")
-    writer = PartWriter(store, FEATURES.n_mels)
+    writer = PartWriter(FeatureDirectory(store), FEATURES.n_mels)
     generator = np.random.default_rng(3)
     rows = []
     for number in range(18):
@@ -45,7 +47,9 @@ def ringing(tmp_path_factory: pytest.TempPathFactory) -> FoldData:
         rows.append(row)
     writer.publish()
     table = pd.DataFrame(rows)
-    return FoldData(table[:12].reset_index(drop=True), table[12:].reset_index(drop=True), SPECIES, FEATURES, store)
+    return FoldData(
+        table[:12].reset_index(drop=True), table[12:].reset_index(drop=True), SPECIES, FEATURES, FeatureDirectory(store)
+    )
 
 
 def config(**changes: Any) -> TrainConfig:
@@ -71,7 +75,7 @@ def start(train_config: TrainConfig, classes: int = 3) -> SpeciesModel:
 
 def train(fold: FoldData, train_config: TrainConfig, directory: Path) -> dict[str, torch.Tensor]:
     """Returns the state that training ends with."""
-    checkpoint = fit(start(train_config), fold, train_config, directory)
+    checkpoint = fit(start(train_config), fold, train_config, Workspace(directory), directory)
     state: dict[str, torch.Tensor] = torch.load(checkpoint, weights_only=True)["state_dict"]
     return state
 
@@ -273,7 +277,7 @@ def test_every_precision_that_a_cpu_has_trains(ringing: FoldData, tmp_path: Path
 
 def test_select_best_keeps_the_epoch_with_the_highest_validation_score(ringing: FoldData, tmp_path: Path) -> None:
     settings = config(select="best", epochs=6)
-    checkpoint = fit(start(settings), ringing, settings, tmp_path)
+    checkpoint = fit(start(settings), ringing, settings, Workspace(tmp_path), tmp_path)
     log = read_log(tmp_path).dropna(subset="val_macro_f1")
     best = log.loc[log["val_macro_f1"].idxmax()]
     assert checkpoint.name == "best.ckpt"

@@ -14,6 +14,8 @@ from cache.config.features import LogMelConfig
 from cache.features import open_feature_directory
 from cache.store.fragment import Failure
 from cache.store.strip_store import StripStore
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 EncodeAudio = Callable[..., bytes]
 
@@ -46,11 +48,13 @@ def test_unusable_audio_fails_the_recording_and_not_the_part(tmp_path: Path, enc
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-    store = open_feature_directory(FEATURES, tmp_path)
+    store = open_feature_directory(FEATURES, Workspace(tmp_path)).path
     sources = [make_source(tmp_path / name) for name in contents]
-    finished = [event for event in compute_part(sources, FEATURES, store, {}) if isinstance(event, Finished)]
+    finished = [
+        event for event in compute_part(sources, FEATURES, FeatureDirectory(store), {}) if isinstance(event, Finished)
+    ]
     assert [event.source for event in finished] == sources
-    strips = StripStore(store)
+    strips = StripStore(FeatureDirectory(store))
     assert set(strips.strips) == {sources[0].sha256, sources[3].sha256}
     assert {sha256: failure.reason for sha256, failure in strips.failures.items()} == {
         sources[1].sha256: "undecodable",
@@ -64,10 +68,12 @@ def test_file_that_vanished_or_changed_gives_no_strip_and_no_failure(tmp_path: P
     sources = [make_source(tmp_path / name) for name in ("kept.wav", "changed.wav", "vanished.wav")]
     (tmp_path / "changed.wav").write_bytes(encode_audio(noise(99), 16_000))
     (tmp_path / "vanished.wav").unlink()
-    store = open_feature_directory(FEATURES, tmp_path / "work")
-    finished = [event for event in compute_part(sources, FEATURES, store, {}) if isinstance(event, Finished)]
+    store = open_feature_directory(FEATURES, Workspace(tmp_path / "work")).path
+    finished = [
+        event for event in compute_part(sources, FEATURES, FeatureDirectory(store), {}) if isinstance(event, Finished)
+    ]
     assert [event.source for event in finished] == sources
-    strips = StripStore(store)
+    strips = StripStore(FeatureDirectory(store))
     assert set(strips.strips) == {sources[0].sha256}
     assert strips.failures == {}
     assert [event.reason for event in finished] == ["", "unreadable", "unreadable"]
@@ -77,7 +83,7 @@ def test_file_that_vanished_or_changed_gives_no_strip_and_no_failure(tmp_path: P
 
 def test_each_recording_is_announced_and_then_told_with_its_seconds(tmp_path: Path, encode_audio: EncodeAudio) -> None:
     sources = write_sources(tmp_path, encode_audio, 2)
-    events = list(compute_part(sources, FEATURES, tmp_path / "store", {}))
+    events = list(compute_part(sources, FEATURES, FeatureDirectory(tmp_path / "store"), {}))
     assert events == [
         Started(sources[0]),
         Finished(sources[0], seconds=0.5),
@@ -90,9 +96,9 @@ def test_refused_recording_is_not_touched_and_recorded_as_told(tmp_path: Path, e
     sources = write_sources(tmp_path, encode_audio, 2)
     Path(sources[0].address).unlink()  # reading it would be told as unreadable
     refusal = Failure(sources[0].sha256, "crash", "its decoding ended the process (SIGSEGV)")
-    events = list(compute_part(sources, FEATURES, tmp_path / "store", {sources[0].sha256: refusal}))
+    events = list(compute_part(sources, FEATURES, FeatureDirectory(tmp_path / "store"), {sources[0].sha256: refusal}))
     assert events[0] == Finished(sources[0], reason="crash", detail=refusal.detail)
-    store = StripStore(tmp_path / "store")
+    store = StripStore(FeatureDirectory(tmp_path / "store"))
     assert store.failures == {sources[0].sha256: refusal}
     assert set(store.strips) == {sources[1].sha256}
 
@@ -109,15 +115,17 @@ def test_recording_beyond_memory_is_recorded_with_the_limit(
 
     sources = write_sources(tmp_path, encode_audio, 1)
     monkeypatch.setattr(step, no_memory)
-    list(compute_part(sources, FEATURES.model_copy(update={"memory_gb": 2.5}), tmp_path / "store", {}))
-    (failure,) = StripStore(tmp_path / "store").failures.values()
+    list(
+        compute_part(sources, FEATURES.model_copy(update={"memory_gb": 2.5}), FeatureDirectory(tmp_path / "store"), {})
+    )
+    (failure,) = StripStore(FeatureDirectory(tmp_path / "store")).failures.values()
     assert failure == Failure(
         sources[0].sha256, "too_large", "decoding takes more than features.memory_gb=2.5", limit=2.5
     )
 
 
 def test_abandoned_part_leaves_nothing_behind(tmp_path: Path, encode_audio: EncodeAudio) -> None:
-    events = compute_part(write_sources(tmp_path, encode_audio, 2), FEATURES, tmp_path / "store", {})
+    events = compute_part(write_sources(tmp_path, encode_audio, 2), FEATURES, FeatureDirectory(tmp_path / "store"), {})
     for _ in range(3):
         next(events)
     assert list((tmp_path / "store" / "parts").iterdir())
@@ -135,11 +143,12 @@ import hashlib, resource, sys
 from pathlib import Path
 from cache.config.features import LogMelConfig
 from cache.computing.part import Source, compute_part
+from cache.workspace.feature_directory import FeatureDirectory
 
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 paths = sorted(folder.glob("*.wav"))[:count]
 sources = [Source(hashlib.sha256(path.read_bytes()).hexdigest(), str(path), path.stat().st_size) for path in paths]
-for _ in compute_part(sources, LogMelConfig(), folder / f"store {count}", {}):
+for _ in compute_part(sources, LogMelConfig(), FeatureDirectory(folder / f"store {count}"), {}):
     pass
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """

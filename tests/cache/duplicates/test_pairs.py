@@ -20,6 +20,7 @@ from cache.folds.table import read_split
 from cache.recordings.catalogue_tables import read_catalogue, read_duplicates
 from cache.split import build_split
 from cache.workspace.artefact import read_provenance
+from cache.workspace.workspace import Workspace
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
@@ -63,7 +64,7 @@ def data(tmp_path: Path, recordings: dict[str, bytes], write_dataset: WriteDatas
 @pytest.fixture
 def catalogue(data: DataConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Path:
     """The built catalogue; `caplog` hears its warnings."""
-    return build_features(data, FEATURES, tmp_path / "work")
+    return build_features(data, FEATURES, Workspace(tmp_path / "work"))
 
 
 def test_pairs_are_listed_with_their_reason(catalogue: Path) -> None:
@@ -93,7 +94,9 @@ def test_two_labels_for_one_sound_are_told(catalogue: Path, caplog: pytest.LogCa
 
 
 def test_same_sound_stays_on_one_side_of_the_split(catalogue: Path, tmp_path: Path) -> None:
-    split = read_split(build_split(SplitConfig(folds=2), catalogue, tmp_path / "work")).set_index("recording_id")
+    split = read_split(build_split(SplitConfig(folds=2), catalogue, Workspace(tmp_path / "work"))).set_index(
+        "recording_id"
+    )
     groups = split["group"].to_dict()
     assert groups["a/cut.mp3"] == groups["a/again.ogg"] == groups["b/wrong.wav"] == "a/1.ogg"
     assert len(set(groups.values())) == 4
@@ -118,7 +121,7 @@ def test_known_pairs_are_not_compared_again(
     Path(data.root, "train_audio", "b", "new.wav").write_bytes(encode_audio(noise, RATE))
     with Path(data.root, data.metadata).open("a") as table:
         table.write("b,b/new.wav,author 9\n")
-    grown = build_features(data, FEATURES, tmp_path / "work")
+    grown = build_features(data, FEATURES, Workspace(tmp_path / "work"))
     assert len(read_catalogue(grown)) == 8
     assert not compared
     pd.testing.assert_frame_equal(read_duplicates(grown), read_duplicates(catalogue))
@@ -144,7 +147,7 @@ def test_same_audio_with_another_tag_needs_no_comparison(
     song = recordings["a/cut.mp3"]
     audio = {f"a/{number}.mp3": song + b"TAG" + f"{number:0125d}".encode() for number in range(4)}
     data = write_dataset(tmp_path / "data", [{"primary_label": "a", "filename": name} for name in audio], audio)
-    pairs = read_duplicates(build_features(data, FEATURES, tmp_path / "work"))
+    pairs = read_duplicates(build_features(data, FEATURES, Workspace(tmp_path / "work")))
     assert pairs[["recording_id", "other_recording_id", "why"]].to_numpy().tolist() == [
         ["a/0.mp3", f"a/{number}.mp3", SAME_SOUND] for number in (1, 2, 3)
     ]

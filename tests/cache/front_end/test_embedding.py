@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cache.config.features import EmbeddingConfig
 from cache.front_end.embedding import Embedder, keep_model, labels_file, open_embedder
+from cache.workspace.feature_directory import FeatureDirectory
 
 WINDOW = 8000
 
@@ -24,8 +25,8 @@ def opened(tmp_path: Path) -> Callable[..., Embedder]:
     def open_it(description: Path, **settings: object) -> Embedder:
         features = configure(description, **settings)
         tmp_path.joinpath(features.model.sha256).mkdir(exist_ok=True)
-        keep_model(features.model, tmp_path / features.model.sha256)
-        return open_embedder(features, tmp_path / features.model.sha256)
+        keep_model(features.model, FeatureDirectory(tmp_path / features.model.sha256))
+        return open_embedder(features, FeatureDirectory(tmp_path / features.model.sha256))
 
     return open_it
 
@@ -123,24 +124,24 @@ def test_store_keeps_the_model_mends_its_copy_and_refuses_another_one(
 ) -> None:
     description = describe_tiny_model()
     model = configure(description).model
-    keep_model(model, tmp_path)
+    keep_model(model, FeatureDirectory(tmp_path))
     copy, content = tmp_path / "model.onnx", (description.parent / "tiny.onnx").read_bytes()
     assert copy.read_bytes() == content
-    assert labels_file(tmp_path).read_text().splitlines()[0] == "Troglodytes barensis_Some Bird"
+    assert labels_file(FeatureDirectory(tmp_path)).read_text().splitlines()[0] == "Troglodytes barensis_Some Bird"
     copy.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    keep_model(model, tmp_path)
+    keep_model(model, FeatureDirectory(tmp_path))
     assert copy.read_bytes() == content
     (description.parent / "tiny.onnx").write_bytes(b"another")
-    keep_model(model, tmp_path)  # it is there
+    keep_model(model, FeatureDirectory(tmp_path))  # it is there
     copy.unlink()
     with pytest.raises(ValueError, match=r"tiny\.onnx is not the file of Tiny that was configured"):
-        keep_model(model, tmp_path)
+        keep_model(model, FeatureDirectory(tmp_path))
 
 
 def test_store_without_its_model_is_named(tmp_path: Path, describe_tiny_model: Callable[..., Path]) -> None:
     features = configure(describe_tiny_model(name="Lost"))
     with pytest.raises(FileNotFoundError, match=r"model\.onnx is gone\. Run the features stage again"):
-        open_embedder(features, tmp_path)
+        open_embedder(features, FeatureDirectory(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -151,11 +152,11 @@ def test_missing_runtime_is_named_with_what_installs_it(
 ) -> None:
     features = configure(tiny_model)
     model = features.model.model_copy(update={"name": "Homeless", "format": form})
-    keep_model(model, tmp_path)
+    keep_model(model, FeatureDirectory(tmp_path))
     monkeypatch.setitem(sys.modules, package, None)
     wanted = rf"{package.replace('_', '-')}: pip install 'birdclef\[{extra}\]'"
     with pytest.raises(ImportError, match=wanted) as caught:
-        open_embedder(features.model_copy(update={"model": model}), tmp_path)
+        open_embedder(features.model_copy(update={"model": model}), FeatureDirectory(tmp_path))
     assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args  # workers send it
 
 
@@ -163,7 +164,7 @@ def test_another_model_in_the_place_of_the_described_one_is_refused(
     tmp_path: Path, describe_tiny_model: Callable[..., Path]
 ) -> None:
     features = configure(describe_tiny_model(name="Swapped"))
-    keep_model(features.model, tmp_path)
+    keep_model(features.model, FeatureDirectory(tmp_path))
     (tmp_path / "model.onnx").write_bytes(b"another")
     with pytest.raises(ValueError, match=r"model\.onnx is not Swapped with sha256 [0-9a-f]{64}: bring that file back"):
-        open_embedder(features, tmp_path)
+        open_embedder(features, FeatureDirectory(tmp_path))

@@ -22,7 +22,8 @@ from cache.store.part_writer import CHUNK_FRAMES
 from cache.store.strip_store import StripStore
 from cache.verify import verify
 from cache.workspace.artefact import read_provenance
-from cache.workspace.mirror import open_workspace, published_address
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 RATE = 8000
 
@@ -33,7 +34,7 @@ class Built:
     features: EmbeddingConfig
     workspace: Path
     catalogue: Path
-    store: Path
+    store: FeatureDirectory
 
 
 def sing(seed: int, seconds: float) -> NDArray[np.float32]:
@@ -70,8 +71,8 @@ def built(
     data = write_dataset(tmp_path_factory.mktemp("data"), rows, audio, max_quarantined_share=0.5)
     workspace = tmp_path_factory.mktemp("workspace")
     features = EmbeddingConfig.model_validate({"kind": "embedding", "model": str(tiny_model), "workers": 2})
-    catalogue = build_features(data, features, workspace)
-    return Built(data, features, workspace, catalogue, feature_directory(catalogue, workspace))
+    catalogue = build_features(data, features, Workspace(workspace))
+    return Built(data, features, workspace, catalogue, feature_directory(catalogue, Workspace(workspace)))
 
 
 def read_audio(built: Built, name: str) -> NDArray[np.float32]:
@@ -132,7 +133,7 @@ def test_same_sound_in_other_bytes_is_found(built: Built) -> None:
 
 
 def test_store_names_the_model_by_its_content_with_its_licence(built: Built) -> None:
-    model = read_provenance(built.store)["config"]["model"]
+    model = read_provenance(built.store.path)["config"]["model"]
     assert (model["name"], model["licence"], model["sha256"]) == ("Tiny", "CC0", built.features.model.sha256)
     assert "file" not in model
 
@@ -140,16 +141,16 @@ def test_store_names_the_model_by_its_content_with_its_licence(built: Built) -> 
 def test_worker_that_sees_a_store_by_its_url_computes_parts_of_it(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace = open_workspace(f"memory://{uuid.uuid4().hex}/workspace", tmp_path)
+    workspace = Workspace.open(f"memory://{uuid.uuid4().hex}/workspace", tmp_path)
     store = open_feature_directory(built.features, workspace)
     recordings = read_catalogue(built.catalogue)
     paths = [f"{built.data.root}/train_audio/{name}" for name in recordings["recording_id"]]
     sources = [Source(sha256, path, 1) for sha256, path in zip(recordings["sha256"], paths, strict=True)]
     monkeypatch.setattr(embedding_model, "_opened", {})
-    with _store_here(published_address(store, workspace)) as directory:
+    with _store_here(store.address) as directory:
         warm_up(built.features, directory)  # as a child does first
         list(compute_part(sources, built.features, directory, {}))
-        assert read_provenance(directory)["key"] == store.name
+        assert read_provenance(directory.path)["key"] == store.key
     stored, before = StripStore(store), StripStore(built.store)
     assert set(stored.strips) == set(recordings["sha256"])
     for sha256 in stored.strips:
@@ -158,20 +159,20 @@ def test_worker_that_sees_a_store_by_its_url_computes_parts_of_it(
 
 def test_unchanged_recordings_are_not_embedded_again(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cache.features._compute", lambda *given: pytest.fail("something is computed"))
-    assert build_features(built.data, built.features, built.workspace) == built.catalogue
+    assert build_features(built.data, built.features, Workspace(built.workspace)) == built.catalogue
 
 
 def test_damage_is_found_and_repaired(built: Built) -> None:
     sound = StripStore(built.store)
     sha256s = read_catalogue(built.catalogue)["sha256"].tolist()
     before = {sha256: sound.read_scores(sha256) for sha256 in sha256s}
-    chunk = next((built.store / "parts").glob("*/c/0/0"))
+    chunk = next((built.store.path / "parts").glob("*/c/0/0"))
     content = bytearray(chunk.read_bytes())
     content[8:16] = b"\x11" * 8  # scores of the first row
     chunk.write_bytes(content)
-    verdict = verify(built.data, built.features, built.workspace, 1.0, repair=True)
+    verdict = verify(built.data, built.features, Workspace(built.workspace), 1.0, repair=True)
     assert [damage.problem for damage in verdict.damages] == ["1 of 7 strips differ from their digest"]
-    assert verify(built.data, built.features, built.workspace, 1.0, repair=False).sound
+    assert verify(built.data, built.features, Workspace(built.workspace), 1.0, repair=False).sound
     repaired = StripStore(built.store)
     assert all(np.array_equal(repaired.read_scores(sha256), before[sha256]) for sha256 in sha256s)
 
@@ -180,7 +181,7 @@ def test_wide_rows_lie_in_shorter_chunks(tmp_path: Path) -> None:
     from cache.store.part_array import PartRows
     from cache.store.part_writer import PartWriter
 
-    with PartWriter(tmp_path, 1024, scores=6000) as writer:
+    with PartWriter(FeatureDirectory(tmp_path), 1024, scores=6000) as writer:
         writer.add_strip("a", np.ones((5, 7024), np.float32))
         part = PartRows.open(tmp_path / "parts" / writer.publish())
     assert part.chunk_frames == 2**21 // (2 * 7024) < CHUNK_FRAMES
@@ -194,4 +195,4 @@ def test_process_loads_its_model_once(built: Built, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(embedding_model, "_load_onnx", lambda model, path: loads.append(path) or load(model, path))
     for _ in range(3):
         open_embedder(built.features, built.store)
-    assert loads == [built.store / "model.onnx"]
+    assert loads == [built.store.path / "model.onnx"]

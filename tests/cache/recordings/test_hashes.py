@@ -7,6 +7,7 @@ import pytest
 
 from cache.recordings.hashes import hash_recordings
 from cache.recordings.table import scan_audio
+from cache.workspace.workspace import Workspace
 
 NAMES = ("a/1.ogg", "a/2.ogg", 'b/3, odd "name".ogg')
 
@@ -47,7 +48,7 @@ def change_content(path: Path, content: str, *, keep_time: bool) -> None:
 
 def test_hashes_are_sha256_in_the_order_of_the_recordings(audio: Path, tmp_path: Path) -> None:
     recordings = scan(audio)
-    hashes = hash_recordings(recordings, str(audio), tmp_path / "work")
+    hashes = hash_recordings(recordings, str(audio), Workspace(tmp_path / "work"))
     assert list(recordings["recording_id"]) == sorted(NAMES, reverse=True)
     assert list(hashes) == [sha256("content 2"), sha256("content 1"), sha256("content 0")]
     assert list(hashes.index) == list(recordings.index)
@@ -55,38 +56,40 @@ def test_hashes_are_sha256_in_the_order_of_the_recordings(audio: Path, tmp_path:
 
 
 def test_known_file_is_not_read_again(audio: Path, tmp_path: Path) -> None:
-    first = hash_recordings(scan(audio), str(audio), tmp_path / "work")
+    first = hash_recordings(scan(audio), str(audio), Workspace(tmp_path / "work"))
     change_content(audio / "a/1.ogg", "CONTENT 0", keep_time=True)
-    assert list(hash_recordings(scan(audio), str(audio), tmp_path / "work")) == list(first)
+    assert list(hash_recordings(scan(audio), str(audio), Workspace(tmp_path / "work"))) == list(first)
 
 
 def test_caller_is_told_before_files_are_read_if_any_are(audio: Path, tmp_path: Path) -> None:
     told: list[bool] = []
     for _ in range(2):
-        hash_recordings(scan(audio), str(audio), tmp_path / "work", lambda: told.append((tmp_path / "work").exists()))
+        hash_recordings(
+            scan(audio), str(audio), Workspace(tmp_path / "work"), lambda: told.append((tmp_path / "work").exists())
+        )
     assert told == [False]
 
 
 def test_file_with_another_time_is_read_again(audio: Path, tmp_path: Path) -> None:
-    hash_recordings(scan(audio), str(audio), tmp_path / "work")
+    hash_recordings(scan(audio), str(audio), Workspace(tmp_path / "work"))
     change_content(audio / "a/1.ogg", "CONTENT 0", keep_time=False)
-    hashes = hash_recordings(scan(audio), str(audio), tmp_path / "work")
+    hashes = hash_recordings(scan(audio), str(audio), Workspace(tmp_path / "work"))
     assert list(hashes) == [sha256("content 2"), sha256("content 1"), sha256("CONTENT 0")]
 
 
 def test_file_with_another_size_is_read_again(audio: Path, tmp_path: Path) -> None:
-    hash_recordings(scan(audio), str(audio), tmp_path / "work")
+    hash_recordings(scan(audio), str(audio), Workspace(tmp_path / "work"))
     path = audio / "a/1.ogg"
     times = path.stat().st_atime_ns, path.stat().st_mtime_ns
     path.write_text("longer content")
     os.utime(path, ns=times)
-    assert hash_recordings(scan(audio), str(audio), tmp_path / "work").iloc[2] == sha256("longer content")
+    assert hash_recordings(scan(audio), str(audio), Workspace(tmp_path / "work")).iloc[2] == sha256("longer content")
 
 
 def test_changed_file_is_remembered_by_its_new_content_only(audio: Path, tmp_path: Path) -> None:
-    hash_recordings(scan(audio), str(audio), tmp_path / "work")
+    hash_recordings(scan(audio), str(audio), Workspace(tmp_path / "work"))
     change_content(audio / "a/1.ogg", "CONTENT 0", keep_time=False)
-    hash_recordings(scan(audio), str(audio), tmp_path / "work")
+    hash_recordings(scan(audio), str(audio), Workspace(tmp_path / "work"))
     (memory,) = (tmp_path / "work" / "hashes").iterdir()
     remembered = pd.read_csv(memory)
     assert list(remembered["recording_id"]) == sorted(NAMES)
@@ -94,29 +97,29 @@ def test_changed_file_is_remembered_by_its_new_content_only(audio: Path, tmp_pat
 
 
 def test_new_file_joins_the_remembered_ones(audio: Path, tmp_path: Path) -> None:
-    hash_recordings(scan(audio), str(audio), tmp_path / "work")
+    hash_recordings(scan(audio), str(audio), Workspace(tmp_path / "work"))
     change_content(audio / "a/1.ogg", "CONTENT 0", keep_time=True)
     (audio / "z.ogg").write_text("new")
-    hashes = hash_recordings(scan(audio), str(audio), tmp_path / "work")
+    hashes = hash_recordings(scan(audio), str(audio), Workspace(tmp_path / "work"))
     assert list(hashes) == [sha256("new"), sha256("content 2"), sha256("content 1"), sha256("content 0")]
 
 
 def test_subset_of_the_recordings_does_not_forget_the_others(audio: Path, tmp_path: Path) -> None:
     everything = scan(audio)
-    hash_recordings(everything.iloc[:2], str(audio), tmp_path / "work")
-    hash_recordings(everything.iloc[2:], str(audio), tmp_path / "work")
+    hash_recordings(everything.iloc[:2], str(audio), Workspace(tmp_path / "work"))
+    hash_recordings(everything.iloc[2:], str(audio), Workspace(tmp_path / "work"))
     for name in ("a/1.ogg", "a/2.ogg"):
         change_content(audio / name, "content X", keep_time=True)
-    hashes = hash_recordings(scan(audio), str(audio), tmp_path / "work")
+    hashes = hash_recordings(scan(audio), str(audio), Workspace(tmp_path / "work"))
     assert list(hashes) == [sha256("content 2"), sha256("content 1"), sha256("content 0")]
 
 
 def test_folders_are_remembered_apart(audio: Path, tmp_path: Path) -> None:
-    hash_recordings(scan(audio), str(audio), tmp_path / "work")
+    hash_recordings(scan(audio), str(audio), Workspace(tmp_path / "work"))
     twin = tmp_path / "twin"
     audio.rename(twin)
     change_content(twin / "a/1.ogg", "CONTENT 0", keep_time=True)
-    assert hash_recordings(scan(twin), str(twin), tmp_path / "work").iloc[2] == sha256("CONTENT 0")
+    assert hash_recordings(scan(twin), str(twin), Workspace(tmp_path / "work")).iloc[2] == sha256("CONTENT 0")
 
 
 def test_file_that_cannot_be_read_has_an_empty_hash_and_is_tried_again(audio: Path, tmp_path: Path) -> None:
@@ -124,11 +127,11 @@ def test_file_that_cannot_be_read_has_an_empty_hash_and_is_tried_again(audio: Pa
     content = (audio / "a/2.ogg").read_bytes()
     times = (audio / "a/2.ogg").stat().st_atime_ns, (audio / "a/2.ogg").stat().st_mtime_ns
     (audio / "a/2.ogg").unlink()
-    assert list(hash_recordings(recordings, str(audio), tmp_path / "work")) == [
+    assert list(hash_recordings(recordings, str(audio), Workspace(tmp_path / "work"))) == [
         sha256("content 2"),
         "",
         sha256("content 0"),
     ]
     (audio / "a/2.ogg").write_bytes(content)
     os.utime(audio / "a/2.ogg", ns=times)
-    assert hash_recordings(recordings, str(audio), tmp_path / "work").iloc[1] == sha256("content 1")
+    assert hash_recordings(recordings, str(audio), Workspace(tmp_path / "work")).iloc[1] == sha256("content 1")

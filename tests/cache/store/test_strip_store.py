@@ -8,6 +8,7 @@ import zarr
 from cache.store.fragment import DamagedPartError, Failure
 from cache.store.part_writer import CHUNK_FRAMES, PartWriter
 from cache.store.strip_store import StripStore
+from cache.workspace.feature_directory import FeatureDirectory
 
 CHANNELS = 3
 
@@ -20,7 +21,7 @@ def random_strips(lengths: dict[str, int], seed: int = 0) -> dict[str, np.ndarra
 
 
 def write_part(store: Path, strips: dict[str, np.ndarray]) -> str:
-    writer = PartWriter(store, CHANNELS)
+    writer = PartWriter(FeatureDirectory(store), CHANNELS)
     for sha256, strip in strips.items():
         writer.add_strip(sha256, strip)
     return writer.publish()
@@ -47,7 +48,7 @@ def test_strips_round_trip_across_chunk_boundaries(
     monkeypatch.setattr("cache.store.part_writer.CHUNK_FRAMES", 8)
     strips = random_strips(lengths)
     part = write_part(tmp_path, strips)
-    store = StripStore(tmp_path)
+    store = StripStore(FeatureDirectory(tmp_path))
     for sha256, strip in strips.items():
         np.testing.assert_array_equal(store.read(sha256), strip.astype(np.float16))
     array = zarr.open_array(str(tmp_path / "parts" / part), mode="r")
@@ -60,13 +61,13 @@ def test_strip_longer_than_a_chunk_round_trips(tmp_path: Path) -> None:
     strips = random_strips({"a": CHUNK_FRAMES - 1, "b": CHUNK_FRAMES + 2, "c": 5})
     write_part(tmp_path, strips)
     for sha256, strip in strips.items():
-        np.testing.assert_array_equal(StripStore(tmp_path).read(sha256), strip.astype(np.float16))
+        np.testing.assert_array_equal(StripStore(FeatureDirectory(tmp_path)).read(sha256), strip.astype(np.float16))
 
 
 def test_stored_value_is_within_half_a_step_of_float16(tmp_path: Path) -> None:
     strips = random_strips({"a": 2000})
     write_part(tmp_path, strips)
-    error = np.abs(StripStore(tmp_path).read("a").astype(np.float64) - strips["a"])
+    error = np.abs(StripStore(FeatureDirectory(tmp_path)).read("a").astype(np.float64) - strips["a"])
     step = 2.0 ** (np.floor(np.log2(np.abs(strips["a"]))) - 10)  # float16 has ten bits of mantissa
     assert (error <= step / 2).all()
     assert error.max() <= 0.03125  # 64 ... 128 dB: the step is 1 / 16
@@ -77,7 +78,7 @@ def test_strip_is_described_by_place_and_loudness(tmp_path: Path) -> None:
     first = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, -9.0]], np.float32)
     second = np.full((3, CHANNELS), -7.12345, np.float32)
     part = write_part(tmp_path, {"a": first, "b": second})
-    strips = StripStore(tmp_path).strips
+    strips = StripStore(FeatureDirectory(tmp_path)).strips
     a, b = strips["a"], strips["b"]
     assert (a.sha256, a.part, a.start, a.frames, a.peak_db, a.mean_db) == ("a", part, 0, 2, 5.0, 1.0)
     assert (b.sha256, b.part, b.start, b.frames, b.peak_db, b.mean_db) == ("b", part, 2, 3, -7.123, -7.123)
@@ -87,7 +88,7 @@ def test_part_without_fragment_is_invisible(tmp_path: Path) -> None:
     part = write_part(tmp_path, random_strips({"a": 4}))
     write_part(tmp_path, random_strips({"b": 4}))
     (tmp_path / "index" / f"{part}.json").unlink()
-    store = StripStore(tmp_path)
+    store = StripStore(FeatureDirectory(tmp_path))
     assert "a" not in store
     assert "b" in store
     assert (tmp_path / "parts" / part).is_dir()
@@ -95,7 +96,7 @@ def test_part_without_fragment_is_invisible(tmp_path: Path) -> None:
 
 def test_whole_chunks_are_written_before_the_part_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cache.store.part_writer.CHUNK_FRAMES", 8)
-    writer = PartWriter(tmp_path, CHANNELS)
+    writer = PartWriter(FeatureDirectory(tmp_path), CHANNELS)
     for sha256, strip in random_strips({"a": 20, "b": 17, "c": 3}).items():
         writer.add_strip(sha256, strip)
     (staging,) = (tmp_path / "parts").iterdir()
@@ -108,21 +109,21 @@ def test_whole_chunks_are_written_before_the_part_is_published(tmp_path: Path, m
 
 
 def test_strip_of_another_width_is_refused(tmp_path: Path) -> None:
-    with PartWriter(tmp_path, CHANNELS, scores=2) as writer:
+    with PartWriter(FeatureDirectory(tmp_path), CHANNELS, scores=2) as writer:
         with pytest.raises(ValueError, match=r"audio a has 4 values a row, .* has 5, 2 of them scores"):
             writer.add_strip("a", np.zeros((4, 4), np.float32))
         writer.add_strip("b", np.zeros((4, 5), np.float32))
         writer.publish()
-    assert set(StripStore(tmp_path).strips) == {"b"}
+    assert set(StripStore(FeatureDirectory(tmp_path)).strips) == {"b"}
 
 
 def test_unpublished_part_is_invisible(tmp_path: Path) -> None:
-    writer = PartWriter(tmp_path, CHANNELS)
+    writer = PartWriter(FeatureDirectory(tmp_path), CHANNELS)
     writer.add_strip("a", np.zeros((4, CHANNELS), np.float32))
-    assert "a" not in StripStore(tmp_path)
+    assert "a" not in StripStore(FeatureDirectory(tmp_path))
     assert not list((tmp_path / "parts").glob("[!.]*"))
     writer.publish()
-    assert "a" in StripStore(tmp_path)
+    assert "a" in StripStore(FeatureDirectory(tmp_path))
 
 
 def test_part_published_twice_is_the_same_part(tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_part_whose_place_is_taken_by_a_file_is_not_published(tmp_path: Path) ->
     (tmp_path / "parts" / part).write_text("in the way")
     with pytest.raises(OSError, match=f"parts/{part}"):
         write_part(tmp_path, strips)
-    assert "a" not in StripStore(tmp_path)
+    assert "a" not in StripStore(FeatureDirectory(tmp_path))
 
 
 def test_array_that_lost_its_fragment_is_not_mistaken_for_one_with_other_strips(tmp_path: Path) -> None:
@@ -149,23 +150,23 @@ def test_array_that_lost_its_fragment_is_not_mistaken_for_one_with_other_strips(
     part = write_part(tmp_path, strips)
     (tmp_path / "index" / f"{part}.json").unlink()
     write_part(tmp_path, {"b": strips["b"]})
-    np.testing.assert_array_equal(StripStore(tmp_path).read("b"), strips["b"].astype(np.float16))
-    assert "a" not in StripStore(tmp_path)
+    np.testing.assert_array_equal(StripStore(FeatureDirectory(tmp_path)).read("b"), strips["b"].astype(np.float16))
+    assert "a" not in StripStore(FeatureDirectory(tmp_path))
 
 
 def test_leftover_of_a_killed_writer_is_in_nobodys_way(tmp_path: Path) -> None:
-    killed = PartWriter(tmp_path, CHANNELS)
+    killed = PartWriter(FeatureDirectory(tmp_path), CHANNELS)
     killed.add_strip("a", np.zeros((CHUNK_FRAMES, CHANNELS), np.float32))
     strips = random_strips({"a": 4})
     write_part(tmp_path, strips)
-    np.testing.assert_array_equal(StripStore(tmp_path).read("a"), strips["a"].astype(np.float16))
+    np.testing.assert_array_equal(StripStore(FeatureDirectory(tmp_path)).read("a"), strips["a"].astype(np.float16))
 
 
 def test_two_writers_of_the_same_input_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cache.store.part_writer.CHUNK_FRAMES", 8)
     strips = random_strips({"a": 7, "b": 2, "c": 30})
     for name in ("one", "two"):
-        writer = PartWriter(tmp_path / name / "store", CHANNELS)
+        writer = PartWriter(FeatureDirectory(tmp_path / name / "store"), CHANNELS)
         for sha256, strip in strips.items():
             writer.add_strip(sha256, strip)
         writer.add_failure(Failure("d", "empty", "no sample decodes"))
@@ -177,20 +178,20 @@ def test_two_writers_of_the_same_input_write_the_same_bytes(tmp_path: Path, monk
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_non_finite_strip_is_refused(tmp_path: Path, value: float) -> None:
-    writer = PartWriter(tmp_path, CHANNELS)
+    writer = PartWriter(FeatureDirectory(tmp_path), CHANNELS)
     strip = np.zeros((4, CHANNELS), np.float32)
     strip[2, 1] = value
     with pytest.raises(ValueError, match="audio abc holds non-finite values"):
         writer.add_strip("abc", strip)
     writer.publish()
-    assert "abc" not in StripStore(tmp_path)
+    assert "abc" not in StripStore(FeatureDirectory(tmp_path))
 
 
 def test_failures_are_recorded_with_reason_and_detail(tmp_path: Path) -> None:
-    writer = PartWriter(tmp_path, CHANNELS)
+    writer = PartWriter(FeatureDirectory(tmp_path), CHANNELS)
     writer.add_failure(Failure("bad", "empty", "no sample decodes"))
     part = writer.publish()
-    store = StripStore(tmp_path)
+    store = StripStore(FeatureDirectory(tmp_path))
     assert "bad" in store
     assert store.failures == {"bad": Failure("bad", "empty", "no sample decodes")}
     assert store.strips == {}
@@ -206,11 +207,11 @@ def test_failure_that_promises_least_of_another_attempt_stands(tmp_path: Path, t
     low, high = Failure("a", "timeout", "", limit=10.0), Failure("a", "timeout", "", limit=20.0)
     final, other = Failure("b", "crash", ""), Failure("b", "timeout", "", limit=10.0)
     for failures in [(high, other), (low, final)] if turned else [(low, final), (high, other)]:
-        writer = PartWriter(tmp_path, CHANNELS)
+        writer = PartWriter(FeatureDirectory(tmp_path), CHANNELS)
         for failure in failures:
             writer.add_failure(failure)
         writer.publish()
-    assert StripStore(tmp_path).failures == {"a": high, "b": final}
+    assert StripStore(FeatureDirectory(tmp_path)).failures == {"a": high, "b": final}
 
 
 @pytest.mark.parametrize(
@@ -220,22 +221,24 @@ def test_torn_fragment_is_named_with_the_remedy(tmp_path: Path, content: str) ->
     part = write_part(tmp_path, random_strips({"a": 4}))
     (tmp_path / "index" / f"{part}.json").write_text(content)
     with pytest.raises(DamagedPartError, match=rf"{part}\.json is not a readable index fragment.*Run birdclef verify"):
-        StripStore(tmp_path)
+        StripStore(FeatureDirectory(tmp_path))
 
 
 def test_reading_an_unknown_strip_names_it_and_the_way_out(tmp_path: Path) -> None:
     write_part(tmp_path, random_strips({"a": 4}))
     with pytest.raises(KeyError, match=r"no strip of audio zzz\. Run the features stage again"):
-        StripStore(tmp_path).read("zzz")
+        StripStore(FeatureDirectory(tmp_path)).read("zzz")
 
 
 def test_strip_of_zeros_is_stored_like_any_other(tmp_path: Path) -> None:
     write_part(tmp_path, {"a": np.zeros((CHUNK_FRAMES + 5, CHANNELS), np.float32)})
-    np.testing.assert_array_equal(StripStore(tmp_path).read("a"), np.zeros((CHUNK_FRAMES + 5, CHANNELS)))
+    np.testing.assert_array_equal(
+        StripStore(FeatureDirectory(tmp_path)).read("a"), np.zeros((CHUNK_FRAMES + 5, CHANNELS))
+    )
 
 
 def test_empty_store_contains_nothing(tmp_path: Path) -> None:
-    store = StripStore(tmp_path)
+    store = StripStore(FeatureDirectory(tmp_path))
     assert store.strips == {}
     assert store.failures == {}
     assert "a" not in store
@@ -246,7 +249,7 @@ def test_load_returns_strips_in_the_order_asked_for_and_duplicates_once(tmp_path
     write_part(tmp_path, {name: strips[name] for name in "abc"})
     write_part(tmp_path, {name: strips[name] for name in "de"})
     asked = ["c", "e", "a", "c", "d", "a"]
-    values, starts, lengths = StripStore(tmp_path).load(asked)
+    values, starts, lengths = StripStore(FeatureDirectory(tmp_path)).load(asked)
     assert values.shape == (5 + 8 + 2 + 1, CHANNELS)  # b was not asked for
     assert values.dtype == np.float16
     assert list(lengths) == [8, 1, 5, 8, 2, 5]
@@ -261,13 +264,13 @@ def test_load_returns_strips_in_the_order_asked_for_and_duplicates_once(tmp_path
 def test_load_of_nothing_is_refused(tmp_path: Path) -> None:
     write_part(tmp_path, random_strips({"a": 5}))
     with pytest.raises(ValueError, match="No strip of"):
-        StripStore(tmp_path).load([])
+        StripStore(FeatureDirectory(tmp_path)).load([])
 
 
 def test_load_of_an_unknown_strip_fails(tmp_path: Path) -> None:
     write_part(tmp_path, random_strips({"a": 5}))
     with pytest.raises(KeyError, match="zzz"):
-        StripStore(tmp_path).load(["a", "zzz"])
+        StripStore(FeatureDirectory(tmp_path)).load(["a", "zzz"])
 
 
 def test_part_id_depends_on_the_audio_in_it(tmp_path: Path) -> None:

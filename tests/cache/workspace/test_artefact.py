@@ -19,11 +19,10 @@ from cache.workspace.artefact import (
     content_key,
     file_key,
     is_finished,
-    list_artefacts,
-    materialise,
     read_provenance,
-    write_atomically,
 )
+from cache.workspace.atomic_files import write_atomically
+from cache.workspace.workspace import Workspace
 
 PROJECT = Path(__file__).resolve().parents[3]
 RECIPE = Recipe("splits", {"folds": 5, "seed": 42}, {"catalogue": "ab12", "other": "cd34"}, 1)
@@ -31,7 +30,8 @@ RECIPE = Recipe("splits", {"folds": 5, "seed": 42}, {"catalogue": "ab12", "other
 BUILD_SLOWLY = """
 import sys, time
 from pathlib import Path
-from cache.workspace.artefact import Recipe, materialise
+from cache.workspace.artefact import Recipe
+from cache.workspace.workspace import Workspace
 
 workspace = Path(sys.argv[1])
 
@@ -41,7 +41,7 @@ def build(staging):
     time.sleep(0.5)
     (staging / "result.txt").write_text("done")
 
-print(materialise(workspace, Recipe("splits", {"folds": 5}, {}, 1), build))
+print(Workspace(workspace).materialise(Recipe("splits", {"folds": 5}, {}, 1), build))
 """
 
 
@@ -97,29 +97,29 @@ def test_key_changes_with_each_field(changed: Recipe) -> None:
 
 
 def test_artefact_lies_under_its_kind_and_key(tmp_path: Path) -> None:
-    directory = materialise(tmp_path, RECIPE, write_result)
+    directory = Workspace(tmp_path).materialise(RECIPE, write_result)
     assert directory == tmp_path / "splits" / RECIPE.key
     assert (directory / "result.txt").read_text() == "done"
 
 
 def test_finished_artefact_is_returned_without_building(tmp_path: Path) -> None:
-    directory = materialise(tmp_path, RECIPE, write_result)
+    directory = Workspace(tmp_path).materialise(RECIPE, write_result)
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
-    assert materialise(tmp_path, RECIPE, refuse_to_build) == directory
+    assert Workspace(tmp_path).materialise(RECIPE, refuse_to_build) == directory
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
 
 
 def test_remains_of_an_artefact_give_way(tmp_path: Path) -> None:
-    directory = materialise(tmp_path, RECIPE, write_result)
+    directory = Workspace(tmp_path).materialise(RECIPE, write_result)
     (directory / PROVENANCE).unlink()
     (directory / "older.txt").write_text("from an interrupted copy")
-    assert materialise(tmp_path, RECIPE, write_result) == directory
+    assert Workspace(tmp_path).materialise(RECIPE, write_result) == directory
     assert sorted(path.name for path in directory.iterdir()) == [PROVENANCE, "result.txt"]
 
 
 def test_other_recipe_is_built_beside(tmp_path: Path) -> None:
-    first = materialise(tmp_path, RECIPE, write_result)
-    second = materialise(tmp_path, replace(RECIPE, version=2), write_result)
+    first = Workspace(tmp_path).materialise(RECIPE, write_result)
+    second = Workspace(tmp_path).materialise(replace(RECIPE, version=2), write_result)
     assert first != second
     assert is_finished(first)
     assert is_finished(second)
@@ -140,11 +140,11 @@ def test_failed_build_publishes_nothing_and_staging_is_kept_only_if_resumable(
         write_result(staging)
 
     with pytest.raises(RuntimeError, match="disk full"):
-        materialise(tmp_path, RECIPE, fail, resumable=resumable)
-    assert not RECIPE.directory(tmp_path).exists()
-    assert list(list_artefacts(tmp_path)) == []
+        Workspace(tmp_path).materialise(RECIPE, fail, resumable=resumable)
+    assert not Workspace(tmp_path).place(RECIPE).exists()
+    assert list(Workspace(tmp_path).artefacts()) == []
 
-    directory = materialise(tmp_path, RECIPE, build, resumable=resumable)
+    directory = Workspace(tmp_path).materialise(RECIPE, build, resumable=resumable)
     assert seen == [handed_on]
     assert sorted(path.name for path in directory.iterdir()) == sorted([*handed_on, "provenance.json", "result.txt"])
 
@@ -154,9 +154,9 @@ def test_nothing_is_visible_while_the_build_runs(tmp_path: Path) -> None:
 
     def build(staging: Path) -> None:
         write_result(staging)
-        visible.append(RECIPE.directory(tmp_path).exists())
+        visible.append(Workspace(tmp_path).place(RECIPE).exists())
 
-    materialise(tmp_path, RECIPE, build)
+    Workspace(tmp_path).materialise(RECIPE, build)
     assert visible == [False]
     assert not (tmp_path / ".staging" / f"splits-{RECIPE.key}").exists()
 
@@ -173,7 +173,7 @@ def test_two_processes_at_once_build_once(tmp_path: Path) -> None:
 
 def test_provenance_holds_the_recipe_and_how_it_was_made(tmp_path: Path) -> None:
     started = datetime.now(UTC)
-    directory = materialise(tmp_path, RECIPE, lambda staging: time.sleep(0.05))
+    directory = Workspace(tmp_path).materialise(RECIPE, lambda staging: time.sleep(0.05))
     provenance = read_provenance(directory)
     assert provenance["kind"] == "splits"
     assert provenance["config"] == {"folds": 5, "seed": 42}
@@ -194,8 +194,8 @@ def test_provenance_holds_the_recipe_and_how_it_was_made(tmp_path: Path) -> None
 def test_provenance_records_null_for_a_package_that_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache.workspace.artefact._RECORDED_PACKAGES", ("numpy", "no-such-package-here"))
-    directory = materialise(tmp_path, RECIPE, write_result)
+    monkeypatch.setattr("cache.workspace.artefact.RECORDED_PACKAGES", ("numpy", "no-such-package-here"))
+    directory = Workspace(tmp_path).materialise(RECIPE, write_result)
     assert read_provenance(directory)["packages"] == {"numpy": np.__version__, "no-such-package-here": None}
 
 
@@ -214,7 +214,7 @@ def test_artefacts_are_listed_by_kind_then_name_without_unfinished_ones(tmp_path
     (tmp_path / "runs" / "a-unfinished").mkdir()
     (tmp_path / "hashes" / "x").mkdir(parents=True)
     (tmp_path / "hashes" / "x" / "provenance.json").write_text("{}")
-    listed = [path.relative_to(tmp_path).as_posix() for path in list_artefacts(tmp_path)]
+    listed = [path.relative_to(tmp_path).as_posix() for path in Workspace(tmp_path).artefacts()]
     assert listed == [
         "features/z",
         "catalogues/c",
@@ -227,7 +227,7 @@ def test_artefacts_are_listed_by_kind_then_name_without_unfinished_ones(tmp_path
 
 
 def test_empty_workspace_lists_nothing(tmp_path: Path) -> None:
-    assert list(list_artefacts(tmp_path / "absent")) == []
+    assert list(Workspace(tmp_path / "absent").artefacts()) == []
 
 
 def test_atomic_write_replaces_the_text_and_leaves_no_other_file(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_failed_atomic_write_keeps_the_old_text(tmp_path: Path) -> None:
 
 
 def test_provenance_tells_the_digest_of_each_file(tmp_path: Path) -> None:
-    directory = materialise(tmp_path, RECIPE, write_result)
+    directory = Workspace(tmp_path).materialise(RECIPE, write_result)
     # printf done | sha256sum
     digest = "a4c3ed04a95a3da14a9d235c83d868bed7c0f45cf7f3faa751ee8f50598d2211"
     assert read_provenance(directory)["files"] == {"result.txt": digest}

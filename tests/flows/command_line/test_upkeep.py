@@ -11,6 +11,8 @@ import yaml
 
 from cache.computing.part import Source, compute_part
 from cache.features import open_feature_directory
+from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 from flows.command_line.upkeep import verify
 from flows.experiment import load_config
 
@@ -33,9 +35,9 @@ def test_verify_checks_the_features_of_every_member_once(tmp_path: Path, capsys:
     loaded = load_config(path)
     stores = []
     for member in ("cnn", "fine"):
-        stores.append(open_feature_directory(loaded.features_of(member), workspace))
+        stores.append(open_feature_directory(loaded.features_of(member), Workspace(workspace)).path)
         source = Source(hashlib.sha256(audio.read_bytes()).hexdigest(), str(audio), 1)
-        list(compute_part([source], loaded.features_of(member), stores[-1], {}))
+        list(compute_part([source], loaded.features_of(member), FeatureDirectory(stores[-1]), {}))
 
     verify(path, workspace=str(workspace), share=1.0, repair=False)
     assert capsys.readouterr().out.splitlines() == [f"{store} is sound." for store in stores]

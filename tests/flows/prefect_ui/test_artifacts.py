@@ -11,7 +11,8 @@ from prefect import flow
 from prefect.artifacts import Artifact
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from cache.workspace.artefact import Recipe, materialise
+from cache.workspace.artefact import Recipe
+from cache.workspace.workspace import Workspace
 from flows.prefect_ui.artifacts import find_ancestors, page_key, show_lineage, show_quarantine, show_report
 
 PNG = b"\x89PNG of a plot"
@@ -28,12 +29,14 @@ def catalogue(tmp_path: Path) -> Path:
     def write(staging: Path) -> None:
         (staging / "quarantine.csv").write_text("recording_id,sha256,reason\na.ogg,e3b0,empty\n")
 
-    return materialise(tmp_path, Recipe("catalogues", {"name": str(tmp_path)}, {"features": "0" * 16}, 1), write)
+    return Workspace(tmp_path).materialise(
+        Recipe("catalogues", {"name": str(tmp_path)}, {"features": "0" * 16}, 1), write
+    )
 
 
 @pytest.fixture
 def split(tmp_path: Path, catalogue: Path) -> Path:
-    return materialise(tmp_path, Recipe("splits", {}, {"catalogue": catalogue.name}, 1), lambda staging: None)
+    return Workspace(tmp_path).materialise(Recipe("splits", {}, {"catalogue": catalogue.name}, 1), lambda staging: None)
 
 
 @pytest.fixture
@@ -47,14 +50,14 @@ def report(tmp_path: Path, split: Path) -> Path:
             columns = ["label", "common_name", "recordings", "scored", "precision", "recall", "f1", "average_precision"]
             csv.writer(stream).writerows([columns, ["007", "<b>Wren</b>", 4, 3, "", 0.25, 0.123456, 1]])
 
-    run = materialise(tmp_path, Recipe("runs", {}, {"split": split.name}, 1), lambda staging: None)
-    predictions = materialise(tmp_path, Recipe("predictions", {}, {"run": run.name}, 1), lambda staging: None)
+    run = Workspace(tmp_path).materialise(Recipe("runs", {}, {"split": split.name}, 1), lambda staging: None)
+    predictions = Workspace(tmp_path).materialise(Recipe("predictions", {}, {"run": run.name}, 1), lambda staging: None)
     inputs = {"cnn/0": predictions.name, "baseline": predictions.name}
-    return materialise(tmp_path, Recipe("reports", {}, inputs, 1), write)
+    return Workspace(tmp_path).materialise(Recipe("reports", {}, inputs, 1), write)
 
 
 def test_ancestors_of_a_report_are_in_stage_order(report: Path, tmp_path: Path) -> None:
-    kinds = [path.parent.name for path in find_ancestors(report, tmp_path)]
+    kinds = [path.parent.name for path in find_ancestors(report, Workspace(tmp_path))]
     assert kinds == ["catalogues", "splits", "runs", "predictions"]
 
 
