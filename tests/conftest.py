@@ -7,16 +7,19 @@ and all recordings of one recordist of abbowl for barwre.
 """
 
 import hashlib
+import io
 import json
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,6 +51,31 @@ SPECIES = {
 HOSTILE_RECORDING = "abbowl/<script>alert(2)</script>|'\"&.ogg"
 
 WriteMember = Callable[..., list[Path]]
+
+
+@pytest.fixture(scope="session")
+def encode_by_ffmpeg() -> Callable[..., bytes]:
+    """Returns the bytes of a file that FFmpeg writes, with samples, (channels, samples), behind a picture if wanted."""
+
+    def encode(samples: np.ndarray, rate: int, container: str, codec: str, picture: bool = False) -> bytes:
+        stream = io.BytesIO()
+        layout = {1: "mono", 2: "stereo", 6: "5.1"}[len(samples)]
+        whole = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples, np.float32), "fltp", layout)
+        whole.sample_rate, whole.pts, whole.time_base = rate, 0, Fraction(1, rate)
+        with av.open(stream, "w", format=container) as output:
+            video = output.add_stream("mpeg4", rate=5, width=32, height=32, pix_fmt="yuv420p") if picture else None
+            sound = output.add_stream(codec, rate=rate, layout=layout, bit_rate=96_000)
+            context = sound.codec_context
+            context.open()
+            if video:
+                output.mux(video.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
+                output.mux(video.encode(None))
+            cut = av.AudioResampler(context.format, context.layout, rate, context.frame_size or 1024)
+            for frame in [*cut.resample(whole), *cut.resample(None), None]:
+                output.mux(sound.encode(frame))
+        return stream.getvalue()
+
+    return encode
 
 
 @pytest.fixture(scope="session")

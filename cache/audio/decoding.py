@@ -1,13 +1,20 @@
 """Audio bytes to a mono waveform at one sample rate."""
 
 import io
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from cache.audio.containers import HEAD_BYTES
+from cache.audio.ffmpeg import holds_sound, read_blocks
 from cache.audio.vorbis import decode_vorbis
+
+DECODER = 1
+"""Version of the decoding; raised by hand when it reads more formats: what was undecodable before is tried again."""
 
 
 class UnusableAudioError(ValueError):
@@ -26,11 +33,12 @@ def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
     """Returns what really decodes of an audio file, mixed to mono and resampled.
 
     The header's length is not trusted: some encoders promise more samples than there are. The format is told from
-    the content, not from a file name. The file is read in one piece, because libsndfile's MP3 decoder gives other
-    samples when it is read in blocks.
+    the content, not from a file name. libsndfile reads the file in one piece, because its MP3 decoder gives other
+    samples when it is read in blocks. FFmpeg reads Ogg Vorbis, and what libsndfile does not open.
 
     Args:
-        audio: A whole file in any format that libsndfile reads (Ogg Vorbis / Opus, MP3, WAV, FLAC, ...).
+        audio: A whole file in any format that libsndfile (WAV, FLAC, MP3, Ogg, ...) or FFmpeg (M4A, WebM, WMA, MP4,
+            MOV, ...) reads; of a video, the first audio stream.
         sample_rate: Wanted rate, Hz.
 
     Returns:
@@ -42,6 +50,8 @@ def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
     """
     try:
         channels, native_rate = _decode_channels(audio)
+    except UnusableAudioError:
+        raise
     except (soundfile.SoundFileError, TypeError, ValueError, OverflowError) as error:
         raise UnusableAudioError("undecodable", describe_decoder_error(audio, error)) from error
     if len(channels) == 0:
@@ -65,8 +75,37 @@ def _decode_channels(audio: bytes) -> tuple[NDArray[np.float32], int]:
     if (decoded := decode_vorbis(audio)) is not None:
         channels, rate = decoded
         return channels.T, rate
-    channels, rate = soundfile.read(io.BytesIO(audio), dtype="float32", always_2d=True)
+    try:
+        channels, rate = soundfile.read(io.BytesIO(audio), dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        if not error.prefix.startswith("Error opening"):
+            raise
+        mixed = [(mix_to_mono(block), rate) for block, rate in read_refused(io.BytesIO(audio), error)]
+        if not mixed:
+            return np.empty((0, 1), np.float32), 0
+        return np.concatenate([waveform for waveform, _ in mixed])[:, np.newaxis], mixed[0][1]
     return channels, rate
+
+
+def read_refused(content: BinaryIO, refusal: Exception) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Yields the samples of a file that libsndfile does not open, (samples, channels), and their rate in Hz.
+
+    Args:
+        content: The whole file.
+        refusal: What libsndfile says of it.
+
+    Raises:
+        MemoryError, OSError: As `read_blocks`.
+        UnusableAudioError: With reason `undecodable`, if FFmpeg does not open the file either.
+    """
+    content.seek(0)
+    detail = describe_decoder_error(content.read(HEAD_BYTES), refusal)
+    if not holds_sound(content):
+        raise UnusableAudioError("undecodable", detail) from refusal
+    try:
+        yield from read_blocks(content)
+    except ValueError as error:
+        raise UnusableAudioError("undecodable", f"libsndfile: {detail} FFmpeg: {error}.") from error
 
 
 def mix_to_mono(channels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -66,7 +66,7 @@ def stream_strip(
     """Yields the strip of a file without scores, (frames, channels) at a time, in bounded memory.
 
     Args:
-        recording: A file in any format that libsndfile reads.
+        recording: A file in any format that `decode_waveform` reads.
         features: Front-end settings.
         store: Feature directory.
         heard: As `stream_waveform`.

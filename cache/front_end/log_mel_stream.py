@@ -16,7 +16,7 @@ def stream_log_mel(path: Path, features: LogMelConfig, heard: Heard | None = Non
     """Yields the log-mel strip of a file piece by piece, (frames, n_mels) in dB, as `compute_log_mel` computes it.
 
     Args:
-        path: A file in any format that libsndfile reads.
+        path: A file in any format that `decode_waveform` reads.
         features: Front-end settings.
         heard: As `stream_waveform`.
 

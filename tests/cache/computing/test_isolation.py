@@ -129,6 +129,16 @@ def test_ogg_is_decoded_where_the_memory_allows_no_decoder_to_be_loaded(
     ]
 
 
+@pytest.mark.parametrize(("seconds", "reason"), [(1, ""), (1500, "too_large")])
+def test_what_ffmpeg_decodes_is_bounded_by_the_memory_of_the_child(
+    seconds: int, reason: str, encode_by_ffmpeg: EncodeAudio, tmp_path: Path
+) -> None:
+    audio = encode_by_ffmpeg(np.zeros((1, seconds * 48_000), np.float32), 48_000, "matroska", "flac")
+    features = FEATURES.model_copy(update={"memory_gb": 0.1})  # samples of 25 minutes take 0.29 GB, their file 0.1 MB
+    finished = list(compute_part_apart(write_sources(tmp_path, [audio]), features, tmp_path / "store"))
+    assert [event.reason for event in finished] == [reason]
+
+
 @pytest.mark.usefixtures("faulty")
 def test_several_faulty_recordings_in_one_part_are_all_found(good: list[bytes], tmp_path: Path) -> None:
     sources = write_sources(tmp_path, [b"EXIT 1", good[0], b"SEGFAULT", b"EXIT 2"])

@@ -1,0 +1,140 @@
+"""What libsndfile does not open, by FFmpeg: AAC, ALAC, WMA, Opus in WebM, the sound of videos.
+
+Samples that an encoder put before the sound (priming) are dropped where the file tells of them: by an edit list in MP4,
+M4A and MOV, by a codec delay in WebM and Matroska. ADTS, MPEG-TS, FLV and AVI files do not tell, so their sound begins
+late, by 0.02 s for AAC at 44.1 kHz. From WMA, FFmpeg drops the two frames that Windows' encoder adds. What fills up the
+last frame stays. Time is counted in samples: a gap in a file's time stamps is not filled, and sound that begins after a
+video's first picture begins at 0.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.audio.containers import HEAD_BYTES, name_container
+
+if TYPE_CHECKING:
+    from av import AudioFrame, AudioStream
+    from av.container import InputContainer
+
+_BLOCK_SECONDS = 60
+_OPTIONS = {"protocol_whitelist": "none"}  # a file that names others must not have them read
+
+
+def holds_sound(content: BinaryIO) -> bool:
+    """Whether FFmpeg may be asked for the sound of a file, as far as its first bytes tell."""
+    content.seek(0)
+    return name_container(content.read(HEAD_BYTES)) is not None
+
+
+def read_blocks(content: BinaryIO) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Yields the samples of a file's first audio stream, (samples, channels), and their rate in Hz.
+
+    Packets that do not decode are left out, and a file that breaks off ends there, as by the program `ffmpeg`.
+
+    Args:
+        content: A whole file, of which `holds_sound` is true.
+
+    Raises:
+        MemoryError: If the samples do not fit.
+        OSError: If the file cannot be read.
+        ValueError: If there is no audio stream, no decoder for it, none of its packets decodes, or its rate changes.
+    """
+    waiting: list[NDArray[np.float32]] = []
+    rate = channels = found = 0
+    for frame in _decode_frames(content):
+        samples = _to_float(frame)  # (channels, samples)
+        if rate not in (0, frame.sample_rate):
+            raise ValueError(f"the sample rate changes from {rate} to {frame.sample_rate} Hz")
+        if waiting and (found >= _BLOCK_SECONDS * rate or len(samples) != channels):
+            yield np.concatenate(waiting, axis=1).T, rate
+            waiting, found = [], 0
+        rate, channels = frame.sample_rate, len(samples)
+        waiting.append(samples)
+        found += samples.shape[1]
+    if waiting:
+        yield np.concatenate(waiting, axis=1).T, rate
+
+
+def stated_seconds(content: BinaryIO) -> float:
+    """Returns the length that a file states, 0 if it states none or cannot be opened."""
+    from av import FFmpegError
+
+    try:
+        with _open(content) as container:
+            return max(0, container.duration or 0) / 1e6
+    except (FFmpegError, ValueError):
+        return 0.0
+
+
+def _decode_frames(content: BinaryIO) -> Iterator["AudioFrame"]:
+    """Yields the frames of the first audio stream.
+
+    Raises:
+        MemoryError, OSError, ValueError: As `read_blocks`.
+    """
+    found = False
+    problems: list[str] = []
+    with _keep_problems(problems), _open(content) as container:
+        for packet in container.demux(_first_audio(container)):
+            with _keep_problems(problems):
+                frames = packet.decode()
+                found = found or bool(frames)
+                yield from frames
+    if problems and not found:
+        raise ValueError(problems[0])
+
+
+@contextmanager
+def _keep_problems(problems: list[str]) -> Iterator[None]:
+    """Add to a list, in words, what FFmpeg cannot do; a lack of memory is raised."""
+    from av import FFmpegError
+
+    try:
+        yield
+    except FFmpegError as error:
+        if isinstance(error, MemoryError):
+            raise
+        problems.append(str(error.strerror))
+
+
+def _open(content: BinaryIO) -> "InputContainer":
+    """Returns the opened file.
+
+    Raises:
+        FFmpegError, OSError, ValueError: If it cannot be opened.
+    """
+    # Imported here, for most of what imports this opens nothing by FFmpeg.
+    import av
+
+    content.seek(0)
+    kind = name_container(content.read(HEAD_BYTES))
+    if kind is None:
+        raise ValueError("it is no kind of file that holds sound")
+    content.seek(0)
+    return av.open(content, "r", format=kind, options=_OPTIONS)
+
+
+def _first_audio(container: "InputContainer") -> "AudioStream":
+    if not container.streams.audio:
+        raise ValueError("there is no sound in the file")
+    stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise ValueError("there is no decoder for its sound")
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def _to_float(frame: "AudioFrame") -> NDArray[np.float32]:
+    """Returns the samples of a frame, (channels, samples) in [-1, 1]."""
+    samples = frame.to_ndarray()  # (channels, samples), or (1, samples * channels)
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float32)
+    full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
+    middle = full_scale if samples.dtype.kind == "u" else 0.0
+    return (samples.astype(np.float32) - np.float32(middle)) / np.float32(full_scale)
