@@ -21,7 +21,13 @@ from cache.audio.streaming import header_seconds
 
 logger = logging.getLogger(__name__)
 
-AUDIO_SUFFIXES = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".ogg", ".opus", ".wav", ".w64")
+AUDIO_SUFFIXES = (
+    *(".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav", ".wave"),
+    *(".aac", ".amr", ".ape", ".m4a", ".m4b", ".mka", ".tta", ".weba", ".wma", ".wv"),
+    *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"),
+    *(".webm", ".wmv"),
+)
+"""Of the files that are looked for in a folder: sound that libsndfile reads, sound that FFmpeg reads, and videos."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """New recordings through real, small models; probabilities are held against single forward passes."""
 
 import csv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +109,25 @@ def test_folders_are_searched_for_audio_and_files_are_taken_as_they_are(recordin
         recordings / "a.wav",
     ]
     assert len(find_recordings([recordings, recordings / "a.wav"])) == 3
+
+
+def test_sound_of_phones_and_videos_is_predicted_like_its_source(
+    classifier: Classifier, recordings: Path, tmp_path: Path, encode_by_ffmpeg: Callable[..., bytes]
+) -> None:
+    source, _ = soundfile.read(recordings / "a.wav", dtype="float32")
+    for name, container, codec in (("m.M4A", "ipod", "alac"), ("v.mkv", "matroska", "flac"), ("q.mov", "mov", "aac")):
+        sound = encode_by_ffmpeg(source[np.newaxis], 8000, container, codec, picture=container == "mov")
+        (tmp_path / "field").mkdir(exist_ok=True)
+        (tmp_path / "field" / name).write_bytes(sound)
+    outcome = predict_recordings(
+        classifier, find_recordings([tmp_path / "field", recordings / "a.wav"]), tmp_path / "out.csv"
+    )
+    assert (outcome.recordings, outcome.failures) == (4, {})
+    rows = {row["row_id"]: [float(row[name]) for name in SPECIES] for row in read(tmp_path / "out.csv")}
+    for window in (2, 4, 6, 8):
+        assert rows[f"m_{window}"] == pytest.approx(rows[f"a_{window}"], abs=1e-4)
+        assert rows[f"v_{window}"] == pytest.approx(rows[f"a_{window}"], abs=1e-4)
+    assert len([name for name in rows if name.startswith("q_")]) == 5
 
 
 def test_path_that_is_not_there_and_folder_without_audio_are_refused(recordings: Path, tmp_path: Path) -> None:
