@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +42,12 @@ def build_catalogue(recordings: pd.DataFrame, data: DataConfig, store: FeatureDi
     strips = StripStore(store)
     audio = sorted(set(table["sha256"]))
     unreadable = [sha256 for sha256 in audio if sha256 not in strips]
-    failures = [asdict(strips.failures[sha256]) for sha256 in audio if sha256 in strips.failures]
+    failures = [replace(strips.failures[sha256], decoder=None) for sha256 in audio if sha256 in strips.failures]
     inputs = {
         "features": artefact_key(store.path),
         "table": content_key(table.to_csv(index=False)),
         # once such a file can be read, or decoded with a higher limit, the catalogue is another one
-        "unusable": content_key([unreadable, failures]),
+        "unusable": content_key([unreadable, [failure.entry() for failure in failures]]),
     }
     recipe = Recipe("catalogues", data.identity(), inputs, VERSION)
     directory = workspace.materialise(recipe, lambda staging: _write(table, data, strips, store, workspace, staging))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from cache.audio.decoding import DECODER
 from cache.catalogue import build_catalogue
 from cache.computing.isolation import compute_part_apart, end_children, prepare_children
 from cache.computing.part import Finished, Source
@@ -21,6 +22,7 @@ from cache.config.features import FeatureConfig
 from cache.front_end.kinds import equip_store, front_end_version
 from cache.recordings.hashes import hash_recordings
 from cache.recordings.table import audio_directory, read_recordings
+from cache.store.fragment import Failure
 from cache.store.strip_store import StripStore
 from cache.workspace.address import is_url
 from cache.workspace.artefact import PROVENANCE, Recipe, is_finished, write_provenance
@@ -84,19 +86,22 @@ def feature_recipe(features: FeatureConfig) -> Recipe:
 
 
 def find_missing(recordings: pd.DataFrame, audio: str, store: StripStore, features: FeatureConfig) -> list[Source]:
-    """Returns the audio that the store has not seen, or that a limit then lower stopped, once each, ordered by hash."""
-    limits = {"timeout": features.timeout_seconds, "too_large": features.memory_gb}
-    again = {
-        sha256
-        for sha256, failure in store.failures.items()
-        if failure.limit is not None and failure.limit < limits[failure.reason]
-    }
+    """Returns the audio that the store has not seen, or that is worth another attempt, once each, ordered by hash."""
+    again = {sha256 for sha256, failure in store.failures.items() if _may_succeed(failure, features)}
     sources = {
         sha256: Source(sha256, f"{audio}/{name}", int(size))
         for name, size, sha256 in zip(recordings["recording_id"], recordings["size"], recordings["sha256"], strict=True)
         if sha256 and (sha256 not in store or sha256 in again)
     }
     return [sources[sha256] for sha256 in sorted(sources)]
+
+
+def _may_succeed(failure: Failure, features: FeatureConfig) -> bool:
+    """Whether the limit that stopped a recording is higher now, or its decoder knows more formats."""
+    if failure.reason == "undecodable":
+        return (failure.decoder or 0) < DECODER
+    limits = {"timeout": features.timeout_seconds, "too_large": features.memory_gb}
+    return failure.limit is not None and failure.limit < limits[failure.reason]
 
 
 def group_sources(sources: Sequence[Source]) -> list[list[Source]]:

@@ -21,6 +21,7 @@ from typing import Any
 
 import cv2
 
+from cache.audio.decoding import DECODER
 from cache.computing.fork_server import ForkServer
 from cache.computing.part import Finished, Source, Started, compute_part
 from cache.config.features import FeatureConfig
@@ -39,7 +40,7 @@ _KILLED = (
 )
 _START_SECONDS = 120.0  # for a new child on a busy machine; no recording's fault
 _IDLE_SECONDS = 30.0  # an unused child ends itself, so that workers elsewhere keep none
-_IMPORTS = ("av.filter",)  # by whoever decodes Ogg, where a limit of memory might forbid it
+_IMPORTS = ("av.filter",)  # by whoever decodes by FFmpeg, where a limit of memory might forbid it
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -190,9 +191,8 @@ class _Child:
         if source is None:
             return ChildDiedError(None, None, f"A part was not written within features.timeout_seconds={limit:g}")
         detail = f"not decoded within features.timeout_seconds={limit:g}"
-        return ChildDiedError(
-            source, Failure(source.sha256, "timeout", detail, limit=limit), f"{source.address}: {detail}"
-        )
+        failure = Failure(source.sha256, "timeout", detail, limit=limit, decoder=DECODER)
+        return ChildDiedError(source, failure, f"{source.address}: {detail}")
 
     def _died(self, source: Source | None) -> ChildDiedError:
         status = self._process.wait()
@@ -205,7 +205,8 @@ class _Child:
             message = f"{source.address}: its process was killed ({ending})"
             return ChildDiedError(source, None, message, _ATTEMPTS_IF_KILLED)
         detail = f"its decoding ended the process ({ending})"
-        return ChildDiedError(source, Failure(source.sha256, "crash", detail), f"{source.address}: {detail}")
+        failure = Failure(source.sha256, "crash", detail, decoder=DECODER)
+        return ChildDiedError(source, failure, f"{source.address}: {detail}")
 
 
 class _Children:

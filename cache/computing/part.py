@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from cache.audio.decoding import UnusableAudioError, decode_waveform
+from cache.audio.decoding import DECODER, UnusableAudioError, decode_waveform
 from cache.config.features import FeatureConfig
 from cache.duplicates.fingerprint import fingerprint_strip, fingerprint_to_text
 from cache.front_end.kinds import compute_strip
@@ -99,10 +99,10 @@ def _add_recording(source: Source, features: FeatureConfig, store: FeatureDirect
     except OSError as error:
         return Finished(source, reason="unreadable", detail=str(error))
     except UnusableAudioError as error:
-        failure = Failure(source.sha256, error.reason, error.detail)
+        failure = Failure(source.sha256, error.reason, error.detail, decoder=DECODER)
     except MemoryError:
         detail = f"decoding takes more than features.memory_gb={features.memory_gb:g}"
-        failure = Failure(source.sha256, "too_large", detail, limit=features.memory_gb)
+        failure = Failure(source.sha256, "too_large", detail, limit=features.memory_gb, decoder=DECODER)
     else:
         fingerprint = fingerprint_to_text(fingerprint_strip(log_mel, features.sound.frames_per_second))
         seconds = len(waveform) / features.sample_rate

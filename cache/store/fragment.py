@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from cache.workspace.artefact import content_key
 
@@ -48,12 +48,18 @@ class Failure:
         reason: The word under which it is quarantined.
         detail: More on the reason.
         limit: The limit of time or memory that it overran, if that is the reason: with a higher one it is tried again.
+        decoder: Version of the decoding that gave it; None: of an earlier release, which knew libsndfile alone.
     """
 
     sha256: str
     reason: str
     detail: str
     limit: float | None = None
+    decoder: int | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """Returns what a fragment says of it; what earlier releases wrote comes back as it was."""
+        return {name: value for name, value in asdict(self).items() if name != "decoder" or value is not None}
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Fragment:
     @property
     def identity(self) -> str:
         """Id of the part."""
-        return content_key([*(strip.sha256 for strip in self.strips), *map(asdict, self.failures)])
+        return content_key([*(strip.sha256 for strip in self.strips), *(failure.entry() for failure in self.failures)])
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -94,4 +100,4 @@ class Fragment:
     def to_json(self) -> str:
         """Returns the content of the fragment's file, whose name is the part that its strips lie in."""
         strips = [{name: value for name, value in asdict(strip).items() if name != "part"} for strip in self.strips]
-        return json.dumps({"strips": strips, "failures": [asdict(failure) for failure in self.failures]})
+        return json.dumps({"strips": strips, "failures": [failure.entry() for failure in self.failures]})

@@ -161,6 +161,6 @@ def fetch_part(store: FeatureDirectory, part: str) -> None:
             incoming.rename(final)
 
 
-def _finality(failure: Failure) -> float:
-    """Returns how little another attempt promises: one without a limit is final, else the highest limit counts."""
-    return math.inf if failure.limit is None else failure.limit
+def _finality(failure: Failure) -> tuple[int, float]:
+    """Returns how little another attempt promises: by the newest decoder one without a limit, else the highest one."""
+    return failure.decoder or 0, math.inf if failure.limit is None else failure.limit

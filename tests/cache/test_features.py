@@ -1,3 +1,4 @@
+import hashlib
 import logging
 import os
 import shutil
@@ -14,11 +15,12 @@ import pandas as pd
 import pytest
 import soundfile
 
-from cache.computing.part import Source
+from cache.audio.decoding import DECODER
+from cache.computing.part import Source, compute_part
 from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
 from cache.features import build_features, find_missing, group_sources, open_feature_directory
-from cache.recordings.catalogue_tables import feature_directory, read_catalogue
+from cache.recordings.catalogue_tables import feature_directory, read_catalogue, read_quarantine
 from cache.store.fragment import Failure
 from cache.store.part_writer import PartWriter
 from cache.store.strip_store import StripStore
@@ -309,13 +311,58 @@ def test_recording_stopped_by_a_limit_is_tried_again_with_a_higher_one(
     with PartWriter(FeatureDirectory(tmp_path), 4) as writer:
         writer.add_failure(Failure("slow", "timeout", "", limit=10.0))
         writer.add_failure(Failure("large", "too_large", "", limit=4.0))
-        writer.add_failure(Failure("bad", "undecodable", ""))
+        writer.add_failure(Failure("bad", "undecodable", "", decoder=DECODER))
         writer.publish()
     features = LogMelConfig(timeout_seconds=10.0, memory_gb=4.0).model_copy(update=changed)
     names = ["bad", "large", "slow"]
     recordings = pd.DataFrame({"recording_id": names, "sha256": names, "size": 1})
     missing = find_missing(recordings, str(tmp_path), StripStore(FeatureDirectory(tmp_path)), features)
     assert [source.sha256 for source in missing] == again
+
+
+def test_m4a_that_an_earlier_release_gave_up_is_tried_again_once(
+    tmp_path: Path,
+    encode_audio: EncodeAudio,
+    encode_by_ffmpeg: EncodeAudio,
+    write_dataset: WriteDataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    audio = {
+        "bird/a.m4a": encode_by_ffmpeg(noise(0, 2.0)[np.newaxis], 16_000, "ipod", "aac"),
+        "bird/b.wav": encode_audio(noise(1), 16_000),
+        "bird/c.m4a": b"<html>404</html>",
+        "bird/d.wav": encode_audio([]),
+    }
+    rows = [{"primary_label": "bird", "filename": name} for name in audio]
+    data = write_dataset(tmp_path / "data", rows, audio, max_quarantined_share=0.9)
+    hashes = [hashlib.sha256(content).hexdigest() for content in audio.values()]
+    store = open_feature_directory(FEATURES, tmp_path / "work")
+    sources = [Source(hashes[1], str(tmp_path / "data/train_audio/bird/b.wav"), 0)]
+    with PartWriter(store, FEATURES.n_mels) as writer:  # as an earlier release left it
+        writer.add_failure(Failure(hashes[0], "undecodable", "Format not recognised."))
+        writer.add_failure(Failure(hashes[2], "undecodable", "Format not recognised."))
+        writer.add_failure(Failure(hashes[3], "empty", "no sample decodes"))
+        writer.publish()
+    list(compute_part(sources, FEATURES, store, {}))
+    index = {path: path.read_bytes() for path in (store / "index").iterdir()}
+    assert all(b"decoder" not in content for content in index.values())
+
+    catalogue = build_features(data, FEATURES, tmp_path / "work")
+    assert read_catalogue(catalogue)["recording_id"].tolist() == ["bird/a.m4a", "bird/b.wav"]
+    assert read_catalogue(catalogue)["seconds"].tolist() == pytest.approx([2.0, 0.8], abs=0.08)
+    assert read_quarantine(catalogue)[["recording_id", "detail"]].to_numpy().tolist() == [
+        ["bird/c.m4a", "Format not recognised."],
+        ["bird/d.wav", "no sample decodes"],
+    ]
+    assert {path: path.read_bytes() for path in index} == index
+    tried = StripStore(store).failures
+    assert (tried[hashes[2]].decoder, tried[hashes[3]].decoder) == (DECODER, None)
+
+    def compute_again(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("cache.features._compute", compute_again)
+    assert build_features(data, FEATURES, tmp_path / "work") == catalogue
 
 
 def test_bytes_hold_the_same_strips_in_half_the_space(

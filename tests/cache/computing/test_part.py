@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cache.audio.decoding import DECODER
 from cache.computing.part import Finished, Source, Started, compute_part
 from cache.config.features import LogMelConfig
 from cache.features import open_feature_directory
@@ -120,7 +121,7 @@ def test_recording_beyond_memory_is_recorded_with_the_limit(
     )
     (failure,) = StripStore(FeatureDirectory(tmp_path / "store")).failures.values()
     assert failure == Failure(
-        sources[0].sha256, "too_large", "decoding takes more than features.memory_gb=2.5", limit=2.5
+        sources[0].sha256, "too_large", "decoding takes more than features.memory_gb=2.5", limit=2.5, decoder=DECODER
     )
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import zarr
 
-from cache.store.fragment import DamagedPartError, Failure
+from cache.store.fragment import DamagedPartError, Failure, Fragment
 from cache.store.part_writer import CHUNK_FRAMES, PartWriter
 from cache.store.strip_store import StripStore
 from cache.workspace.feature_directory import FeatureDirectory
@@ -212,6 +212,35 @@ def test_failure_that_promises_least_of_another_attempt_stands(tmp_path: Path, t
             writer.add_failure(failure)
         writer.publish()
     assert StripStore(FeatureDirectory(tmp_path)).failures == {"a": high, "b": final}
+
+
+def test_failure_of_the_newest_decoder_stands(tmp_path: Path) -> None:
+    old = [Failure("a", "undecodable", "no"), Failure("b", "timeout", "", limit=90.0), Failure("c", "undecodable", "")]
+    new = [
+        Failure("a", "timeout", "", limit=10.0, decoder=1),
+        Failure("b", "undecodable", "", decoder=1),
+        Failure("c", "undecodable", "", decoder=1),
+    ]
+    for failures in (new, old):
+        writer = PartWriter(tmp_path, CHANNELS)
+        for failure in failures:
+            writer.add_failure(failure)
+        writer.publish()
+    assert list(StripStore(tmp_path).failures.values()) == new
+
+
+def test_fragment_of_an_earlier_release_is_read_and_keeps_its_name_and_bytes(tmp_path: Path) -> None:
+    text = (
+        '{"strips": [], "failures": [{"sha256": "bad", "reason": "undecodable", "detail": "no", "limit": null}, '
+        '{"sha256": "slow", "reason": "timeout", "detail": "", "limit": 10.0}]}'
+    )
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    fragment = Fragment.read(path)
+    assert fragment.failures == (Failure("bad", "undecodable", "no"), Failure("slow", "timeout", "", limit=10.0))
+    assert fragment.to_json() == text
+    # sha256 of these failures as JSON with sorted names and no spaces, as earlier releases named their parts
+    assert fragment.identity == "1e787d34f7154503"
 
 
 @pytest.mark.parametrize(
