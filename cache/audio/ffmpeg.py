@@ -7,6 +7,8 @@ last frame stays. Time is counted in samples: a gap in a file's time stamps is n
 video's first picture begins at 0.
 """
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
@@ -22,6 +24,21 @@ if TYPE_CHECKING:
 
 _BLOCK_SECONDS = 60
 _OPTIONS = {"protocol_whitelist": "none"}  # a file that names others must not have them read
+
+
+class _Readable:
+    """A file for FFmpeg, which is told of a seek to nowhere, as in a damaged file, and not stopped by it."""
+
+    def __init__(self, content: BinaryIO) -> None:
+        self.read = content.read
+        self.tell = content.tell
+        self._seek = content.seek
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._seek(place, whence)
+        except (OSError, ValueError):
+            return -errno.EINVAL
 
 
 def holds_sound(content: BinaryIO) -> bool:
@@ -115,7 +132,7 @@ def _open(content: BinaryIO) -> "InputContainer":
     if kind is None:
         raise ValueError("it is no kind of file that holds sound")
     content.seek(0)
-    return av.open(content, "r", format=kind, options=_OPTIONS)
+    return av.open(_Readable(content), "r", format=kind, options=_OPTIONS, metadata_errors="replace")
 
 
 def _first_audio(container: "InputContainer") -> "AudioStream":
