@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml
 
 demo: install ## generated corpus -> features -> training -> report, through Prefect
 	$(BIN)/birdclef synth $(DEMO_DATA)
-	$(BIN)/birdclef run configs/demo.yaml data.root=$(DEMO_DATA) --workspace $(WORKSPACE)
+	$(BIN)/birdclef run demo data.root=$(DEMO_DATA) --workspace $(WORKSPACE)
 
 test: lint types imports pytest ## everything that CI checks
 

@@ -1,6 +1,6 @@
 """A whole training step, data and augmentation included, against the bare step of the same model on one batch.
 
-Run: python -m benchmarks step configs/small.yaml
+Run: python -m benchmarks step small
 
 Whole is what `birdclef train` does, through Lightning: crops, augmentation, objective, telemetry, clipping, optimiser
 and weight average. Bare is forward, backward and optimiser step of the same model and objective on a constant batch.
@@ -37,7 +37,7 @@ STEPS = 8
 
 
 def main(
-    config: Annotated[Path, typer.Argument(help="YAML file of the experiment.")] = Path("configs/small.yaml"),
+    config: Annotated[Path, typer.Argument(help="Preset or YAML file.")] = Path("small"),
     species_per_batch: Annotated[int, typer.Option(help="P; K and views are the configuration's.")] = 16,
 ) -> None:
     """Print seconds per step of both and their ratio."""

@@ -33,7 +33,8 @@ def build_split(config: SplitConfig, catalogue: Path, workspace: Workspace) -> P
     """Returns the directory of the split: `split.csv` and `split_report.json`.
 
     With `config.keep_folds_of`, that split itself if it was made from this catalogue with these settings; otherwise one
-    in which the recordings that both have keep their folds, an existing one if there is such.
+    in which the recordings that both have keep their folds, an existing one if there is such. `champion` counts as
+    null: this package knows no champion, and `birdclef.champion` puts a key in its place.
 
     Raises:
         ValueError: If there are fewer groups, or recordings of each species, than folds, or if a (recordist, species)
@@ -42,7 +43,7 @@ def build_split(config: SplitConfig, catalogue: Path, workspace: Workspace) -> P
     """
     recipe = Recipe("splits", config.identity(), {"catalogue": artefact_key(catalogue)}, VERSION)
     previous = None
-    if config.keep_folds_of and not config.fold_column:
+    if config.keep_folds_of not in (None, "champion") and not config.fold_column:
         extended = replace(recipe, inputs={**recipe.inputs, "previous": config.keep_folds_of})
         made = workspace.artefact(recipe.kind, extended.key)
         if is_finished(made):

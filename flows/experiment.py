@@ -1,6 +1,6 @@
-"""One experiment: the sections of all stages, read from one complete YAML plus `section.key=value` overrides."""
+"""One experiment: the sections of all stages, read from a preset or a YAML file plus `section.key=value` overrides."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -15,9 +15,14 @@ from birdclef.config.predict import PredictConfig
 from birdclef.config.promote import PromoteConfig
 from birdclef.config.train import TrainConfig
 from cache.config.data import DataConfig
-from cache.config.features import FEATURE_KINDS, EmbeddingConfig, FeatureConfig, LogMelConfig
+from cache.config.features import EmbeddingConfig, FeatureConfig, LogMelConfig
 from cache.config.section import ConfigSection
 from cache.config.split import SplitConfig
+from flows.configuration.origins import show_origins
+from flows.configuration.overrides import apply_overrides, as_overrides, read_tree
+from flows.configuration.presets import find_config
+from flows.configuration.problems import describe_problems
+from flows.configuration.suggestion import suggest
 
 MemberName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
@@ -85,55 +90,53 @@ class ExperimentConfig(ConfigSection):
         return None
 
 
-def load_config(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
-    """Returns the experiment of a YAML file with overrides applied.
+def load_config(config: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
+    """Returns the experiment of a preset or a YAML file with overrides applied; what neither gives has its default.
 
     Args:
-        path: YAML file.
+        config: Name of a preset, or path of a YAML file.
         overrides: `section.key=value` with the value in YAML; `*` stands for every key at its level.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If there is no such preset or file.
         ValueError: If the YAML, an override or a value is wrong; the message names each key's path.
     """
-    if not path.is_file():
-        known = ", ".join(str(preset) for preset in sorted(path.parent.glob("*.yaml"))) or "none beside it"
-        raise FileNotFoundError(f"{path}: no such configuration. Configurations there: {known}.")
-    try:
-        tree = _unshare(yaml.safe_load(path.read_text()))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(tree, dict):
-        raise ValueError(f"{path} must hold sections such as `data:` and `train:`, not {type(tree).__name__}.")
-    for override in overrides:
-        _apply(tree, override)
+    path = find_config(config)
+    tree = read_tree(path)
+    apply_overrides(tree, overrides)
+    return _validate(tree, config)
+
+
+def show_config(config: Path, overrides: Iterable[str] = ()) -> str:
+    """Returns every effective value as YAML, in stage order, with its origin in a comment.
+
+    Args:
+        config: Name of a preset, or path of a YAML file.
+        overrides: As of `load_config`.
+
+    Raises:
+        FileNotFoundError, ValueError: As `load_config`.
+    """
+    path = find_config(config)
+    tree = read_tree(path)
+    overridden = apply_overrides(tree, overrides)
+    return show_origins(_validate(tree, config).model_dump(mode="json"), tree, overridden, path.name)
+
+
+def _validate(tree: dict[str, Any], config: Path) -> ExperimentConfig:
     try:
         return ExperimentConfig.model_validate(tree)
     except ValidationError as error:
-        problems = "\n".join(
-            _tell_problem(problem["loc"], problem["msg"], problem["input"]) for problem in error.errors()
-        )
-        raise ValueError(f"{path} does not describe a valid experiment:\n{problems}") from error
+        raise ValueError(describe_problems(error, ExperimentConfig, config)) from error
 
 
-def _tell_problem(steps: Iterable[str | int], message: str, value: Any) -> str:
-    """Returns what is wrong with a key and its value; of a section only what the message names, for it is long."""
-    given = "" if isinstance(value, Mapping) else f" (got {value!r})"
-    return f"  {_name_key(steps) or 'experiment'}: {message}{given}"
-
-
-def _name_key(steps: Iterable[str | int]) -> str:
-    """Returns the path of a key; which kind of features pydantic took its section for is no step of it."""
-    return ".".join(str(step) for step in steps if step not in FEATURE_KINDS)
-
-
-def expand_grid(path: Path, overrides: Iterable[str]) -> list[dict[str, Any]]:
+def expand_grid(config: Path, overrides: Iterable[str]) -> list[dict[str, Any]]:
     """Returns every combination of values, by `section.key`; a list stands for alternatives.
 
     A list that its field takes as it is, such as `predict.shift_seconds=[0, 1]`, is one value.
 
     Args:
-        path: YAML file of the experiment.
+        config: Name of a preset, or path of a YAML file.
         overrides: `section.key=[value, value]`.
 
     Raises:
@@ -143,18 +146,18 @@ def expand_grid(path: Path, overrides: Iterable[str]) -> list[dict[str, Any]]:
     for override in overrides:
         key, _, text = override.partition("=")
         value = yaml.safe_load(text)
-        alternatives[key] = value if isinstance(value, list) and not _is_valid(path, override) else [value]
+        alternatives[key] = value if isinstance(value, list) and not _is_valid(config, override) else [value]
     combinations = [dict(zip(alternatives, values, strict=True)) for values in product(*alternatives.values())]
     for combination in combinations:
-        load_config(path, as_overrides(combination))
+        load_config(config, as_overrides(combination))
     return combinations
 
 
-def load_arms(path: Path, overrides: Iterable[str], arms: Iterable[str]) -> dict[str, ExperimentConfig]:
+def load_arms(config: Path, overrides: Iterable[str], arms: Iterable[str]) -> dict[str, ExperimentConfig]:
     """Returns the experiment of each arm of a comparison by name, the reference first.
 
     Args:
-        path: YAML file of an experiment; the arms are of its first member.
+        config: Name of a preset, or path of a YAML file; the arms are of its first member.
         overrides: Of all arms.
         arms: Names in `comparison.arms.ARMS`, or `NAME key=value key=value` with settings of the member;
             none: all known.
@@ -163,72 +166,29 @@ def load_arms(path: Path, overrides: Iterable[str], arms: Iterable[str]) -> dict
         FileNotFoundError, ValueError: As `load_config`, for any of them; or if an arm is unknown.
     """
     common = list(overrides)
-    member, *companions = load_config(path, common).train
+    member, *companions = load_config(config, common).train
     chosen: dict[str, Sequence[str]] = {REFERENCE: ARMS[REFERENCE]}
     for arm in arms or ARMS:
         name, *settings = arm.split()
         if not settings and name not in ARMS:
             raise ValueError(
-                f"There is no arm {name!r}. Known: {', '.join(ARMS)}. Others are given with their settings: "
-                f"'{name} objective.temperature=0.2'."
+                f"There is no arm {name!r}{suggest(name, ARMS) or '.'} Known: {', '.join(ARMS)}. Others are given with "
+                f"their settings: '{name} objective.temperature=0.2'."
             )
         if name in companions:
-            raise ValueError(f"The arm {name!r} has the name of a member of {path}, which is held beside the arms.")
+            raise ValueError(f"The arm {name!r} has the name of a member of {config}, which is held beside the arms.")
         chosen[name] = settings or ARMS[name]
     return {
-        name: load_config(path, [*common, *(f"train.{member}.{setting}" for setting in settings)])
+        name: load_config(config, [*common, *(f"train.{member}.{setting}" for setting in settings)])
         for name, settings in chosen.items()
     }
 
 
-def as_overrides(settings: Mapping[str, Any]) -> list[str]:
-    """Returns settings by `section.key` as `load_config` takes them."""
-    return [
-        f"{key}={yaml.safe_dump(value, default_flow_style=True).strip().removesuffix('...').strip()}"
-        for key, value in settings.items()
-    ]
-
-
-def _is_valid(path: Path, override: str) -> bool:
+def _is_valid(config: Path, override: str) -> bool:
     """Returns whether a field takes its value as it is, which may still not fit to other fields."""
     try:
-        load_config(path, [override])
+        load_config(config, [override])
     except ValueError as error:
         cause = error.__cause__
         return isinstance(cause, ValidationError) and {each["type"] for each in cause.errors()} == {"value_error"}
     return True
-
-
-def dump_config(config: ExperimentConfig) -> str:
-    """Returns every effective value as YAML, in stage order."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _unshare(node: Any) -> Any:
-    """Returns a copy in which sections that YAML anchors share are separate objects."""
-    if isinstance(node, dict):
-        return {key: _unshare(value) for key, value in node.items()}
-    return node
-
-
-def _apply(tree: dict[str, Any], override: str) -> None:
-    dotted, equals, text = override.partition("=")
-    if not equals or not dotted:
-        raise ValueError(f"Override {override!r} is not of the form section.key=value.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"Override {override!r}: {text!r} is not valid YAML: {error}") from error
-    *parents, leaf = dotted.split(".")
-    nodes: list[Any] = [tree]
-    for step in parents:
-        nodes = [child for node in nodes for child in _children(node, step, override)]
-    for node in nodes:
-        node[leaf] = value
-
-
-def _children(node: dict[str, Any], step: str, override: str) -> list[Any]:
-    children = list(node.values()) if step == "*" else [node.setdefault(step, {})]
-    if not children or not all(isinstance(child, dict) for child in children):
-        raise ValueError(f"Override {override!r}: {step!r} is not a section that holds keys.")
-    return children

@@ -15,7 +15,8 @@ from birdclef.comparison.arms import plan_trials
 from birdclef.config.predict import DetectionFormat
 from birdclef.zero_shot import zero_shot_name
 from cache.workspace.workspace import Workspace
-from flows.experiment import ExperimentConfig, as_overrides, expand_grid, load_arms, load_config
+from flows.configuration.overrides import as_overrides
+from flows.experiment import ExperimentConfig, expand_grid, load_arms, load_config
 from flows.monitoring.notify import notify_of_run
 from flows.settings import show_stage_messages
 from flows.tasks import (
@@ -33,7 +34,7 @@ from flows.tasks import (
     zero_shot_task,
 )
 
-DEFAULT_CONFIG = "configs/demo.yaml"
+DEFAULT_CONFIG = "demo"
 
 HOOKS: dict[str, Any] = {"on_failure": [notify_of_run], "on_crashed": [notify_of_run]}
 """Of every flow."""
@@ -46,7 +47,7 @@ def features_flow(
     """Compute the strips and the catalogue of a data set, and of members with features of their own.
 
     Args:
-        config: YAML file of the experiment.
+        config: Name of a preset, such as small, or path of a YAML file.
         overrides: `section.key=value` settings on top of it.
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
@@ -60,7 +61,7 @@ def split_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None,
     """Assign recordings to folds; features come from cache where they exist.
 
     Args:
-        config: YAML file of the experiment.
+        config: Name of a preset, such as small, or path of a YAML file.
         overrides: `section.key=value` settings on top of it.
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
@@ -75,7 +76,7 @@ def train_flow(
     """Train all members on their folds; features and split come from cache where they exist.
 
     Args:
-        config: YAML file of the experiment.
+        config: Name of a preset, such as small, or path of a YAML file.
         overrides: `section.key=value` settings on top of it.
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
@@ -92,7 +93,7 @@ def evaluate_flow(
     """Predict and report; whatever exists of the earlier stages comes from cache.
 
     Args:
-        config: YAML file of the experiment.
+        config: Name of a preset, such as small, or path of a YAML file.
         overrides: `section.key=value` settings on top of it.
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
@@ -105,7 +106,7 @@ def sweep_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None,
     """Run the pipeline for every combination of settings, from one cache, and compare the reports.
 
     Args:
-        config: YAML file of the experiment.
+        config: Name of a preset, such as small, or path of a YAML file.
         overrides: `section.key=[value, value]`: alternatives of one setting each.
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """
@@ -129,7 +130,8 @@ def compare_flow(
     """Train several objectives at equal cost over several seeds, and hold them against cross-entropy and baselines.
 
     Args:
-        config: YAML file of an experiment; the arms are of its first member, the others are fused with each of them.
+        config: Name of a preset, or path of a YAML file; the arms are of its first member, the others are fused with
+            each of them.
         overrides: `section.key=value` settings of all arms.
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
         arms: Names of arms, or `NAME key=value key=value` with settings of the member; empty: all known ones.
@@ -205,7 +207,7 @@ def full_pipeline(
     everything comes from cache.
 
     Args:
-        config: YAML file of the experiment.
+        config: Name of a preset, such as small, or path of a YAML file.
         overrides: `section.key=value` settings on top of it.
         workspace: Directory or URL of the artefacts; empty: $BIRDCLEF_WORKSPACE, else `workspace`.
     """

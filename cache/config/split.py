@@ -24,9 +24,10 @@ class SplitConfig(ConfigSection):
     """Column of the table that gives each recording's fold: 0 to folds - 1, or -1 for training only; null: assigned."""
     test_share: float = Field(default=0.0, ge=0, le=0.5)
     """Share of the recordings held out, group by group, from training and validation: one part in 2, 3, 4, ..."""
-    keep_folds_of: Annotated[str, Field(pattern=r"^(champion|[0-9a-f]{16})$")] | None = None
+    keep_folds_of: Annotated[str, Field(pattern=r"^(champion|[0-9a-f]{16})$")] | None = "champion"
     """Split whose recordings keep their folds when others come or go: its key, or `champion` for the champion's, which
-    flows replace by its key; null: all are assigned anew. A split of other settings, and `fold_column`, keep none."""
+    flows replace by its key, or by null while there is none; null: all are assigned anew. A split of other settings,
+    and `fold_column`, keep none."""
 
     execution_fields: ClassVar[frozenset[str]] = frozenset({"keep_folds_of"})  # it is an input of the split instead
 

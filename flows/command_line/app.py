@@ -19,7 +19,8 @@ from cache.workspace.workspace import Workspace
 from flows.command_line.models import models_app
 from flows.command_line.options import WORKSPACE, Config, Overrides, WorkspaceAddress
 from flows.command_line.upkeep import gc, status, verify
-from flows.experiment import dump_config, expand_grid, load_arms, load_config
+from flows.configuration.presets import is_preset
+from flows.experiment import expand_grid, load_arms, load_config, show_config
 from flows.monitoring.health import health
 from flows.monitoring.json_log import is_logging_json, log_as_json
 from flows.settings import apply_settings, show_stage_messages
@@ -190,7 +191,7 @@ def synth(
 @app.command()
 def serve(
     config: Annotated[
-        Path | None, typer.Argument(help="YAML file of the experiment that scheduled runs take; default: the demo's.")
+        Path | None, typer.Argument(help="Preset or YAML file that scheduled runs take; default: demo.")
     ] = None,
     overrides: Overrides = None,
     schedule: Annotated[
@@ -215,7 +216,8 @@ def serve(
         if not schedule:
             raise ValueError(f"{config} is what scheduled runs take: give --schedule CRON too, or leave it out.")
         load_config(config, overrides or ())  # a wrong configuration is told before a server starts
-        parameters = {"config": str(config.resolve()), "overrides": overrides or []}
+        name = str(config if is_preset(config) else config.resolve())
+        parameters = {"config": name, "overrides": overrides or []}
     cron = parse_schedule(schedule, timezone) if schedule else None
     project = Path(__file__).resolve().parents[2]
     os.environ["BIRDCLEF_WORKSPACE"] = resolve_address(workspace)
@@ -253,9 +255,9 @@ def preview_augment(
 
 
 @config_app.command("show")
-def show_config(config: Config, overrides: Overrides = None) -> None:
-    """Print every effective value of an experiment."""
-    typer.echo(dump_config(load_config(config, overrides or ())), nl=False)
+def print_config(config: Config, overrides: Overrides = None) -> None:
+    """Print every effective value of an experiment, and whether it is a default, the file's or an override's."""
+    typer.echo(show_config(config, overrides or ()), nl=False)
 
 
 def main() -> None:

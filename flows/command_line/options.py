@@ -11,5 +11,5 @@ WorkspaceAddress = Annotated[
 ]
 WORKSPACE = "workspace"
 
-Config = Annotated[Path, typer.Argument(help="YAML file of the experiment, such as configs/small.yaml.")]
+Config = Annotated[Path, typer.Argument(help="Preset, such as small, or YAML file of an experiment.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, as often as wanted.")]

@@ -143,11 +143,12 @@ def test_torn_decision_is_not_read(tmp_path: Path) -> None:
 
 def test_split_of_the_champion_is_kept_if_that_is_asked_for(tmp_path: Path) -> None:
     asked, key = SplitConfig(keep_folds_of="champion"), SplitConfig(keep_folds_of="0123456789abcdef")
-    assert keep_champion_folds(asked, Workspace(tmp_path)) == SplitConfig()
+    assert keep_champion_folds(asked, Workspace(tmp_path)) == SplitConfig(keep_folds_of=None)
     decide(write_report("a", tmp_path), "promoted", Workspace(tmp_path))
     assert keep_champion_folds(asked, Workspace(tmp_path)).keep_folds_of == "000000000000000a"
     assert keep_champion_folds(key, Workspace(tmp_path)) == key
-    assert keep_champion_folds(SplitConfig(), Workspace(tmp_path)) == SplitConfig()
+    anew = SplitConfig(keep_folds_of=None)
+    assert keep_champion_folds(anew, Workspace(tmp_path)) == anew
 
 
 def test_two_processes_decide_one_after_the_other(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Configurations: the shipped ones load, wrong ones are refused with the key's path."""
 
+import copy
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -9,7 +11,8 @@ import yaml
 
 from birdclef.comparison.arms import ARMS
 from cache.config.section import ConfigSection
-from flows.experiment import ExperimentConfig, as_overrides, dump_config, expand_grid, load_arms, load_config
+from flows.configuration.overrides import as_overrides
+from flows.experiment import ExperimentConfig, expand_grid, load_arms, load_config, show_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 PRESETS = sorted(CONFIGS.rglob("*.yaml"))
@@ -32,29 +35,81 @@ def test_the_promised_presets_exist() -> None:
     }
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.name)
-def test_preset_is_complete(preset: Path, tiny_model: Path) -> None:
-    """Every field that the typed tree knows stands in the file, so nobody has to look up a default."""
-    written = yaml.safe_load(preset.read_text())
-    embeds = written["features"]["kind"] == "embedding"
-    effective = load_config(preset, [f"features.model={tiny_model}"] if embeds else []).model_dump(mode="json")
-    if embeds:
-        effective["features"]["model"] = ""  # a name stands in the file for all that its description says
-    assert _paths(effective) == _paths(written)
+def _own(preset: Path, tiny_model: Path) -> list[str]:
+    """Returns the overrides by which a preset loads without BirdNET's files."""
+    return [f"features.model={tiny_model}"] if "birdnet" in preset.read_text() else []
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.name)
-def test_preset_header_tells_command_and_hardware(preset: Path) -> None:
+def test_preset_holds_only_what_makes_it_that_preset(preset: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """Without any one of its values it is refused, or another experiment; none repeats a default.
+
+    A model of embeddings is an override here, so that no file of BirdNET is needed.
+    """
+    own = _own(preset, tiny_model)
+    written, effective = yaml.safe_load(preset.read_text()), load_config(preset, own)
+    for keys in _leaves(written):
+        tree = copy.deepcopy(written)
+        section = tree
+        for key in keys[:-1]:
+            section = section[key]
+        del section[keys[-1]]
+        less = tmp_path / "less.yaml"
+        less.write_text(yaml.safe_dump(tree, sort_keys=False))
+        try:
+            assert keys == ("features", "model") or load_config(less, own) != effective, keys
+        except ValueError:
+            continue
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.name)
+def test_preset_is_short_and_in_stage_order(preset: Path) -> None:
+    assert len(preset.read_text().splitlines()) <= 40
+    sections = list(yaml.safe_load(preset.read_text()))
+    assert sections == [name for name in ExperimentConfig.model_fields if name in sections]
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.name)
+def test_preset_header_tells_command_hardware_time_and_score(preset: Path) -> None:
     header = preset.read_text().split("\ndata:")[0]
-    assert f"birdclef run configs/{preset.name}" in header
+    assert f"birdclef run {preset.stem}" in header
     assert "Hardware:" in header
+    assert "macro-F1" in header
+    assert re.search(r"\d (min|s)\b|no wall time", header)
 
 
-def test_shown_config_loads_to_the_same_experiment(tmp_path: Path) -> None:
-    config = load_config(CONFIGS / "demo.yaml", ["split.seed=7"])
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.name)
+def test_shown_preset_is_complete_and_gives_the_same_experiment(preset: Path, tiny_model: Path, tmp_path: Path) -> None:
+    own = [*_own(preset, tiny_model), "promote.margin=0.123"]
     shown = tmp_path / "shown.yaml"
-    shown.write_text(dump_config(config))
+    shown.write_text(show_config(preset, own))
+    config = load_config(preset, own)
     assert load_config(shown) == config
+    assert list(_leaves(yaml.safe_load(shown.read_text()))) == list(_leaves(config.model_dump(mode="json")))
+
+
+def test_shown_value_tells_where_it_comes_from() -> None:
+    shown = show_config(
+        Path("small"), ["train.*.views=3", "features={hop_length: 256}", "train.cnn.epochs=36", "split.seed=42"]
+    )
+    origin = dict(re.findall(r"^ *(\w+: \S.*?) +# (.*)$", shown, re.MULTILINE))
+    assert origin["backbone: regnetx_002"] == "small.yaml"
+    assert origin["shift_seconds: [-1.25, 0.0, 1.25]"] == "small.yaml"
+    assert origin["views: 3"] == "override"
+    assert origin["epochs: 36"] == "override"  # though small.yaml says so as well
+    assert origin["hop_length: 256"] == "override"
+    assert origin["n_mels: 128"] == "default"  # for the override replaced the whole section
+    assert origin["seed: 42"] == "override"
+    assert origin["clip_seconds: 5.0"] == "default"
+    assert origin["member_features: {}"] == "default"
+    commented = [line for line in shown.splitlines() if not line.endswith(":")]
+    assert len({line.index("# ") for line in commented}) == 1
+
+
+def test_description_of_a_model_is_the_files_if_the_file_names_it(tiny_model: Path) -> None:
+    shown = show_config(CONFIGS / "embeddings.yaml", [f"features.model={tiny_model}"])
+    assert re.search(r"^    name: Tiny +# override$", shown, re.MULTILINE)
+    assert re.search(r"^  kind: embedding +# embeddings\.yaml$", shown, re.MULTILINE)
 
 
 def test_override_sets_a_nested_value() -> None:
@@ -79,7 +134,14 @@ def test_override_does_not_leak_into_aliased_sections() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.cnn.learning_rat=1", r"train\.cnn\.learning_rat: Extra inputs"),
+        ("train.cnn.learning_rat=1", r"train\.cnn\.learning_rat: there is no such key; did you mean learning_rate\?$"),
+        ("train.cnn.epoch=1", r"train\.cnn\.epoch: there is no such key; did you mean epochs\?$"),
+        ("train.cnn.objective.temprature=1", r"objective\.temprature: there is .*; did you mean temperature\?$"),
+        ("train.cnn.augment.gain_bd=1", r"augment\.gain_bd: there is no such key; did you mean gain_db\?$"),
+        ("features.hop_lenght=512", r"features\.hop_lenght: there is no such key; did you mean hop_length\?$"),
+        ("predct.gain_db=[0]", r"predct: there is no such key; did you mean predict\?$"),
+        ("split.xyz=1", r"split\.xyz: there is no such key\.$"),
+        ("train.cn.epochs=1", r"train has no member 'cn'; did you mean cnn\? Members: cnn\."),
         ("features.n_mels=-3", r"features\.n_mels: Input should be greater than 0 \(got -3\)"),
         ("nonsense", "not of the form section.key=value"),
         ("data.root.deeper=1", "is not a section"),
@@ -94,6 +156,28 @@ def test_override_does_not_leak_into_aliased_sections() -> None:
 def test_wrong_override_is_refused_with_its_path(override: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_config(CONFIGS / "demo.yaml", [override])
+
+
+def test_unknown_key_of_embeddings_is_told_a_key_of_embeddings(tiny_model: Path) -> None:
+    model = f"features.model={tiny_model}"
+    with pytest.raises(ValueError, match=r"train\.head\.augment\.noise_shar: .* did you mean noise_share\?$"):
+        load_config(CONFIGS / "embeddings.yaml", [model, "train.head.augment.noise_shar=1"])
+    with pytest.raises(ValueError, match=r"member_features\.cnn\.n_mel: .* did you mean n_mels\?$"):
+        load_config(CONFIGS / "fusion.yaml", [model, "member_features.cnn.n_mel=32"])
+
+
+def test_several_problems_are_a_line_each() -> None:
+    with pytest.raises(ValueError, match=r"^demo does not describe a valid experiment:\n  split\.folds: .*\n  train\."):
+        load_config(Path("demo"), ["split.folds=1", "train.cnn.views=0"])
+
+
+def test_member_that_an_override_gives_whole_is_added() -> None:
+    config = load_config(Path("demo"), ["train.other={model: {backbone: resnet18}}", "train.other.epochs=3"])
+    assert {name: member.model.backbone for name, member in config.train.items()} == {
+        "cnn": "test_resnet",
+        "other": "resnet18",
+    }
+    assert config.train["other"].epochs == 3
 
 
 def test_members_of_other_folds_are_refused() -> None:
@@ -121,7 +205,7 @@ def test_experiment_tells_why_its_report_will_not_predict(override: str, reason:
 
 
 def test_unknown_section_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="trian: Extra inputs"):
+    with pytest.raises(ValueError, match=r"trian: there is no such key; did you mean train\?$"):
         load_config(_write(tmp_path / "c.yaml", trian={}))
 
 
@@ -163,10 +247,12 @@ def _is_section(annotation: object) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, ConfigSection)
 
 
-def _paths(tree: object, prefix: str = "") -> set[str]:
-    if not isinstance(tree, dict):
-        return {prefix}
-    return {path for key, value in tree.items() for path in _paths(value, f"{prefix}.{key}")}
+def _leaves(tree: object, keys: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if not isinstance(tree, dict) or not tree:
+        yield keys
+        return
+    for key, value in tree.items():
+        yield from _leaves(value, (*keys, key))
 
 
 def test_grid_is_every_combination_and_a_list_that_its_field_takes_is_one_value() -> None:

@@ -1,0 +1,90 @@
+"""`section.key=value` overrides: what they set in the tree of a YAML file."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows.configuration.suggestion import suggest
+
+Keys = tuple[str, ...]
+"""Path of a value in a tree."""
+
+_MEMBERS = "train"
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """Returns the sections of a YAML file; those that anchors share are separate objects.
+
+    Raises:
+        ValueError: If it is not valid YAML, or holds no sections.
+    """
+    try:
+        tree = _unshare(yaml.safe_load(path.read_text()))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path} must hold sections such as `data:` and `train:`, not {type(tree).__name__}.")
+    return tree
+
+
+def apply_overrides(tree: dict[str, Any], overrides: Iterable[str]) -> list[Keys]:
+    """Set values in a tree; returns the paths that were set.
+
+    Args:
+        tree: Sections of a YAML file; it is changed.
+        overrides: `section.key=value` with the value in YAML; `*` stands for every key at its level.
+
+    Raises:
+        ValueError: If an override is not of this form, or leads through what is no section.
+    """
+    return [keys for override in overrides for keys in _apply(tree, override)]
+
+
+def as_overrides(settings: Mapping[str, Any]) -> list[str]:
+    """Returns settings by `section.key` as overrides."""
+    return [
+        f"{key}={yaml.safe_dump(value, default_flow_style=True).strip().removesuffix('...').strip()}"
+        for key, value in settings.items()
+    ]
+
+
+def _unshare(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _unshare(value) for key, value in node.items()}
+    return node
+
+
+def _apply(tree: dict[str, Any], override: str) -> list[Keys]:
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise ValueError(f"Override {override!r} is not of the form section.key=value.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"Override {override!r}: {text!r} is not valid YAML: {error}") from error
+    *parents, leaf = dotted.split(".")
+    nodes: dict[Keys, Any] = {(): tree}
+    for step in parents:
+        nodes = {
+            (*keys, name): child
+            for keys, node in nodes.items()
+            for name, child in _children(node, keys, step, override).items()
+        }
+    for node in nodes.values():
+        node[leaf] = value
+    return [(*keys, leaf) for keys in nodes]
+
+
+def _children(node: dict[str, Any], keys: Keys, step: str, override: str) -> dict[str, Any]:
+    """Returns the sections that a step leads to, by name; one that the file leaves out has its defaults so far."""
+    if keys == (_MEMBERS,) and step != "*" and step not in node:
+        raise ValueError(
+            f"Override {override!r}: {_MEMBERS} has no member {step!r}{suggest(step, node) or '.'} Members: "
+            f"{', '.join(node)}. Write a new one into the YAML file, or give it whole: '{_MEMBERS}.{step}={{...}}'."
+        )
+    children = dict(node) if step == "*" else {step: node.setdefault(step, {})}
+    if not children or not all(isinstance(child, dict) for child in children.values()):
+        raise ValueError(f"Override {override!r}: {step!r} is not a section that holds keys.")
+    return children

@@ -1,0 +1,46 @@
+"""Presets by name: the YAML files of `configs/`, which are installed with the package."""
+
+from pathlib import Path
+
+from flows.configuration.suggestion import suggest
+
+_FLOWS = Path(__file__).resolve().parents[1]
+
+
+def preset_directory() -> Path:
+    """Returns the folder of the presets: within an installed package, `configs/` beside it in a clone."""
+    installed = _FLOWS / "configs"
+    return installed if installed.is_dir() else _FLOWS.parent / "configs"
+
+
+def list_presets() -> list[str]:
+    """Returns the names of the presets, sorted."""
+    return sorted(path.stem for path in preset_directory().glob("*.yaml"))
+
+
+def is_preset(config: Path) -> bool:
+    """Returns whether a configuration is the bare name of a preset, such as `small`, and not a path."""
+    return config.name == str(config) and str(config) in list_presets()
+
+
+def find_config(config: Path) -> Path:
+    """Returns the YAML file of a configuration.
+
+    Args:
+        config: Name of a preset, such as `small`, or path of a YAML file.
+
+    Raises:
+        FileNotFoundError: If there is neither; the message lists what there is.
+    """
+    if is_preset(config):
+        return preset_directory() / f"{config}.yaml"
+    if config.is_file():
+        return config
+    presets = list_presets()
+    listed = f"Presets: {', '.join(presets)}"
+    if config.name == str(config) and not config.suffix:
+        near = suggest(str(config), presets) or "."
+        raise FileNotFoundError(f"There is no preset {str(config)!r}{near} {listed}. Or give the path of a YAML file.")
+    beside = ", ".join(str(path) for path in sorted(config.parent.glob("*.yaml"))) or "none beside it"
+    near = suggest(config.stem, presets) or "."
+    raise FileNotFoundError(f"{config}: no such configuration{near} Configurations there: {beside}. {listed}.")

@@ -1,0 +1,77 @@
+"""What is wrong with a configuration, by the path of each key, and which known key was meant."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, Tag, ValidationError
+
+from cache.config.features import FEATURE_KINDS
+from flows.configuration.suggestion import suggest
+
+Steps = Sequence[str | int]
+
+
+def describe_problems(error: ValidationError, root: type[BaseModel], config: Path) -> str:
+    """Returns what a refused configuration is told: one sentence, or a line for each of several problems.
+
+    Args:
+        error: Of pydantic.
+        root: Model of the whole configuration, whose keys are suggested.
+        config: Name of a preset, or path of a YAML file.
+    """
+    problems = [_describe(problem["loc"], problem, root) for problem in error.errors()]
+    if len(problems) == 1:
+        return f"{config}: {problems[0]}"
+    return "\n".join([f"{config} does not describe a valid experiment:", *(f"  {problem}" for problem in problems)])
+
+
+def known_keys(root: type[BaseModel], steps: Steps) -> list[str]:
+    """Returns the keys of the section that some steps lead to, from a configuration's model; none: it has none."""
+    annotations: list[Any] = [root]
+    for step in steps:
+        annotations = [inner for annotation in annotations for inner in _descend(annotation, step)]
+    sections = [part for annotation in annotations for part, _ in _unfold(annotation) if _is_section(part)]
+    return list(dict.fromkeys(name for section in sections for name in section.model_fields))
+
+
+def _describe(steps: Steps, problem: Mapping[str, Any], root: type[BaseModel]) -> str:
+    """Returns the key's path and what is wrong; the value of a section is left out, for it is long."""
+    key = ".".join(str(step) for step in steps if step not in FEATURE_KINDS)  # pydantic adds the kind of a section
+    if problem["type"] == "extra_forbidden":
+        near = suggest(str(steps[-1]), known_keys(root, steps[:-1]))
+        return f"{key}: there is no such key{near or '.'}"
+    given = "" if isinstance(problem["input"], Mapping) else f" (got {problem['input']!r})"
+    told = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{key}: {told}{given}" if key else f"{told}{given}"
+
+
+def _descend(annotation: Any, step: str | int) -> Iterator[Any]:
+    """Yields what one step of a path leads to: a kind of a section, a value of a mapping, or a field."""
+    parts = list(_unfold(annotation))
+    if any(tag == step for _, tag in parts):
+        yield from (part for part, tag in parts if tag == step)
+        return
+    for part, _ in parts:
+        if get_origin(part) is dict:
+            yield get_args(part)[1]
+        elif _is_section(part) and step in part.model_fields:
+            yield part.model_fields[str(step)].annotation
+
+
+def _unfold(annotation: Any, tag: str | None = None) -> Iterator[tuple[Any, str | None]]:
+    """Yields the types that a union or an annotated type is made of, each with its tag."""
+    if get_origin(annotation) is Annotated:
+        base, *metadata = get_args(annotation)
+        own = next((one.tag for one in metadata if isinstance(one, Tag)), tag)
+        yield from _unfold(base, own)
+    elif get_origin(annotation) in (Union, UnionType):
+        for part in get_args(annotation):
+            yield from _unfold(part, tag)
+    else:
+        yield annotation, tag
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
