@@ -9,9 +9,10 @@ ARG TORCH_INDEX_URL=
 ARG EXTRAS=s3
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /app
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY birdclef birdclef
 COPY cache cache
+COPY configs configs
 COPY flows flows
 # No pip in what the final stage gets: the base image's installs from outside.
 RUN python3 -m venv --without-pip /opt/birdclef \
@@ -21,7 +22,6 @@ RUN python3 -m venv --without-pip /opt/birdclef \
     fi \
     && pip --python /opt/birdclef/bin/python install --editable ".[${EXTRAS}]" \
     && /opt/birdclef/bin/python -m compileall -q /app
-COPY configs configs
 COPY prefect.yaml ./
 RUN python3 -m venv /opt/sbom \
     && /opt/sbom/bin/pip install "cyclonedx-bom>=7.5,<8" \

@@ -1,0 +1,78 @@
+"""Presets by name: in a clone, and as an installed package away from it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.configuration.presets import find_config, is_preset, list_presets
+from flows.experiment import load_config
+
+PROJECT = Path(__file__).resolve().parents[3]
+
+
+def test_presets_are_the_files_of_the_clone() -> None:
+    assert list_presets() == sorted(path.stem for path in (PROJECT / "configs").glob("*.yaml"))
+    assert find_config(Path("small")) == PROJECT / "configs" / "small.yaml"
+
+
+def test_name_is_found_from_anywhere_and_path_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").write_text("data: {root: d}\ntrain: {cnn: {}}\n")
+    Path("small").mkdir()  # as a folder of recordings may be called
+    assert load_config(Path("small")) == load_config(PROJECT / "configs" / "small.yaml")
+    assert load_config(Path("my.yaml")).data.root == "d"
+    assert is_preset(Path("small"))
+    assert not is_preset(Path("my.yaml"))
+    assert not is_preset(PROJECT / "configs" / "small.yaml")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            "smal",
+            r"^There is no preset 'smal'; did you mean small\? Presets: baseline, demo, .*small\. Or give the path",
+        ),
+        ("xyzzy", r"^There is no preset 'xyzzy'\. Presets: baseline"),
+        ("configs/small.yaml", r"^configs/small\.yaml: no such configuration; did you mean small\? .*none beside it"),
+        ("none.yaml", r"^none\.yaml: no such configuration\. Configurations there: my\.yaml\. Presets: baseline"),
+    ],
+)
+def test_what_is_not_there_is_told_what_is(
+    config: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").touch()
+    with pytest.raises(FileNotFoundError, match=message):
+        find_config(Path(config))
+
+
+def test_presets_come_with_the_installed_package(tmp_path: Path) -> None:
+    """A wheel of the project, unpacked where no clone is near, shows a preset as the clone does."""
+    pytest.importorskip("setuptools", minversion="77")
+    source, installed, away = (tmp_path / name for name in ("source", "installed", "away"))
+    source.mkdir()
+    away.mkdir()
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, source)
+    for name in ("birdclef", "cache", "flows", "configs"):
+        shutil.copytree(PROJECT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-deps"]
+    subprocess.run([*pip, "--no-build-isolation", "--target", installed, source], check=True)
+    shutil.rmtree(source)
+    code = "import flows, sys; sys.stderr.write(flows.__file__); from flows.command_line.app import main; main()"
+    shown = subprocess.run(
+        [sys.executable, "-c", code, "config", "show", "small", "data.root=DIR"],
+        cwd=away,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stderr == str(installed / "flows" / "__init__.py")
+    assert yaml.safe_load(shown.stdout) == load_config(Path("small"), ["data.root=DIR"]).model_dump(mode="json")
