@@ -18,6 +18,7 @@ from cache.workspace.workspace import Workspace
 from flows.configuration.overrides import as_overrides
 from flows.experiment import ExperimentConfig, expand_grid, load_arms, load_config
 from flows.monitoring.notify import notify_of_run
+from flows.prefect_ui.failures import fail_in_one_sentence
 from flows.settings import show_stage_messages
 from flows.tasks import (
     baseline_task,
@@ -41,6 +42,7 @@ HOOKS: dict[str, Any] = {"on_failure": [notify_of_run], "on_crashed": [notify_of
 
 
 @flow(name="birdclef-features", **HOOKS)
+@fail_in_one_sentence
 def features_flow(
     config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None
 ) -> str:
@@ -57,6 +59,7 @@ def features_flow(
 
 
 @flow(name="birdclef-split", **HOOKS)
+@fail_in_one_sentence
 def split_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None) -> str:
     """Assign recordings to folds; features come from cache where they exist.
 
@@ -70,6 +73,7 @@ def split_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None,
 
 
 @flow(name="birdclef-train", **HOOKS)
+@fail_in_one_sentence
 def train_flow(
     config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None
 ) -> list[str]:
@@ -87,6 +91,7 @@ def train_flow(
 
 
 @flow(name="birdclef-evaluate", **HOOKS)
+@fail_in_one_sentence
 def evaluate_flow(
     config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None
 ) -> str:
@@ -102,6 +107,7 @@ def evaluate_flow(
 
 
 @flow(name="birdclef-sweep", **HOOKS)
+@fail_in_one_sentence
 def sweep_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None) -> str:
     """Run the pipeline for every combination of settings, from one cache, and compare the reports.
 
@@ -119,6 +125,7 @@ def sweep_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None,
 
 
 @flow(name="birdclef-compare", **HOOKS)
+@fail_in_one_sentence
 def compare_flow(
     config: str = DEFAULT_CONFIG,
     overrides: list[str] | None = None,
@@ -165,6 +172,7 @@ def compare_flow(
 
 
 @flow(name="birdclef-predict", **HOOKS)
+@fail_in_one_sentence
 def predict_flow(
     paths: list[str],
     output: str,
@@ -198,6 +206,7 @@ def predict_flow(
 
 
 @flow(name="birdclef", **HOOKS)
+@fail_in_one_sentence
 def full_pipeline(
     config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None
 ) -> str:

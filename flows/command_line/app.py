@@ -24,6 +24,7 @@ from flows.experiment import expand_grid, load_arms, load_config, show_config
 from flows.monitoring.health import health
 from flows.monitoring.json_log import is_logging_json, log_as_json
 from flows.settings import apply_settings, show_stage_messages
+from flows.user_errors import USER_ERRORS, be_verbose, describe
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,10 +44,16 @@ def set_up_log(
     log_json: Annotated[
         bool, typer.Option("--log-json", envvar="BIRDCLEF_LOG_JSON", help="Log lines of JSON, for log collectors.")
     ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", envvar="BIRDCLEF_VERBOSE", help="Tell errors with their traceback."),
+    ] = False,
 ) -> None:
     """From a folder of labelled bird recordings to trained, honestly evaluated species classifiers."""
     if log_json:
         log_as_json()
+    if verbose:
+        be_verbose()
 
 
 @app.command()
@@ -261,11 +268,11 @@ def print_config(config: Config, overrides: Overrides = None) -> None:
 
 
 def main() -> None:
-    """Run the command line; an expected error is one message and exit status 1."""
+    """Run the command line; an error that the user can mend is one message and exit status 1."""
     try:
         app()
-    except (ValueError, OSError, RuntimeError, ImportError, ArithmeticError) as error:
-        message = f"{type(error).__name__}: {error}"
+    except USER_ERRORS as error:
+        message = describe(error)
         if is_logging_json():
             logging.getLogger("flows.command_line.app").error(message)
         else:

@@ -1,6 +1,7 @@
 """`birdclef serve` for real: a server, the deployments, a run from another terminal, a schedule, and the end of it."""
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -191,6 +192,25 @@ def test_new_recordings_are_predicted_by_a_deployment(
     done = served.prefect("deployment", "run", "birdclef-predict/stage", "--params", given, "--watch")
     assert done.returncode == 0, done.stdout + done.stderr + served.log.read_text()
     assert (tmp_path / "a.csv").read_text().startswith("recording,start_seconds,end_seconds,species,probability\n")
+
+
+def test_run_of_a_preset_that_fails_is_told_in_one_sentence(served: Served, tmp_path: Path) -> None:
+    given = json.dumps({"config": "demo", "overrides": [f"data.root={tmp_path}/none"]})
+    before = len(served.log.read_text())
+    done = served.prefect("deployment", "run", "birdclef/full-pipeline", "--params", given, "--watch")
+    assert done.returncode != 0
+    (run,) = [
+        run for run in served.post("flow_runs/filter", {}) if f"data.root={tmp_path}/none" in str(run["parameters"])
+    ]
+    sentence = f"FileNotFoundError: There is no table of recordings at {tmp_path}/none/train_metadata.csv."
+    assert run["state_name"] == "Failed"
+    assert run["state"]["message"].startswith(sentence)
+    logged = served.post("logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "limit": 200})
+    assert [entry["level"] for entry in logged if sentence in entry["message"]] == [logging.ERROR]
+    told = served.log.read_text()[before:]
+    assert told.count(sentence) == 1
+    assert "cache/recordings/table.py" not in told  # where it is raised; the server's own tracebacks are its affair
+    assert not any("Traceback" in entry["message"] for entry in logged)
 
 
 def test_schedule_is_that_of_the_command_line(served: Served) -> None:

@@ -1,0 +1,86 @@
+"""What is told of a run that fails: one sentence if a user can mend it, a traceback if it is a defect."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[3]
+
+Birdclef = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _newest_run(server: str) -> dict[str, Any]:
+    """Returns the newest run of a flow."""
+    newest = json.dumps({"sort": "START_TIME_DESC", "limit": 1}).encode()
+    request = Request(f"{server}/flow_runs/filter", newest, {"Content-Type": "application/json"})
+    with urlopen(request, timeout=20) as response:
+        (run,) = json.load(response)
+    return dict(run)
+
+
+@pytest.mark.parametrize("log", ["text", "json"])
+def test_user_error_is_told_once_and_is_the_state_of_the_run(
+    birdclef: Birdclef, prefect_server: str, tmp_path: Path, log: str
+) -> None:
+    options = ["--log-json"] if log == "json" else []
+    failed = birdclef(*options, "run", "demo", f"data.root={tmp_path}/none", "--workspace", str(tmp_path))
+    assert failed.returncode == 1
+    sentence = f"FileNotFoundError: There is no table of recordings at {tmp_path}/none/train_metadata.csv."
+    assert (failed.stdout + failed.stderr).count("There is no table of recordings") == 1
+    assert sentence in failed.stderr
+    assert "Traceback" not in failed.stderr
+    run = _newest_run(prefect_server)
+    assert (run["state_type"], run["state_name"]) == ("FAILED", "Failed")
+    told = (line for line in failed.stderr.splitlines() if sentence in line)
+    line = next(told)
+    assert run["state"]["message"] == (json.loads(line)["message"] if log == "json" else line)
+
+
+def test_user_error_has_its_traceback_once_if_that_is_asked_for(birdclef: Birdclef, tmp_path: Path) -> None:
+    failed = birdclef("-v", "features", "demo", f"data.root={tmp_path}/none", "--workspace", str(tmp_path))
+    assert failed.returncode == 1
+    assert failed.stderr.count("Traceback (most recent call last)") == 1
+    assert "cache/recordings/table.py" in failed.stderr
+    wrong = birdclef("--verbose", "config", "show", "smal")
+    assert wrong.stderr.count("Traceback (most recent call last)") == 1
+    assert "FileNotFoundError: There is no preset 'smal'" in wrong.stderr
+
+
+_DEFECT = """
+from prefect import flow, task
+from flows.prefect_ui.failures import fail_in_one_sentence
+from flows.tasks import STAGE
+
+@task(**STAGE)
+def build():
+    return {}["missing"]
+
+@flow
+@fail_in_one_sentence
+def defective(config: str = "demo") -> str:
+    return build()
+
+defective()
+"""
+
+
+def test_defect_keeps_its_traceback(prefect_environment: dict[str, str], prefect_server: str) -> None:
+    failed = subprocess.run(
+        [sys.executable, "-c", _DEFECT],
+        cwd=PROJECT,
+        env={**prefect_environment, "PREFECT_API_URL": prefect_server},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert failed.returncode == 1
+    assert "Encountered exception during execution: KeyError('missing')" in failed.stderr
+    assert "Traceback (most recent call last)" in failed.stderr
+    assert "KeyError: 'missing'" in _newest_run(prefect_server)["state"]["message"]
