@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.mel import FEATURES, librosa_log_mel
+from benchmarks.page import Page, format_table, publish
 from birdclef.config.train import TrainConfig
 from birdclef.strips.fold import read_fold
 from birdclef.training.data import TrainingData
@@ -63,7 +64,11 @@ class AudioViews(Dataset[Tensor]):
         return masked
 
 
-def main(data: Annotated[Path | None, typer.Argument(help="Folder in the BirdCLEF layout.")] = None) -> None:
+def main(
+    context: typer.Context,
+    data: Annotated[Path | None, typer.Argument(help="Folder in the BirdCLEF layout.")] = None,
+    page: Page = None,
+) -> None:
     """Print the time of both per batch, and their ratio."""
     with tempfile.TemporaryDirectory() as folder:
         root = data or synthesize_corpus(Path(folder) / "corpus", CorpusPlan(recordings=240))
@@ -84,7 +89,12 @@ def main(data: Annotated[Path | None, typer.Argument(help="Folder in the BirdCLE
             (other,) = list(loader)
             theirs.append(time.perf_counter() - started)
     own, others = statistics.median(ours[1:]), statistics.median(theirs[1:])  # the first starts the workers
-    print(f"| {len(recordings)} crops x {TRAIN.views} views, {tuple(views.log_mel.shape[1:])} | seconds |\n|---|---|")
-    print(f"| resident strips, all augmentations | {own:.2f} |")
-    print(f"| DataLoader, {WORKERS} workers, librosa, torchaudio masks | {others:.2f} |")
-    print(f"\n{others / own:.1f} times faster. The other views are {tuple(other.shape[1:])}.")
+    table = format_table(
+        [f"{len(recordings)} crops x {TRAIN.views} views, {tuple(views.log_mel.shape[1:])}", "seconds"],
+        [
+            ["resident strips, all augmentations", f"{own:.2f}"],
+            [f"DataLoader, {WORKERS} workers, librosa, torchaudio masks", f"{others:.2f}"],
+        ],
+    )
+    summary = f"{others / own:.1f} times faster. The other views are {tuple(other.shape[1:])}."
+    publish(context, "batches", f"{table}\n\n{summary}", page)

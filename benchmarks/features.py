@@ -1,6 +1,6 @@
 """Audio to stored log-mel: the whole features stage, against what people write today and against decoding alone.
 
-Run: python -m benchmarks features DATA [--ogg] [--hours H] [--workers N]
+Run: python -m benchmarks features DATA [--ogg] [--hours H] [--workers N] [--write PAGE]
 
 Today: `joblib` over `librosa.load(sr=32000)` -> `melspectrogram` -> `power_to_db` -> `np.save`. The floor: `joblib`
 over `soundfile.read`. All read the same files, which are in the page cache, in the same number of processes, started
@@ -29,6 +29,7 @@ from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 
 from benchmarks.mel import FEATURES, librosa_log_mel
+from benchmarks.page import Page, format_table, publish
 from cache.audio.decoding import UnusableAudioError, decode_waveform
 from cache.audio.ogg import fix_serial
 from cache.config.data import DataConfig
@@ -39,10 +40,12 @@ REPEATS = 5
 
 
 def main(
+    context: typer.Context,
     data: Annotated[Path, typer.Argument(help="Data set in the BirdCLEF layout.", exists=True, file_okay=False)],
     ogg: Annotated[bool, typer.Option(help="Convert the recordings to mono Ogg Vorbis at 32 kHz first.")] = False,
     hours: Annotated[float, typer.Option(help="Repeat the recordings until there is this much audio.")] = 4.0,
     workers: Annotated[int, typer.Option(help="Processes of each contender.")] = 2,
+    page: Page = None,
 ) -> None:
     """Print the wall time of each contender, the ratios, and the efficiency of the second worker."""
     with tempfile.TemporaryDirectory() as folder:
@@ -58,29 +61,35 @@ def main(
         seconds: dict[str, list[float]] = {name: [] for name in contenders}
         for _, (name, run) in itertools.product(range(REPEATS), contenders.items()):
             seconds[name].append(measure(run, output))
-    print_table(seconds, audio_hours, len(paths), workers)
+    result = describe_times(seconds, audio_hours, len(paths), workers)
+    publish(context, "features-ogg" if ogg else "features", result, page)
 
 
-def print_table(seconds: dict[str, list[float]], audio_hours: float, recordings: int, workers: int) -> None:
-    """Print medians with their range, and of the ratios within each repetition, for a shared machine's speed drifts."""
-    size = f"{recordings} recordings, {audio_hours:.1f} h, {workers} processes"
-    print(f"| {size} | s (range) | x decoding | x real time |")
-    print("|---|---|---|---|")
+def describe_times(seconds: dict[str, list[float]], audio_hours: float, recordings: int, workers: int) -> str:
+    """Returns medians with their range as Markdown; ratios are taken within each repetition.
+
+    The speed of a shared machine drifts, so times of different repetitions are not compared.
+    """
+    rows = []
     for name, values in seconds.items():
         median = statistics.median(values)
         spread = f"{median:.1f} ({min(values):.1f}-{max(values):.1f})"
         to_floor = statistics.median(ratios(seconds, name, "decoding alone"))
-        print(f"| {name} | {spread} | {to_floor:.2f} | {3600 * audio_hours / median:,.0f} |")
+        rows.append([name, spread, f"{to_floor:.2f}", f"{3600 * audio_hours / median:,.0f}"])
+    size = f"{recordings} recordings, {audio_hours:.1f} h, {workers} processes"
+    table = format_table([size, "s (range)", "x decoding", "x real time"], rows)
     faster, slower = (
         describe(ratios(seconds, *names))
         for names in (("librosa loop", "features stage"), ("features stage", "decoding alone"))
     )
-    print(f"\n{faster} times faster than the librosa loop, {slower} times decoding alone.")
     own, alone = (
         describe([ratio / workers for ratio in ratios(seconds, f"{name}, 1 worker", name)])
         for name in ("features stage", "decoding alone")
     )
-    print(f"Parallel efficiency from 1 to {workers} workers: {own}; of decoding alone: {alone}.")
+    return (
+        f"{table}\n\n{faster} times faster than the librosa loop, {slower} times decoding alone.\n"
+        f"Parallel efficiency from 1 to {workers} workers: {own}; of decoding alone: {alone}."
+    )
 
 
 def ratios(seconds: dict[str, list[float]], name: str, other: str) -> list[float]:

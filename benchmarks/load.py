@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 
+from benchmarks.page import Page, format_table, publish
 from cache.store.part_writer import PartWriter
 from cache.store.strip_store import StripStore
 from cache.workspace.feature_directory import FeatureDirectory
@@ -25,7 +27,7 @@ MEAN_FRAMES = 2_500
 REPEATS = 7
 
 
-def main() -> None:
+def main(context: typer.Context, page: Page = None) -> None:
     """Print the speed of both, and their ratio."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -45,9 +47,12 @@ def main() -> None:
             seconds["store"].append(measure(lambda: strips.load(fold)))
             seconds["npy"].append(measure(lambda: np.load(plain)))
     speed = {name: values.nbytes / 1e9 / statistics.median(times) for name, times in seconds.items()}
-    print(f"| {len(fold)} strips, {values.nbytes / 1e6:.0f} MB float16 | GB/s |\n|---|---|")
-    print(f"| StripStore.load | {speed['store']:.2f} |\n| numpy.load | {speed['npy']:.2f} |")
-    print(f"\nThe store loads at {speed['store'] / speed['npy']:.0%} of the speed of one file.")
+    table = format_table(
+        [f"{len(fold)} strips, {values.nbytes / 1e6:.0f} MB float16", "GB/s"],
+        [["StripStore.load", f"{speed['store']:.2f}"], ["numpy.load", f"{speed['npy']:.2f}"]],
+    )
+    summary = f"The store loads at {speed['store'] / speed['npy']:.0%} of the speed of one file."
+    publish(context, "load", f"{table}\n\n{summary}", page)
 
 
 def measure(call: Callable[[], Any]) -> float:

@@ -19,6 +19,7 @@ import typer
 from pytorch_metric_learning.losses import SupConLoss as OtherSupConLoss
 from torch import Tensor
 
+from benchmarks.page import Page, format_table, publish
 from birdclef.losses.contrast import ContrastBatch
 from birdclef.losses.supcon import SupConLoss
 
@@ -31,22 +32,29 @@ LARGE = 32_768
 REPEATS = 7
 
 
-def main(threads: Annotated[int, typer.Option(help="Threads of each contender.")] = 1) -> None:
+def main(
+    context: typer.Context,
+    threads: Annotated[int, typer.Option(help="Threads of each contender.")] = 1,
+    page: Page = None,
+) -> None:
     """Print time and peak memory of both, their ratios, and how far they are apart; then a batch that only ours can."""
     torch.set_num_threads(threads)
-    print(
-        f"| rows of {DIM}, {threads} threads | ours | pytorch-metric-learning | ratio | apart |\n|---|---|---|---|---|"
-    )
+    lines = []
     for rows in SIZES:
         own, other = measure_times(rows)
-        print(f"| {rows:,}: ms | {1000 * own:.0f} | {1000 * other:.0f} | {other / own:.1f} | {compare(rows):.1e} |")
+        milliseconds = [f"{1000 * own:.0f}", f"{1000 * other:.0f}"]
+        lines.append([f"{rows:,}: ms", *milliseconds, f"{other / own:.1f}", f"{compare(rows):.1e}"])
         own, other = measure_memory("ours", rows, threads)[0], measure_memory("theirs", rows, threads)[0]
-        print(f"| {rows:,}: peak MB | {own:.0f} | {other:.0f} | {other / own:.1f} | |")
+        lines.append([f"{rows:,}: peak MB", f"{own:.0f}", f"{other:.0f}", f"{other / own:.1f}", ""])
     memory, seconds = measure_memory("ours", LARGE, threads)
-    pairs = 4 * LARGE**2 / 1e6
-    print(
-        f"\n{LARGE:,} rows: {seconds:.1f} s, {memory:.0f} MB at the peak; a matrix of pairs would be {pairs:,.0f} MB."
+    table = format_table(
+        [f"rows of {DIM}, {threads} threads", "ours", "pytorch-metric-learning", "ratio", "apart"], lines
     )
+    summary = (
+        f"{LARGE:,} rows: {seconds:.1f} s, {memory:.0f} MB at the peak; a matrix of pairs would be "
+        f"{4 * LARGE**2 / 1e6:,.0f} MB."
+    )
+    publish(context, "losses", f"{table}\n\n{summary}", page)
 
 
 def build_step(contender: Contender, rows: int) -> tuple[Tensor, Callable[[], Tensor]]:

@@ -9,8 +9,10 @@ from collections.abc import Callable
 
 import librosa
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
+from benchmarks.page import Page, format_table, publish
 from cache.config.features import LogMelConfig
 from cache.front_end.log_mel import compute_log_mel
 
@@ -19,7 +21,7 @@ REPEATS = 7
 FEATURES = LogMelConfig()
 
 
-def main() -> None:
+def main(context: typer.Context, page: Page = None) -> None:
     """Print the time of both per minute of audio, their ratio, and how far they are apart."""
     generator = np.random.default_rng(0)
     waveform = generator.normal(0, 0.05, SECONDS * FEATURES.sample_rate).astype(np.float32)
@@ -29,10 +31,14 @@ def main() -> None:
         theirs.append(measure(lambda: librosa_log_mel(waveform)))
     apart = np.abs(compute_log_mel(waveform, FEATURES) - librosa_log_mel(waveform).T).max()
     own, other = statistics.median(ours), statistics.median(theirs)
-    print("| log-mel of one minute at 32 kHz | ms |\n|---|---|")
-    print(f"| cache.mel.compute_log_mel | {1000 * own:.0f} |")
-    print(f"| librosa.feature.melspectrogram + power_to_db | {1000 * other:.0f} |")
-    print(f"\n{other / own:.2f} times faster, at most {apart:.5f} dB apart.")
+    table = format_table(
+        ["log-mel of one minute at 32 kHz", "ms"],
+        [
+            ["compute_log_mel of this package", f"{1000 * own:.0f}"],
+            ["librosa.feature.melspectrogram + power_to_db", f"{1000 * other:.0f}"],
+        ],
+    )
+    publish(context, "mel", f"{table}\n\n{other / own:.2f} times faster, at most {apart:.5f} dB apart.", page)
 
 
 def librosa_log_mel(waveform: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ import soundfile
 import typer
 
 from benchmarks.features import encode_ogg
+from benchmarks.page import Page, format_table, publish
 from birdclef.export import export_onnx
 from birdclef.predict_recordings import find_recordings, predict_recordings
 from birdclef.serving.classifier import load_classifier
@@ -27,9 +28,11 @@ REPEATS = 3
 
 
 def main(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(help="Directory of a run.", exists=True, file_okay=False)],
     recordings: Annotated[list[Path], typer.Argument(help="Recordings or folders of them.", exists=True)],
     minutes: Annotated[float, typer.Option(help="Length of the soundscape.")] = 10.0,
+    page: Page = None,
 ) -> None:
     """Print hours of audio per minute, and the ratio to decoding alone."""
     with tempfile.TemporaryDirectory() as folder:
@@ -44,11 +47,15 @@ def main(
             "ONNX Runtime": lambda: predict_recordings(onnx_classifier, [soundscape], output),
         }
         seconds = {name: statistics.median(measure(work) for _ in range(REPEATS)) for name, work in contenders.items()}
-    print(f"| {minutes:g} minutes, one run | seconds | hours of audio per minute | x decoding |")
-    print("|---|---|---|---|")
-    for name, value in seconds.items():
-        print(f"| {name} | {value:.2f} | {minutes / value:.1f} | {value / seconds['decoding alone']:.1f} |")
-    print(f"\nThe exported model's probabilities differ from the library's by {difference:.1e} at most.")
+    table = format_table(
+        [f"{minutes:g} minutes, one run", "seconds", "hours of audio per minute", "x decoding"],
+        [
+            [name, f"{value:.2f}", f"{minutes / value:.1f}", f"{value / seconds['decoding alone']:.1f}"]
+            for name, value in seconds.items()
+        ],
+    )
+    summary = f"The exported model's probabilities differ from the library's by {difference:.1e} at most."
+    publish(context, "predict", f"{table}\n\n{summary}", page)
 
 
 def join(recordings: list[Path], minutes: float) -> np.ndarray:

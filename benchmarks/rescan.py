@@ -15,6 +15,7 @@ import pandas as pd
 import soundfile
 import typer
 
+from benchmarks.page import Page, format_table, publish
 from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
 from cache.features import build_features
@@ -26,11 +27,13 @@ ADDED = 10
 
 
 def main(
+    context: typer.Context,
     metadata: Annotated[Path, typer.Argument(help="Table of recordings.", exists=True, dir_okay=False)],
+    page: Page = None,
 ) -> None:
     """Print, for data sets of growing size, the seconds of a first build, of a rescan, and of ten new recordings."""
     table = pd.read_csv(metadata, dtype=str, keep_default_na=False)
-    print(f"| recordings | first build, s | nothing new, s | {ADDED} new, s |\n|---|---|---|---|")
+    rows = []
     for size in sorted({min(size, len(table)) for size in SIZES}):
         with tempfile.TemporaryDirectory() as folder:
             data = DataConfig(root=str(Path(folder) / "data"))
@@ -40,7 +43,9 @@ def main(
             new = table.iloc[:ADDED].assign(filename=[f"new/{number}.wav" for number in range(ADDED)])
             write_dataset(pd.concat([table.iloc[:size], new]), data, seed=1)
             seconds.append(measure(data, workspace))
-        print(f"| {size:,} | " + " | ".join(f"{value:.1f}" for value in seconds) + " |")
+        rows.append([f"{size:,}", *(f"{value:.1f}" for value in seconds)])
+    header = ["recordings", "first build, s", "nothing new, s", f"{ADDED} new, s"]
+    publish(context, "rescan", format_table(header, rows), page)
 
 
 def write_dataset(table: pd.DataFrame, data: DataConfig, seed: int) -> None:

@@ -16,6 +16,7 @@ import typer
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
+from benchmarks.page import Page, format_table, publish
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.metrics.ranking import PADDING_ROWS
 from birdclef.scores.scorer import HEADLINE_METRICS, Scorer, build_scorer
@@ -26,8 +27,10 @@ SKILL = 3.0
 
 
 def main(
+    context: typer.Context,
     metadata: Annotated[Path, typer.Argument(help="Table with primary_label and author.", exists=True, dir_okay=False)],
     samples: Annotated[int, typer.Option(help="Resamples of the recordists.")] = 1000,
+    page: Page = None,
 ) -> None:
     """Print the time of each metric, and of scikit-learn for three of them."""
     config = EvaluateConfig(bootstrap_samples=samples)
@@ -40,12 +43,13 @@ def main(
     recordings, species = probabilities.shape
     size = f"{recordings:,} recordings, {species} species, {samples:,} resamples, {config.permutations} permutations"
     per_resample = time_sklearn(scorer, probabilities)
-    print(f"{size}:")
-    print(f"temperatures and thresholds of {FOLDS} folds: {decided - started:.1f} s")
-    print(f"{len(HEADLINE_METRICS)} metrics with intervals and chance floors: {finished - decided:.1f} s")
-    print(
-        f"scikit-learn, three of them: {per_resample:.2f} s a resample, {per_resample * samples / 60:.0f} min for all"
-    )
+    others = f"three of them by scikit-learn: {per_resample:.2f} s a resample, extrapolated to all"
+    rows = [
+        [f"temperatures and thresholds of {FOLDS} folds", f"{decided - started:.1f}"],
+        [f"{len(HEADLINE_METRICS)} metrics with intervals and chance floors", f"{finished - decided:.1f}"],
+        [others, f"{per_resample * samples:,.0f}"],
+    ]
+    publish(context, "scores", format_table([size, "seconds"], rows), page)
 
 
 def make_predictions(table: pd.DataFrame, config: EvaluateConfig) -> tuple[Scorer, NDArray[np.float32]]:

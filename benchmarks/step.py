@@ -20,6 +20,7 @@ import torch
 import typer
 from torch import Tensor
 
+from benchmarks.page import Page, format_table, publish
 from birdclef.config.train import TrainConfig
 from birdclef.model.network import SpeciesModel, build_model
 from birdclef.strips.fold import FoldData, read_fold
@@ -37,44 +38,50 @@ STEPS = 8
 
 
 def main(
-    config: Annotated[Path, typer.Argument(help="Preset or YAML file.")] = Path("small"),
+    context: typer.Context,
+    config: Annotated[str, typer.Argument(help="Preset or YAML file.")] = "small",
     species_per_batch: Annotated[int, typer.Option(help="P; K and views are the configuration's.")] = 16,
+    page: Page = None,
 ) -> None:
     """Print seconds per step of both and their ratio."""
     with tempfile.TemporaryDirectory() as folder:
-        workspace = Path(folder) / "workspace"
-        corpus = synthesize_corpus(Path(folder) / "corpus", CorpusPlan(recordings=240))
-        experiment = load_config(config, [f"data.root={corpus}"])
-        catalogue = build_features(experiment.data, experiment.features, Workspace(workspace))
-        fold = read_fold(build_split(experiment.split, catalogue, Workspace(workspace)), 0, Workspace(workspace))
-        (name, member), *_ = experiment.train.items()
-        member = member.model_copy(
-            update={
-                "model": member.model.model_copy(update={"weights": "none"}),
-                "species_per_batch": species_per_batch,
-                "steps_per_epoch": STEPS,
-                "epochs": 2,
-                "validate_every": 2,
-                "accelerator": "cpu",
-            }
-        )
+        fold, name, member = prepare(config, species_per_batch, Path(folder))
         bare = BareStep(fold, member)
         whole, alone = [], []
         for repeat in range(REPEATS):
             whole.append(whole_step(fold, member, Path(folder) / f"run{repeat}")["step"])
             alone.append(statistics.median(timed(bare) for _ in range(STEPS)))
         own, floor = statistics.median(whole), statistics.median(alone)
-        print(f"\n{name}: {member.model.backbone}, {len(bare.log_mel)} views of {tuple(bare.log_mel.shape[1:])}\n")
-        print("| step | seconds | of the bare one |\n|---|---|---|")
-        print(f"| bare | {floor:.3f} | 1.00 |")
-        print(f"| whole | {own:.3f} | {own / floor:.2f} |")
+        rows = [["bare", f"{floor:.3f}", "1.00"], ["whole", f"{own:.3f}", f"{own / floor:.2f}"]]
         for label, change in (("bare, channels first", channels_first), ("bare, torch.compile", compiled)):
-            print(measure_variant(label, BareStep(fold, member), change, floor))
-        print("\n| strips | share of an epoch between steps |\n|---|---|")
+            rows.append(measure_variant(label, BareStep(fold, member), change, floor))
+        waiting = []
         for residency in ("host", "stream"):
             placed = member.model_copy(update={"residency": residency})
-            waiting = whole_step(fold, placed, Path(folder) / residency)["waiting"]
-            print(f"| {residency} | {waiting:.1%} |")
+            waiting.append([residency, f"{whole_step(fold, placed, Path(folder) / residency)['waiting']:.1%}"])
+    size = f"{name}: {member.model.backbone}, {len(bare.log_mel)} views of {tuple(bare.log_mel.shape[1:])}"
+    steps = format_table([size, "seconds a step", "of the bare one"], rows)
+    shares = format_table(["strips", "share of an epoch between steps"], waiting)
+    publish(context, f"step-{Path(config).stem}", f"{steps}\n\n{shares}", page)
+
+
+def prepare(config: str, species_per_batch: int, folder: Path) -> tuple[FoldData, str, TrainConfig]:
+    """Returns a fold of a generated corpus, and the first member of an experiment by name, cut to two short epochs."""
+    corpus = synthesize_corpus(folder / "corpus", CorpusPlan(recordings=240))
+    experiment = load_config(Path(config), [f"data.root={corpus}"])
+    workspace = Workspace(folder / "workspace")
+    catalogue = build_features(experiment.data, experiment.features, workspace)
+    split = build_split(experiment.split, catalogue, workspace)
+    (name, member), *_ = experiment.train.items()
+    changes = {
+        "model": member.model.model_copy(update={"weights": "none"}),
+        "species_per_batch": species_per_batch,
+        "steps_per_epoch": STEPS,
+        "epochs": 2,
+        "validate_every": 2,
+        "accelerator": "cpu",
+    }
+    return read_fold(split, 0, workspace), name, member.model_copy(update=changes)
 
 
 class BareStep:
@@ -133,12 +140,12 @@ def compiled(model: SpeciesModel) -> Callable[[Tensor], Tensor]:
 
 def measure_variant(
     label: str, step: BareStep, change: Callable[[SpeciesModel], Callable[[Tensor], Tensor]], floor: float
-) -> str:
+) -> list[str]:
     """Returns a row of the table."""
     step.encode = change(step.model)
     try:
         step()  # compiles
     except Exception as error:
-        return f"| {label} | cannot run here: {type(error).__name__} | |"
+        return [label, f"cannot run here: {type(error).__name__}", ""]
     seconds = statistics.median(timed(step) for _ in range(STEPS))
-    return f"| {label} | {seconds:.3f} | {seconds / floor:.2f} |"
+    return [label, f"{seconds:.3f}", f"{seconds / floor:.2f}"]
