@@ -39,7 +39,7 @@ STEPS = 8
 
 def main(
     context: typer.Context,
-    config: Annotated[str, typer.Argument(help="Preset or YAML file.")] = "small",
+    config: Annotated[str, typer.Argument(help="Preset, such as small, or YAML file of an experiment.")] = "small",
     species_per_batch: Annotated[int, typer.Option(help="P; K and views are the configuration's.")] = 16,
     page: Page = None,
 ) -> None:
