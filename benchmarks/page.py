@@ -35,6 +35,7 @@ Page = Annotated[
 """The option that every benchmark has."""
 
 CPU_INFO = Path("/proc/cpuinfo")
+ROOT = Path(__file__).parents[1]
 
 
 def publish(context: typer.Context, section: str, result: str, page: Path | None) -> None:
@@ -131,11 +132,20 @@ def describe_hardware(cpu_info: Path = CPU_INFO) -> str:
     return f"{described} with {widest}" if widest else f"{described} without AVX2"
 
 
-def read_commit() -> str | None:
-    """Returns the commit of the code, marked if the code was changed since; None without git."""
-    command = ["git", "describe", "--always", "--dirty"]
+def read_commit(folder: Path = ROOT) -> str | None:
+    """Returns the commit of the code, marked if Python files have changed since; None without git.
+
+    A page that an earlier benchmark wrote to does not count as a change.
+    """
     try:
-        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        found = run_git(folder, "rev-parse", "--short", "HEAD")
+        changed = run_git(folder, "diff", "--name-only", "HEAD", "--", "*.py")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return found.stdout.strip() or None
+    return f"{found} with changes" if changed else found
+
+
+def run_git(folder: Path, *arguments: str) -> str:
+    """Returns what a git command prints, without white space around it."""
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,12 +1,13 @@
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks.page import Page, describe_hardware, format_table, publish, replace_section
+from benchmarks.page import Page, describe_hardware, format_table, publish, read_commit, replace_section
 
 PAGE = """# Speed
 
@@ -113,3 +114,27 @@ def test_hardware_without_its_description_tells_cores_only(tmp_path: Path) -> No
     described = describe_hardware(tmp_path / "missing")
     assert re.match(r"\d+ cores?, \w+", described)
     assert os.uname().nodename not in described
+
+
+def test_the_commit_is_marked_if_code_changed_but_not_if_a_page_did(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        return subprocess.run(
+            ["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    git("init")
+    code, page = tmp_path / "code.py", tmp_path / "page.md"
+    code.write_text("1\n")
+    page.write_text("old\n")
+    git("add", "--all")
+    git("commit", "--message", "Begin")
+    head = git("log", "-1", "--format=%h")
+    page.write_text("new\n")
+    assert read_commit(tmp_path) == head
+    code.write_text("2\n")
+    assert read_commit(tmp_path) == f"{head} with changes"
+
+
+def test_without_git_there_is_no_commit(tmp_path: Path) -> None:
+    assert read_commit(tmp_path) is None
