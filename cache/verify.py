@@ -184,10 +184,9 @@ def _check_part(store: FeatureDirectory, part: str, fragment: Fragment, layout: 
         array = _open_array(store, part, fragment, layout)
     except DamagedPartError as error:
         return str(error)
-    chunks = range(-(-array.frames // array.chunk_frames))
-    missing = [chunk for chunk in chunks if not (array.directory / "c" / str(chunk) / "0").is_file()]
+    missing = [chunk for chunk in array.chunks if not chunk.is_file()]
     if missing:
-        return f"{len(missing)} of {len(chunks)} chunks are missing"
+        return f"{len(missing)} of {len(array.chunks)} chunks are missing"
     damaged = find_damaged_strips(array.directory, fragment) if whole else []
     return f"{len(damaged)} of {len(fragment.strips)} strips differ from their digest" if damaged else ""
 

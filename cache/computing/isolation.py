@@ -40,7 +40,8 @@ _KILLED = (
 )
 _START_SECONDS = 120.0  # for a new child on a busy machine; no recording's fault
 _IDLE_SECONDS = 30.0  # an unused child ends itself, so that workers elsewhere keep none
-_IMPORTS = ("av.filter",)  # by whoever decodes by FFmpeg, where a limit of memory might forbid it
+# by whoever decodes by FFmpeg or writes a part, where a limit of memory might forbid it
+_IMPORTS = ("av.filter", "zarr")
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",

@@ -1,6 +1,6 @@
-"""Rows of a part's Zarr array, read straight into memory that is there already."""
+"""The Zarr array of a part: how it is created and extended, opened and read."""
 
-import json
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -8,16 +8,15 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.store.bulk_read import chunk_path, read_rows
 from cache.store.encoding import StoredType, StripEncoding
 from cache.store.fragment import DamagedPartError
+from cache.workspace.atomic_files import flush_to_disk
 
 
 @dataclass(frozen=True)
 class PartRows:
     """The rows of an uncompressed Zarr v3 array, (frames, channels).
-
-    Zarr defines its chunks as plain little-endian rows, so any of them is read by one system call without a copy,
-    twice as fast as zarrs does and 6 times as fast as zarr. A missing chunk is an error here, where Zarr reads zeros.
 
     Attributes:
         directory: Of the array.
@@ -44,48 +43,27 @@ class PartRows:
         Raises:
             DamagedPartError: If there is none, or one of another layout.
         """
+        import zarr  # here, for its import takes 0.2 s and most commands open no array
+
         try:
-            metadata = json.loads((directory / "zarr.json").read_text())
-            (frames, width), chunk_shape = metadata["shape"], metadata["chunk_grid"]["configuration"]["chunk_shape"]
-            layout = metadata["data_type"], [codec["name"] for codec in metadata["codecs"]], chunk_shape[1]
-            attributes = metadata["attributes"]
+            store = zarr.storage.LocalStore(directory, read_only=True)
+            array: Any = zarr.open_array(store, mode="r", zarr_format=3)
+            (frames, width), attributes = array.shape, array.attrs
             scores = int(attributes.get("scores", 0))
-            encoding = StripEncoding(metadata["data_type"], attributes["step_db"], attributes["offset_db"])
-        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            encoding = StripEncoding(array.dtype.name, attributes["step_db"], attributes["offset_db"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedPartError(
                 f"{directory} is not a readable Zarr array ({error}). Run birdclef verify."
             ) from error
-        if layout not in [(dtype, ["bytes"], width) for dtype in get_args(StoredType)]:
-            raise DamagedPartError(f"{directory} holds {layout}, not plain rows. Run birdclef verify.")
+        if not _is_plain(array):
+            raise DamagedPartError(f"{directory} holds {array.metadata}, not plain rows. Run birdclef verify.")
         features = str(attributes.get("features", ""))
-        return cls(directory, frames, width - scores, scores, chunk_shape[0], encoding, features)
+        return cls(directory, frames, width - scores, scores, array.chunks[0], encoding, features)
 
-    def write_metadata(self) -> None:
-        """Write what makes the directory an array, as Zarr does.
-
-        Without Zarr, whose import would take as long as all else that a decoder's process imports.
-        """
-        dtype = np.dtype(self.encoding.dtype)
-        plain = {"name": "bytes", "configuration": {"endian": "little"}} if dtype.itemsize > 1 else {"name": "bytes"}
-        width = self.channels + self.scores
-        metadata = {
-            "shape": [self.frames, width],
-            "data_type": self.encoding.dtype,
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [self.chunk_frames, width]}},
-            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-            "fill_value": dtype.type(0).item(),
-            "codecs": [plain],
-            "attributes": {
-                "features": self.features,
-                "step_db": self.encoding.step_db,
-                "offset_db": self.encoding.offset_db,
-                "scores": self.scores,
-            },
-            "zarr_format": 3,
-            "node_type": "array",
-            "storage_transformers": [],
-        }
-        (self.directory / "zarr.json").write_text(json.dumps(metadata, indent=2))
+    @property
+    def chunks(self) -> list[Path]:
+        """Files that hold the rows."""
+        return [chunk_path(self.directory, number) for number in range(-(-self.frames // self.chunk_frames))]
 
     def read(self, start: int, out: NDArray[Any]) -> None:
         """Fill `out`, (rows, channels) of the stored type, with the rows from `start` on.
@@ -96,7 +74,7 @@ class PartRows:
         if self.scores:
             out[:] = self.read_whole(start, len(out))[:, : self.channels]
         else:
-            self._fill(start, out)
+            read_rows(self.directory, self.chunk_frames, start, out)
 
     def read_whole(self, start: int, rows: int) -> NDArray[Any]:
         """Returns some rows from `start` on with their scores, (rows, channels + scores) of the stored type.
@@ -105,21 +83,80 @@ class PartRows:
             DamagedPartError: If a chunk is missing or too short.
         """
         whole = np.empty((rows, self.channels + self.scores), self.encoding.dtype)
-        self._fill(start, whole)
+        read_rows(self.directory, self.chunk_frames, start, whole)
         return whole
 
-    def _fill(self, start: int, out: NDArray[Any]) -> None:
-        done = 0
-        while done < len(out):
-            chunk, offset = divmod(start + done, self.chunk_frames)
-            rows = out[done : done + self.chunk_frames - offset]
-            path = self.directory / "c" / str(chunk) / "0"
-            try:
-                with path.open("rb", buffering=0) as stream:
-                    stream.seek(offset * rows.strides[0])
-                    complete = stream.readinto(rows.data.cast("B")) == rows.nbytes
-            except OSError as error:
-                raise DamagedPartError(f"{path} cannot be read ({error}). Run birdclef verify.") from error
-            if not complete:
-                raise DamagedPartError(f"{path} is too short. Run birdclef verify.")
-            done += len(rows)
+
+def _is_plain(array: Any) -> bool:
+    """Returns whether the chunks of a Zarr array are uncompressed little-endian rows."""
+    layout = array.chunks[1], array.shards, array.filters, array.compressors, array.metadata.encode_chunk_key((1, 0))
+    endian = {"configuration": {"endian": "little"}} if array.dtype.itemsize > 1 else {}
+    return (
+        array.dtype.name in get_args(StoredType)
+        and layout == (array.shape[1], None, (), (), "c/1/0")
+        and array.serializer.to_dict() == {"name": "bytes", **endian}
+    )
+
+
+class RowAppender:
+    """Creates the array of a part and appends rows to it, in memory bounded by a chunk.
+
+    A full chunk is flushed to the disk while others are filled.
+
+    Args:
+        array: Where it lies and what it holds; its `frames` are not looked at.
+    """
+
+    def __init__(self, array: PartRows) -> None:
+        import zarr
+
+        width = array.channels + array.scores
+        self._directory = array.directory
+        self._array = zarr.create_array(
+            zarr.storage.LocalStore(array.directory),
+            shape=(0, width),
+            dtype=array.encoding.dtype,
+            chunks=(array.chunk_frames, width),
+            filters=None,
+            compressors=None,
+            fill_value=0,
+            attributes={
+                "features": array.features,
+                "step_db": array.encoding.step_db,
+                "offset_db": array.encoding.offset_db,
+                "scores": array.scores,
+            },
+            config={"write_empty_chunks": True},  # a missing one is damage
+        )
+        self._chunk = np.empty(self._array.chunks, self._array.dtype)
+        self._filled = 0
+        self._flusher = ThreadPoolExecutor(1)
+        self._flushed: list[Future[None]] = []
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Append rows, (rows, channels + scores) of the stored type."""
+        while len(rows):
+            now = rows[: len(self._chunk) - self._filled]
+            self._chunk[self._filled : self._filled + len(now)] = now
+            self._filled += len(now)
+            rows = rows[len(now) :]
+            if self._filled == len(self._chunk):
+                self._write_chunk()
+
+    def finish(self) -> None:
+        """Write the last rows; all is on the disk then."""
+        if self._filled:
+            self._write_chunk()
+        for flushed in self._flushed:
+            flushed.result()
+        flush_to_disk(self._directory / "zarr.json")
+
+    def close(self) -> None:
+        """End the thread that flushes."""
+        self._flusher.shutdown()
+
+    def _write_chunk(self) -> None:
+        number = self._array.nchunks
+        self._array.append(self._chunk[: self._filled])
+        self._filled = 0
+        self._flushed.append(self._flusher.submit(flush_to_disk, chunk_path(self._directory, number)))

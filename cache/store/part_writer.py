@@ -4,18 +4,16 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache.store.encoding import FLOAT16, StripEncoding
 from cache.store.fragment import DamagedPartError, Failure, Fragment, Strip
-from cache.store.part_array import PartRows
-from cache.workspace.atomic_files import flush_to_disk
+from cache.store.part_array import PartRows, RowAppender
 from cache.workspace.feature_directory import FeatureDirectory
 
 CHUNK_FRAMES = 8192
@@ -48,9 +46,7 @@ def _is_sound(strip: Strip, array: PartRows) -> bool:
 class PartWriter:
     """Writes one part, strip by strip, in memory bounded by a strip; `publish` makes it visible.
 
-    Zarr defines the array's chunks as plain little-endian rows, so rows go straight into the chunks' files, four times
-    as fast as through Zarr. A full chunk is flushed to the disk while others are filled. As a context manager it
-    removes what was not published.
+    As a context manager it removes what was not published.
     """
 
     def __init__(
@@ -64,12 +60,9 @@ class PartWriter:
         self._staging.chmod(0o755)
         self._width = channels + scores
         self._scores = scores
-        self._chunk_frames = max(
-            1, min(CHUNK_FRAMES, _CHUNK_BYTES // (self._width * np.dtype(encoding.dtype).itemsize))
-        )
-        self._chunk: BinaryIO | None = None
-        self._flusher = ThreadPoolExecutor(1)
-        self._flushed: list[Future[None]] = []
+        row_bytes = self._width * np.dtype(encoding.dtype).itemsize
+        chunk_frames = max(1, min(CHUNK_FRAMES, _CHUNK_BYTES // row_bytes))
+        self._rows = RowAppender(PartRows(self._staging, 0, channels, scores, chunk_frames, encoding, store.key))
         self._frames = 0
         self._strips: list[Strip] = []
         self._failures: list[Failure] = []
@@ -78,9 +71,7 @@ class PartWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._chunk:
-            self._chunk.close()
-        self._flusher.shutdown()
+        self._rows.close()
         shutil.rmtree(self._staging, ignore_errors=True)
 
     def add_strip(
@@ -129,45 +120,9 @@ class PartWriter:
                 f"{self._store.path} has {self._width}, {self._scores} of them scores. Open the part for as many, or "
                 "mend the front end."
             )
+        self._rows.append(stored)
         self._strips.append(strip)
-        rows = np.ascontiguousarray(stored)
-        while len(rows):
-            inside = self._frames % self._chunk_frames
-            if inside == 0:
-                self._begin_chunk(self._frames // self._chunk_frames)
-            now = rows[: self._chunk_frames - inside]
-            self._write(now)
-            self._frames += len(now)
-            rows = rows[len(now) :]
-
-    def _begin_chunk(self, number: int) -> None:
-        self._end_chunk()
-        path = self._staging / "c" / str(number) / "0"
-        path.parent.mkdir(parents=True)
-        self._chunk = path.open("wb")
-
-    def _end_chunk(self) -> None:
-        if self._chunk:
-            self._chunk.close()
-            self._flushed.append(self._flusher.submit(flush_to_disk, Path(self._chunk.name)))
-
-    def _write(self, rows: NDArray[Any]) -> None:
-        if self._chunk:
-            self._chunk.write(rows.data)
-
-    def _finish_array(self) -> None:
-        """Fill the last chunk up, and write the array's metadata."""
-        self._write(np.zeros((-self._frames % self._chunk_frames, self._width), self._encoding.dtype))
-        self._end_chunk()
-        PartRows(
-            self._staging,
-            self._frames,
-            self._width - self._scores,
-            self._scores,
-            self._chunk_frames,
-            self._encoding,
-            self._store.key,
-        ).write_metadata()
+        self._frames += len(stored)
 
     def add_failure(self, failure: Failure) -> None:
         """Record audio that gives no strip."""
@@ -175,10 +130,7 @@ class PartWriter:
 
     def publish(self) -> str:
         """Make the part visible: rename its array into place, then write its fragment; returns its id."""
-        self._finish_array()
-        for flushed in self._flushed:
-            flushed.result()
-        flush_to_disk(self._staging / "zarr.json")
+        self._rows.finish()
         fragment = Fragment(tuple(self._strips), tuple(self._failures))
         identity = fragment.identity
         final = self._store.path / "parts" / identity

@@ -40,6 +40,7 @@ class StripStore:
     def __init__(self, directory: FeatureDirectory) -> None:
         self._directory = directory
         fetch_index(directory)
+        self._opened: dict[str, PartRows] = {}
         self.strips: dict[str, Strip] = {}
         self.failures: dict[str, Failure] = {}
         for fragment_path in sorted((directory.path / "index").glob("*.json")):
@@ -111,7 +112,9 @@ class StripStore:
 
     def _open(self, part: str) -> PartRows:
         fetch_part(self._directory, part)
-        return PartRows.open(self._directory.path / "parts" / part)
+        if part not in self._opened:
+            self._opened[part] = PartRows.open(self._directory.path / "parts" / part)
+        return self._opened[part]
 
     def _find(self, sha256: str) -> Strip:
         if sha256 not in self.strips:

@@ -59,7 +59,10 @@ def fusion(tiny_model: Path, tmp_path: Path) -> Classifier:
     head = build_model(config, 3, features.channels).eval()
     torch.nn.init.normal_(head.classifier.weight, std=2.0)
     views = [(View(), 1.0)]
-    members = [Member([head], features, store, views), Member([make_model(0)], FEATURES, Path(), views)]
+    members = [
+        Member([head], features, store, views),
+        Member([make_model(0)], FEATURES, FeatureDirectory(Path()), views),
+    ]
     return Classifier(SPECIES, 2.0, members, "mean", np.ones(2), 1.0, np.zeros(3), batch_windows=2)
 
 

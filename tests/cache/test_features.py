@@ -336,7 +336,7 @@ def test_m4a_that_an_earlier_release_gave_up_is_tried_again_once(
     rows = [{"primary_label": "bird", "filename": name} for name in audio]
     data = write_dataset(tmp_path / "data", rows, audio, max_quarantined_share=0.9)
     hashes = [hashlib.sha256(content).hexdigest() for content in audio.values()]
-    store = open_feature_directory(FEATURES, tmp_path / "work")
+    store = open_feature_directory(FEATURES, Workspace(tmp_path / "work"))
     sources = [Source(hashes[1], str(tmp_path / "data/train_audio/bird/b.wav"), 0)]
     with PartWriter(store, FEATURES.n_mels) as writer:  # as an earlier release left it
         writer.add_failure(Failure(hashes[0], "undecodable", "Format not recognised."))
@@ -344,10 +344,10 @@ def test_m4a_that_an_earlier_release_gave_up_is_tried_again_once(
         writer.add_failure(Failure(hashes[3], "empty", "no sample decodes"))
         writer.publish()
     list(compute_part(sources, FEATURES, store, {}))
-    index = {path: path.read_bytes() for path in (store / "index").iterdir()}
+    index = {path: path.read_bytes() for path in (store.path / "index").iterdir()}
     assert all(b"decoder" not in content for content in index.values())
 
-    catalogue = build_features(data, FEATURES, tmp_path / "work")
+    catalogue = build_features(data, FEATURES, Workspace(tmp_path / "work"))
     assert read_catalogue(catalogue)["recording_id"].tolist() == ["bird/a.m4a", "bird/b.wav"]
     assert read_catalogue(catalogue)["seconds"].tolist() == pytest.approx([2.0, 0.8], abs=0.08)
     assert read_quarantine(catalogue)[["recording_id", "detail"]].to_numpy().tolist() == [
@@ -362,7 +362,7 @@ def test_m4a_that_an_earlier_release_gave_up_is_tried_again_once(
         raise AssertionError
 
     monkeypatch.setattr("cache.features._compute", compute_again)
-    assert build_features(data, FEATURES, tmp_path / "work") == catalogue
+    assert build_features(data, FEATURES, Workspace(tmp_path / "work")) == catalogue
 
 
 def test_bytes_hold_the_same_strips_in_half_the_space(

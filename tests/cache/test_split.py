@@ -522,9 +522,9 @@ def test_split_of_an_unchanged_catalogue_is_kept_itself(catalogue: Path, workspa
 
 
 def test_champion_counts_as_null_until_a_flow_puts_a_key_in_its_place(catalogue: Path, workspace: Path) -> None:
-    anew = build_split(CONFIG.model_copy(update={"keep_folds_of": None}), catalogue, workspace)
+    anew = build_split(CONFIG.model_copy(update={"keep_folds_of": None}), catalogue, Workspace(workspace))
     assert CONFIG.keep_folds_of == "champion"
-    assert build_split(CONFIG, catalogue, workspace) == anew
+    assert build_split(CONFIG, catalogue, Workspace(workspace)) == anew
 
 
 def test_known_recordings_keep_their_folds_and_new_ones_join_their_recordists(catalogue: Path, workspace: Path) -> None:

@@ -135,7 +135,9 @@ def test_what_ffmpeg_decodes_is_bounded_by_the_memory_of_the_child(
 ) -> None:
     audio = encode_by_ffmpeg(np.zeros((1, seconds * 48_000), np.float32), 48_000, "matroska", "flac")
     features = FEATURES.model_copy(update={"memory_gb": 0.1})  # samples of 25 minutes take 0.29 GB, their file 0.1 MB
-    finished = list(compute_part_apart(write_sources(tmp_path, [audio]), features, tmp_path / "store"))
+    finished = list(
+        compute_part_apart(write_sources(tmp_path, [audio]), features, FeatureDirectory(tmp_path / "store"))
+    )
     assert [event.reason for event in finished] == [reason]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cache.store.encoding import FLOAT16, StripEncoding
 from cache.store.fragment import DamagedPartError
-from cache.store.part_array import PartRows
+from cache.store.part_array import PartRows, RowAppender
 
 PLAIN = {"step_db": 1.0, "offset_db": 0.0}
 
@@ -40,20 +40,65 @@ def test_layout_is_read(array: tuple[Path, np.ndarray]) -> None:
 
 
 @pytest.mark.parametrize("encoding", [FLOAT16, StripEncoding.of("uint8", -80.0)])
-@pytest.mark.parametrize("frames", [0, 20])
-def test_metadata_is_what_zarr_writes(encoding: StripEncoding, frames: int, tmp_path: Path) -> None:
-    PartRows(tmp_path, frames, 5, 2, 8, encoding, "0123").write_metadata()
-    attributes = {"features": "0123", "step_db": encoding.step_db, "offset_db": encoding.offset_db, "scores": 2}
-    zarr.create_array(
-        store=str(tmp_path / "zarr"),
-        shape=(frames, 7),
-        chunks=(8, 7),
-        dtype=encoding.dtype,
-        compressors=None,
-        attributes=attributes,
-    )
-    assert (tmp_path / "zarr.json").read_text() == (tmp_path / "zarr" / "zarr.json").read_text()
-    assert PartRows.open(tmp_path) == PartRows(tmp_path, frames, 5, 2, 8, encoding, "0123")
+@pytest.mark.parametrize("pieces", [(), (20,), (8, 8), (3, 30, 1, 0, 6)])
+def test_appended_rows_are_stored_byte_for_byte_as_in_the_workspaces_there_are(
+    encoding: StripEncoding, pieces: tuple[int, ...], tmp_path: Path
+) -> None:
+    """Metadata and chunks are written out here as Zarr's specification has them, for stores are kept for years."""
+    values = np.random.default_rng(1).integers(1, 100, (sum(pieces), 7)).astype(encoding.dtype)
+    appender = RowAppender(PartRows(tmp_path, 0, 5, 2, 8, encoding, "0123"))
+    start = 0
+    for rows in pieces:
+        appender.append(values[start : start + rows])
+        start += rows
+    appender.finish()
+    appender.close()
+    endian = {"configuration": {"endian": "little"}} if encoding == FLOAT16 else {}
+    metadata = {
+        "shape": [len(values), 7],
+        "data_type": encoding.dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [8, 7]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0.0 if encoding == FLOAT16 else 0,
+        "codecs": [{"name": "bytes", **endian}],
+        "attributes": {
+            "features": "0123",
+            "step_db": encoding.step_db,
+            "offset_db": encoding.offset_db,
+            "scores": 2,
+        },
+        "zarr_format": 3,
+        "node_type": "array",
+        "storage_transformers": [],
+    }
+    padding = np.zeros((-len(values) % 8, 7), encoding.dtype)
+    content = np.concatenate([values, padding]).astype(values.dtype.newbyteorder("<")).tobytes()
+    size = 8 * 7 * values.itemsize
+    expected = {f"c/{i}/0": content[i * size : (i + 1) * size] for i in range(len(content) // size)}
+    expected["zarr.json"] = json.dumps(metadata, indent=2).encode()
+    stored = {
+        path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()
+    }
+    assert stored == expected
+    assert PartRows.open(tmp_path) == PartRows(tmp_path, len(values), 5, 2, 8, encoding, "0123")
+
+
+def test_all_written_files_are_flushed_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: dict[str, bytes] = {}
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        flushed[path.relative_to(tmp_path).as_posix()] = path.read_bytes()
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    appender = RowAppender(PartRows(tmp_path, 0, 3, 0, 8, FLOAT16, "0123"))
+    appender.append(np.ones((20, 3), np.float16))
+    appender.finish()
+    appender.close()
+    assert flushed == {
+        path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()
+    }
+    assert flushed.keys() == {"zarr.json", "c/0/0", "c/1/0", "c/2/0"}
 
 
 def write(path: Path, **options: object) -> Path:
@@ -86,6 +131,24 @@ def test_array_of_another_layout_is_refused(tmp_path: Path) -> None:
     zarr.create_array(store=str(tmp_path / "cut"), data=cut, chunks=(8, 2), compressors=None, attributes=PLAIN)
     with pytest.raises(DamagedPartError, match="not plain rows"):
         PartRows.open(tmp_path / "cut")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"codecs": [{"name": "bytes", "configuration": {"endian": "big"}}]},
+        {"chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}}},
+        {"chunk_key_encoding": {"name": "v2", "configuration": {"separator": "/"}}},
+    ],
+)
+def test_array_whose_rows_lie_elsewhere_or_in_another_order_is_refused(
+    changed: dict[str, object], tmp_path: Path
+) -> None:
+    path = write(tmp_path / "array", compressors=None)
+    metadata = json.loads((path / "zarr.json").read_text())
+    (path / "zarr.json").write_text(json.dumps({**metadata, **changed}))
+    with pytest.raises(DamagedPartError, match="not plain rows"):
+        PartRows.open(path)
 
 
 @pytest.mark.parametrize("content", [None, "{", json.dumps({"shape": [1]}), json.dumps([])])

@@ -222,11 +222,11 @@ def test_failure_of_the_newest_decoder_stands(tmp_path: Path) -> None:
         Failure("c", "undecodable", "", decoder=1),
     ]
     for failures in (new, old):
-        writer = PartWriter(tmp_path, CHANNELS)
+        writer = PartWriter(FeatureDirectory(tmp_path), CHANNELS)
         for failure in failures:
             writer.add_failure(failure)
         writer.publish()
-    assert list(StripStore(tmp_path).failures.values()) == new
+    assert list(StripStore(FeatureDirectory(tmp_path)).failures.values()) == new
 
 
 def test_fragment_of_an_earlier_release_is_read_and_keeps_its_name_and_bytes(tmp_path: Path) -> None:
