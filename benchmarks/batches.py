@@ -90,7 +90,7 @@ def main(
             theirs.append(time.perf_counter() - started)
     own, others = statistics.median(ours[1:]), statistics.median(theirs[1:])  # the first starts the workers
     table = format_table(
-        [f"{len(recordings)} crops x {TRAIN.views} views, {tuple(views.log_mel.shape[1:])}", "seconds"],
+        [f"{len(recordings)} crops x {TRAIN.views} views, {tuple(views.crops.shape[1:])}", "seconds"],
         [
             ["resident strips, all augmentations", f"{own:.2f}"],
             [f"DataLoader, {WORKERS} workers, librosa, torchaudio masks", f"{others:.2f}"],

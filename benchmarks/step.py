@@ -59,7 +59,7 @@ def main(
         for residency in ("host", "stream"):
             placed = member.model_copy(update={"residency": residency})
             waiting.append([residency, f"{whole_step(fold, placed, Path(folder) / residency)['waiting']:.1%}"])
-    size = f"{name}: {member.model.backbone}, {len(bare.log_mel)} views of {tuple(bare.log_mel.shape[1:])}"
+    size = f"{name}: {member.model.backbone}, {len(bare.crops)} views of {tuple(bare.crops.shape[1:])}"
     steps = format_table([size, "seconds a step", "of the bare one"], rows)
     shares = format_table(["strips", "share of an epoch between steps"], waiting)
     publish(context, f"step-{Path(config).stem}", f"{steps}\n\n{shares}", page)
@@ -90,7 +90,7 @@ class BareStep:
     def __init__(self, fold: FoldData, config: TrainConfig) -> None:
         training = TrainingData(fold, config, torch.device("cpu"))
         self.views = training.make_views(0, 0, torch.from_numpy(training.draw_batches(0)[0]))
-        self.log_mel = self.views.log_mel
+        self.crops = self.views.crops
         self.model = build_model(config.model, len(fold.species)).train()
         shares = torch.from_numpy(training.class_shares).float()
         generator = torch.Generator().manual_seed(0)
@@ -100,7 +100,7 @@ class BareStep:
 
     def __call__(self) -> None:
         """Take one step."""
-        heads = self.model.heads(self.encode(self.log_mel))
+        heads = self.model.heads(self.encode(self.crops))
         self.objective(heads, self.views, classifying=False)["loss"].backward()
         self.optimiser.step()
         self.optimiser.zero_grad()

@@ -79,7 +79,7 @@ def _crops(config: TrainConfig, fold: FoldData, augment: dict[str, float]) -> ND
     settings = {**config.augment.model_dump(), "mixup_alpha": 0.0, **augment}
     one_view = config.model_copy(update={"augment": AugmentConfig.model_validate(settings), "views": 1})
     data = TrainingData(fold, one_view, torch.device("cpu"))
-    crops: NDArray[np.float32] = data.make_views(0, 0, torch.arange(len(fold.train))).log_mel[:, 0].numpy()
+    crops: NDArray[np.float32] = data.make_views(0, 0, torch.arange(len(fold.train))).crops[:, 0].numpy()
     return crops
 
 

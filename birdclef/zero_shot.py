@@ -35,7 +35,7 @@ def predict_zero_shot(split: Path, workspace: Workspace, catalogue: Path | None 
     own = split_catalogue(split, workspace)
     store = feature_directory(catalogue or own, workspace)
     features = read_features(read_provenance(store.path)["config"])
-    if features.kind != "embedding" or not features.scores:
+    if features.kind != "embedding" or not features.score_columns:
         return None
     recipe = Recipe(
         "predictions",

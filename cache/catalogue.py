@@ -64,7 +64,7 @@ def _write(
     staging: Path,
 ) -> None:
     # Imported here so that a catalogue found in the workspace does not pay for SciPy and matplotlib.
-    from cache.duplicates.compared_log_mel import Sounds
+    from cache.duplicates.compared_log_mel import ComparedLogMel
     from cache.duplicates.pairs import find_duplicates, name_sounds
     from cache.plots.data_set import plot_catalogue
 
@@ -78,8 +78,8 @@ def _write(
     quarantined = table["recording_id"].isin(faults.keys())
     usable = table[~quarantined].sort_values("recording_id")
     memory = workspace.directory / "similarities" / f"{store.key}.csv"
-    sounds = Sounds(strips, features, data, usable)
-    duplicates = find_duplicates(usable, strips, sounds, memory, workspace)
+    compared = ComparedLogMel(strips, features, data, usable)
+    duplicates = find_duplicates(usable, strips, compared, memory, workspace)
     duplicates.to_csv(staging / "duplicates.csv", index=False)
     usable = usable.assign(sound=name_sounds(usable, duplicates))
     usable.to_csv(staging / "recordings.csv", index=False)

@@ -207,11 +207,11 @@ def _open_array(store: FeatureDirectory, part: str, fragment: Fragment, layout: 
     if array.features != store.key:
         raise DamagedPartError(f"the array belongs to features {array.features}")
     frames = sum(strip.frames for strip in fragment.strips)
-    found = array.channels, array.scores, array.encoding
+    found = array.channels, array.score_columns, array.encoding
     if (array.frames, *found) != (frames, *layout):
         raise DamagedPartError(f"the array holds {array.frames} rows of {found}, not {frames} of {layout}")
     return array
 
 
 def _layout(features: FeatureConfig) -> _Layout:
-    return features.channels, features.scores, features.encoding
+    return features.channels, features.score_columns, features.encoding

@@ -132,7 +132,7 @@ def build_augmentation(
     """
     if isinstance(settings, EmbeddingAugmentConfig):
         return EmbeddingAugmentation(settings, crop_frames, channel_statistics(strips)[1], device)
-    return LogMelAugmentation(settings, strips, crop_frames, features.sound.floor_db)
+    return LogMelAugmentation(settings, strips, crop_frames, features.compared_log_mel.floor_db)
 
 
 def augment_log_mel(

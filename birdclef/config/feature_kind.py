@@ -37,7 +37,7 @@ def check_member(config: TrainConfig, features: FeatureConfig) -> None:
         )
     if embeds and model.normalisation == "band_median":
         raise ValueError("model.normalisation=band_median is for log-mel: take channel, or dataset.")
-    if features.kind == "embedding" and config.crop_choice == "active" and not features.scores:
+    if features.kind == "embedding" and config.crop_choice == "active" and not features.score_columns:
         raise ValueError(
             f"crop_choice=active draws crops where {features.model.name} hears birds, but it has no scores: set "
             "crop_choice=uniform, or give `scores` and `labels` in its description."

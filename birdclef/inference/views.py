@@ -53,11 +53,11 @@ class View:
     gain_db: float = 0.0
     shift_bands: int = 0
 
-    def of(self, log_mel: Tensor) -> Tensor:
+    def of(self, windows: Tensor) -> Tensor:
         """Returns windows at another level and pitch, (batch, 1, n_mels, frames)."""
-        bands = log_mel.shape[2]
-        moved = (torch.arange(bands, device=log_mel.device) - self.shift_bands).clamp(0, bands - 1)
-        return log_mel[:, :, moved] + self.gain_db
+        bands = windows.shape[2]
+        moved = (torch.arange(bands, device=windows.device) - self.shift_bands).clamp(0, bands - 1)
+        return windows[:, :, moved] + self.gain_db
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ def predict_view(
     device = model.mean_db.device
     logits, summed = [], None
     for rows, firsts in window_batches(*windows, batch_windows):
-        log_mel = gather_windows(strips, rows, firsts + view.shift_frames, frames).to(device)
-        features = model.encode(view.of(log_mel))
+        crops = gather_windows(strips, rows, firsts + view.shift_frames, frames).to(device)
+        features = model.encode(view.of(crops))
         logits.append(model.heads(features).logits.float().cpu())
         if summed is None:
             summed = torch.zeros(len(strips), features.shape[1])

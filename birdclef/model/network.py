@@ -65,12 +65,12 @@ class SpeciesModel(nn.Module):
         self.register_buffer("mean_db", torch.full(shape, -30.0))
         self.register_buffer("deviation_db", torch.full(shape, 20.0))
 
-    def encode(self, log_mel: Tensor) -> Tensor:
-        """Returns pooled backbone features, (batch, width), of crops in dB, (batch, 1, n_mels, frames)."""
+    def encode(self, crops: Tensor) -> Tensor:
+        """Returns pooled backbone features, (batch, width), of crops, (batch, 1, channels, frames)."""
         if self.normalisation != "band_median":
-            normalised = (log_mel - self.mean_db) / self.deviation_db
+            normalised = (crops - self.mean_db) / self.deviation_db
         else:
-            normalised = (log_mel - log_mel.median(dim=3, keepdim=True).values) / _BAND_SCALE_DB
+            normalised = (crops - crops.median(dim=3, keepdim=True).values) / _BAND_SCALE_DB
         features: Tensor = self.backbone(normalised.contiguous(memory_format=torch.channels_last))
         return features
 
@@ -80,9 +80,9 @@ class SpeciesModel(nn.Module):
         classified = features if self.classifier_on == "features" else embeddings
         return Heads(embeddings, self.classifier(self.dropout(classified)))
 
-    def forward(self, log_mel: Tensor) -> Tensor:
-        """Returns logits, (batch, classes), of crops in dB, (batch, 1, n_mels, frames)."""
-        return self.heads(self.encode(log_mel)).logits
+    def forward(self, crops: Tensor) -> Tensor:
+        """Returns logits, (batch, classes), of crops, (batch, 1, channels, frames)."""
+        return self.heads(self.encode(crops)).logits
 
     def set_input_statistics(self, mean_db: Tensor | float, deviation_db: Tensor | float) -> None:
         """Standardise inputs with mean and deviation of the training strips, of all values or each channel's own.

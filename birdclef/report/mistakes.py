@@ -130,8 +130,8 @@ class Exhibitor:
         if self._features.kind == "embedding" and not self._refusal:
             try:
                 return read_log_mel(
-                    self._data, recording_id, sha256, self._features.sound
-                ), self._features.sound.frames_per_second
+                    self._data, recording_id, sha256, self._features.compared_log_mel
+                ), self._features.compared_log_mel.frames_per_second
             except (UnusableAudioError, OSError) as error:
                 logger.warning("report: %s cannot be read for its picture (%s)", recording_id, error)
         return self._store.read(sha256), self._features.frames_per_second

@@ -20,8 +20,8 @@ class DetectionWriter(ABC):
         self.stream = stream
         self.species = classifier.species
         self.thresholds = thresholds
-        self.top_hertz = classifier.features.sound.fmax
-        self.low_hertz = classifier.features.sound.fmin
+        self.top_hertz = classifier.features.compared_log_mel.fmax
+        self.low_hertz = classifier.features.compared_log_mel.fmin
         self.before = 0.0  # seconds of the recordings so far
 
     def begin(self, recording: Path) -> None:

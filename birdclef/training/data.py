@@ -31,14 +31,14 @@ class Views:
     """Augmented views of a batch, the views of one recording side by side.
 
     Attributes:
-        log_mel: Crops in dB, (batch * views, 1, n_mels, frames), or of embeddings.
-        labels: Species index, (batch * views,).
+        crops: Of log-mel in dB or of embeddings, (batch * views, 1, channels, frames).
+        labels: Class index, (batch * views,).
         targets: Class probabilities for the cross-entropy, (batch * views, classes).
         recordings: Index of the recording, (batch * views,).
         secondary: Species that also sing in it, (batch * views, classes) bool; none: no recording names any.
     """
 
-    log_mel: Tensor
+    crops: Tensor
     labels: Tensor
     targets: Tensor
     recordings: Tensor
@@ -129,10 +129,10 @@ class TrainingData:
             recordings: (batch,).
         """
         batch = Batch(epoch, step, tuple(recordings.tolist()))
-        crops = self._prefetcher.get(batch) if self._prefetcher else self._gather(batch)
-        log_mel, *others = (part.to(self._device, non_blocking=True) for part in crops)
+        gathered = self._prefetcher.get(batch) if self._prefetcher else self._gather(batch)
+        crops, *others = (part.to(self._device, non_blocking=True) for part in gathered)
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._config.seed, epoch, step, 2))
-        for block, *behind in zip(*map(split_for_cache, (log_mel, *others)), strict=True):
+        for block, *behind in zip(*map(split_for_cache, (crops, *others)), strict=True):
             block.copy_(self.augmentation.augment(block, *behind, generator=generator))
         rows = recordings.repeat_interleave(self._config.views).to(self._device, non_blocking=True)
         labels = self._labels_there[rows]
@@ -140,9 +140,9 @@ class TrainingData:
         secondary = None if self._secondary_there is None else self._secondary_there[rows]
         if self._config.augment.mixup_alpha:
             alpha, mix = self._config.augment.mixup_alpha, self.augmentation.mix
-            log_mel, targets, partner = mixup(log_mel, targets, alpha, generator, mix)
+            crops, targets, partner = mixup(crops, targets, alpha, generator, mix)
             secondary = None if secondary is None else secondary | secondary[partner]
-        return Views(log_mel, labels, targets, rows, secondary)
+        return Views(crops, labels, targets, rows, secondary)
 
     def _gather(self, batch: Batch) -> tuple[Tensor, ...]:
         """Returns crops of a batch, and what is mixed into them, (batch * views, 1, n_mels, frames) each.

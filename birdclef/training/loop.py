@@ -74,7 +74,7 @@ class SpeciesData(pl.LightningDataModule):
         if cast("pl.Trainer", self.trainer).training:
             epoch, step, recordings = batch
             views = self._training.make_views(epoch, step, recordings)
-            return replace(views, log_mel=own_part(views.log_mel))
+            return replace(views, crops=own_part(views.crops))
         rows, firsts = batch
         return gather_windows(self._validation.strips, rows, firsts, self._validation.frames)
 
@@ -141,7 +141,7 @@ class SpeciesTraining(pl.LightningModule):
 
     def training_step(self, views: Views, batch_idx: int) -> Tensor:
         """Returns the loss of one batch of views."""
-        heads = gather_heads(heads_in_chunks(self.model, views.log_mel, self._config.micro_batch))
+        heads = gather_heads(heads_in_chunks(self.model, views.crops, self._config.micro_batch))
         step = self.current_epoch * self._steps_per_epoch + batch_idx
         progress = step / (self._config.epochs * self._steps_per_epoch)
         losses: dict[str, Tensor] = self.objective(heads, views, classifying=self.classifying, progress=progress)
@@ -179,9 +179,9 @@ class SpeciesTraining(pl.LightningModule):
         norm = nn.utils.clip_grad_norm_(parameters, self._config.clip_norm)
         self.log("gradient_norm", norm, on_step=False, on_epoch=True, batch_size=1)
 
-    def validation_step(self, log_mel: Tensor, batch_idx: int) -> None:
+    def validation_step(self, crops: Tensor, batch_idx: int) -> None:
         """Keep the logits of one batch of windows."""
-        self._window_logits.append(self.model(log_mel.to(self.device)).float().cpu())
+        self._window_logits.append(self.model(crops.to(self.device)).float().cpu())
 
     def on_validation_epoch_end(self) -> None:
         """Log macro-F1, accuracy and cross-entropy of the validation recordings."""
@@ -316,5 +316,5 @@ def _save_batch(training: TrainingData, fold: FoldData, error: NonFiniteLossErro
     views = training.make_views(error.epoch, error.step, recordings)
     names = [fold.train["recording_id"][index] for index in views.recordings.tolist()]
     path = directory / "non_finite_batch.pt"
-    torch.save({"epoch": error.epoch, "step": error.step, "recordings": names, "log_mel": views.log_mel.cpu()}, path)
+    torch.save({"epoch": error.epoch, "step": error.step, "recordings": names, "crops": views.crops.cpu()}, path)
     return path

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from birdclef.model.network import Heads, SpeciesModel
 
 
-def heads_in_chunks(model: SpeciesModel, log_mel: Tensor, micro_batch: int | None) -> Heads:
+def heads_in_chunks(model: SpeciesModel, crops: Tensor, micro_batch: int | None) -> Heads:
     """Returns the heads of a batch of crops, computed `micro_batch` crops at a time.
 
     Gradient caching (Gao et al. 2021, https://arxiv.org/abs/2101.06983): the forward pass keeps only what the heads
@@ -21,11 +21,11 @@ def heads_in_chunks(model: SpeciesModel, log_mel: Tensor, micro_batch: int | Non
 
     Args:
         model: Model to train.
-        log_mel: Crops in dB, (batch, 1, n_mels, frames).
+        crops: (batch, 1, channels, frames).
         micro_batch: Crops of a chunk; none: the whole batch at once, without computing anything again.
     """
-    if micro_batch is None or len(log_mel) <= micro_batch or not torch.is_grad_enabled():
-        return model.heads(model.encode(log_mel))
+    if micro_batch is None or len(crops) <= micro_batch or not torch.is_grad_enabled():
+        return model.heads(model.encode(crops))
 
     def compute(chunk: Tensor) -> tuple[Tensor, Tensor]:
         heads = model.heads(model.encode(chunk))
@@ -35,7 +35,7 @@ def heads_in_chunks(model: SpeciesModel, log_mel: Tensor, micro_batch: int | Non
         return nullcontext(), _running_statistics_kept(model)
 
     outputs = [
-        checkpoint(compute, chunk, use_reentrant=False, context_fn=contexts) for chunk in log_mel.split(micro_batch)
+        checkpoint(compute, chunk, use_reentrant=False, context_fn=contexts) for chunk in crops.split(micro_batch)
     ]
     embeddings, logits = zip(*outputs, strict=True)
     return Heads(torch.cat(embeddings), torch.cat(logits))

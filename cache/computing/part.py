@@ -73,7 +73,7 @@ def compute_part(
     Raises:
         OSError: If the part cannot be written, or the audio's place not be reached. Nothing of it is visible then.
     """
-    with PartWriter(store, features.channels, features.encoding, features.scores) as writer:
+    with PartWriter(store, features.channels, features.encoding, features.score_columns) as writer:
         for source in sources:
             if source.sha256 in refused:
                 writer.add_failure(refused[source.sha256])
@@ -90,7 +90,7 @@ def _add_recording(source: Source, features: FeatureConfig, store: FeatureDirect
         if hashlib.sha256(audio).hexdigest() != source.sha256:
             return Finished(source, reason="unreadable", detail="changed while the features were built")
         waveform = decode_waveform(audio, features.sample_rate)
-        log_mel = compute_log_mel(waveform, features.sound)
+        log_mel = compute_log_mel(waveform, features.compared_log_mel)
         strip = compute_strip(waveform, log_mel, features, store)
         if not (np.isfinite(log_mel).all() and (strip is log_mel or np.isfinite(strip).all())):
             raise UnusableAudioError("non_finite", f"samples up to {np.abs(waveform).max():g} overflow in power")
@@ -104,7 +104,7 @@ def _add_recording(source: Source, features: FeatureConfig, store: FeatureDirect
         detail = f"decoding takes more than features.memory_gb={features.memory_gb:g}"
         failure = Failure(source.sha256, "too_large", detail, limit=features.memory_gb, decoder=DECODER)
     else:
-        fingerprint = fingerprint_to_text(fingerprint_strip(log_mel, features.sound.frames_per_second))
+        fingerprint = fingerprint_to_text(fingerprint_strip(log_mel, features.compared_log_mel.frames_per_second))
         seconds = len(waveform) / features.sample_rate
         stated = None if strip is log_mel else seconds
         writer.add_strip(source.sha256, strip, fingerprint, log_mel=log_mel, seconds=stated)

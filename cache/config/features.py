@@ -83,8 +83,8 @@ class LogMelConfig(FeatureComputation):
         return self.n_mels
 
     @property
-    def scores(self) -> int:
-        """Values per frame that lie behind a strip: none."""
+    def score_columns(self) -> int:
+        """Values behind each row of a strip: none."""
         return 0
 
     @property
@@ -93,8 +93,8 @@ class LogMelConfig(FeatureComputation):
         return self.sample_rate / self.hop_length
 
     @property
-    def sound(self) -> "LogMelConfig":
-        """The log-mel by which the catalogue tells silence and near-duplicates: the strip itself."""
+    def compared_log_mel(self) -> "LogMelConfig":
+        """Log-mel used to detect silence and duplicates: the strip itself."""
         return self
 
 
@@ -193,8 +193,8 @@ class EmbeddingConfig(FeatureComputation):
         return self.model.channels
 
     @property
-    def scores(self) -> int:
-        """Values per window that lie behind a strip: scores of the model's own labels."""
+    def score_columns(self) -> int:
+        """Values behind each row of a strip: the scores of the model's own labels."""
         return self.model.label_count
 
     @property
@@ -208,8 +208,8 @@ class EmbeddingConfig(FeatureComputation):
         return self.sample_rate / self.stride_samples
 
     @property
-    def sound(self) -> LogMelConfig:
-        """The log-mel by which the catalogue tells silence and near-duplicates; it is not stored."""
+    def compared_log_mel(self) -> LogMelConfig:
+        """Log-mel used to detect silence and duplicates; it is not stored."""
         rate = self.sample_rate
         return LogMelConfig(
             sample_rate=rate, hop_length=max(1, round(rate / _SOUND_FRAMES_PER_SECOND)), fmax=min(16_000.0, rate / 2)

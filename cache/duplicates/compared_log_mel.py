@@ -16,7 +16,7 @@ from cache.workspace.address import read_bytes
 
 
 @dataclass(frozen=True)
-class Sounds:
+class ComparedLogMel:
     """Gives the log-mel of recordings.
 
     Attributes:
@@ -34,7 +34,7 @@ class Sounds:
     @property
     def frames_per_second(self) -> float:
         """Of the log-mel."""
-        return self.features.sound.frames_per_second
+        return self.features.compared_log_mel.frames_per_second
 
     def read(self, sha256: str) -> NDArray[np.floating[Any]]:
         """Returns the log-mel of a recording, (frames, bands) in dB.
@@ -48,4 +48,4 @@ class Sounds:
 
         name = self.recordings.loc[self.recordings["sha256"] == sha256, "recording_id"].iloc[0]
         audio = read_bytes(f"{audio_directory(self.data)}/{name}")
-        return compute_log_mel(decode_waveform(audio, self.features.sample_rate), self.features.sound)
+        return compute_log_mel(decode_waveform(audio, self.features.sample_rate), self.features.compared_log_mel)

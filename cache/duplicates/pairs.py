@@ -12,7 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from cache.duplicates.alignment import Alignment, align_strips
-from cache.duplicates.compared_log_mel import Sounds
+from cache.duplicates.compared_log_mel import ComparedLogMel
 from cache.duplicates.fingerprint import find_candidates, fingerprint_from_text
 from cache.store.strip_store import StripStore
 from cache.workspace.workspace import Workspace
@@ -27,7 +27,7 @@ _COLUMNS = ["recording_id", "other_recording_id", "label", "other_label", "why",
 
 
 def find_duplicates(
-    recordings: pd.DataFrame, strips: StripStore, sounds: Sounds, memory: Path, workspace: Workspace
+    recordings: pd.DataFrame, strips: StripStore, compared: ComparedLogMel, memory: Path, workspace: Workspace
 ) -> pd.DataFrame:
     """Returns the pairs of recordings that are likely to hold the same sound, in ascending order.
 
@@ -37,7 +37,7 @@ def find_duplicates(
     Args:
         recordings: recording_id, sha256, label, recordist and seconds.
         strips: Store with their strips.
-        sounds: By which they are compared.
+        compared: Log-mel of the recordings.
         memory: File that remembers comparisons of strips, so that a grown data set is not compared all over again.
         workspace: Where it lies.
 
@@ -50,7 +50,7 @@ def find_duplicates(
     pairs = pd.concat(
         [
             _pair_with_first(ordered, ["sha256"], SAME_BYTES),
-            _pair_by_sound(audio, strips, sounds, _Memory(memory, workspace)),
+            _pair_by_sound(audio, strips, compared, _Memory(memory, workspace)),
             _pair_with_first(ordered, ["label", "recordist", "seconds"], SAME_TAKE),
         ]
     )
@@ -87,13 +87,15 @@ def _pair_with_first(ordered: pd.DataFrame, keys: list[str], why: str) -> pd.Dat
     return pd.DataFrame({**pairs, **dict.fromkeys(_ALIGNMENT, np.nan)})
 
 
-def _pair_by_sound(audio: pd.DataFrame, strips: StripStore, sounds: Sounds, memory: "_Memory") -> pd.DataFrame:
+def _pair_by_sound(
+    audio: pd.DataFrame, strips: StripStore, compared: ComparedLogMel, memory: "_Memory"
+) -> pd.DataFrame:
     """Returns pairs that hold the same sound, enough to link all that do: of three alike, two pairs.
 
     Args:
         audio: recording_id, sha256 and seconds, each sha256 once, by recording_id.
         strips: Store with their strips.
-        sounds: By which they are compared.
+        compared: Log-mel of the recordings.
         memory: Of comparisons.
     """
     located = [strips.strips[sha256] for sha256 in audio["sha256"]]
@@ -114,7 +116,7 @@ def _pair_by_sound(audio: pd.DataFrame, strips: StripStore, sounds: Sounds, memo
         alignment = memory.recall(one.sha256, other.sha256) or memory.keep(
             one.sha256,
             other.sha256,
-            align_strips(sounds.read(one.sha256), sounds.read(other.sha256), sounds.frames_per_second),
+            align_strips(compared.read(one.sha256), compared.read(other.sha256), compared.frames_per_second),
         )
         if alignment.is_near_duplicate:
             linked.merge(first, second)

@@ -76,7 +76,7 @@ class Embedder:
 
     def _run(self, windows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         size = self._features.batch_windows
-        widths = [self._model.channels, *([self._features.scores] if self._features.scores else [])]
+        widths = [self._model.channels, *([self._features.score_columns] if self._features.score_columns else [])]
         for first in range(0, len(windows), size):
             batch = np.ascontiguousarray(windows[first : first + size])  # (batch, samples)
             outputs = self._runtime(batch)

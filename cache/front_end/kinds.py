@@ -48,7 +48,7 @@ def compute_strip(
 
     Args:
         waveform: (samples,).
-        log_mel: Of the waveform by `features.sound`, (frames, bands) in dB.
+        log_mel: Of the waveform by `features.compared_log_mel`, (frames, bands) in dB.
         features: Front-end settings.
         store: Feature directory.
 

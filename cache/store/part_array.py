@@ -22,7 +22,7 @@ class PartRows:
         directory: Of the array.
         frames: Rows of the array.
         channels: Values of a strip per row.
-        scores: Values that lie behind them: scores of an embedding model's own labels.
+        score_columns: Values behind them in each row: scores of an embedding model's own labels.
         chunk_frames: Rows per chunk.
         encoding: What the stored values mean.
         features: Key of the feature directory that it was written for.
@@ -31,7 +31,7 @@ class PartRows:
     directory: Path
     frames: int
     channels: int
-    scores: int
+    score_columns: int
     chunk_frames: int
     encoding: StripEncoding
     features: str
@@ -71,7 +71,7 @@ class PartRows:
         Raises:
             DamagedPartError: If a chunk is missing or too short.
         """
-        if self.scores:
+        if self.score_columns:
             out[:] = self.read_whole(start, len(out))[:, : self.channels]
         else:
             read_rows(self.directory, self.chunk_frames, start, out)
@@ -82,7 +82,7 @@ class PartRows:
         Raises:
             DamagedPartError: If a chunk is missing or too short.
         """
-        whole = np.empty((rows, self.channels + self.scores), self.encoding.dtype)
+        whole = np.empty((rows, self.channels + self.score_columns), self.encoding.dtype)
         read_rows(self.directory, self.chunk_frames, start, whole)
         return whole
 
@@ -110,7 +110,7 @@ class RowAppender:
     def __init__(self, array: PartRows) -> None:
         import zarr
 
-        width = array.channels + array.scores
+        width = array.channels + array.score_columns
         self._directory = array.directory
         self._array = zarr.create_array(
             zarr.storage.LocalStore(array.directory),
@@ -124,7 +124,7 @@ class RowAppender:
                 "features": array.features,
                 "step_db": array.encoding.step_db,
                 "offset_db": array.encoding.offset_db,
-                "scores": array.scores,
+                "scores": array.score_columns,
             },
             config={"write_empty_chunks": True},  # a missing one is damage
         )

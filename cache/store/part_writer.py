@@ -50,7 +50,7 @@ class PartWriter:
     """
 
     def __init__(
-        self, store: FeatureDirectory, channels: int, encoding: StripEncoding = FLOAT16, scores: int = 0
+        self, store: FeatureDirectory, channels: int, encoding: StripEncoding = FLOAT16, score_columns: int = 0
     ) -> None:
         self._store = store
         self._encoding = encoding
@@ -58,11 +58,11 @@ class PartWriter:
         parts.mkdir(parents=True, exist_ok=True)
         self._staging = Path(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=parts))
         self._staging.chmod(0o755)
-        self._width = channels + scores
-        self._scores = scores
+        self._width = channels + score_columns
+        self._score_columns = score_columns
         row_bytes = self._width * np.dtype(encoding.dtype).itemsize
         chunk_frames = max(1, min(CHUNK_FRAMES, _CHUNK_BYTES // row_bytes))
-        self._rows = RowAppender(PartRows(self._staging, 0, channels, scores, chunk_frames, encoding, store.key))
+        self._rows = RowAppender(PartRows(self._staging, 0, channels, score_columns, chunk_frames, encoding, store.key))
         self._frames = 0
         self._strips: list[Strip] = []
         self._failures: list[Failure] = []
@@ -117,8 +117,8 @@ class PartWriter:
         if stored.shape[1] != self._width:
             raise ValueError(
                 f"The strip of audio {strip.sha256} has {stored.shape[1]} values a row, the part in "
-                f"{self._store.path} has {self._width}, {self._scores} of them scores. Open the part for as many, or "
-                "mend the front end."
+                f"{self._store.path} has {self._width}, {self._score_columns} of them scores. Open the part for "
+                "as many, or mend the front end."
             )
         self._rows.append(stored)
         self._strips.append(strip)
@@ -158,7 +158,7 @@ def copy_strips(store: FeatureDirectory, part: str, strips: Iterable[Strip], fai
         ValueError: If a strip is not what was written there.
     """
     array = PartRows.open(store.path / "parts" / part)
-    with PartWriter(store, array.channels, array.encoding, array.scores) as writer:
+    with PartWriter(store, array.channels, array.encoding, array.score_columns) as writer:
         for strip in strips:
             writer.copy_strip(strip, array.read_whole(strip.start, strip.frames))
         for failure in failures:

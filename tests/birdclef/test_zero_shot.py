@@ -42,7 +42,7 @@ def catalogue(workspace: Path, tiny_model: Path) -> Path:
     store = open_feature_directory(features, Workspace(workspace)).path
     generator = np.random.default_rng(0)
     rows = []
-    with PartWriter(FeatureDirectory(store), 4, scores=4) as writer:
+    with PartWriter(FeatureDirectory(store), 4, score_columns=4) as writer:
         for number, (label, scientific) in enumerate(NAMES.items()):
             for index in range(9):
                 name = f"{label}/{index}.ogg"

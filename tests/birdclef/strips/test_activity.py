@@ -43,7 +43,7 @@ def test_activity_is_amplitude_or_the_highest_score_of_the_model(tmp_path: Path,
     assert frame_activity(strips, store, ["a"], LogMelConfig()).tolist() == pytest.approx([1.0, 0.1])
     features = EmbeddingConfig.model_validate({"kind": "embedding", "model": str(tiny_model)})
     scores = np.array([[0.1, 0.5, 0.0, 0.2], [0.9, 0.0, 0.0, 0.0]], np.float32)
-    with PartWriter(FeatureDirectory(tmp_path / "embedding"), 4, scores=4) as writer:
+    with PartWriter(FeatureDirectory(tmp_path / "embedding"), 4, score_columns=4) as writer:
         writer.add_strip("a", np.hstack([np.ones((2, 4), np.float32), scores]))
         writer.publish()
     store = StripStore(FeatureDirectory(tmp_path / "embedding"))

@@ -44,7 +44,7 @@ def places_of(view: NDArray[np.float32], strip: NDArray[np.float16]) -> list[int
 
 
 def alike(first: Views, second: Views) -> bool:
-    return torch.equal(first.log_mel, second.log_mel)
+    return torch.equal(first.crops, second.crops)
 
 
 def test_seed_of_integers_is_the_head_of_their_sha256() -> None:
@@ -63,10 +63,10 @@ def test_views_without_augmentation_are_pieces_of_their_recordings(
     fold_data: FoldData, strips: dict[str, NDArray[np.float16]]
 ) -> None:
     views = load(fold_data, PLAIN, views=3).make_views(0, 0, torch.tensor([5, 0, 2, 4]))
-    assert views.log_mel.shape == (12, 1, 8, FRAMES)
-    assert views.log_mel.dtype == torch.float32
+    assert views.crops.shape == (12, 1, 8, FRAMES)
+    assert views.crops.dtype == torch.float32
     assert views.recordings.tolist() == [5, 5, 5, 0, 0, 0, 2, 2, 2, 4, 4, 4]
-    for view, recording in zip(views.log_mel, views.recordings.tolist(), strict=True):
+    for view, recording in zip(views.crops, views.recordings.tolist(), strict=True):
         strip = strips[NAMES[recording]]
         places = places_of(view[0].numpy(), strip)
         assert places
@@ -74,7 +74,7 @@ def test_views_without_augmentation_are_pieces_of_their_recordings(
 
 
 def test_views_of_a_recording_are_different_crops(fold_data: FoldData) -> None:
-    log_mel = load(fold_data, PLAIN, views=4).make_views(0, 0, torch.tensor([5])).log_mel
+    log_mel = load(fold_data, PLAIN, views=4).make_views(0, 0, torch.tensor([5])).crops
     assert len(torch.unique(log_mel.flatten(1), dim=0)) > 1
 
 
@@ -82,7 +82,7 @@ def test_crops_of_a_long_recording_start_anywhere_and_never_wrap(
     fold_data: FoldData, strips: dict[str, NDArray[np.float16]]
 ) -> None:
     """A crop of 16 frames fits 31 - 16 + 1 = 16 times into a strip of 31."""
-    log_mel = load(fold_data, PLAIN, views=5).make_views(0, 0, torch.full((60,), 4)).log_mel
+    log_mel = load(fold_data, PLAIN, views=5).make_views(0, 0, torch.full((60,), 4)).crops
     assert {places_of(view[0].numpy(), strips["b2"])[0] for view in log_mel} == set(range(16))
 
 
@@ -111,16 +111,16 @@ def test_each_augmentation_changes_views_by_itself(fold_data: FoldData, name: st
     recordings = torch.arange(6)
     plain = load(fold_data, PLAIN).make_views(0, 0, recordings)
     changed = load(fold_data, {**PLAIN, f"{name}_probability": 1.0}).make_views(0, 0, recordings)
-    assert (changed.log_mel - plain.log_mel).abs().max() > 0.1
+    assert (changed.crops - plain.crops).abs().max() > 0.1
     assert torch.equal(changed.targets, plain.targets)
 
 
 def test_background_is_added_in_power_at_its_ratio(fold_data: FoldData) -> None:
     """A background 10 dB below a crop lifts its mean power by one tenth."""
     settings = {**PLAIN, "background_snr_db": (10.0, 10.0)}
-    plain = load(fold_data, settings).make_views(0, 0, torch.arange(6)).log_mel.double().numpy()
+    plain = load(fold_data, settings).make_views(0, 0, torch.arange(6)).crops.double().numpy()
     changed = load(fold_data, {**settings, "background_probability": 1.0}).make_views(0, 0, torch.arange(6))
-    mixed = changed.log_mel.double().numpy()
+    mixed = changed.crops.double().numpy()
     ratio = (10 ** (mixed / 10)).mean(axis=(1, 2, 3)) / (10 ** (plain / 10)).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(ratio, 1.1, rtol=1e-4)
 
@@ -130,7 +130,7 @@ def test_background_is_a_quiet_crop_of_a_long_recording(
 ) -> None:
     """At -60 dB the background drowns the crop; up to its level it is the quietest second of a long strip."""
     settings = {**PLAIN, "background_probability": 1.0, "background_snr_db": (-60.0, -60.0)}
-    views = load(fold_data, settings, views=4).make_views(0, 0, torch.arange(6)).log_mel[:, 0].numpy()
+    views = load(fold_data, settings, views=4).make_views(0, 0, torch.arange(6)).crops[:, 0].numpy()
     quietest = {}
     for name in ("a1", "a2", "b1", "c1"):  # at least two crops of 16 frames
         power = (10 ** (strips[name].astype(np.float64) / 10)).mean(axis=1)
@@ -148,7 +148,7 @@ def test_background_is_a_quiet_crop_of_a_long_recording(
 def test_values_never_fall_below_the_floor_by_a_gain(fold_data: FoldData) -> None:
     settings = {**PLAIN, "gain_probability": 1.0, "gain_db": 90.0}
     views = load(fold_data, settings, views=4).make_views(0, 0, torch.arange(6))
-    assert views.log_mel.min() == -100.0
+    assert views.crops.min() == -100.0
 
 
 def test_mixup_mixes_the_targets_and_keeps_the_labels(fold_data: FoldData) -> None:
@@ -172,7 +172,7 @@ def test_making_views_leaves_the_strips(fold_data: FoldData, strips: dict[str, N
 def test_changing_views_leaves_the_strips(fold_data: FoldData) -> None:
     data = load(fold_data, PLAIN)
     before = data.strips.values.clone()
-    data.make_views(0, 0, torch.arange(6)).log_mel.zero_()
+    data.make_views(0, 0, torch.arange(6)).crops.zero_()
     assert torch.equal(data.strips.values, before)
 
 

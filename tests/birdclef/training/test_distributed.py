@@ -67,7 +67,7 @@ def gradients(cases):
         ).to(dtype)
         given = (mixed if objective_config.get("contrast") == "soft" else targets).to(dtype)
         views = Views(log_mel.to(dtype), labels, given, recordings, secondary)
-        heads = gather_heads(heads_in_chunks(model, own_part(views.log_mel), micro_batch))
+        heads = gather_heads(heads_in_chunks(model, own_part(views.crops), micro_batch))
         both = torch.nn.ModuleList([model, objective])
         objective(heads, views, classifying=False)["loss"].backward()
         average_gradients(both)

@@ -248,7 +248,7 @@ def test_a_loss_that_is_not_finite_stops_training_with_a_remedy(ringing: FoldDat
     batch = torch.load(tmp_path / "non_finite_batch.pt", weights_only=True)
     data = TrainingData(ringing, settings, torch.device("cpu"))
     recordings = torch.from_numpy(data.draw_batches(batch["epoch"])[batch["step"]])
-    assert torch.equal(batch["log_mel"], data.make_views(batch["epoch"], batch["step"], recordings).log_mel)
+    assert torch.equal(batch["crops"], data.make_views(batch["epoch"], batch["step"], recordings).crops)
     names = ringing.train["recording_id"][recordings.repeat_interleave(settings.views).tolist()]
     assert batch["recordings"] == names.tolist()
 

@@ -61,7 +61,7 @@ def test_gradient_is_that_of_the_whole_batch(
     kind: str, micro_batch: int, precision: torch.dtype, largest: float
 ) -> None:
     model, views = make_model().eval().to(precision), make_views()  # batch norm in eval mode does not mix the batch
-    log_mel = views.log_mel.to(precision)
+    log_mel = views.crops.to(precision)
     whole = gradients(model, model.heads(model.encode(log_mel)), views, kind)
     assert distance(gradients(model, heads_in_chunks(model, log_mel, micro_batch), views, kind), whole) < largest
 
@@ -70,9 +70,9 @@ def test_random_numbers_and_running_statistics_are_those_of_one_forward_pass() -
     model, views = make_model(dropout=0.5, drop_path=0.3).train(), make_views()
     twin = copy.deepcopy(model)
     torch.manual_seed(3)
-    expected = gradients(twin, in_memory(twin, views.log_mel, 4), views, "joint")
+    expected = gradients(twin, in_memory(twin, views.crops, 4), views, "joint")
     torch.manual_seed(3)
-    found = gradients(model, heads_in_chunks(model, views.log_mel, 4), views, "joint")
+    found = gradients(model, heads_in_chunks(model, views.crops, 4), views, "joint")
     assert distance(found, expected) < 1e-6
     buffers = dict(twin.named_buffers())
     assert any("running_mean" in name for name in buffers)
@@ -86,10 +86,10 @@ def kept_bytes(model: SpeciesModel, log_mel: Tensor, micro_batch: int | None) ->
 
 
 def test_forward_pass_keeps_no_activations() -> None:
-    model, log_mel = make_model().train(), make_views().log_mel
+    model, log_mel = make_model().train(), make_views().crops
     assert kept_bytes(model, log_mel, 2) < kept_bytes(model, log_mel, None) / 100
 
 
 def test_batch_that_fits_is_computed_at_once() -> None:
-    model, log_mel = make_model().train(), make_views().log_mel
+    model, log_mel = make_model().train(), make_views().crops
     assert kept_bytes(model, log_mel, BATCH) == kept_bytes(model, log_mel, None)

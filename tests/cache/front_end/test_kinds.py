@@ -181,11 +181,11 @@ def test_wide_rows_lie_in_shorter_chunks(tmp_path: Path) -> None:
     from cache.store.part_array import PartRows
     from cache.store.part_writer import PartWriter
 
-    with PartWriter(FeatureDirectory(tmp_path), 1024, scores=6000) as writer:
+    with PartWriter(FeatureDirectory(tmp_path), 1024, score_columns=6000) as writer:
         writer.add_strip("a", np.ones((5, 7024), np.float32))
         part = PartRows.open(tmp_path / "parts" / writer.publish())
     assert part.chunk_frames == 2**21 // (2 * 7024) < CHUNK_FRAMES
-    assert (part.channels, part.scores) == (1024, 6000)
+    assert (part.channels, part.score_columns) == (1024, 6000)
 
 
 def test_process_loads_its_model_once(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,7 +109,7 @@ def test_whole_chunks_are_written_before_the_part_is_published(tmp_path: Path, m
 
 
 def test_strip_of_another_width_is_refused(tmp_path: Path) -> None:
-    with PartWriter(FeatureDirectory(tmp_path), CHANNELS, scores=2) as writer:
+    with PartWriter(FeatureDirectory(tmp_path), CHANNELS, score_columns=2) as writer:
         with pytest.raises(ValueError, match=r"audio a has 4 values a row, .* has 5, 2 of them scores"):
             writer.add_strip("a", np.zeros((4, 4), np.float32))
         writer.add_strip("b", np.zeros((4, 5), np.float32))
