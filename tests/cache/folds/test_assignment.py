@@ -1,0 +1,166 @@
+"""Folds of drawn tables, in which nothing shared may cross, and of tables that fill by hand."""
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from recording_tables import make_table, random_tables, spread_table, well_spread
+
+from cache.config.split import SplitConfig
+from cache.folds.assignment import assign_folds
+from cache.folds.groups import PINNED_FOLD, TEST_FOLD, is_trained_on
+
+
+@settings(deadline=None, max_examples=80)
+@given(random_tables())
+def test_nothing_shared_crosses_folds_and_every_validated_species_is_trained(
+    drawn: tuple[pd.DataFrame, SplitConfig],
+) -> None:
+    table, config = drawn
+    split = assign_folds(table, config)
+    assert list(split["recording_id"]) == list(table["recording_id"])
+    assert list(split["label"]) == list(table["label"])
+    assert set(split["fold"]) <= {PINNED_FOLD, *range(config.folds)}
+    assert list(split["pinned"]) == list(split["fold"] == PINNED_FOLD)
+    folds_of_pair: dict[tuple[str, str], set[int]] = {}
+    folds_of_audio: dict[str, set[int]] = {}
+    for row, fold in enumerate(split["fold"]):
+        if table["recordist"][row]:
+            folds_of_pair.setdefault((table["recordist"][row], table["label"][row]), set()).add(fold)
+        folds_of_audio.setdefault(table["sound"][row], set()).add(fold)
+    assert all(len(folds) == 1 for folds in folds_of_pair.values())
+    assert all(len(folds) == 1 for folds in folds_of_audio.values())
+    for fold in range(config.folds):
+        validated = set(split.loc[split["fold"] == fold, "label"])
+        trained = set(split.loc[split["fold"] != fold, "label"])
+        assert "common" in validated
+        assert validated <= trained
+
+
+def test_singleton_species_is_pinned_to_training() -> None:
+    table = pd.concat([well_spread(), make_table([("rare", "solo")]).assign(recording_id="rare", sound="rare")])
+    split = assign_folds(table.reset_index(drop=True), SplitConfig()).set_index("recording_id")
+    assert split.loc["rare", "fold"] == -1
+    assert split.loc["rare", "pinned"]
+    assert (split.drop("rare")["fold"] >= 0).all()
+
+
+def test_species_of_one_recordist_is_pinned_with_all_its_recordings() -> None:
+    own = make_table([("rare", "ann3")] * 6).assign(
+        recording_id=[f"rare{row}" for row in range(6)], sound=[f"rare{row}" for row in range(6)]
+    )
+    table = pd.concat([well_spread(), own]).reset_index(drop=True)
+    split = assign_folds(table, SplitConfig())
+    assert (split.loc[table["label"] == "rare", "fold"] == PINNED_FOLD).all()
+    others = split[(table["recordist"] == "ann3") & (table["label"] != "rare")]
+    assert (others["fold"] >= 0).all()
+    assert others["fold"].nunique() == 1
+
+
+def test_species_whose_groups_meet_in_one_fold_is_pinned() -> None:
+    table = make_table([(label, f"ann{row}") for row, label in enumerate("aabbcc")])
+    table.loc[5, "sound"] = table.loc[0, "sound"]
+    earlier = np.array([0, 0, 0, 1, 1, 0])
+    split = assign_folds(table, SplitConfig(folds=2), earlier)
+    # a is in fold 0 only; c with the sound of a goes with it, so that c is in fold 1 only, but always trained as well
+    assert list(split["fold"]) == [PINNED_FOLD, PINNED_FOLD, 0, 1, 1, PINNED_FOLD]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_of_three_species_that_three_recordists_share_is_pinned_in_two_folds(seed: int) -> None:
+    # two of the three recordists must share a fold, and so the species that both recorded has no other fold
+    shared = [("x", "ann"), ("y", "ann"), ("x", "bob"), ("z", "bob"), ("y", "cy"), ("z", "cy")]
+    table = make_table(shared + [("common", f"own{row}") for row in range(6)])
+    split = assign_folds(table, SplitConfig(folds=2, seed=seed))
+    assert set(split.loc[split["pinned"], "label"]) & {"x", "y", "z"}
+    for fold in range(2):
+        validated = set(split.loc[split["fold"] == fold, "label"])
+        assert "common" in validated
+        assert validated <= set(split.loc[split["fold"] != fold, "label"])
+
+
+def test_split_is_the_same_for_the_same_seed_and_another_for_another() -> None:
+    table = well_spread()
+    first = assign_folds(table, SplitConfig(seed=1))
+    pd.testing.assert_frame_equal(assign_folds(table, SplitConfig(seed=1)), first)
+    assert list(assign_folds(table, SplitConfig(seed=2))["fold"]) != list(first["fold"])
+
+
+def test_folds_of_a_well_spread_table_are_stratified() -> None:
+    split = assign_folds(well_spread(species=4, recordists=10, each=2), SplitConfig(folds=5))
+    assert Counter(zip(split["fold"], split["label"], strict=True)) == {
+        (fold, f"s{species}"): 4 for fold in range(5) for species in range(4)
+    }
+
+
+def test_group_is_named_by_its_first_recording() -> None:
+    table = well_spread(species=2, recordists=4, each=1)  # r000 ... r003 are s0 by ann0 ... ann3, r004 ... are s1
+    split = assign_folds(table, SplitConfig(folds=2))
+    assert list(split["group"]) == ["r000", "r001", "r002", "r003"] * 2
+
+
+@pytest.mark.parametrize("recordists", [1, 2, 4])
+def test_fewer_groups_than_folds_are_refused(recordists: int) -> None:
+    table = well_spread(recordists=recordists)
+    groups = recordists if recordists > 1 else 0  # the species of a single recordist are all pinned
+    with pytest.raises(
+        ValueError, match=rf"^{groups} group\(s\) of recordings .* cannot fill the 5 parts that split.folds=5"
+    ):
+        assign_folds(table, SplitConfig(folds=5))
+
+
+def test_species_with_fewer_recordings_than_folds_alone_are_refused_with_a_remedy() -> None:
+    table = make_table([(f"s{row % 8}", f"ann{row}") for row in range(16)])
+    with pytest.raises(ValueError, match=r"more than 2 recordings.*split\.folds=3 asks for: ask for fewer"):
+        assign_folds(table, SplitConfig(folds=3))
+
+
+def test_no_group_of_a_column_crosses_folds() -> None:
+    table = spread_table()
+    split = assign_folds(table, SplitConfig(folds=3, group_by="site"))
+    assert split.groupby(table["site"])["fold"].nunique().max() == 1
+
+
+def test_given_folds_are_honoured() -> None:
+    table = spread_table()
+    table.loc[:4, "table_fold"] = "-1"
+    split = assign_folds(table, SplitConfig(folds=3, fold_column="fold"))
+    assert list(split["fold"].astype(str)) == list(table["table_fold"])
+    assert list(split.index[split["pinned"]]) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["3", "x", ""], r"3 other values, such as 0000 \('3'\), 0001 \('x'\), 0002 \(''\)"),
+        (["0.5"], r"1 other values, such as 0000 \('0.5'\)"),
+    ],
+)
+def test_given_folds_that_are_none_are_named(given: list[str], message: str) -> None:
+    table = spread_table()
+    table.loc[: len(given) - 1, "table_fold"] = given
+    with pytest.raises(ValueError, match=message):
+        assign_folds(table, SplitConfig(folds=3, fold_column="fold"))
+
+
+def test_given_folds_must_fill_every_fold() -> None:
+    with pytest.raises(ValueError, match=r"none of fold \[3\]"):
+        assign_folds(spread_table(), SplitConfig(folds=4, fold_column="fold"))
+    with pytest.raises(ValueError, match=r"split\.fold_column='part': the table of recordings has no such column"):
+        assign_folds(spread_table(), SplitConfig(folds=4, fold_column="part"))
+
+
+def test_test_part_is_held_out_by_group_and_leaves_every_species_in_training() -> None:
+    table = spread_table()
+    table.loc[:, "label"] = table["label"].where(table.index != 7, "rare")  # one recording only
+    split = assign_folds(table, SplitConfig(folds=3, test_share=0.2))
+    held_out = split["fold"] == TEST_FOLD
+    assert 0.12 < held_out.mean() < 0.28
+    assert not set(table.loc[held_out, "recordist"]) & set(table.loc[~held_out & ~split["pinned"], "recordist"])
+    assert split.loc[7, "fold"] == PINNED_FOLD
+    for fold in range(3):
+        trained = is_trained_on(split["fold"], fold)
+        assert not (trained & held_out).any()
+        assert set(split.loc[trained, "label"]) == set(table["label"])

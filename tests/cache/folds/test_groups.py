@@ -1,0 +1,199 @@
+"""Groups and leaks against plain loops over pairs of recordings, and by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recording_tables import make_table, random_tables, spread_table
+
+from cache.config.data import DataConfig
+from cache.config.split import SplitConfig
+from cache.folds.assignment import assign_folds
+from cache.folds.groups import PINNED_FOLD, TEST_FOLD, count_leaks, group_recordings
+from cache.recordings.table import read_recordings
+
+
+def brute_force_groups(table: pd.DataFrame) -> list[int]:
+    """Smallest row of each row's group, by joining pairs until nothing changes."""
+    rows = table.to_dict("records")
+    group = list(range(len(rows)))
+    changed = True
+    while changed:
+        changed = False
+        for i, one in enumerate(rows):
+            for j, two in enumerate(rows):
+                same_recordist = one["recordist"] == two["recordist"] not in {"", "unknown"}
+                same_sound = one["sound"] == two["sound"]
+                same_take = all(one[name] == two[name] for name in ("label", "recordist", "seconds"))
+                if (same_recordist or same_sound or same_take) and group[i] != group[j]:
+                    group[i] = group[j] = min(group[i], group[j])
+                    changed = True
+    return group
+
+
+def brute_force_leaks(table: pd.DataFrame, fold: np.ndarray) -> tuple[int, int]:
+    """Pairs (recordist, species) on both sides, and validation recordings that share one with training."""
+    pairs, leaking = set(), 0
+    for i, validated in enumerate(fold):
+        leaks = False
+        for j, trained in enumerate(fold):
+            same = table["label"][i] == table["label"][j] and table["recordist"][i] == table["recordist"][j] != ""
+            if same and validated >= 0 and trained not in (validated, TEST_FOLD):
+                pairs.add((table["recordist"][i], table["label"][i]))
+                leaks = True
+        leaking += leaks
+    return len(pairs), leaking
+
+
+@settings(deadline=None, max_examples=40)
+@given(random_tables())
+def test_groups_are_those_of_a_plain_loop(drawn: tuple[pd.DataFrame, SplitConfig]) -> None:
+    table, _ = drawn
+    group = group_recordings(table)
+    expected = brute_force_groups(table)
+    assert len(set(zip(group, expected, strict=True))) == len(set(group)) == len(set(expected))
+
+
+@settings(deadline=None, max_examples=40)
+@given(random_tables(), st.integers(0, 2**32 - 1))
+def test_leaks_are_those_of_a_double_loop(drawn: tuple[pd.DataFrame, SplitConfig], seed: int) -> None:
+    table, config = drawn
+    fold = np.random.default_rng(seed).integers(TEST_FOLD, config.folds, len(table))
+    pairs, leaking = brute_force_leaks(table, fold)
+    leaks = count_leaks(table, fold)
+    assert leaks["shared_pairs"] == pairs
+    assert leaks["leaking_recordings"] == leaking
+    assert leaks["leaking_share"] == pytest.approx(leaking / max((fold >= 0).sum(), 1), abs=1e-4)
+
+
+def test_leaks_of_a_small_table_by_hand() -> None:
+    table = make_table(
+        [("a", "ann"), ("a", "ann"), ("a", "ann"), ("b", "ann"), ("a", "bob"), ("a", ""), ("a", ""), ("b", "cy")]
+    )
+    fold = np.array([0, 0, 1, 2, 1, 0, 1, PINNED_FOLD])
+    # (ann, a) stands in folds 0 and 1: three recordings leak, of seven validated; the unknown recordist is no pair
+    assert count_leaks(table, fold) == {
+        "shared_pairs": 1,
+        "leaking_recordings": 3,
+        "leaking_share": 0.4286,
+        "shared_sounds": 0,
+    }
+
+
+def test_pair_in_validation_and_always_in_training_leaks_once() -> None:
+    table = make_table([("a", "ann"), ("a", "ann"), ("b", "bob")])
+    assert count_leaks(table, np.array([PINNED_FOLD, 0, 1])) == {
+        "shared_pairs": 1,
+        "leaking_recordings": 1,
+        "leaking_share": 0.5,
+        "shared_sounds": 0,
+    }
+
+
+def test_sound_in_validation_and_training_is_counted_and_held_out_ones_are_not() -> None:
+    table = make_table([("a", "ann"), ("a", "bob"), ("b", "cy"), ("b", "di"), ("c", "ed"), ("c", "flo")])
+    table["sound"] = ["x", "x", "y", "y", "z", "z"]
+    assert count_leaks(table, np.array([0, 1, 1, 1, TEST_FOLD, 0]))["shared_sounds"] == 1
+    assert count_leaks(table, np.array([0, PINNED_FOLD, 1, 0, 0, 0]))["shared_sounds"] == 2
+
+
+def test_nothing_validated_leaks_nothing() -> None:
+    table = make_table([("a", "ann"), ("a", "ann")])
+    assert count_leaks(table, np.array([PINNED_FOLD, PINNED_FOLD])) == {
+        "shared_pairs": 0,
+        "leaking_recordings": 0,
+        "leaking_share": 0.0,
+        "shared_sounds": 0,
+    }
+
+
+@pytest.mark.parametrize("nobody", ["", "unknown"])
+def test_unknown_recordist_is_a_group_of_its_own_per_recording(nobody: str) -> None:
+    table = make_table([("a", nobody)] * 5 + [("b", nobody)] * 3 + [("a", "ann"), ("b", "ann")])
+    group = group_recordings(table)
+    assert len(set(group[:8])) == 8
+    assert group[8] == group[9]
+    assert group[8] not in set(group[:8])
+
+
+def test_case_of_the_author_does_not_part_a_recordist(tmp_path: Path) -> None:
+    (tmp_path / "train_audio").mkdir()
+    authors = ("Ann Other", "ANN OTHER", " ann other ", "Bob")
+    lines = ["primary_label,filename,author"]
+    for number, author in enumerate(authors):
+        (tmp_path / "train_audio" / f"{number}.ogg").write_bytes(b"x")
+        lines.append(f"bird{number},{number}.ogg,{author}")
+    (tmp_path / "train_metadata.csv").write_text("\n".join(lines) + "\n")
+    recordings = read_recordings(DataConfig(root=str(tmp_path)))
+    table = recordings.assign(sound=["a", "b", "c", "d"], seconds=[1.0, 2.0, 3.0, 4.0])
+    group = group_recordings(table)
+    assert group[0] == group[1] == group[2] != group[3]
+
+
+def test_same_species_recordist_and_duration_is_one_take_even_if_nobody_is_named() -> None:
+    table = make_table([("a", ""), ("a", ""), ("a", ""), ("b", "")]).assign(seconds=[7.5, 7.5, 7.6, 7.5])
+    group = group_recordings(table)
+    assert group[0] == group[1]
+    assert len(set(group)) == 3
+
+
+def test_same_sound_by_two_recordists_joins_their_groups() -> None:
+    table = make_table([("a", "ann"), ("b", "ann"), ("a", "bob"), ("c", "bob"), ("c", "cy")])
+    table["sound"] = ["x", "1", "x", "2", "3"]
+    group = group_recordings(table)
+    assert len(set(group[:4])) == 1
+    assert group[4] != group[0]
+
+
+def test_authors_called_unknown_are_no_common_recordist() -> None:
+    table = make_table([(f"s{row % 3}", "unknown") for row in range(60)])
+    assert len(set(group_recordings(table))) == 60
+    split = assign_folds(table, SplitConfig(folds=4))
+    assert count_leaks(table, split["fold"].to_numpy())["shared_pairs"] == 0
+
+
+def test_a_recordist_named_like_a_recording_is_not_its_author() -> None:
+    table = make_table([("s0", ""), ("s1", "r000"), ("s2", "r000")])
+    assert group_recordings(table).tolist() == [0, 1, 1]
+
+
+def groups_of(table: pd.DataFrame, group_by: str) -> list[set[str]]:
+    """The recordings of each group, largest first."""
+    split = pd.DataFrame({"recording_id": table["recording_id"], "group": group_recordings(table, group_by)})
+    return sorted(
+        (set(rows) for _, rows in split.groupby("group")["recording_id"]), key=lambda rows: (-len(rows), min(rows))
+    )
+
+
+def test_recordings_are_grouped_by_what_is_asked_for() -> None:
+    table = spread_table(recordings=8, recordists=4)
+    table["latitude"] = ["1.01", "1.01", "1.01", "", "1.09", "1.11", "1.05", ""]
+    table["site"] = ["north", "north", "", "", "north", "", "", "south"]
+    table.loc[3, "recordist"] = "unknown"
+    names = list(table["recording_id"])
+    of = {name: [{names[index] for index in rows} for rows in groups] for name, groups in {
+        "recordist": [(0, 4), (1, 5), (2, 6), (3,), (7,)],
+        "recordist+place": [(0, 4), (2, 6), (1,), (3,), (5,), (7,)],  # 1.01 and 1.11 lie in two cells
+        "recording": [(0,), (1,), (2,), (3,), (4,), (5,), (6,), (7,)],
+        "site": [(0, 1, 4), (2,), (3,), (5,), (6,), (7,)],  # an unknown site is no common one
+    }.items()}  # fmt: skip
+    for group_by, groups in of.items():
+        assert groups_of(table, group_by) == groups
+
+
+def test_duplicates_share_a_group_whatever_is_asked_for() -> None:
+    table = spread_table(recordings=8, recordists=4)
+    table.loc[5, "sound"] = table.loc[0, "sound"]
+    assert {table.loc[0, "recording_id"], table.loc[5, "recording_id"]} in groups_of(table, "recording")
+
+
+@pytest.mark.parametrize(
+    ("group_by", "message"),
+    [("sight", "split.group_by='sight': the table of recordings has no such column"), ("recordist+place", "latitude")],
+)
+def test_missing_column_to_group_by_is_named(group_by: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        group_recordings(spread_table().drop(columns="latitude"), group_by)
