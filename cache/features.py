@@ -40,7 +40,7 @@ _LOCAL = {
     "distributed.scheduler.work-stealing": False,  # from the only worker
 }
 """Of Dask on this machine: what it does by default for its own sake takes 5 % of a core, which computes here."""
-_WORKER_SECONDS = 120.0
+WORKER_SECONDS = 120.0
 """How long a scheduler may be without a worker when a build begins."""
 _SECONDS_BETWEEN_EVENTS = 0.5  # each costs this machine's cores about 1.5 ms
 
@@ -159,12 +159,7 @@ def _compute_part(
     worker = get_worker()
     untold: list[dict[str, Any]] = []
     told = time.monotonic()
-    with _store_here(store) as directory:
-        if (key := feature_recipe(features).key) != directory.key:
-            raise RuntimeError(
-                f"The Dask worker at {worker.address} would write other features ({key}) than those of "
-                f"{directory.address}: another release of birdclef is installed there. Install the same one as here."
-            )
+    with store_here(store) as directory:
         for finished in compute_part_apart(sources, features, directory):
             untold.append(asdict(finished))
             if time.monotonic() - told > _SECONDS_BETWEEN_EVENTS:
@@ -174,16 +169,14 @@ def _compute_part(
 
 
 @contextmanager
-def _store_here(store: FeatureDirectory | str) -> Iterator[FeatureDirectory]:
-    """Yields the feature directory, given as such or by its address; a URL is mirrored for as long as a part takes."""
-    if not isinstance(store, str):
-        yield store
-    elif not is_url(store):
-        yield FeatureDirectory(Path(store))
-    else:
-        workspace, _, key = store.rsplit("/", 2)
-        with TemporaryDirectory() as folder:
-            yield Workspace.open(workspace, Path(folder)).feature_directory(key)
+def store_here(store: str) -> Iterator[Path]:
+    """Yields the feature directory, or one that mirrors its URL for as long as a part takes."""
+    if not is_url(store):
+        yield Path(store)
+        return
+    workspace, kind, key = store.rsplit("/", 2)
+    with TemporaryDirectory() as folder:
+        yield find_artefact(open_workspace(workspace, Path(folder)), kind, key)
 
 
 @contextmanager
@@ -203,11 +196,11 @@ def _client(features: FeatureConfig) -> Iterator[Any]:
             ) from error
         with remote:
             try:
-                remote.wait_for_workers(1, timeout=_WORKER_SECONDS)
+                remote.wait_for_workers(1, timeout=WORKER_SECONDS)
             except TimeoutError as error:
                 raise ConnectionError(
                     f"The Dask scheduler at features.cluster={features.cluster} has had no worker for "
-                    f"{_WORKER_SECONDS:g} s. Start one with `dask worker {features.cluster}` where the package is "
+                    f"{WORKER_SECONDS:g} s. Start one with `dask worker {features.cluster}` where the package is "
                     "installed, or set features.cluster=null to compute here."
                 ) from error
             logger.info("features: Dask dashboard at %s", remote.dashboard_link)

@@ -163,7 +163,7 @@ def load_classifier(source: Path) -> WindowClassifier:
     if provenance["kind"] == "runs":
         run = load_run(source, workspace, device)
         thresholds = np.full(len(run.species), PLAIN_THRESHOLD)
-        return _assemble({"run": [run]}, PredictConfig(), "mean", np.ones(1), 1.0, thresholds)
+        return assemble_classifier({"run": [run]}, PredictConfig(), "mean", np.ones(1), 1.0, thresholds)
     if provenance["kind"] != "reports":
         raise ValueError(f"{source} holds {provenance['kind']}; only a run or a report can predict.")
     return _load_report(source, provenance, workspace, device)
@@ -187,7 +187,7 @@ def _load_report(source: Path, provenance: Mapping[str, Any], workspace: Workspa
         members[name.rsplit("/", 1)[0]].append(
             load_run(workspace.artefact("runs", made["inputs"]["run"]), workspace, device)
         )
-    return _assemble(
+    return assemble_classifier(
         members,
         settings,
         method,
@@ -197,7 +197,7 @@ def _load_report(source: Path, provenance: Mapping[str, Any], workspace: Workspa
     )
 
 
-def _assemble(
+def assemble_classifier(
     members: Mapping[str, Sequence[TrainedRun]],
     settings: PredictConfig,
     method: EnsembleMethod,

@@ -23,7 +23,7 @@ Residency = Literal["auto", "device", "host", "stream"]
 
 _DEVICE_SHARE = 0.5  # of the free device memory; the rest is for activations
 _HOST_SHARE = 0.7  # of the free host memory
-_BLOCK_FRAMES = 65_536
+BLOCK_FRAMES = 65_536
 _READING_THREADS = 4
 
 
@@ -108,7 +108,7 @@ class ResidentStrips(Strips):
         return self.values[(starts + frames % lengths).to(self.place, non_blocking=True)]
 
     def _stored_blocks(self) -> Iterator[Tensor]:
-        yield from self.values.split(_BLOCK_FRAMES)
+        yield from self.values.split(BLOCK_FRAMES)
 
 
 class StreamedStrips(Strips):
@@ -147,7 +147,7 @@ class StreamedStrips(Strips):
         out[:] = span[(frames - first) % length]
 
     def _stored_blocks(self) -> Iterator[Tensor]:
-        yield from map(torch.from_numpy, self._reader.blocks(_BLOCK_FRAMES))
+        yield from map(torch.from_numpy, self._reader.blocks(BLOCK_FRAMES))
 
 
 def load_strips(store: StripStore, sha256s: Sequence[str], device: torch.device, residency: Residency) -> Strips:

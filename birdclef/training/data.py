@@ -89,7 +89,7 @@ class TrainingData:
             self._active_crops = ActiveCrops(self.strips, activity, self.crop_frames)
         self.statistics = input_statistics(self.strips, config.model.normalisation)
         waits = isinstance(self.strips, StreamedStrips) or self.strips.place.type != device.type
-        self._prefetcher = Prefetcher(self._gather, self._following) if waits else None
+        self._prefetcher = Prefetcher(self.gather, self._following) if waits else None
 
     @property
     def batch_recordings(self) -> int:
@@ -129,8 +129,8 @@ class TrainingData:
             recordings: (batch,).
         """
         batch = Batch(epoch, step, tuple(recordings.tolist()))
-        gathered = self._prefetcher.get(batch) if self._prefetcher else self._gather(batch)
-        crops, *others = (part.to(self._device, non_blocking=True) for part in gathered)
+        crops = self._prefetcher.get(batch) if self._prefetcher else self.gather(batch)
+        log_mel, *others = (part.to(self._device, non_blocking=True) for part in crops)
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._config.seed, epoch, step, 2))
         for block, *behind in zip(*map(split_for_cache, (crops, *others)), strict=True):
             block.copy_(self.augmentation.augment(block, *behind, generator=generator))
@@ -144,7 +144,7 @@ class TrainingData:
             secondary = None if secondary is None else secondary | secondary[partner]
         return Views(crops, labels, targets, rows, secondary)
 
-    def _gather(self, batch: Batch) -> tuple[Tensor, ...]:
+    def gather(self, batch: Batch) -> tuple[Tensor, ...]:
         """Returns crops of a batch, and what is mixed into them, (batch * views, 1, n_mels, frames) each.
 
         They are in the strips' place; what is drawn is drawn on the CPU, so that it does not depend on where that is.

@@ -13,7 +13,7 @@ from cache.audio.decoded_length import Heard
 from cache.audio.decoding import UnusableAudioError, mix_to_mono, read_refused
 from cache.audio.ffmpeg import stated_seconds
 
-_BLOCK_SECONDS = 60
+BLOCK_SECONDS = 60
 
 
 def stream_waveform(path: Path, sample_rate: int, heard: Heard | None = None) -> Iterator[NDArray[np.float32]]:
@@ -61,19 +61,13 @@ def header_seconds(path: Path) -> float:
         return 0.0
 
 
-def _read_blocks(content: BinaryIO) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Yields samples, (samples, channels), and their rate, until no more decode: a header may promise more."""
-    try:
-        audio = soundfile.SoundFile(content)
-    except (soundfile.SoundFileError, TypeError, ValueError) as error:
-        yield from read_refused(content, error)
-        return
-    with audio:
-        while True:
-            try:
-                block = audio.read(_BLOCK_SECONDS * audio.samplerate, dtype="float32", always_2d=True)
-            except soundfile.SoundFileError as error:
-                raise UnusableAudioError("undecodable", str(error)) from error
-            if not len(block):
-                return
-            yield block, audio.samplerate
+def _read_blocks(audio: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
+    """Yields samples, (samples, channels), until no more decode: a header may promise more."""
+    while True:
+        try:
+            block = audio.read(BLOCK_SECONDS * audio.samplerate, dtype="float32", always_2d=True)
+        except soundfile.SoundFileError as error:
+            raise UnusableAudioError("undecodable", str(error)) from error
+        if not len(block):
+            return
+        yield block

@@ -14,7 +14,7 @@ from cache.audio.ogg import PAGE, last_granule_position
 
 _FIRST_PACKET = slice(28, 35)  # the page that begins a stream holds one packet
 _SAMPLES = 32_768  # asked for at once, of each channel
-_HAS_MEMORY_FILES = hasattr(os, "memfd_create") and Path("/proc/self/fd").exists()
+HAS_MEMORY_FILES = hasattr(os, "memfd_create") and Path("/proc/self/fd").exists()
 
 
 def decode_vorbis(audio: bytes) -> tuple[NDArray[np.float32], int] | None:
@@ -34,7 +34,7 @@ def decode_vorbis(audio: bytes) -> tuple[NDArray[np.float32], int] | None:
         MemoryError: If the samples, or those that the last page states, do not fit.
         OSError: If the system gives no file.
     """
-    if not (_HAS_MEMORY_FILES and audio.startswith(PAGE) and audio[_FIRST_PACKET] == b"\x01vorbis"):
+    if not (HAS_MEMORY_FILES and audio.startswith(PAGE) and audio[_FIRST_PACKET] == b"\x01vorbis"):
         return None
     stated = last_granule_position(audio)
     if stated <= 0:

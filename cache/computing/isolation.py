@@ -32,7 +32,7 @@ from cache.workspace.feature_directory import FeatureDirectory
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 2
-_ATTEMPTS_IF_KILLED = 5  # somebody else ended the child, so the recording is likely to have had no part in it
+ATTEMPTS_IF_KILLED = 5  # somebody else ended the child, so the recording is likely to have had no part in it
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 _KILLED = (
     "its process was killed from outside {} times, as when memory runs out: see dmesg, lower features.workers or "
@@ -201,10 +201,10 @@ class _Child:
         if source is None:
             last_words = self._process.last_words()
             message = f"A process that computes features ended ({ending})" + (f": {last_words}" if last_words else "")
-            return ChildDiedError(None, None, message, _ATTEMPTS_IF_KILLED)
+            return ChildDiedError(None, None, message, ATTEMPTS_IF_KILLED)
         if -status in _FROM_OUTSIDE:
             message = f"{source.address}: its process was killed ({ending})"
-            return ChildDiedError(source, None, message, _ATTEMPTS_IF_KILLED)
+            return ChildDiedError(source, None, message, ATTEMPTS_IF_KILLED)
         detail = f"its decoding ended the process ({ending})"
         failure = Failure(source.sha256, "crash", detail, decoder=DECODER)
         return ChildDiedError(source, failure, f"{source.address}: {detail}")

@@ -131,7 +131,8 @@ def labels_file(store: FeatureDirectory) -> Path:
     return store.fetch("labels.txt")
 
 
-_opened: dict[EmbeddingModel, Runtime] = {}
+loaded: dict[EmbeddingModel, Runtime] = {}
+"""Models that this process holds, whatever directory it took them from."""
 
 
 def open_embedder(features: EmbeddingConfig, store: FeatureDirectory) -> Embedder:
@@ -143,13 +144,13 @@ def open_embedder(features: EmbeddingConfig, store: FeatureDirectory) -> Embedde
         ValueError: If it is another model, or none, or lacks the tensors that its description names.
     """
     model = features.model
-    if model not in _opened:
-        path = store.fetch(f"model.{model.format}")
+    if model not in loaded:
+        path = _fetched(store / f"model.{model.format}")
         if file_key(path) != model.sha256:
             raise ValueError(f"{path} is not {model.name} with sha256 {model.sha256}: bring that file back.")
         load = {"onnx": _load_onnx, "tflite": _load_tflite}[model.format]
-        _opened[model] = load(model, path)
-    return Embedder(features, _opened[model])
+        loaded[model] = load(model, path)
+    return Embedder(features, loaded[model])
 
 
 def _files(model: EmbeddingModel) -> list[tuple[str, str, str]]:

@@ -21,7 +21,7 @@ from prefect.utilities.urls import url_for
 logger = logging.getLogger(__name__)
 
 WEBHOOK = "BIRDCLEF_WEBHOOK"
-_DELAYS_SECONDS = (1.0, 4.0, 0.0)
+DELAYS_SECONDS = (1.0, 4.0, 0.0)
 """Waits after each failed attempt."""
 _TIMEOUT_SECONDS = 10.0
 
@@ -56,7 +56,7 @@ def notify(notification: Notification) -> None:
         logger.warning("notify: $%s is no http:// or https:// address, so nothing is sent", WEBHOOK)
         return
     body = json.dumps(asdict(notification)).encode()
-    for delay in _DELAYS_SECONDS:
+    for delay in DELAYS_SECONDS:
         try:
             request = Request(webhook, body, {"Content-Type": "application/json"})  # noqa: S310 - checked above
             with urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310

@@ -14,7 +14,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 logger = logging.getLogger(__name__)
 
-_SECONDS_BETWEEN_UPDATES = 3.0
+SECONDS_BETWEEN_UPDATES = 3.0
 _STAGES = ("birdclef", "cache")
 
 
@@ -59,7 +59,7 @@ def _update(key: str, last: _LastEvent, over: threading.Event) -> None:
     shown = None
     finished = False
     while not finished:
-        finished = over.wait(_SECONDS_BETWEEN_UPDATES)
+        finished = over.wait(SECONDS_BETWEEN_UPDATES)
         record = last.record
         if record is None or record is shown:
             continue

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 _MARK = "BIRDCLEF_SERVED_FROM"
 _MOST_QUICK_DEATHS = 5
 _QUICK_SECONDS = 60.0
-_LONGEST_PAUSE_SECONDS = 60
+LONGEST_PAUSE_SECONDS = 60
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG in Linux's prctl.h
 _LIBC = ctypes.CDLL(None)  # loaded here, for between fork and exec nothing should be
 
@@ -78,7 +78,7 @@ class Part:
                 f"start, at last with status {process.returncode}. Its own message stands above; mend that, and serve "
                 "again."
             )
-        pause = min(2 ** (self._quick_deaths - 1), _LONGEST_PAUSE_SECONDS)
+        pause = min(2 ** (self._quick_deaths - 1), LONGEST_PAUSE_SECONDS)
         self._start_at = time.monotonic() + pause
         logger.warning(
             "serve: the %s ended with status %s after %.0f s, and starts again in %d s",

@@ -80,8 +80,8 @@ def test_views_are_made_without_waiting(fold_data: FoldData, monkeypatch: pytest
     data = TrainingData(fold_data, config, torch.device("cpu"))
     recordings = torch.from_numpy(data.draw_batches(0)[0])
     expected = data.make_views(0, 0, recordings)
-    crops = data._gather(Batch(0, 0, tuple(recordings.tolist())))
-    monkeypatch.setattr(data, "_gather", lambda batch: crops)
+    crops = data.gather(Batch(0, 0, tuple(recordings.tolist())))
+    monkeypatch.setattr(data, "gather", lambda batch: crops)
     with Guard():
         views = data.make_views(0, 0, recordings)
     assert torch.equal(views.crops, expected.crops)

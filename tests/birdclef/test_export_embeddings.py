@@ -25,7 +25,7 @@ from birdclef.serving.onnx_classifier import OnnxClassifier
 from cache.audio.decoded_length import Heard
 from cache.config.features import EmbeddingConfig
 from cache.features import open_feature_directory
-from cache.front_end import embedding as embedding_model
+from cache.front_end import embedding
 from cache.recordings.catalogue_tables import read_species
 from cache.workspace.artefact import Recipe, artefact_key, file_key
 from cache.workspace.mirror import Mirror
@@ -111,10 +111,10 @@ def test_run_at_a_url_judges_alike_on_a_machine_that_did_not_build_its_store(
     first = Mirror(run.parent.parent, f"memory://{uuid.uuid4().hex}/workspace")
     for artefact in (run, store):
         first.send(artefact, artefact)
-    second = Workspace.open(first.url, tmp_path / "second")
-    monkeypatch.setattr(embedding_model, "_opened", {})
-    assert judge(second.artefact("runs", run.name), recording) == here
-    assert (second.directory / "features" / store.name / "model.onnx").is_file()
+    second = open_workspace(first.url, tmp_path / "second")
+    monkeypatch.setattr(embedding, "loaded", {})
+    assert judge(find_artefact(second, "runs", run.name), recording) == here
+    assert (second / "features" / store.name / "model.onnx").is_file()
 
 
 def test_run_whose_windows_end_between_two_embeddings_is_refused(run: Path, tmp_path: Path) -> None:

@@ -11,15 +11,11 @@ import soundfile
 import torch
 from scipy.special import softmax
 
-from birdclef import predict_recordings as module
 from birdclef.config.model import ModelConfig
-from birdclef.config.predict import PredictConfig
 from birdclef.inference.views import View
 from birdclef.model.network import SpeciesModel, build_model
-from birdclef.model.trained_run import TrainedRun
 from birdclef.predict_recordings import find_recordings, predict_recordings
-from birdclef.serving.classifier import Classifier, Member, _assemble, load_classifier, side_by_side
-from birdclef.serving.windows import Window
+from birdclef.serving.classifier import Classifier, Member, load_classifier
 from cache.config.features import EmbeddingConfig, LogMelConfig
 from cache.front_end.embedding import keep_model, open_embedder
 from cache.front_end.log_mel import compute_log_mel
@@ -160,15 +156,6 @@ def test_submission_has_a_row_for_each_window_and_a_column_for_each_species(
     assert np.std([float(row["ant"]) for row in rows]) > 1e-4  # windows differ
 
 
-def test_stream_that_ends_early_repeats_its_last_window() -> None:
-    fine = [Window(start, end, np.empty(0)) for start, end in ((0, 2), (2, 4), (4, 4.4))]
-    coarse = [Window(start, end, np.empty(0)) for start, end in ((0, 2), (2, 4))]
-    rows = list(side_by_side([iter(coarse), iter(fine)]))
-    assert [(first.start, second.start) for first, second in rows] == [(0, 0), (2, 2), (2, 4)]
-    assert rows == [(other, one) for one, other in side_by_side([iter(fine), iter(coarse)])]
-    assert list(side_by_side([iter([]), iter([])])) == []
-
-
 def test_window_that_only_one_front_end_sees_is_the_last_one(fusion: Classifier, tmp_path: Path) -> None:
     waveform = np.random.default_rng(5).normal(0, np.linspace(0.01, 0.1, 35_200)).astype(np.float32)
     soundfile.write(tmp_path / "r.wav", waveform, 8000, subtype="FLOAT")  # 4.4 s: four embeddings
@@ -292,7 +279,7 @@ def test_bad_recordings_are_told_and_the_others_predicted(
 def test_recording_that_breaks_half_way_keeps_what_it_had(
     classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache.audio.streaming._BLOCK_SECONDS", 1)
+    monkeypatch.setattr("cache.audio.streaming.BLOCK_SECONDS", 1)
     waveform = np.random.default_rng(0).normal(0, 0.1, 40 * 8000).astype(np.float32)
     waveform[30 * 8000] = np.inf
     soundfile.write(tmp_path / "a.wav", waveform, 8000, subtype="FLOAT")
@@ -314,7 +301,7 @@ def test_output_appears_whole_or_not_at_all(
         raise KeyboardInterrupt
 
     (tmp_path / "a.csv").write_text("before")
-    monkeypatch.setattr(module, "_predict", interrupt)
+    monkeypatch.setattr(Classifier, "classify", interrupt)
     with pytest.raises(KeyboardInterrupt):
         predict_recordings(classifier, [recordings / "a.wav"], tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_text() == "before"
@@ -326,12 +313,3 @@ def test_what_is_no_run_or_report_is_refused(tmp_path: Path, evaluation_split: P
         load_classifier(tmp_path)
     with pytest.raises(ValueError, match="holds splits; only a run or a report can predict"):
         load_classifier(evaluation_split)
-
-
-def test_members_without_a_common_window_are_refused() -> None:
-    first, other = (
-        TrainedRun(make_model(0), SPECIES, FEATURES, seconds, 0, "split", FeatureDirectory(Path()))
-        for seconds in (2.0, 5.0)
-    )
-    with pytest.raises(ValueError, match=r"members 'a' and 'b' differ in species, features or clip_seconds"):
-        _assemble({"a": [first], "b": [other]}, PredictConfig(), "mean", np.ones(2), 1.0, np.ones(3))

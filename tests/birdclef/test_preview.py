@@ -2,12 +2,12 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import image
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from birdclef.config.train import TrainConfig
@@ -32,11 +32,8 @@ def shown(
     """The crops of the picture, before and after each augmentation in turn."""
     crops: list[NDArray[np.float32]] = []
 
-    def record(axes: Any, crop: NDArray[np.float32], *_: Any) -> None:
-        crops.append(crop)
-
-    monkeypatch.setattr("birdclef.preview._show", record)
-    preview_augmentations(CONFIG, evaluation_split, 0, Workspace(evaluation_workspace), tmp_path / "preview.png")
+    monkeypatch.setattr(Axes, "imshow", lambda axes, crop, **_: crops.append(crop))
+    preview_augmentations(CONFIG, evaluation_split, 0, evaluation_workspace, tmp_path / "preview.png")
     return crops
 
 
@@ -89,6 +86,6 @@ def test_member_with_features_of_its_own_is_shown_these(
     catalogue = build_catalogue(recordings, DataConfig(root="unused"), FeatureDirectory(fine), Workspace(workspace))
     shown: list[NDArray[np.float32]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("birdclef.preview._show", lambda axes, crop, *_: shown.append(crop))
-        preview_augmentations(CONFIG, evaluation_split, 0, Workspace(workspace), tmp_path / "preview.png", catalogue)
+        patch.setattr(Axes, "imshow", lambda axes, crop, **_: shown.append(crop))
+        preview_augmentations(CONFIG, evaluation_split, 0, workspace, tmp_path / "preview.png", catalogue)
     assert {len(crop) for crop in shown} == {24}

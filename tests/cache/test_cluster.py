@@ -124,7 +124,7 @@ def test_scheduler_that_does_not_answer_is_named(
 def test_scheduler_without_workers_is_named_with_the_remedy(
     tmp_path: Path, encode_audio: EncodeAudio, write_dataset: WriteDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache.features._WORKER_SECONDS", 0.5)
+    monkeypatch.setattr("cache.features.WORKER_SECONDS", 0.5)
     audio = {"bird/0.wav": encode_audio(np.ones(9_000) * 0.1, 8_000)}
     data = write_dataset(tmp_path / "data", [{"primary_label": "bird", "filename": "bird/0.wav"}], audio)
     with scheduler_here(workers=0) as address:

@@ -3,12 +3,14 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 
+from cache.corpus.recording import encode_audio
 from cache.synth import CorpusPlan, plan_recordings, synthesize_corpus, zipf_counts
 
 SMALL = CorpusPlan(species=20, recordings=80, seed=3, min_seconds=1.0, max_seconds=1.5)
@@ -105,12 +107,14 @@ def test_folder_that_appears_meanwhile_counts_only_if_it_is_the_same(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool
 ) -> None:
     target = tmp_path / "corpus"
+    others = iter([corpus if same else corpus / "train_audio"])  # threads encode, and one of them loses the race
 
-    def write_and_lose_the_race(staging: Path, plan: CorpusPlan) -> None:
-        shutil.copytree(corpus, staging)
-        shutil.copytree(corpus if same else corpus / "train_audio", target)
+    def encode_and_lose_the_race(*given: Any, **options: Any) -> bytes:
+        if other := next(others, None):
+            shutil.copytree(other, target)
+        return encode_audio(*given, **options)
 
-    monkeypatch.setattr("cache.synth._write_corpus", write_and_lose_the_race)
+    monkeypatch.setattr("cache.synth.encode_audio", encode_and_lose_the_race)
     if same:
         assert synthesize_corpus(target, SMALL) == target
     else:

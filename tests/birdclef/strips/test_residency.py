@@ -107,7 +107,7 @@ def test_stored_bytes_give_what_the_same_decibels_in_float16_give(tmp_path: Path
 @pytest.mark.parametrize("dtype", ["float16", "uint8"])
 def test_streamed_strips_are_the_resident_ones(tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cache.store.part_writer.CHUNK_FRAMES", 8)
-    monkeypatch.setattr("birdclef.strips.residency._BLOCK_FRAMES", 11)
+    monkeypatch.setattr("birdclef.strips.residency.BLOCK_FRAMES", 11)
     generator = np.random.default_rng(5)
     lengths = {"a": 50, "b": 3, "c": 21, "d": 1, "e": 90}
     for names in (("a", "b", "c"), ("d", "e")):

@@ -4,10 +4,8 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +19,6 @@ from birdclef.strips.fold import FoldData
 from birdclef.training.data import TrainingData
 from birdclef.training.loop import SpeciesTraining, fit
 from birdclef.training.objective import build_objective
-from birdclef.training.trainer import MovingAverage
 from cache.config.features import LogMelConfig
 from cache.store.part_writer import PartWriter
 from cache.workspace.feature_directory import FeatureDirectory
@@ -225,18 +222,6 @@ def test_the_average_follows_the_recurrence_with_a_rising_decay(
         expected = kept * expected + (1 - kept) * weights.double()
     assert torch.allclose(averaged.double(), expected, atol=1e-6)
     assert not torch.allclose(averaged, last["model.classifier.weight"], atol=1e-4)
-
-
-def test_average_lies_where_the_model_will_be_and_its_updates_are_counted_on_the_host() -> None:
-    model = pl.LightningModule()
-    model.classifier = torch.nn.Linear(2, 3)
-    average = MovingAverage(0.9, None)
-    device = torch.device("meta")
-    average.setup(cast("pl.Trainer", SimpleNamespace(strategy=SimpleNamespace(root_device=device))), model, "fit")
-    found = average._average_model
-    assert found is not None
-    assert {value.device for value in found.module.parameters()} == {device}
-    assert found.n_averaged.device.type == "cpu"
 
 
 def test_a_loss_that_is_not_finite_stops_training_with_a_remedy(ringing: FoldData, tmp_path: Path) -> None:

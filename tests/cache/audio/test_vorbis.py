@@ -75,7 +75,7 @@ def test_waveform_is_decoded_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_waveform_is_the_same_where_there_are_no_files_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     waveform = decode_waveform(AUDIO, RATE)
-    monkeypatch.setattr("cache.audio.vorbis._HAS_MEMORY_FILES", False)
+    monkeypatch.setattr("cache.audio.vorbis.HAS_MEMORY_FILES", False)
     assert decode_vorbis(AUDIO) is None
     np.testing.assert_allclose(decode_waveform(AUDIO, RATE), waveform, rtol=0, atol=1e-6)
 

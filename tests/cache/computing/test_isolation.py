@@ -1,14 +1,13 @@
 """Children that really die: the fault is planted by a `sitecustomize` that every child process imports."""
 
 import hashlib
-import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import psutil
@@ -90,6 +89,13 @@ def write_sources(folder: Path, contents: list[bytes]) -> list[Source]:
     return sources
 
 
+def living_children() -> list[psutil.Process]:
+    """Returns the processes that the fork server of this process has started and that have not ended."""
+    alive = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    servers = [child for child in alive if "fork_on_request" in " ".join(child.cmdline())]
+    return [child for server in servers for child in server.children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
 def read_files(store: Path) -> dict[str, bytes]:
     return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
 
@@ -163,7 +169,7 @@ def test_recording_that_fails_once_is_kept(fault: bytes, good: list[bytes], tmp_
 def test_recording_whose_process_is_killed_again_and_again_is_left_to_the_next_build(
     good: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(isolation, "_ATTEMPTS_IF_KILLED", 3)
+    monkeypatch.setattr(isolation, "ATTEMPTS_IF_KILLED", 3)
     spared, store = tmp_path / "spared", tmp_path / "store"
     sources = write_sources(tmp_path, [good[0], b"KILLED" + str(spared).encode(), good[1]])
     finished = list(compute_part_apart(sources, FEATURES, FeatureDirectory(store)))
@@ -185,8 +191,8 @@ def test_killed_child_changes_no_byte(good: list[bytes], tmp_path: Path) -> None
     list(compute_part_apart(sources, FEATURES, FeatureDirectory(tmp_path / "calm" / "store")))
     events = compute_part_apart(sources, FEATURES, FeatureDirectory(tmp_path / "killed" / "store"))
     next(events)
-    (child,) = isolation._children._by_thread.values()
-    os.kill(child._pid, signal.SIGKILL)
+    (child,) = living_children()
+    child.kill()
     list(events)
     parts = {name: content for name, content in read_files(tmp_path / "killed").items() if ".partial" not in name}
     assert parts == read_files(tmp_path / "calm")
@@ -194,7 +200,7 @@ def test_killed_child_changes_no_byte(good: list[bytes], tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("faulty")
 def test_each_thread_has_a_child_of_its_own_and_hears_how_that_one_ended(good: list[bytes], tmp_path: Path) -> None:
-    def compute(number: int) -> tuple[object, list[str]]:
+    def compute(number: int) -> list[str]:
         folder = tmp_path / str(number)
         folder.mkdir()
         faults = [b"SEGFAULT", b"EXIT"][number:]
@@ -202,13 +208,15 @@ def test_each_thread_has_a_child_of_its_own_and_hears_how_that_one_ended(good: l
             write_sources(folder, [good[number], *faults]), FEATURES, FeatureDirectory(folder / "store")
         )
         details = sorted(event.detail for event in events)
-        return isolation._children.get(isolation._children.generation), details
+        together.wait()  # or one thread would take two numbers
+        return details
 
+    together = Barrier(3)
     with ThreadPoolExecutor(3) as pool:
-        children, details = zip(*pool.map(compute, range(3)), strict=True)
-    assert len(set(children)) == 3
+        details = list(pool.map(compute, range(3)))
+    assert len(living_children()) == 3
     crash, exit_7 = (f"its decoding ended the process ({ending})" for ending in ("SIGSEGV", "exit status 7"))
-    assert details == (["", crash, exit_7], ["", exit_7], [""])
+    assert details == [["", crash, exit_7], ["", exit_7], [""]]
 
 
 def test_ended_computation_starts_no_new_child(good: list[bytes], tmp_path: Path) -> None:
@@ -217,18 +225,16 @@ def test_ended_computation_starts_no_new_child(good: list[bytes], tmp_path: Path
     end_children()
     with pytest.raises(ChildDiedError, match="was stopped"):
         list(events)
-    assert isolation._children._by_thread == {}
-    assert len(
-        list(compute_part_apart(write_sources(tmp_path, good), FEATURES, FeatureDirectory(tmp_path / "store")))
-    ) == len(good)
+    assert living_children() == []
+    assert len(list(compute_part_apart(write_sources(tmp_path, good), FEATURES, tmp_path / "store"))) == len(good)
 
 
 def test_child_serves_one_part_after_the_other(good: list[bytes], tmp_path: Path) -> None:
     sources = write_sources(tmp_path, good)
     pids = set()
     for source in sources:
-        list(compute_part_apart([source], FEATURES, FeatureDirectory(tmp_path / "store")))
-        pids |= {child._pid for child in isolation._children._by_thread.values()}
+        list(compute_part_apart([source], FEATURES, tmp_path / "store"))
+        pids |= {child.pid for child in living_children()}
     assert len(pids) == 1
     assert len(StripStore(FeatureDirectory(tmp_path / "store")).strips) == len(sources)
 
@@ -238,9 +244,9 @@ def test_children_run_with_this_process_s_tunables_of_glibc_and_their_own(
     good: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=3")
-    list(compute_part_apart(write_sources(tmp_path, good), FEATURES, FeatureDirectory(tmp_path / "store")))
-    (child,) = isolation._children._by_thread.values()
-    environment = Path(f"/proc/{child._pid}/environ").read_bytes()  # where glibc cuts the tunables apart
+    list(compute_part_apart(write_sources(tmp_path, good), FEATURES, tmp_path / "store"))
+    (child,) = living_children()
+    environment = Path(f"/proc/{child.pid}/environ").read_bytes()  # where glibc cuts the tunables apart
     assert b"GLIBC_TUNABLES=glibc.malloc.arena_max=3" in environment
     assert b"glibc.cpu.x86_rep_movsb_threshold=1000000000" in environment
 

@@ -13,8 +13,8 @@ from cache.audio.decoding import UnusableAudioError, decode_waveform
 from cache.computing.part import Source, compute_part
 from cache.config.data import DataConfig
 from cache.config.features import EmbeddingConfig
-from cache.features import _store_here, build_features, open_feature_directory
-from cache.front_end import embedding as embedding_model
+from cache.features import build_features, open_feature_directory, store_here
+from cache.front_end import embedding
 from cache.front_end.embedding import open_embedder
 from cache.front_end.kinds import stream_strip, warm_up
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue, read_duplicates, read_quarantine
@@ -146,8 +146,8 @@ def test_worker_that_sees_a_store_by_its_url_computes_parts_of_it(
     recordings = read_catalogue(built.catalogue)
     paths = [f"{built.data.root}/train_audio/{name}" for name in recordings["recording_id"]]
     sources = [Source(sha256, path, 1) for sha256, path in zip(recordings["sha256"], paths, strict=True)]
-    monkeypatch.setattr(embedding_model, "_opened", {})
-    with _store_here(store.address) as directory:
+    monkeypatch.setattr(embedding, "loaded", {})
+    with store_here(published_address(store, workspace)) as directory:
         warm_up(built.features, directory)  # as a child does first
         list(compute_part(sources, built.features, directory, {}))
         assert read_provenance(directory.path)["key"] == store.key
@@ -157,9 +157,12 @@ def test_worker_that_sees_a_store_by_its_url_computes_parts_of_it(
         np.testing.assert_array_equal(stored.read_scores(sha256), before.read_scores(sha256))
 
 
-def test_unchanged_recordings_are_not_embedded_again(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cache.features._compute", lambda *given: pytest.fail("something is computed"))
-    assert build_features(built.data, built.features, Workspace(built.workspace)) == built.catalogue
+def test_unchanged_recordings_are_not_embedded_again(built: Built, caplog: pytest.LogCaptureFixture) -> None:
+    written = {path: path.stat().st_mtime_ns for path in built.store.rglob("*")}
+    with caplog.at_level("INFO"):
+        assert build_features(built.data, built.features, built.workspace) == built.catalogue
+    assert [record.__dict__["to_compute"] for record in caplog.records if "to_compute" in record.__dict__] == [0]
+    assert {path: path.stat().st_mtime_ns for path in built.store.rglob("*")} == written
 
 
 def test_damage_is_found_and_repaired(built: Built) -> None:
@@ -188,11 +191,10 @@ def test_wide_rows_lie_in_shorter_chunks(tmp_path: Path) -> None:
     assert (part.channels, part.score_columns) == (1024, 6000)
 
 
-def test_process_loads_its_model_once(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
-    loads: list[Path] = []
-    load = embedding_model._load_onnx
-    monkeypatch.setattr(embedding_model, "_opened", {})
-    monkeypatch.setattr(embedding_model, "_load_onnx", lambda model, path: loads.append(path) or load(model, path))
-    for _ in range(3):
-        open_embedder(built.features, built.store)
-    assert loads == [built.store.path / "model.onnx"]
+def test_process_loads_its_model_once(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "loaded", {})
+    with pytest.raises(FileNotFoundError, match=r"model\.onnx is gone"):
+        open_embedder(built.features, tmp_path)
+    open_embedder(built.features, built.store)
+    window = np.zeros(built.features.model.window_samples, np.float32)
+    assert len(next(open_embedder(built.features, tmp_path).embed([window]))) == 1  # without a file

@@ -45,7 +45,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     found = Receiver(f"http://127.0.0.1:{server.server_port}/hook/s3cr3t")
     monkeypatch.setenv(WEBHOOK, found.url)
-    monkeypatch.setattr(module, "_DELAYS_SECONDS", (0.01, 0.02, 0.0))
+    monkeypatch.setattr(module, "DELAYS_SECONDS", (0.01, 0.02, 0.0))
     yield found
     server.shutdown()
     server.server_close()

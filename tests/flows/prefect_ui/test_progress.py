@@ -17,7 +17,7 @@ logger = logging.getLogger("cache.computing.progress")
 
 @pytest.fixture(autouse=True)
 def _server(prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_UPDATES", 0.3)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_UPDATES", 0.3)
     logging.getLogger("cache").setLevel(logging.INFO)
     with temporary_settings({PREFECT_API_URL: prefect_server}):
         yield

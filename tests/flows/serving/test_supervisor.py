@@ -25,7 +25,7 @@ def tend_until(part: Part, happened: Callable[[], bool]) -> None:
 def test_part_that_dies_at_once_again_and_again_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(supervisor, "_LONGEST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_SECONDS", 0)
     monkeypatch.setattr(sys, "executable", "/bin/false")
     part = Part("worker", (), str(tmp_path), lambda: True)
     with pytest.raises(ServeError, match=r"The worker ended 5 times in a row .* with status 1"):
