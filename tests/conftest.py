@@ -1,4 +1,4 @@
-"""An S3 server, and a small workspace as training and prediction leave it, made without training.
+"""Skipped tests; an S3 server; and a small workspace as training and prediction leave it, made without training.
 
 140 usable recordings by species: 104 abbowl, 14 barwre, 9 cdove, 10 "d|<i>finch", 3 eremit (one recordist, so they are
 always in training). 4 are quarantined: both of lostlark do not decode, one abbowl is too short, one barwre is silent.
@@ -13,8 +13,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -50,7 +50,51 @@ SPECIES = {
 }
 HOSTILE_RECORDING = "abbowl/<script>alert(2)</script>|'\"&.ogg"
 
+TESTS = Path(__file__).parent
+LONGEST = (
+    "flows/command_line/test_app.py",
+    "flows/test_retraining.py",
+    "flows/test_embeddings.py",
+    "flows/serving/test_serve.py",
+    "flows/test_s3.py",
+)
+
 WriteMember = Callable[..., list[Path]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="count each skipped test as failed, as .ci/run does")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the files that take longest begin first, so that the workers of `--dist loadfile` end together."""
+    first = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and item.config.getoption("--no-skips"):
+        report.outcome, report.longrepr = "failed", f"{item.nodeid} is skipped: {_reason_of_skip(report)}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """Write as the last line, below pytest's own summary, what was skipped and how to run it."""
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if skipped and not hasattr(session.config, "workerinput"):
+        reasons = Counter(_reason_of_skip(report) for report in skipped)
+        told = "; ".join(f"{count} x {reason}" for reason, count in reasons.items())
+        reporter.write_line(f"{len(skipped)} tests were skipped and prove nothing: {told}", yellow=True)
+
+
+def _reason_of_skip(report: pytest.TestReport) -> str:
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return reason.removeprefix("Skipped: ")
 
 
 @pytest.fixture(scope="session")

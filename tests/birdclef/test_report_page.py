@@ -28,7 +28,9 @@ OPTIONS = [
     "--disable-sync",
 ]
 
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs Chromium and its driver: apt install chromium chromium-driver"
+)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,9 @@ PICTURE = Path(__file__).resolve().parents[2] / "docs" / "report.png"
 OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 FACES = ["/v2", ""]
 
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs Chromium and its driver: apt install chromium chromium-driver"
+)
 
 
 @pytest.fixture(scope="module")
