@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from jinja2 import UndefinedError
 from jsonschema import Draft202012Validator
 from matplotlib import image
 
@@ -434,8 +433,3 @@ def test_report_on_embeddings_says_that_only_its_heads_saw_nothing_of_a_recordis
     escaped = unknown.replace(name, "All \\| &lt;Ears>")
     assert f"the recordist made of that species. {escaped}\n\n" in render("report.md.j2", content)
     assert "saw nothing of it" not in html + markdown
-
-
-def test_missing_content_fails_instead_of_showing_nothing() -> None:
-    with pytest.raises(UndefinedError, match="metrics"):
-        render("report.md.j2", {"report": {}})

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from birdclef.strips.frame_levels import compute_frame_levels
@@ -26,14 +25,6 @@ def find_quietest(strip: NDArray[np.float16], frames: int) -> int:
     power = 10 ** (strip.astype(np.float64) / 10)
     span = min(frames, len(strip))
     return int(np.argmin([power[first : first + span].mean() for first in range(len(strip) - span + 1)]))
-
-
-def test_frame_level_is_the_mean_power_of_the_frame(lay_out: LayOut) -> None:
-    strips = random_strips([70_000, 3])  # more frames than are converted at a time
-    levels = compute_frame_levels(lay_out(strips))
-    expected = (10 ** (np.concatenate(strips).astype(np.float64) / 10)).mean(axis=1)
-    assert levels.dtype == torch.float64
-    np.testing.assert_allclose(levels.numpy(), expected, rtol=1e-12)
 
 
 def test_bank_holds_the_quietest_crop_of_each_long_strip(lay_out: LayOut) -> None:

@@ -1,0 +1,26 @@
+"""What of `model.weights` stands in a recipe."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from birdclef.model.pretrained import identify_weights
+
+
+@pytest.mark.parametrize("weights", ["none", "hub"])
+def test_word_stands_for_itself_without_an_input(weights: str) -> None:
+    assert identify_weights(weights) == (weights, {})
+
+
+def test_local_file_counts_by_its_content_wherever_it_lies(tmp_path: Path) -> None:
+    files = [tmp_path / "a.safetensors", tmp_path / "b.bin"]
+    for path in files:
+        path.write_bytes(b"weights")
+    assert identify_weights(str(files[0])) == ("local", {"weights": hashlib.sha256(b"weights").hexdigest()})
+    assert identify_weights(str(files[1])) == identify_weights(str(files[0]))
+
+
+def test_missing_file_is_named_with_what_may_be_given(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"model\.weights=.*gone\.bin: .*`none`, `hub`"):
+        identify_weights(str(tmp_path / "gone.bin"))

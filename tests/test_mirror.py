@@ -1,0 +1,65 @@
+"""The tree of the tests is that of the source: whoever changes a module finds its tests by its name."""
+
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+ELSEWHERE = {
+    "It holds names or numbers and decides nothing.": (
+        "birdclef/report/metric_names.py",
+        "birdclef/scores/prediction_files.py",
+        "cache/corpus/difficulty.py",
+        "flows/command_line/options.py",
+    ),
+    "It is fields and their ranges, to which tests/birdclef/test_config.py holds all sections alike.": (
+        "birdclef/config/augment.py",
+        "birdclef/config/evaluate.py",
+        "birdclef/config/model.py",
+        "birdclef/config/objective.py",
+        "birdclef/config/promote.py",
+    ),
+    "It needs a run that was trained: tests/birdclef/test_train.py makes one and loads and predicts with it.": (
+        "birdclef/model/trained_run.py",
+        "birdclef/predict.py",
+    ),
+    "It needs an exported run: tests/birdclef/test_export.py makes one and reads its card and its answers.": (
+        "birdclef/export_formats/exportable.py",
+        "birdclef/export_formats/model_card.py",
+        "birdclef/serving/onnx_classifier.py",
+    ),
+    "It is a part of the scores that tests/birdclef/scores/test_scoring.py holds to plain loops.": (
+        "birdclef/scores/member_scores.py",
+        "birdclef/scores/scorer.py",
+    ),
+    "It needs predictions of a model's own labels, which tests/birdclef/test_zero_shot.py makes.": (
+        "birdclef/scores/own_labels.py",
+    ),
+    "It needs processes that train together and die: tests/birdclef/training/test_distributed.py.": (
+        "birdclef/devices/ranks.py",
+    ),
+    "It needs children that die, which tests/cache/computing/test_isolation.py plants.": (
+        "cache/computing/fork_server.py",
+    ),
+    "It needs a store with duplicates, of log-mel in test_pairs.py and of embeddings in test_kinds.py.": (
+        "cache/duplicates/compared_log_mel.py",
+    ),
+    "It needs a bucket: tests/cache/test_s3.py.": (
+        "cache/workspace/address.py",
+        "cache/workspace/mirror.py",
+    ),
+    "It needs a history of champions, which tests/flows/test_retraining.py makes and rolls back by these commands.": (
+        "flows/command_line/models.py",
+    ),
+}
+
+
+def test_each_module_has_tests_of_its_name_or_a_reason_why_they_lie_elsewhere() -> None:
+    modules = {
+        path.relative_to(PROJECT)
+        for package in ("birdclef", "cache", "flows")
+        for path in (PROJECT / package).rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    untested = {
+        path.as_posix() for path in modules if not (PROJECT / "tests" / path.parent / f"test_{path.name}").is_file()
+    }
+    assert untested == {path for paths in ELSEWHERE.values() for path in paths}
