@@ -83,7 +83,7 @@ def test_first_report_becomes_champion(
     growing: Growing, first: subprocess.CompletedProcess[str], webhook: Webhook
 ) -> None:
     assert first.returncode == 0, first.stderr
-    assert "70 audio files to compute, 0 from cache" in first.stdout + first.stderr
+    assert re.search(r"\b70 .*compute.* 0 .*cache", first.stdout + first.stderr)
     (decision,) = growing.decisions()
     report = Path(first.stdout.splitlines()[-1])
     assert (decision.report, decision.verdict, decision.reason) == (report.name, "promoted", "first report")
@@ -103,7 +103,7 @@ def test_unchanged_rerun_says_that_nothing_changed(
     assert again.returncode == 0, again.stderr
     report = first.stdout.splitlines()[-1]
     assert again.stdout.splitlines()[-1] == report
-    assert f"promote: nothing changed since report {Path(report).name}, number 1" in again.stdout + again.stderr
+    assert re.search(f"promote: .*{Path(report).name}.* number 1", again.stdout + again.stderr)
     assert {path: path.stat().st_mtime_ns for path in growing.workspace.rglob("provenance.json")} == artefacts
     assert len(growing.decisions()) == 1
     assert len(webhook.received) == told
@@ -113,7 +113,7 @@ def test_only_new_recordings_are_decoded_and_known_ones_keep_their_folds(
     growing: Growing, first: subprocess.CompletedProcess[str], retrained: subprocess.CompletedProcess[str]
 ) -> None:
     assert retrained.returncode == 0, retrained.stderr
-    assert "10 audio files to compute, 69 from cache" in retrained.stdout + retrained.stderr
+    assert re.search(r"\b10 .*compute.* 69 .*cache", retrained.stdout + retrained.stderr)
     before, after = (
         read_split(Workspace(growing.workspace).artefact("splits", key)).set_index("recording_id")["fold"]
         for key in (_split_of(Path(finished.stdout.splitlines()[-1])) for finished in (first, retrained))
@@ -133,7 +133,7 @@ def test_better_champion_is_promoted_and_told(
     assert champion_report(Workspace(growing.workspace)) == Path(retrained.stdout.splitlines()[-1])
     message = [one["message"] for one in webhook.received if one["event"] == "model"][1]
     assert f"number 2: {second.reason}" in message
-    assert f"promote: {second.report} promoted, macro-F1" in retrained.stdout + retrained.stderr
+    assert re.search(f"promote: {second.report} promoted", retrained.stdout + retrained.stderr)
 
 
 def test_decision_is_an_artifact_of_the_run(
@@ -150,7 +150,7 @@ def test_candidate_that_shares_no_recording_with_the_champion_is_refused_and_tol
     growing: Growing, refused: subprocess.CompletedProcess[str], webhook: Webhook
 ) -> None:
     assert refused.returncode == 0, refused.stderr
-    assert "0 audio files to compute, 79 from cache" in refused.stdout + refused.stderr
+    assert re.search(r"\b0 .*compute.* 79 .*cache", refused.stdout + refused.stderr)
     second, third = growing.decisions()[1:3]
     assert (third.verdict, third.against) == ("refused", second.report)
     assert f"`birdclef models promote {third.report}`" in third.reason

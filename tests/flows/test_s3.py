@@ -40,7 +40,7 @@ def test_pipeline_runs_in_a_bucket_and_goes_on_on_another_machine(
     before = list_files(workspace)
 
     retrained, output = run_on("second", "train.*.learning_rate=0.01", "train.*.folds=[1]")
-    assert "0 audio files to compute, 80 from cache" in output
+    assert re.search(r"\b0 .*compute.* 80 .*cache", output)
     assert retrained != report
     added = {name.rpartition("/")[0] for name in list_files(workspace).keys() - before.keys()}
     assert sorted(kind for kind, *rest in (name.split("/") for name in added) if len(rest) == 1) == [

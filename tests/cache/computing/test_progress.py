@@ -37,7 +37,9 @@ def test_speed_is_audio_over_elapsed_time(monkeypatch: pytest.MonkeyPatch) -> No
 def test_unusable_recording_is_named_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
     with BuildProgress(recordings=1, total_bytes=10) as progress:
         progress.add([finished("a", 10, reason="undecodable")])
-    assert "/audio/a.ogg: undecodable (no frame decodes)" in caplog.messages
+    (told,) = [message for message in caplog.messages if "/audio/a.ogg" in message]
+    assert "undecodable" in told
+    assert "no frame decodes" in told
 
 
 def test_log_has_a_line_with_the_time_left_now_and_then(

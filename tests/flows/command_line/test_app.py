@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,7 @@ def test_rerun_computes_nothing(
     again = birdclef("evaluate", "configs/demo.yaml", *tiny_overrides, "--workspace", str(workspace))
     assert again.returncode == 0, again.stderr
     assert again.stdout.splitlines()[-1] == first_run.stdout.splitlines()[-1]
-    assert "0 audio files to compute, 80 from cache" in again.stderr + again.stdout
+    assert re.search(r"\b0 .*compute.* 80 .*cache", again.stderr + again.stdout)
     assert _artefacts(workspace) == before
 
 
@@ -263,9 +264,14 @@ def test_status_for_scripts_is_one_json_object(
 
 
 def test_log_in_json_has_one_object_a_line(
-    birdclef: Birdclef, tiny_overrides: list[str], workspace: Path, first_run: subprocess.CompletedProcess[str]
+    birdclef_alone: Birdclef,
+    prefect_server: str,
+    tiny_overrides: list[str],
+    workspace: Path,
+    first_run: subprocess.CompletedProcess[str],
 ) -> None:
-    done = birdclef("--log-json", "features", "configs/demo.yaml", *tiny_overrides, BIRDCLEF_WORKSPACE=str(workspace))
+    birdclef = partial(birdclef_alone, BIRDCLEF_WORKSPACE=str(workspace), PREFECT_API_URL=prefect_server)
+    done = birdclef("--log-json", "features", "configs/demo.yaml", *tiny_overrides)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
