@@ -40,7 +40,7 @@ types: install ## mypy, strict
 imports: install ## import contracts
 	$(BIN)/lint-imports
 
-PYTEST := pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+PYTEST := pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Small tensors: threads would only wait for each other.
 pytest coverage soak: export OMP_NUM_THREADS = 1
 

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from warm_command_line import WarmCommandLine
 
 from cache.synth import CorpusPlan, synthesize_corpus
 
@@ -117,9 +118,14 @@ def birdclef_alone(prefect_environment: dict[str, str]) -> Birdclef:
 
 
 @pytest.fixture(scope="session")
-def birdclef(prefect_environment: dict[str, str], prefect_server: str) -> Birdclef:
-    """The same, with a Prefect server that runs already."""
-    return partial(_run_birdclef, {**prefect_environment, "PREFECT_API_URL": prefect_server})
+def birdclef(
+    prefect_environment: dict[str, str], prefect_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Birdclef]:
+    """The same, with a Prefect server that runs already, in processes that need not import first."""
+    environment = {**prefect_environment, "PREFECT_API_URL": prefect_server}
+    commands = WarmCommandLine(environment, tmp_path_factory.mktemp("commands"))
+    yield commands
+    commands.end()
 
 
 def _run_birdclef(inherited: dict[str, str], *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -150,8 +150,7 @@ def test_the_command_needs_a_server_and_unless_told_otherwise_its_worker(
 
 
 def test_no_stage_and_no_prefect_is_loaded() -> None:
-    script = (
-        "import sys, flows.health; print(sorted({'prefect', 'numpy', 'torch', 'birdclef', 'cache'} & {*sys.modules}))"
-    )
+    unwanted = {"prefect", "numpy", "torch", "birdclef", "cache"}
+    script = f"import sys, flows.monitoring.health; print(sorted({unwanted} & {{*sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -1,0 +1,99 @@
+"""The command line in processes that start in milliseconds: forks of one that has imported what commands import.
+
+To import Prefect, PyTorch, scikit-learn and Matplotlib takes seconds, is the same for each command, and is not what the
+tests of a command are about. Those that are run `python -m flows.command_line.app` instead (`birdclef_alone`).
+"""
+
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+IMPORTED = (
+    "flows.command_line.app",
+    "flows.pipeline",
+    "birdclef.export",
+    "birdclef.predict_recordings",
+    "birdclef.preview",
+    "birdclef.report.page",
+    "cache.computing.isolation",
+    "distributed",
+    "sklearn.linear_model",
+)
+"""Whatever of it starts a thread must be left out, as Lightning is: a fork would wait for that thread when it ends."""
+_MESSAGE_BYTES = 2**16
+
+
+class WarmCommandLine:
+    """Runs commands, one after the other.
+
+    Args:
+        environment: Of all commands, and of what they import.
+        folder: Where the output of the last one lies.
+    """
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self._environment = environment
+        self._streams = [folder / name for name in ("stdout", "stderr")]
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        code = f"from warm_command_line import fork_on_request; fork_on_request({theirs.fileno()})"
+        with theirs:
+            self._server = subprocess.Popen(
+                [sys.executable, "-c", code],
+                cwd=PROJECT,
+                env={**environment, "PYTHONPATH": str(Path(__file__).parent)},
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+
+    def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Runs `birdclef ARGUMENTS...` from the project's folder and returns the finished process."""
+        self._control.settimeout(240)
+        request = arguments, {**self._environment, **environment}, [str(stream) for stream in self._streams]
+        self._control.send(json.dumps(request).encode())
+        try:
+            status = int(self._control.recv(_MESSAGE_BYTES))
+        except TimeoutError:
+            output = "\n".join(stream.read_text() for stream in self._streams)
+            raise TimeoutError(f"birdclef {' '.join(arguments)} takes longer than 240 s:\n{output}") from None
+        return subprocess.CompletedProcess(arguments, status, *(stream.read_text() for stream in self._streams))
+
+    def end(self) -> None:
+        """End the process from which commands are forked, and the command that runs, if one does."""
+        os.killpg(self._server.pid, signal.SIGKILL)
+        self._server.wait()
+        self._control.close()
+
+
+def fork_on_request(control: int) -> None:
+    """The server's side: import, and run each command in a fork; returns in a fork, after its command."""
+    from flows.settings import apply_settings
+
+    apply_settings()
+    for name in IMPORTED:
+        importlib.import_module(name)
+    assert len(list(Path("/proc/self/task").iterdir())) == 1, "something that was imported has started a thread"
+    with socket.socket(fileno=control) as requests:
+        while request := requests.recv(_MESSAGE_BYTES):
+            command = os.fork()
+            if not command:
+                requests.close()
+                _run(*json.loads(request))
+                return
+            requests.send(str(os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])).encode())
+
+
+def _run(arguments: list[str], environment: dict[str, str], streams: list[str]) -> None:
+    from flows.command_line.app import main
+
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, stream in enumerate(streams, start=1):
+        os.dup2(os.open(stream, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.argv = ["birdclef", *arguments]
+    main()
