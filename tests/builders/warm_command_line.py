@@ -25,7 +25,7 @@ IMPORTED = (
     "distributed",
     "sklearn.linear_model",
 )
-"""Whatever of it starts a thread must be left out, as Lightning is: a fork would wait for that thread when it ends."""
+"""Of them none starts a thread, for which a fork would wait in vain. Lightning does: it imports ONNX Runtime."""
 _MESSAGE_BYTES = 2**16
 
 
