@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
@@ -47,6 +48,7 @@ class ForkServer:
     ) -> None:
         self._control, theirs = socket.socketpair()
         self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the server
+        weakref.finalize(self, self._messages.close)
         code = _SERVER.format(
             imports=", ".join(["sys", *imports]), module=function.__module__, function=function.__name__
         )
@@ -98,6 +100,7 @@ class ForkedProcess:
         self._server = server
         self._status = status
         self._messages = messages
+        weakref.finalize(self, messages.close)
         self._exit_status: int | None = None
         self._lock = threading.Lock()
 

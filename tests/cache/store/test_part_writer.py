@@ -102,11 +102,11 @@ def test_array_that_lost_its_fragment_is_not_mistaken_for_one_with_other_strips(
 
 
 def test_leftover_of_a_killed_writer_is_in_nobodys_way(tmp_path: Path) -> None:
-    killed = PartWriter(tmp_path, CHANNELS)
-    killed.add_strip("a", np.zeros((CHUNK_FRAMES, CHANNELS), np.float32))
-    strips = random_strips({"a": 4})
-    write_part(tmp_path, strips)
-    np.testing.assert_array_equal(StripStore(tmp_path).read("a"), strips["a"].astype(np.float16))
+    with PartWriter(tmp_path, CHANNELS) as killed:  # what lies there meanwhile is what a killed one leaves
+        killed.add_strip("a", np.zeros((CHUNK_FRAMES, CHANNELS), np.float32))
+        strips = random_strips({"a": 4})
+        write_part(tmp_path, strips)
+        np.testing.assert_array_equal(StripStore(tmp_path).read("a"), strips["a"].astype(np.float16))
 
 
 def test_two_writers_of_the_same_input_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
