@@ -160,6 +160,11 @@ def _compute_part(
     untold: list[dict[str, Any]] = []
     told = time.monotonic()
     with store_here(store) as directory:
+        if (key := feature_recipe(features).key) != directory.key:
+            raise RuntimeError(
+                f"The Dask worker at {worker.address} would write other features ({key}) than those of "
+                f"{directory.address}: another release of birdclef is installed there. Install the same one as here."
+            )
         for finished in compute_part_apart(sources, features, directory):
             untold.append(asdict(finished))
             if time.monotonic() - told > _SECONDS_BETWEEN_EVENTS:
@@ -169,14 +174,16 @@ def _compute_part(
 
 
 @contextmanager
-def store_here(store: str) -> Iterator[Path]:
-    """Yields the feature directory, or one that mirrors its URL for as long as a part takes."""
-    if not is_url(store):
-        yield Path(store)
-        return
-    workspace, kind, key = store.rsplit("/", 2)
-    with TemporaryDirectory() as folder:
-        yield find_artefact(open_workspace(workspace, Path(folder)), kind, key)
+def store_here(store: FeatureDirectory | str) -> Iterator[FeatureDirectory]:
+    """Yields the feature directory, given as such or by its address; a URL is mirrored for as long as a part takes."""
+    if not isinstance(store, str):
+        yield store
+    elif not is_url(store):
+        yield FeatureDirectory(Path(store))
+    else:
+        workspace, _, key = store.rsplit("/", 2)
+        with TemporaryDirectory() as folder:
+            yield Workspace.open(workspace, Path(folder)).feature_directory(key)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen

@@ -129,8 +129,8 @@ class TrainingData:
             recordings: (batch,).
         """
         batch = Batch(epoch, step, tuple(recordings.tolist()))
-        crops = self._prefetcher.get(batch) if self._prefetcher else self.gather(batch)
-        log_mel, *others = (part.to(self._device, non_blocking=True) for part in crops)
+        gathered = self._prefetcher.get(batch) if self._prefetcher else self.gather(batch)
+        crops, *others = (part.to(self._device, non_blocking=True) for part in gathered)
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._config.seed, epoch, step, 2))
         for block, *behind in zip(*map(split_for_cache, (crops, *others)), strict=True):
             block.copy_(self.augmentation.augment(block, *behind, generator=generator))

@@ -61,13 +61,19 @@ def header_seconds(path: Path) -> float:
         return 0.0
 
 
-def _read_blocks(audio: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
-    """Yields samples, (samples, channels), until no more decode: a header may promise more."""
-    while True:
-        try:
-            block = audio.read(BLOCK_SECONDS * audio.samplerate, dtype="float32", always_2d=True)
-        except soundfile.SoundFileError as error:
-            raise UnusableAudioError("undecodable", str(error)) from error
-        if not len(block):
-            return
-        yield block
+def _read_blocks(content: BinaryIO) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Yields samples, (samples, channels), and their rate, until no more decode: a header may promise more."""
+    try:
+        audio = soundfile.SoundFile(content)
+    except (soundfile.SoundFileError, TypeError, ValueError) as error:
+        yield from read_refused(content, error)
+        return
+    with audio:
+        while True:
+            try:
+                block = audio.read(BLOCK_SECONDS * audio.samplerate, dtype="float32", always_2d=True)
+            except soundfile.SoundFileError as error:
+                raise UnusableAudioError("undecodable", str(error)) from error
+            if not len(block):
+                return
+            yield block, audio.samplerate

@@ -145,7 +145,7 @@ def open_embedder(features: EmbeddingConfig, store: FeatureDirectory) -> Embedde
     """
     model = features.model
     if model not in loaded:
-        path = _fetched(store / f"model.{model.format}")
+        path = store.fetch(f"model.{model.format}")
         if file_key(path) != model.sha256:
             raise ValueError(f"{path} is not {model.name} with sha256 {model.sha256}: bring that file back.")
         load = {"onnx": _load_onnx, "tflite": _load_tflite}[model.format]

@@ -15,6 +15,7 @@ from birdclef.compare import compare
 from birdclef.comparison.arms import Trial
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.train import TrainConfig
+from cache.workspace.workspace import Workspace
 
 WriteMember = Callable[..., list[Path]]
 

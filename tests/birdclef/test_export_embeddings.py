@@ -111,10 +111,10 @@ def test_run_at_a_url_judges_alike_on_a_machine_that_did_not_build_its_store(
     first = Mirror(run.parent.parent, f"memory://{uuid.uuid4().hex}/workspace")
     for artefact in (run, store):
         first.send(artefact, artefact)
-    second = open_workspace(first.url, tmp_path / "second")
+    second = Workspace.open(first.url, tmp_path / "second")
     monkeypatch.setattr(embedding, "loaded", {})
-    assert judge(find_artefact(second, "runs", run.name), recording) == here
-    assert (second / "features" / store.name / "model.onnx").is_file()
+    assert judge(second.artefact("runs", run.name), recording) == here
+    assert (second.directory / "features" / store.name / "model.onnx").is_file()
 
 
 def test_run_whose_windows_end_between_two_embeddings_is_refused(run: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def shown(
     crops: list[NDArray[np.float32]] = []
 
     monkeypatch.setattr(Axes, "imshow", lambda axes, crop, **_: crops.append(crop))
-    preview_augmentations(CONFIG, evaluation_split, 0, evaluation_workspace, tmp_path / "preview.png")
+    preview_augmentations(CONFIG, evaluation_split, 0, Workspace(evaluation_workspace), tmp_path / "preview.png")
     return crops
 
 
@@ -87,5 +87,5 @@ def test_member_with_features_of_its_own_is_shown_these(
     shown: list[NDArray[np.float32]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Axes, "imshow", lambda axes, crop, **_: shown.append(crop))
-        preview_augmentations(CONFIG, evaluation_split, 0, workspace, tmp_path / "preview.png", catalogue)
+        preview_augmentations(CONFIG, evaluation_split, 0, Workspace(workspace), tmp_path / "preview.png", catalogue)
     assert {len(crop) for crop in shown} == {24}

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from birdclef.sweep import compare_settings
-from cache.workspace.artefact import Recipe, materialise
+from cache.workspace.artefact import Recipe
+from cache.workspace.workspace import Workspace
 
 SETTINGS = [
     {"train.*.seed": seed, "features.n_mels": 64, "evaluate.ensemble": how} for seed, how in ((1, "a|b"), (2, "c"))
@@ -23,15 +24,15 @@ def reports(tmp_path: Path) -> list[Path]:
         metrics |= {name: {"value": score / 2} for name in ("accuracy", "macro_roc_auc", "padded_cmap")}
         report = {"metrics": metrics, "lineage": {"runs": [{"seconds": 1.26}, {"seconds": 2.0}]}}
         recipe = Recipe("reports", {"score": score}, {}, 1)
-        return materialise(
-            tmp_path, recipe, lambda staging: (staging / "report.json").write_text(json.dumps(report)) and None
+        return Workspace(tmp_path).materialise(
+            recipe, lambda staging: (staging / "report.json").write_text(json.dumps(report)) and None
         )
 
     return [write(0.5), write(0.75)]
 
 
 def test_table_has_what_varies_and_each_report_in_the_order_given(reports: list[Path], tmp_path: Path) -> None:
-    directory = compare_settings(SETTINGS, reports, tmp_path)
+    directory = compare_settings(SETTINGS, reports, Workspace(tmp_path))
     with (directory / "sweep.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert list(rows[0])[:3] == ["train.*.seed", "evaluate.ensemble", "macro_f1"]
@@ -42,11 +43,11 @@ def test_table_has_what_varies_and_each_report_in_the_order_given(reports: list[
 
 
 def test_page_shows_the_best_first_and_keeps_a_bar_in_its_cell(reports: list[Path], tmp_path: Path) -> None:
-    lines = (compare_settings(SETTINGS, reports, tmp_path) / "sweep.md").read_text().splitlines()
+    lines = (compare_settings(SETTINGS, reports, Workspace(tmp_path)) / "sweep.md").read_text().splitlines()
     assert lines[2].startswith("| 2 | c | 0.750 [0.650, 0.850] |")
     assert lines[3].startswith("| 1 | a\\|b | 0.500 [0.400, 0.600] |")
 
 
 def test_settings_that_never_vary_are_shown_if_there_are_no_others(reports: list[Path], tmp_path: Path) -> None:
-    directory = compare_settings([{"split.folds": 3}] * 2, reports, tmp_path)
+    directory = compare_settings([{"split.folds": 3}] * 2, reports, Workspace(tmp_path))
     assert (directory / "sweep.csv").read_text().startswith("split.folds,macro_f1")

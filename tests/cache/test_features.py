@@ -182,9 +182,9 @@ def test_ten_more_recordings_are_the_only_ones_computed(
         with table.open("a") as stream:
             stream.write(f"bird0,{name},author 1\n")
     caplog.set_level(logging.INFO, logger="cache.features")
-    catalogue = build_features(data, FEATURES, workspace)
+    catalogue = build_features(data, FEATURES, Workspace(workspace))
     assert counted(caplog) == [(10, RECORDINGS)]
-    new_strips = set(StripStore(store_of(workspace)).strips) - old_strips
+    new_strips = set(StripStore(FeatureDirectory(store_of(workspace))).strips) - old_strips
     assert len(new_strips) == 10
     assert len(read_catalogue(catalogue)) == RECORDINGS + 10
     after = read_all_bytes(store_of(workspace))
@@ -200,7 +200,7 @@ def test_same_bytes_under_two_names_share_a_strip(
     with (Path(data.root) / "train_metadata.csv").open("a") as stream:
         stream.write("bird0,bird0/twin.audio,author 5\n")
     caplog.set_level(logging.INFO, logger="cache.features")
-    recordings = read_catalogue(build_features(data, FEATURES, workspace)).set_index("recording_id")
+    recordings = read_catalogue(build_features(data, FEATURES, Workspace(workspace))).set_index("recording_id")
     assert counted(caplog)[-1] == (0, RECORDINGS)
     assert recordings.loc["bird0/twin.audio", "sha256"] == recordings.loc["bird0/0.audio", "sha256"]
     assert len(recordings) == RECORDINGS + 1
@@ -342,14 +342,14 @@ def test_m4a_that_an_earlier_release_gave_up_is_tried_again_once(
     rows = [{"primary_label": "bird", "filename": name} for name in audio]
     data = write_dataset(tmp_path / "data", rows, audio, max_quarantined_share=0.9)
     hashes = [hashlib.sha256(content).hexdigest() for content in audio.values()]
-    store = open_feature_directory(FEATURES, Workspace(tmp_path / "work"))
+    store = open_feature_directory(FEATURES, Workspace(tmp_path / "work")).path
     sources = [Source(hashes[1], str(tmp_path / "data/train_audio/bird/b.wav"), 0)]
-    with PartWriter(store, FEATURES.n_mels) as writer:  # as an earlier release left it
+    with PartWriter(FeatureDirectory(store), FEATURES.n_mels) as writer:  # as an earlier release left it
         writer.add_failure(Failure(hashes[0], "undecodable", "Format not recognised."))
         writer.add_failure(Failure(hashes[2], "undecodable", "Format not recognised."))
         writer.add_failure(Failure(hashes[3], "empty", "no sample decodes"))
         writer.publish()
-    list(compute_part(sources, FEATURES, store, {}))
+    list(compute_part(sources, FEATURES, FeatureDirectory(store), {}))
     index = {path: path.read_bytes() for path in (store.path / "index").iterdir()}
     assert all(b"decoder" not in content for content in index.values())
 
@@ -361,7 +361,7 @@ def test_m4a_that_an_earlier_release_gave_up_is_tried_again_once(
         ["bird/d.wav", "no sample decodes"],
     ]
     assert {path: path.read_bytes() for path in index} == index
-    tried = StripStore(store).failures
+    tried = StripStore(FeatureDirectory(store)).failures
     assert (tried[hashes[2]].decoder, tried[hashes[3]].decoder) == (DECODER, None)
 
     def compute_again(*_: object) -> None:

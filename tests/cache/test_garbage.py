@@ -168,11 +168,11 @@ def test_leftovers_of_killed_builds_can_go_but_not_a_training_that_goes_on(tmp_p
     write_catalogue(store, "ab", tmp_path)
     orphan = write_part(store, "cd")
     (store / "index" / f"{orphan}.json").unlink()
-    with PartWriter(store, FEATURES.n_mels) as torn:
+    with PartWriter(FeatureDirectory(store), FEATURES.n_mels) as torn:
         torn.add_strip("x", np.zeros((5, FEATURES.n_mels), np.float32))
         for name in ("splits-abc", "runs-abc"):
             (tmp_path / ".staging" / name).mkdir()
-        collect_garbage(tmp_path)
+        collect_garbage(Workspace(tmp_path))
     assert [path.name for path in (store / "parts").iterdir()] == [part]
     assert sorted(path.name for path in (tmp_path / ".staging").iterdir() if path.is_dir()) == ["runs-abc"]
 

@@ -151,7 +151,9 @@ def test_split_of_other_settings_keeps_no_folds(
 ) -> None:
     other = build_split(CONFIG.model_copy(update={"seed": 1, "folds": 3}), catalogue, Workspace(workspace))
     with caplog.at_level("INFO"):
-        assert build_split(keep(other), catalogue, workspace) == build_split(CONFIG, catalogue, workspace)
+        assert build_split(keep(other), catalogue, Workspace(workspace)) == build_split(
+            CONFIG, catalogue, Workspace(workspace)
+        )
     (told,) = [message for message in caplog.messages if other.name in message]
     assert "folds, seed" in told
 

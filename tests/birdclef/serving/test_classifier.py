@@ -13,6 +13,7 @@ from birdclef.model.trained_run import TrainedRun
 from birdclef.serving.classifier import assemble_classifier, side_by_side
 from birdclef.serving.windows import Window
 from cache.config.features import LogMelConfig
+from cache.workspace.feature_directory import FeatureDirectory
 
 FEATURES = LogMelConfig(sample_rate=8000, n_fft=256, hop_length=100, n_mels=32, fmin=50, fmax=4000)  # 80 frames/s
 
@@ -35,7 +36,7 @@ def test_stream_that_ends_early_repeats_its_last_window() -> None:
 
 def test_members_without_a_common_window_are_refused() -> None:
     first, other = (
-        TrainedRun(make_model(0), ["ant", "bee", "cat"], FEATURES, seconds, 0, "split", Path())
+        TrainedRun(make_model(0), ["ant", "bee", "cat"], FEATURES, seconds, 0, "split", FeatureDirectory(Path()))
         for seconds in (2.0, 5.0)
     )
     with pytest.raises(ValueError, match=r"members 'a' and 'b' differ in species, features or clip_seconds"):

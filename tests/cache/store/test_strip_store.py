@@ -196,4 +196,4 @@ def test_load_of_nothing_is_refused(tmp_path: Path) -> None:
 def test_load_of_an_unknown_strip_fails(tmp_path: Path) -> None:
     write_part(tmp_path, random_strips({"a": 5}))
     with pytest.raises(KeyError, match="zzz"):
-        StripStore(tmp_path).load(["a", "zzz"])
+        StripStore(FeatureDirectory(tmp_path)).load(["a", "zzz"])

@@ -195,7 +195,7 @@ def test_provenance_records_null_for_a_package_that_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cache.workspace.artefact.RECORDED_PACKAGES", ("numpy", "no-such-package-here"))
-    directory = materialise(tmp_path, RECIPE, write_result)
+    directory = Workspace(tmp_path).materialise(RECIPE, write_result)
     assert read_provenance(directory)["packages"] == {"numpy": np.__version__, "no-such-package-here": None}
 
 
