@@ -49,6 +49,7 @@ _ENVIRONMENT = {
     # glibc would give each buffer back to the system and fault its pages in again, some 10 ms per minute of audio
     "MALLOC_MMAP_THRESHOLD_": "1000000000",
     "MALLOC_TRIM_THRESHOLD_": "1000000000",
+    "MALLOC_ARENA_MAX": "1",  # each thread would reserve 64 MB of its own, which a limit of memory counts
 }
 # glibc copies by `rep movsb`, which on AMD takes up to nine times as long where the pages of both ends line up badly
 _TUNABLES = "glibc.cpu.x86_rep_movsb_threshold=1000000000"

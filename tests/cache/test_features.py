@@ -350,7 +350,7 @@ def test_m4a_that_an_earlier_release_gave_up_is_tried_again_once(
         writer.add_failure(Failure(hashes[3], "empty", "no sample decodes"))
         writer.publish()
     list(compute_part(sources, FEATURES, FeatureDirectory(store), {}))
-    index = {path: path.read_bytes() for path in (store.path / "index").iterdir()}
+    index = {path: path.read_bytes() for path in (store / "index").iterdir()}
     assert all(b"decoder" not in content for content in index.values())
 
     catalogue = build_features(data, FEATURES, Workspace(tmp_path / "work"))
