@@ -119,9 +119,8 @@ def _write(name: str, features_of: FeaturesOf, split: Path, workspace: Workspace
     # Imported here so that predictions found in the workspace do not pay for scikit-learn.
     import time
 
-    import pandas as pd
-
     from birdclef.baselines.logistic import predict_out_of_fold
+    from birdclef.scores.prediction_files import write_unviewed_predictions
     from birdclef.strips.fold import read_labelled_recordings
     from cache.folds.groups import is_validated
     from cache.recordings.catalogue_tables import read_species
@@ -132,9 +131,6 @@ def _write(name: str, features_of: FeaturesOf, split: Path, workspace: Workspace
     features = features_of(feature_directory(catalogue, workspace), recordings["sha256"].tolist())
     probabilities = predict_out_of_fold(features, recordings, len(read_species(catalogue)))
     validated = is_validated(recordings["fold"]).to_numpy()
-    np.save(staging / "probabilities.npy", probabilities[validated][np.newaxis])  # (1, recordings, classes)
-    recordings.loc[validated, ["recording_id", "label"]].to_csv(staging / "recordings.csv", index=False)
     seconds = round(time.perf_counter() - started, 3)
-    view = {"view": "whole recording", "weight": 1.0, "windows": int(validated.sum()), "seconds": seconds}
-    pd.DataFrame([view]).to_csv(staging / "views.csv", index=False)
+    write_unviewed_predictions(staging, recordings[validated], probabilities[validated], seconds)
     logger.info("baseline: %s, %d recordings, %.1f s", name, int(validated.sum()), seconds)

@@ -37,12 +37,12 @@ def _predict(config: PredictConfig, run: Path, workspace: Workspace, staging: Pa
     import time
 
     import numpy as np
-    import pandas as pd
     import torch
 
     from birdclef.config.feature_kind import check_views
     from birdclef.inference.views import View, aggregate_windows, predict_view
     from birdclef.model.trained_run import load_run
+    from birdclef.scores.prediction_files import write_features, write_predictions
     from birdclef.strips.fold import read_fold
     from birdclef.strips.residency import load_strips
     from birdclef.strips.windows import plan_windows
@@ -51,39 +51,33 @@ def _predict(config: PredictConfig, run: Path, workspace: Workspace, staging: Pa
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trained = load_run(run, workspace, device)
     check_views(config, trained.features)
-    split = workspace.artefact("splits", trained.split)
-    fold = read_fold(split, trained.fold, workspace, trained.store)
+    fold = read_fold(workspace.artefact("splits", trained.split), trained.fold, workspace, trained.store)
     strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), device, "auto")
     frames = fold.clip_frames(trained.clip_seconds)
     windows = plan_windows(strips.lengths, frames, fold.clip_frames(config.stride_seconds))
     probabilities: list[np.ndarray] = []
-    rows: list[dict[str, Any]] = []
+    views: list[dict[str, Any]] = []
     settings = list(product(config.shift_seconds, config.gain_db, config.shift_bands))
     weights = config.view_weights or (1.0,) * len(settings)
-    for (shift_seconds, gain_db, shift_bands), weight in zip(settings, weights, strict=True):
+    for setting, weight in zip(settings, weights, strict=True):
         started = time.perf_counter()
+        shift_seconds, gain_db, shift_bands = setting
         view = View(round(shift_seconds * fold.features.frames_per_second), gain_db, shift_bands)
         output = predict_view(trained.model, strips, windows, frames, view, config.batch_windows)
         probabilities.append(aggregate_windows(output.logits, windows[0], len(strips), config.aggregation).numpy())
-        if not rows:
-            np.save(staging / "features.npy", output.features.numpy().astype(np.float16))
-        rows.append(
-            {
-                "view": _name(shift_seconds, gain_db, shift_bands),
-                "shift_seconds": shift_seconds,
-                "gain_db": gain_db,
-                "shift_bands": shift_bands,
-                "weight": weight,
-                "windows": len(output.logits),
-                "seconds": round(time.perf_counter() - started, 3),
-            }
-        )
-    np.save(staging / "probabilities.npy", np.stack(probabilities).astype(np.float32))
-    fold.validation[["recording_id", "label"]].to_csv(staging / "recordings.csv", index=False)
-    pd.DataFrame(rows).to_csv(staging / "views.csv", index=False)
-    logger.info("predict: %d recordings, %d windows, %d views", len(strips), len(windows[0]), len(rows))
+        if not views:
+            write_features(staging, output.features.numpy())
+        cost = {"windows": len(output.logits), "seconds": round(time.perf_counter() - started, 3)}
+        views.append({**_describe_view(*setting), "weight": weight, **cost})
+    write_predictions(staging, fold.validation, probabilities, views)
+    logger.info("predict: %d recordings, %d windows, %d views", len(strips), len(windows[0]), len(views))
 
 
-def _name(shift_seconds: float, gain_db: float, shift_bands: int) -> str:
+def _describe_view(shift_seconds: float, gain_db: float, shift_bands: int) -> dict[str, Any]:
     bands = f", {shift_bands:+d} bands" if shift_bands else ""
-    return f"shift {shift_seconds:+g} s, gain {gain_db:+g} dB{bands}"
+    return {
+        "view": f"shift {shift_seconds:+g} s, gain {gain_db:+g} dB{bands}",
+        "shift_seconds": shift_seconds,
+        "gain_db": gain_db,
+        "shift_bands": shift_bands,
+    }

@@ -1,12 +1,11 @@
 """Stage 3, beside the members: what an embedding model's own labels say of the recordings, without any training."""
 
-import csv
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from birdclef.scores.prediction_files import MAPPING
+from birdclef.scores.prediction_files import read_own_labels, write_own_labels, write_unviewed_predictions
 from cache.config.features import read_features
 from cache.folds.table import split_catalogue
 from cache.recordings.catalogue_tables import feature_directory
@@ -48,10 +47,9 @@ def predict_zero_shot(split: Path, workspace: Workspace, catalogue: Path | None 
 
 def zero_shot_name(predictions: Path) -> str:
     """Returns whose labels gave the predictions, and for how many species."""
-    with (predictions / MAPPING).open(newline="") as stream:
-        mapped = [row["own_label"] for row in csv.DictReader(stream)]
+    own_labels = read_own_labels(predictions)["own_label"]
     model = read_provenance(predictions)["config"]["zero_shot"]
-    return f"own labels of {model}, {sum(map(bool, mapped))} of {len(mapped)} species"
+    return f"own labels of {model}, {(own_labels != '').sum()} of {len(own_labels)} species"
 
 
 def match_labels(species: Iterable[Mapping[Any, str]], own_labels: Sequence[str]) -> list[int]:
@@ -87,7 +85,6 @@ def _write(split: Path, catalogue: Path, store: FeatureDirectory, staging: Path)
     import time
 
     import numpy as np
-    import pandas as pd
 
     from birdclef.strips.fold import read_labelled_recordings
     from cache.folds.groups import is_validated
@@ -109,11 +106,6 @@ def _write(split: Path, catalogue: Path, store: FeatureDirectory, staging: Path)
         mean = strips.read_scores(sha256).mean(axis=0, dtype=np.float32)  # (labels,)
         scores[row, covered] = mean[[place for place in places if place >= 0]]
     shares = scores / np.maximum(scores.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    np.save(staging / "probabilities.npy", shares[np.newaxis])  # (1, recordings, classes)
-    recordings[["recording_id", "label"]].to_csv(staging / "recordings.csv", index=False)
-    mapped = [own_labels[place] if place >= 0 else "" for place in places]
-    species[["label", "scientific_name"]].assign(own_label=mapped).to_csv(staging / MAPPING, index=False)
-    seconds = round(time.perf_counter() - started, 3)
-    view = {"view": "whole recording", "weight": 1.0, "windows": len(recordings), "seconds": seconds}
-    pd.DataFrame([view]).to_csv(staging / "views.csv", index=False)
+    write_unviewed_predictions(staging, recordings, shares, round(time.perf_counter() - started, 3))
+    write_own_labels(staging, species, [own_labels[place] if place >= 0 else "" for place in places])
     logger.info("zero-shot: the model's own labels cover %d of %d species", covered.sum(), len(species))

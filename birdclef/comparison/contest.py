@@ -16,8 +16,9 @@ from birdclef.metrics.bootstrap import percentile_interval, resample_groups
 from birdclef.metrics.buckets import BUCKETS, in_bucket
 from birdclef.metrics.classification import Floats, Resamples, macro_f1
 from birdclef.metrics.predictions import Labels, Predictions
-from birdclef.scores.ensemble import check_members, combine_out_of_fold, read_out_of_fold
+from birdclef.scores.ensemble import check_members, combine_out_of_fold
 from birdclef.scores.lineage import trace
+from birdclef.scores.prediction_files import prediction_seconds, read_out_of_fold
 from birdclef.strips.fold import read_labelled_recordings
 from cache.recordings.catalogue_tables import read_species
 from cache.workspace.artefact import read_provenance
@@ -216,9 +217,8 @@ def _describe_runs(predictions: Sequence[Path], workspace: Workspace) -> list[di
         run = workspace.artefact("runs", read_provenance(path)["inputs"]["run"])
         summary = json.loads((run / "summary.json").read_text())
         views = pd.read_csv(run / "logs" / "metrics.csv")["views"].sum()
-        predicting = float(pd.read_csv(path / "views.csv")["seconds"].sum())
         costs = {name: summary[name] for name in ("seconds", "peak_memory_mb")}
-        described.append({"views": int(views), "prediction_seconds": predicting, **costs})
+        described.append({"views": int(views), "prediction_seconds": prediction_seconds(path), **costs})
     return described
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from sklearn.manifold import TSNE
 
 from birdclef.metrics.classification import Floats
+from birdclef.scores.prediction_files import open_features, read_recordings
 
 _PERPLEXITY = 30.0
 _FEWEST = 5
@@ -41,17 +41,17 @@ def map_embeddings(predictions: Sequence[Path], folds: Sequence[int], most: int,
         most: Recordings over all folds; more are thinned out at random.
         seed: Of thinning and of t-SNE.
     """
-    sizes = [len(np.load(path / "features.npy", mmap_mode="r")) for path in predictions]
-    share = min(1.0, most / max(1, sum(sizes)))
+    features_of = [open_features(path) for path in predictions]
+    share = min(1.0, most / max(1, sum(map(len, features_of))))
     generator = np.random.default_rng(seed)
     maps = []
-    for path, fold, size in zip(predictions, folds, sizes, strict=True):
-        chosen = np.sort(generator.permutation(size)[: int(size * share)])
+    for path, fold, features in zip(predictions, folds, features_of, strict=True):
+        chosen = np.sort(generator.permutation(len(features))[: int(len(features) * share)])
         if len(chosen) < _FEWEST:
             continue
-        features = np.load(path / "features.npy")[chosen].astype(np.float32)
-        labels = pd.read_csv(path / "recordings.csv", dtype=str, keep_default_na=False)["label"]
+        labels = read_recordings(path)["label"].iloc[chosen].tolist()
         perplexity = min(_PERPLEXITY, (len(chosen) - 1) / 3)
         projection = TSNE(perplexity=perplexity, metric="cosine", init="random", random_state=seed)
-        maps.append(FoldMap(fold, labels.iloc[chosen].tolist(), projection.fit_transform(features).astype(np.float64)))
+        places = projection.fit_transform(features[chosen].astype(np.float32))  # (recordings, 2)
+        maps.append(FoldMap(fold, labels, places.astype(np.float64)))
     return maps

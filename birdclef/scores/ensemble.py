@@ -1,74 +1,19 @@
-"""Out-of-fold predictions of a member, and members combined."""
+"""Combines the predictions of several members into those of an ensemble."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from birdclef.config.evaluate import EnsembleMethod
 from birdclef.metrics.classification import Floats
 from birdclef.metrics.predictions import Labels
+from birdclef.scores.prediction_files import OutOfFold
 
 _SMALLEST = 1e-12
 _FITTING_STEPS = 500
 _NAMED_DIFFERENCES = 5
-
-
-@dataclass(frozen=True)
-class OutOfFold:
-    """One member's predictions, each recording by the fold that did not train on it.
-
-    Attributes:
-        recordings: recording_id and label, sorted by recording_id.
-        views: Names and settings of the views, their weights, and the seconds they took over all folds.
-        probabilities: (views, recordings, classes).
-    """
-
-    recordings: pd.DataFrame
-    views: pd.DataFrame
-    probabilities: NDArray[np.float32]
-
-    @property
-    def mean(self) -> NDArray[np.float32]:
-        """Weighted mean over views, (recordings, classes)."""
-        return self.mean_of(range(len(self.views)))
-
-    def mean_of(self, views: Sequence[int]) -> NDArray[np.float32]:
-        """Returns the weighted mean over some of the views, (recordings, classes)."""
-        chosen = list(views)
-        weights = self.views["weight"].to_numpy(np.float32)[chosen]
-        return np.asarray(np.average(self.probabilities[chosen], axis=0, weights=weights), np.float32)
-
-    def of(self, recording_ids: pd.Series) -> NDArray[np.float32]:
-        """Returns the mean over views for some of the recordings, in their order, (recordings, classes)."""
-        rows = pd.Index(self.recordings["recording_id"]).get_indexer(pd.Index(recording_ids))
-        return np.asarray(self.mean[rows])
-
-
-def read_out_of_fold(predictions: Sequence[Path]) -> OutOfFold:
-    """Returns the predictions of all folds of a member as one table.
-
-    Raises:
-        ValueError: If two folds predict the same recording.
-    """
-    tables = [pd.read_csv(path / "recordings.csv", dtype=str, keep_default_na=False) for path in predictions]
-    views = [pd.read_csv(path / "views.csv") for path in predictions]
-    recordings = pd.concat(tables, ignore_index=True)
-    twice = recordings.loc[recordings["recording_id"].duplicated(), "recording_id"]
-    if len(twice):
-        raise ValueError(
-            f"{len(twice)} recordings are predicted by two folds, {twice.iloc[0]} among them. Give each fold once."
-        )
-    probabilities = np.concatenate([np.load(path / "probabilities.npy") for path in predictions], axis=1)
-    order = np.argsort(recordings["recording_id"].to_numpy(str), kind="stable")
-    added_up = {name: sum(table[name] for table in views) for name in ("seconds", "windows")}
-    return OutOfFold(
-        recordings.iloc[order].reset_index(drop=True), views[0].assign(**added_up), probabilities[:, order]
-    )
 
 
 def check_members(members: Mapping[str, OutOfFold]) -> None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from birdclef.config.evaluate import EnsembleMethod
 from birdclef.metrics.classification import macro_f1
 from birdclef.metrics.predictions import Predictions
-from birdclef.scores.ensemble import OutOfFold, combine_out_of_fold, fit_weights
+from birdclef.scores.ensemble import combine_out_of_fold, fit_weights
+from birdclef.scores.prediction_files import OutOfFold
 from birdclef.scores.scorer import Scorer
 from cache.workspace.artefact import read_provenance
 

@@ -8,8 +8,7 @@ import pandas as pd
 
 from birdclef.metrics.classification import Resamples, accuracy, macro_f1
 from birdclef.metrics.predictions import Predictions
-from birdclef.scores.ensemble import read_out_of_fold
-from birdclef.scores.prediction_files import MAPPING
+from birdclef.scores.prediction_files import read_out_of_fold, read_own_labels
 from birdclef.scores.scorer import Scorer
 from cache.workspace.artefact import read_provenance
 
@@ -27,7 +26,7 @@ def describe_own_labels(
         combined: The members' predictions of them.
         scorer: Of the same recordings.
     """
-    mapping = pd.read_csv(zero_shot / MAPPING, dtype=str, keep_default_na=False)
+    mapping = read_own_labels(zero_shot)
     covered = (mapping["own_label"] != "").to_numpy()
     own = read_out_of_fold([zero_shot]).of(recordings["recording_id"])
     inside = covered[scorer.labels]

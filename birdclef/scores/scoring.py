@@ -22,10 +22,11 @@ from birdclef.metrics.predictions import Labels, Predictions
 from birdclef.metrics.ranking import average_precision, roc_auc
 from birdclef.metrics.thresholds import fit_thresholds
 from birdclef.scores.coverage import describe_coverage, describe_duplicates, describe_quarantine, describe_split
-from birdclef.scores.ensemble import check_members, combine_out_of_fold, read_out_of_fold
+from birdclef.scores.ensemble import check_members, combine_out_of_fold
 from birdclef.scores.lineage import Lineage, describe, trace
 from birdclef.scores.member_scores import describe_ensemble, score_each_member
 from birdclef.scores.own_labels import describe_own_labels
+from birdclef.scores.prediction_files import read_out_of_fold
 from birdclef.scores.scorer import Scorer, build_scorer
 from birdclef.strips.fold import read_labelled_recordings
 from cache.recordings.catalogue_tables import read_species

@@ -12,7 +12,6 @@ from birdclef.config.evaluate import EvaluateConfig
 from birdclef.metrics.classification import macro_f1
 from birdclef.metrics.predictions import Predictions
 from birdclef.scores.own_labels import describe_own_labels
-from birdclef.scores.prediction_files import MAPPING
 from birdclef.scores.scorer import build_scorer
 from birdclef.strips.fold import read_labelled_recordings
 from birdclef.zero_shot import match_labels, predict_zero_shot
@@ -67,7 +66,7 @@ def split(catalogue: Path, workspace: Path) -> Path:
 def test_labels_are_mapped_by_scientific_name_and_gaps_are_left_empty(split: Path, workspace: Path) -> None:
     predictions = predict_zero_shot(split, Workspace(workspace))
     assert predictions is not None
-    mapping = pd.read_csv(predictions / MAPPING, keep_default_na=False).set_index("label")["own_label"]
+    mapping = pd.read_csv(predictions / "labels.csv", keep_default_na=False).set_index("label")["own_label"]
     assert mapping.to_dict() == {
         "barwre": "Troglodytes barensis_Some Bird",
         "cdove": "Columba | cauta_Some Bird",

@@ -1,31 +1,13 @@
 """Expected numbers are SciPy's, or written out in the test."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import gmean, pmean, rankdata
 
-from birdclef.scores.ensemble import (
-    OutOfFold,
-    check_members,
-    combine_members,
-    cross_fit_weights,
-    fit_weights,
-    read_out_of_fold,
-)
-
-
-def write_fold(directory: Path, names: list[str], probabilities: np.ndarray, seconds: list[float]) -> Path:
-    directory.mkdir()
-    labels = [name.split("/")[0] for name in names]
-    pd.DataFrame({"recording_id": names, "label": labels}).to_csv(directory / "recordings.csv", index=False)
-    views = pd.DataFrame({"view": ["plain", "louder"], "weight": [1.0, 3.0], "windows": len(names), "seconds": seconds})
-    views.to_csv(directory / "views.csv", index=False)
-    np.save(directory / "probabilities.npy", probabilities.astype(np.float32))
-    return directory
+from birdclef.scores.ensemble import check_members, combine_members, cross_fit_weights, fit_weights
+from birdclef.scores.prediction_files import OutOfFold
 
 
 def make_member(names: list[str], classes: int = 2) -> OutOfFold:
@@ -33,56 +15,6 @@ def make_member(names: list[str], classes: int = 2) -> OutOfFold:
     return OutOfFold(
         recordings, pd.DataFrame({"view": ["plain"], "weight": [1.0]}), np.zeros((1, len(names), classes), np.float32)
     )
-
-
-@pytest.fixture
-def folds(tmp_path: Path) -> list[Path]:
-    first = np.arange(12).reshape(2, 2, 3)
-    second = 100 + np.arange(6).reshape(2, 1, 3)
-    return [
-        write_fold(tmp_path / "0", ["NA/9.ogg", "b/1.ogg"], first, [1.0, 2.0]),
-        write_fold(tmp_path / "1", ["a/1.ogg"], second, [0.25, 0.5]),
-    ]
-
-
-def test_folds_are_joined_in_the_order_of_recordings(folds: list[Path]) -> None:
-    member = read_out_of_fold(folds)
-    assert member.recordings["recording_id"].tolist() == ["NA/9.ogg", "a/1.ogg", "b/1.ogg"]
-    assert member.recordings["label"].tolist() == ["NA", "a", "b"]
-    assert member.recordings.index.tolist() == [0, 1, 2]
-    assert member.probabilities.tolist() == [
-        [[0, 1, 2], [100, 101, 102], [3, 4, 5]],
-        [[6, 7, 8], [103, 104, 105], [9, 10, 11]],
-    ]
-
-
-def test_order_of_the_folds_does_not_matter(folds: list[Path]) -> None:
-    forward, backward = read_out_of_fold(folds), read_out_of_fold(folds[::-1])
-    assert forward.recordings.equals(backward.recordings)
-    assert (forward.probabilities == backward.probabilities).all()
-
-
-def test_cost_of_a_view_is_summed_over_folds(folds: list[Path]) -> None:
-    views = read_out_of_fold(folds).views
-    assert views.to_dict(orient="list") == {
-        "view": ["plain", "louder"],
-        "weight": [1.0, 3.0],
-        "windows": [3, 3],
-        "seconds": [1.25, 2.5],
-    }
-
-
-def test_mean_over_views_is_weighted(folds: list[Path]) -> None:
-    member = read_out_of_fold(folds)
-    # one part of the first view, three of the second: (0 + 3 * 6) / 4, ...
-    assert member.mean.tolist() == [[4.5, 5.5, 6.5], [102.25, 103.25, 104.25], [7.5, 8.5, 9.5]]
-    assert member.mean_of([1]).tolist() == member.probabilities[1].tolist()
-
-
-def test_recording_predicted_by_two_folds_is_refused(folds: list[Path], tmp_path: Path) -> None:
-    again = write_fold(tmp_path / "2", ["c/1.ogg", "b/1.ogg"], np.zeros((2, 2, 3)), [1.0, 1.0])
-    with pytest.raises(ValueError, match=r"1 recordings are predicted by two folds, b/1\.ogg among them"):
-        read_out_of_fold([*folds, again])
 
 
 def test_members_on_the_same_recordings_pass() -> None:
