@@ -19,7 +19,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from benchmarks.page import Page, format_table, publish
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.metrics.ranking import PADDING_ROWS
-from birdclef.scores.scorer import HEADLINE_METRICS, Scorer, build_scorer
+from birdclef.scores.scorer import HEADLINE_METRICS, Scorer, build_scorer, shuffle_recordings
 
 SKLEARN_RESAMPLES = 3
 FOLDS = 5
@@ -38,7 +38,8 @@ def main(
     started = time.perf_counter()
     predictions = scorer.decide(probabilities)
     decided = time.perf_counter()
-    scorer.estimates(predictions)
+    generator = np.random.default_rng(config.seed)
+    scorer.estimates(predictions, shuffle_recordings(len(probabilities), config.permutations, generator))
     finished = time.perf_counter()
     recordings, species = probabilities.shape
     size = f"{recordings:,} recordings, {species} species, {samples:,} resamples, {config.permutations} permutations"
@@ -66,7 +67,8 @@ def make_predictions(table: pd.DataFrame, config: EvaluateConfig) -> tuple[Score
             "fold": generator.integers(0, FOLDS, len(labels)),
         }
     )
-    return build_scorer(recordings, config), (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+    scorer = build_scorer(recordings, config, np.random.default_rng(config.seed))
+    return scorer, (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def time_sklearn(scorer: Scorer, probabilities: NDArray[np.float32]) -> float:

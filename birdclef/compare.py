@@ -1,4 +1,4 @@
-"""Trials of several arms held against cross-entropy at equal cost, with baselines beside them, as one report."""
+"""Compares arms with cross-entropy at equal cost, and with baselines, and writes the comparison."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -26,10 +26,10 @@ def compare(
     """Returns the directory of the comparison: `comparison.json`, `comparison.csv`, `comparison.md`, `comparison.png`.
 
     Args:
-        config: Resamples and confidence of the intervals, and how members are fused.
-        trials: Each with its predictions, one directory per fold.
-        baselines: Name of each to its predictions on the same split.
-        companions: Arms that are other members, and are fused with each of the rest.
+        config: Number of resamples, confidence of the intervals, and how members are fused.
+        trials: Trials, each with its prediction directories, one per fold.
+        baselines: Name of each baseline to its predictions on the same split.
+        companions: Names of the arms that are other members of the experiment; each other arm is fused with them.
         workspace: Where artefacts lie.
 
     Raises:
@@ -54,37 +54,37 @@ def _write(
     workspace: Workspace,
     staging: Path,
 ) -> None:
-    # Imported here so that a comparison found in the workspace does not pay for matplotlib.
+    # Imported here so that a comparison that the workspace holds already costs no import of matplotlib.
     import json
 
     import pandas as pd
 
-    from birdclef.comparison.contest import score_trials
-    from birdclef.report.plots import plot_comparison
+    from birdclef.comparison.plots import plot_comparison
+    from birdclef.comparison.trial_scores import score_trials
 
-    contest = score_trials(config, trials, baselines, companions, workspace)
-    (staging / "comparison.json").write_text(json.dumps(contest, indent=2) + "\n")
-    rows = _flatten(contest)
+    comparison = score_trials(config, trials, baselines, companions, workspace)
+    (staging / "comparison.json").write_text(json.dumps(comparison, indent=2) + "\n")
+    rows = _flatten(comparison)
     pd.DataFrame(rows).to_csv(staging / "comparison.csv", index=False)
-    (staging / "comparison.md").write_text(_as_markdown(contest))
-    (staging / "comparison.png").write_bytes(plot_comparison(contest))
+    (staging / "comparison.md").write_text(_as_markdown(comparison))
+    (staging / "comparison.png").write_bytes(plot_comparison(comparison))
     for row in rows:
         if row["epochs"] is not None:
             logger.info(
                 "compare: %d epochs, %s: macro-F1 %.3f, %+.3f [%+.3f, %+.3f] against %s",
                 *(row[name] for name in ("epochs", "arm", "macro_f1", "difference", "difference_low")),
                 row["difference_high"],
-                contest["reference"],
+                comparison["reference"],
             )
 
 
 _COSTS = ("views", "training_seconds", "prediction_seconds", "peak_memory_mb")
 
 
-def _flatten(contest: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _flatten(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Returns one row per arm and budget, and one per baseline."""
     rows = []
-    for entry in (*contest["arms"], *contest["baselines"]):
+    for entry in (*comparison["arms"], *comparison["baselines"]):
         row = {
             "epochs": entry.get("epochs"),
             "arm": entry["name"],
@@ -106,25 +106,26 @@ def _flatten(contest: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _as_markdown(contest: Mapping[str, Any]) -> str:
-    reference, confidence = contest["reference"], f"{contest['confidence']:.0%}"
-    buckets = [bucket["bucket"] for bucket in contest["arms"][0]["buckets"]]
+def _as_markdown(comparison: Mapping[str, Any]) -> str:
+    reference, confidence = comparison["reference"], f"{comparison['confidence']:.0%}"
+    buckets = [bucket["bucket"] for bucket in comparison["arms"][0]["buckets"]]
     explained = (
-        f"{contest['recordings']} recordings of {contest['species']} species, out of fold; mean of {contest['seeds']} "
-        f"seeds; {confidence} intervals over recordists and seeds; in bold: the interval of a difference to "
-        f"`{reference}` at the same budget leaves out zero. Buckets are species by their number of recordings."
+        f"{comparison['recordings']} recordings of {comparison['species']} species, scored out of fold. Each value is "
+        f"the mean of {comparison['seeds']} seeds, with its {confidence} interval over recordists and seeds. A "
+        f"difference to `{reference}` at the same budget is bold if its interval leaves out zero. A bucket holds the "
+        "species with that many recordings."
     )
     lines = [explained]
     columns = ["arm", "macro-F1", f"− {reference}"]
     for name in buckets:
         columns += [name, f"{name} − {reference}"]
     columns += ["seeds ±", "views", "training s", "prediction s", "peak MB"]
-    for epochs in contest["budgets"]:
+    for epochs in comparison["budgets"]:
         lines += ["", f"**{epochs} epochs**", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-        lines += [_as_row(entry, reference) for entry in contest["arms"] if entry["epochs"] == epochs]
+        lines += [_as_row(entry, reference) for entry in comparison["arms"] if entry["epochs"] == epochs]
     columns = ["baseline", "macro-F1", *buckets, "best arm − baseline"]
     lines += ["", "**Baselines**", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for entry in contest["baselines"]:
+    for entry in comparison["baselines"]:
         scores = [entry["macro_f1"], *(bucket["macro_f1"] for bucket in entry["buckets"])]
         lines.append(f"| {' | '.join([entry['name'], *map(_interval, scores), _as_best(entry['best_arm'])])} |")
     return "\n".join(lines) + "\n"

@@ -35,7 +35,7 @@ def _write(settings: Sequence[Mapping[str, Any]], reports: Sequence[Path], stagi
 
     import pandas as pd
 
-    from birdclef.report.plots import plot_sweep
+    from birdclef.comparison.plots import plot_sweep
 
     varied = [key for key in settings[0] if len({repr(setting[key]) for setting in settings}) > 1] or list(settings[0])
     rows = []

@@ -1,4 +1,4 @@
-"""Reports held against each other on the recordings that all of them scored."""
+"""Compares reports with each other on the recordings that all of them scored."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,23 +18,23 @@ from birdclef.report.rendering import render
 from birdclef.scores.scorer import HEADLINE_METRICS, Scorer, build_scorer
 
 COMPARED = ("macro_f1", "accuracy", "top_3_accuracy", "macro_roc_auc", "padded_cmap", "expected_calibration_error")
-"""Headline metrics that are compared: those that need nothing but probabilities."""
+"""Headline metrics that reports are compared by: those that need probabilities alone, and no thresholds."""
 
 _NAMED_SPECIES = 10
 
 
 class NothingInCommonError(ValueError):
-    """Reports scored no recording that could be compared."""
+    """The reports scored no recording in common."""
 
 
 @dataclass(frozen=True)
-class Scores:
+class ReportPredictions:
     """Out-of-fold predictions of a report.
 
     Attributes:
         name: Key of the report.
-        recordings: recording_id, sha256, label, fold, group.
-        species: Species codes in the order of the columns.
+        recordings: recording_id, sha256, label, fold and group of each recording; no sha256 occurs twice.
+        species: Label of each column of `probabilities`.
         probabilities: (recordings, classes).
     """
 
@@ -47,35 +47,36 @@ class Scores:
 def compare_reports(reports: Sequence[Path], config: EvaluateConfig) -> dict[str, Any]:
     """Returns how later reports differ from the first, on the recordings that all of them scored.
 
-    Differences are paired: all reports share the resamples of the recordists. Recordings are the same if their audio
-    is; a recording whose label differs is left out. A species that a report does not know has probability 0 in it: it
-    is that of no common recording, but other reports may take some for it.
+    All reports share the resamples of the recordists, so the differences are paired. Two recordings are the same if
+    their audio is the same. A recording with different labels in two reports is left out. A species that one report
+    does not know gets probability 0 in that report. No common recording is of such a species, but another report may
+    predict it.
 
     Args:
         reports: Directories of two reports or more.
-        config: Resamples, their seed, and confidence.
+        config: Number of resamples, their seed, and confidence.
 
     Raises:
-        FileNotFoundError: If one is no report.
-        ValueError: If there are fewer than two.
-        NothingInCommonError: If they have no recording in common.
+        FileNotFoundError: If a directory is not a report.
+        ValueError: If there are fewer than two reports.
+        NothingInCommonError: If the reports have no recording in common.
     """
     if len(reports) < 2:
-        raise ValueError(f"A comparison takes two reports or more, not {len(reports)}.")
-    scores = [read_scores(report) for report in reports]
-    first = scores[0]
-    species = sorted({label for one in scores for label in one.species})
-    common = _find_common(scores)
-    aligned = [_align(one, common, species) for one in scores]
+        raise ValueError(f"A comparison takes two reports or more, but {len(reports)} was given. Name a second report.")
+    predicted = [read_report_predictions(report) for report in reports]
+    first = predicted[0]
+    species = sorted({label for one in predicted for label in one.species})
+    common = _find_common(predicted)
     index_of = {name: index for index, name in enumerate(species)}
     recordings = first.recordings.set_index("sha256").loc[common].reset_index()
-    scorer = build_scorer(recordings.assign(label_index=recordings["label"].map(index_of)), config)
-    predictions = [Predictions(probabilities) for probabilities in aligned]
+    recordings = recordings.assign(label_index=recordings["label"].map(index_of))
+    scorer = build_scorer(recordings, config, np.random.default_rng(config.seed))
+    predictions = [Predictions(_align(one, common, species)) for one in predicted]
     return {
-        "reports": [one.name for one in scores],
+        "reports": [one.name for one in predicted],
         "recordings": len(common),
-        "left_out": {one.name: len(one.recordings) - len(common) for one in scores},
-        "same_folds": all(_same_folds(first, other, common) for other in scores[1:]),
+        "left_out": {one.name: len(one.recordings) - len(common) for one in predicted},
+        "same_folds": all(_same_folds(first, other, common) for other in predicted[1:]),
         "confidence": config.confidence,
         "metrics": {name: _compare_metric(name, predictions, scorer) for name in COMPARED},
         "species": _compare_species(predictions, scorer, species),
@@ -83,7 +84,7 @@ def compare_reports(reports: Sequence[Path], config: EvaluateConfig) -> dict[str
 
 
 def describe_diff(diff: Mapping[str, Any]) -> str:
-    """Returns a comparison as Markdown, with the species that gained and lost most."""
+    """Returns a comparison of reports as Markdown, with the species that gained and lost most."""
     species = diff["species"]
     content = {
         "diff": diff,
@@ -95,50 +96,59 @@ def describe_diff(diff: Mapping[str, Any]) -> str:
     return render("diff.md.j2", content)
 
 
-def read_scores(report: Path) -> Scores:
+def read_report_predictions(report: Path) -> ReportPredictions:
     """Returns a report's out-of-fold predictions.
 
     Raises:
-        FileNotFoundError: If it is no report, or one that was made before recordings were listed with their audio.
+        FileNotFoundError: If a file is missing: the directory is not a report, or an old version wrote the report.
     """
     for name in ("report.json", "oof.npz", "recordings.csv"):
         if not (report / name).is_file():
-            raise FileNotFoundError(f"{report} is no report, or an old one: it holds no {name}. Evaluate it again.")
+            raise FileNotFoundError(
+                f"{report} has no {name}: it is not a report, or an old version wrote it. Evaluate it again."
+            )
     recordings = pd.read_csv(report / "recordings.csv", dtype=str, keep_default_na=False)
     once = ~recordings["sha256"].duplicated().to_numpy()
+    key = json.loads((report / "report.json").read_text())["key"]
     with np.load(report / "oof.npz", allow_pickle=False) as archive:
-        key = json.loads((report / "report.json").read_text())["key"]
-        probabilities = archive["probabilities"][once]
-        return Scores(key, recordings[once].reset_index(drop=True), archive["species"].tolist(), probabilities)
+        probabilities, species = archive["probabilities"][once], archive["species"].tolist()
+    return ReportPredictions(key, recordings[once].reset_index(drop=True), species, probabilities)
 
 
-def _find_common(scores: Sequence[Scores]) -> list[str]:
-    """Returns the digests of the recordings that all reports scored under one label."""
-    labelled = [dict(zip(one.recordings["sha256"], one.recordings["label"], strict=True)) for one in scores]
-    common = [
-        sha256 for sha256, label in labelled[0].items() if all(other.get(sha256) == label for other in labelled[1:])
-    ]
+def _find_common(reports: Sequence[ReportPredictions]) -> list[str]:
+    """Returns the sha256 of each recording that all reports scored under the same label."""
+    first, *others = [dict(zip(one.recordings["sha256"], one.recordings["label"], strict=True)) for one in reports]
+    common = [sha256 for sha256, label in first.items() if all(other.get(sha256) == label for other in others)]
     if not common:
-        raise NothingInCommonError(f"{', '.join(one.name for one in scores)} have no recording in common.")
+        raise NothingInCommonError(
+            f"The reports {', '.join(one.name for one in reports)} have no recording in common. "
+            "Compare reports on the same recordings."
+        )
     return common
 
 
-def _align(scores: Scores, common: Sequence[str], species: Sequence[str]) -> NDArray[np.float64]:
-    """Returns probabilities of some recordings for some species, 0 for those that are not known, (common, species)."""
-    rows = pd.Index(scores.recordings["sha256"]).get_indexer(pd.Index(common))
+def _align(report: ReportPredictions, common: Sequence[str], species: Sequence[str]) -> NDArray[np.float64]:
+    """Returns probabilities of common recordings for all species, (common, species); 0 for a species not in the report.
+
+    Args:
+        report: Where the probabilities come from.
+        common: sha256 of each recording.
+        species: Labels, those of the report among them.
+    """
+    rows = pd.Index(report.recordings["sha256"]).get_indexer(pd.Index(common))
     aligned = np.zeros((len(common), len(species)))
-    aligned[:, pd.Index(species).get_indexer(pd.Index(scores.species))] = scores.probabilities[rows]
+    aligned[:, pd.Index(species).get_indexer(pd.Index(report.species))] = report.probabilities[rows]
     return aligned
 
 
-def _same_folds(first: Scores, other: Scores, common: Sequence[str]) -> bool:
-    """Whether recordings that share a fold in one report do so in the other."""
+def _same_folds(first: ReportPredictions, other: ReportPredictions, common: Sequence[str]) -> bool:
+    """Returns whether the recordings that share a fold in one report also share a fold in the other."""
     folds = [one.recordings.set_index("sha256")["fold"].loc[list(common)].tolist() for one in (first, other)]
     return len(set(zip(*folds, strict=True))) == len(set(folds[0])) == len(set(folds[1]))
 
 
 def _compare_metric(name: str, predictions: Sequence[Predictions], scorer: Scorer) -> list[dict[str, Any]]:
-    """Returns a metric of each report, and its paired difference to the first."""
+    """Returns a metric of each report, and the paired difference of each later report to the first."""
     metric = HEADLINE_METRICS[name]
     values = [float(metric(one, scorer.labels, None)[0]) for one in predictions]
     resampled = [metric(one, scorer.labels, scorer.resamples) for one in predictions]
@@ -154,7 +164,7 @@ def _compare_metric(name: str, predictions: Sequence[Predictions], scorer: Score
 def _compare_species(
     predictions: Sequence[Predictions], scorer: Scorer, species: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Returns F1 of each supported species in each report, the largest gain of the last report first."""
+    """Returns the F1 of each scored species in every report, the largest gain of the last report first."""
     f1 = np.stack([score_species(one, scorer.labels).f1 for one in predictions])  # (reports, classes)
     support = np.bincount(scorer.labels, minlength=len(species))
     gain = f1[-1] - f1[0]

@@ -1,4 +1,4 @@
-"""Pictures of a report."""
+"""Draws the plots of a report as PNG."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,12 +21,12 @@ _MAPS_IN_A_ROW = 3
 
 
 def draw(size: tuple[float, float], plot: Callable[[Axes], None]) -> bytes:
-    """Returns a PNG of one plot of a size in inches."""
+    """Returns a PNG with one plot; `size` is its width and height in inches."""
     return render(size, lambda figure: plot(figure.add_subplot()))
 
 
 def plot_f1_against_count(per_species: pd.DataFrame) -> bytes:
-    """Returns F1 of each scored species against its number of recordings, the long tail to the left."""
+    """Returns F1 of each scored species against its number of recordings; the long tail is on the left."""
     scored = per_species[per_species["scored"] > 0]
 
     def plot(axes: Axes) -> None:
@@ -49,7 +49,12 @@ def plot_f1_against_count(per_species: pd.DataFrame) -> bytes:
 
 
 def plot_confusion(matrix: Labels, names: list[str]) -> bytes:
-    """Returns the confusion matrix with rows as shares of the true species, (classes, classes), and every name."""
+    """Returns the confusion matrix, in which each row holds shares of the true species.
+
+    Args:
+        matrix: Recordings by true species (row) and predicted species (column), (classes, classes).
+        names: Label of each species, all of which are written at the axes.
+    """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     crowded = len(names) > _ROOMY_SPECIES
     size = max(4.5, (0.09 if crowded else 0.17) * len(names) + 1.8)
@@ -66,7 +71,11 @@ def plot_confusion(matrix: Labels, names: list[str]) -> bytes:
 
 
 def plot_learning_curves(members: dict[str, list[Path]]) -> bytes:
-    """Returns training loss and validation macro-F1 over epochs, one line per run."""
+    """Returns training loss and validation macro-F1 over epochs, one line per run and one colour per member.
+
+    Args:
+        members: Run directories by name of the member.
+    """
     colours = mpl.colormaps["Dark2"].colors  # type: ignore[attr-defined]
 
     def plot(figure: Figure) -> None:
@@ -89,86 +98,8 @@ def plot_learning_curves(members: dict[str, list[Path]]) -> bytes:
     return render((6.8, 2.9), plot)
 
 
-def plot_sweep(table: pd.DataFrame, varied: list[str]) -> bytes:
-    """Returns macro-F1 with its interval for each row of a sweep: over the value, if one number is varied.
-
-    Args:
-        table: The varied settings, macro_f1, low and high.
-        varied: Names of the settings.
-    """
-    numeric = len(varied) == 1 and pd.api.types.is_numeric_dtype(table[varied[0]])
-    ordered = table.sort_values(varied[0] if numeric else "macro_f1", ignore_index=True)
-    places = ordered[varied[0]].to_numpy(float) if numeric else np.arange(len(ordered), dtype=float)
-    spread = np.stack([ordered["macro_f1"] - ordered["low"], ordered["high"] - ordered["macro_f1"]]).clip(min=0)
-
-    def plot(axes: Axes) -> None:
-        style: dict[str, Any] = {"color": ACCENT, "ecolor": FAINT, "elinewidth": 2, "marker": "o", "markersize": 5}
-        if numeric:
-            axes.errorbar(places, ordered["macro_f1"], yerr=spread, linewidth=1, **style)
-            axes.set(xlabel=varied[0], ylabel="macro-F1")
-            axes.grid(axis="y", color=FAINT, linewidth=0.5)
-            return
-        axes.errorbar(ordered["macro_f1"], places, xerr=spread, linestyle="none", **style)
-        names = [
-            ", ".join(f"{name.rsplit('.', 1)[-1]}={row[name]}" for name in varied) for _, row in ordered.iterrows()
-        ]
-        axes.set_yticks(places, names, fontsize=8, parse_math=False)
-        axes.set(xlabel="macro-F1", ylim=(-0.6, len(ordered) - 0.4))
-        axes.grid(axis="x", color=FAINT, linewidth=0.5)
-
-    return draw((6.8, 3.4 if numeric else 1.0 + 0.28 * len(ordered)), plot)
-
-
-def plot_comparison(contest: Mapping[str, Any]) -> bytes:
-    """Returns each arm's macro-F1 minus the reference's with its interval, a panel per set of species, a row per arm.
-
-    Args:
-        contest: Content of `comparison.json`.
-    """
-    arms = [entry for entry in contest["arms"] if entry["name"] != contest["reference"]]
-    names = list(dict.fromkeys(entry["name"] for entry in arms))
-    panels = ["all", *(bucket["bucket"] for bucket in contest["arms"][0]["buckets"])]
-    budgets = contest["budgets"]
-
-    def difference(entry: Mapping[str, Any], panel: str) -> dict[str, float]:
-        inside = [bucket for bucket in entry["buckets"] if bucket["bucket"] == panel]
-        return dict((inside[0] if inside else entry)["difference"])
-
-    def plot(figure: Figure) -> None:
-        all_axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
-        for axes, panel in zip(all_axes, panels, strict=True):
-            axes.axvline(0, color=INK, linewidth=0.8)
-            for number, epochs in enumerate(budgets):
-                rows = [entry for entry in arms if entry["epochs"] == epochs]
-                places = [names.index(entry["name"]) + 0.3 * (number - (len(budgets) - 1) / 2) for entry in rows]
-                values = [difference(entry, panel) for entry in rows]
-                spread = [
-                    [value["value"] - value["low"] for value in values],
-                    [value["high"] - value["value"] for value in values],
-                ]
-                colour = mpl.colormaps["Dark2"].colors[number % 8]  # type: ignore[attr-defined]
-                axes.errorbar(
-                    [value["value"] for value in values],
-                    places,
-                    xerr=np.maximum(spread, 0),
-                    linestyle="none",
-                    marker="o",
-                    markersize=4,
-                    color=colour,
-                    label=f"{epochs} epochs",
-                )
-            axes.set_title("all species" if panel == "all" else f"species with {panel}", fontsize=9)
-            axes.set(xlabel=f"macro-F1 − {contest['reference']}")
-            axes.grid(axis="x", color=FAINT, linewidth=0.5)
-        all_axes[0].set_yticks(range(len(names)), names, parse_math=False)
-        all_axes[0].set_ylim(len(names) - 0.5, -0.5)
-        all_axes[-1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-
-    return render((2.6 * len(panels) + 2, 1.4 + 0.3 * len(names) * max(1, len(budgets) / 2)), plot)
-
-
 def plot_strip(strip: NDArray[np.float16]) -> bytes:
-    """Returns a picture of a strip, (frames, n_mels) in dB."""
+    """Returns a picture of a strip, (frames, n_mels) in dB, with time to the right and low bands at the bottom."""
     shown = strip.astype(np.float32).T  # (n_mels, frames)
     low, high = np.percentile(shown, [10, 99.8])
 
@@ -180,10 +111,12 @@ def plot_strip(strip: NDArray[np.float16]) -> bytes:
 
 
 def plot_reliability(calibration: Mapping[str, Any]) -> bytes:
-    """Returns accuracy against confidence before and after temperature scaling, dots as large as their bins.
+    """Returns accuracy against confidence before and after temperature scaling.
+
+    The area of a dot grows with the number of recordings in its bin.
 
     Args:
-        calibration: Of `report.json`.
+        calibration: The entry `calibration` of `report.json`.
     """
     largest = max(one["recordings"] for state in ("before", "after") for one in calibration[state]["bins"])
 
@@ -203,7 +136,7 @@ def plot_reliability(calibration: Mapping[str, Any]) -> bytes:
 
 
 def plot_embeddings(maps: Sequence[FoldMap]) -> bytes:
-    """Returns a panel per fold with its validation recordings; the species with most recordings are coloured."""
+    """Returns a panel per fold with its validation recordings; the ten species with most recordings have colours."""
     counts = pd.Series([label for one in maps for label in one.labels]).value_counts()
     coloured = counts.index[:_COLOURED_SPECIES].tolist()
     colours = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]

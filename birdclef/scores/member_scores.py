@@ -1,4 +1,4 @@
-"""What each member and each of its views is worth, and how alike members are."""
+"""Scores each member and each of its views, and measures how alike members are."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,12 @@ from cache.workspace.artefact import read_provenance
 
 
 def describe_ensemble(how: EnsembleMethod, members: Mapping[str, OutOfFold], scorer: Scorer) -> dict[str, Any]:
-    """Returns the method, the members' weights for new recordings, what other methods score, and how alike members are.
+    """Returns the method, the members' weights for new recordings, macro-F1 of all methods, and how alike members are.
 
     Args:
-        how: Method of the report.
-        members: Predictions by name.
-        scorer: Of the same recordings.
+        how: Method that the report uses.
+        members: Out-of-fold predictions by name of the member.
+        scorer: Scorer of the predicted recordings.
     """
     means = {name: member.mean for name, member in members.items()}
     weights = np.full(len(means), 1 / len(means))
@@ -53,15 +53,17 @@ def score_each_member(
     combined: Predictions,
     how: EnsembleMethod,
     scorer: Scorer,
+    permutations: NDArray[np.int64],
 ) -> list[dict[str, Any]]:
-    """Returns for each member its training, its scores, its views, and what it adds to the others.
+    """Returns for each member its training, its scores, its views, and how much the ensemble gains from it.
 
     Args:
-        members: Predictions by name.
-        runs: Run directories by name.
-        combined: The ensemble of all.
-        how: How it was combined.
-        scorer: Of the same recordings.
+        members: Out-of-fold predictions by name of the member.
+        runs: Run directories by name of the member.
+        combined: Predictions of the ensemble of all members.
+        how: Method that combined the members.
+        scorer: Scorer of the predicted recordings.
+        permutations: Shuffled recording indices for chance floors, (permutations, recordings).
     """
     entries = []
     for name, member in members.items():
@@ -79,7 +81,7 @@ def score_each_member(
                 "parameters": summaries[0]["parameters"],
                 "training_seconds": sum(summary["seconds"] for summary in summaries),
                 "prediction_seconds": float(member.views["seconds"].sum()),
-                "metrics": scorer.estimates(predictions),
+                "metrics": scorer.estimates(predictions, permutations),
                 "macro_f1_per_fold": _score_each_fold(predictions, scorer),
                 "views": _score_views(member, scorer),
                 "gain_over_others_macro_f1": scorer.macro_f1_difference(combined, without) if without else None,
@@ -89,7 +91,15 @@ def score_each_member(
 
 
 def _compare(first: NDArray[np.float32], second: NDArray[np.float32], scorer: Scorer) -> dict[str, float]:
-    """Returns how often two members choose the same species, and how their probabilities of the true one correlate."""
+    """Returns the share of recordings on which two members choose the same species, and how they correlate.
+
+    The correlation is that of their probabilities of the true species.
+
+    Args:
+        first: Probabilities of one member, (recordings, classes).
+        second: Probabilities of the other member, (recordings, classes).
+        scorer: Scorer of the predicted recordings.
+    """
     recordings = np.arange(len(scorer.labels))
     same = float((first.argmax(axis=1) == second.argmax(axis=1)).mean())
     at_truth = np.corrcoef(first[recordings, scorer.labels], second[recordings, scorer.labels])
@@ -105,7 +115,7 @@ def _score_each_fold(predictions: Predictions, scorer: Scorer) -> dict[str, floa
 
 
 def _score_views(member: OutOfFold, scorer: Scorer) -> list[dict[str, Any]]:
-    """Returns each view alone, together with those before it, and what all lose without it."""
+    """Returns for each view macro-F1 alone, macro-F1 with all views before it, and what all views gain from it."""
     everything = range(len(member.views))
     together = Predictions(member.mean)
     views = []

@@ -1,4 +1,4 @@
-"""Scores any probabilities on the same recordings, resamples and permutations."""
+"""Scores any predictions on the same recordings and resamples."""
 
 from dataclasses import asdict, dataclass
 
@@ -40,34 +40,37 @@ HEADLINE_METRICS: dict[str, Metric] = {
 
 @dataclass(frozen=True)
 class Scorer:
-    """What all that is scored is scored on.
+    """Labels, folds and resamples that all scores of a report or a comparison share, so that differences are paired.
 
     Attributes:
-        labels: True class, (recordings,).
-        folds: Fold that each recording was held out in, (recordings,).
-        resamples: Of the recordings, by recordist.
-        permutations: Shuffles, (permutations, recordings).
-        confidence: Coverage of the intervals.
+        labels: True class of each recording, (recordings,).
+        folds: Fold that validates each recording, (recordings,).
+        resamples: How often each recording counts in each resample.
+        confidence: Coverage of the intervals, 0 to 1.
     """
 
     labels: Labels
     folds: Labels
     resamples: Resamples
-    permutations: NDArray[np.int64]
     confidence: float
 
     def decide(self, probabilities: NDArray[np.floating]) -> Predictions:
-        """Returns predictions with decisions: temperature and thresholds of each fold are fitted on the others.
+        """Returns predictions with decisions: temperature and thresholds of each fold are fitted on the other folds.
 
         Args:
             probabilities: (recordings, classes).
         """
         return Predictions(probabilities, cross_fit_decisions(probabilities, self.labels, self.folds))
 
-    def estimates(self, predictions: Predictions) -> dict[str, dict[str, float]]:
-        """Returns all headline metrics of predictions that hold decisions, with intervals and chance floors."""
+    def estimates(self, predictions: Predictions, permutations: NDArray[np.int64]) -> dict[str, dict[str, float]]:
+        """Returns all headline metrics with their intervals and chance floors.
+
+        Args:
+            predictions: With decisions, as `decide` returns them.
+            permutations: Shuffled recording indices, (permutations, recordings).
+        """
         return {
-            name: asdict(estimate(metric, predictions, self.labels, self.resamples, self.confidence, self.permutations))
+            name: asdict(estimate(metric, predictions, self.labels, self.resamples, self.confidence, permutations))
             for name, metric in HEADLINE_METRICS.items()
         }
 
@@ -76,7 +79,7 @@ class Scorer:
         return float(macro_f1(predictions, self.labels)[0])
 
     def macro_f1_difference(self, first: Predictions, second: Predictions) -> dict[str, float]:
-        """Returns first minus second in macro-F1, with the interval of the paired resamples."""
+        """Returns the macro-F1 of `first` minus that of `second`, with the interval of the paired resamples."""
         paired = macro_f1(first, self.labels, self.resamples) - macro_f1(second, self.labels, self.resamples)
         return self.interval(self.macro_f1(first) - self.macro_f1(second), paired)
 
@@ -86,16 +89,20 @@ class Scorer:
         return {"value": value, "low": low, "high": high}
 
 
-def build_scorer(recordings: pd.DataFrame, config: EvaluateConfig) -> Scorer:
-    """Returns a scorer of predictions for some recordings.
+def build_scorer(recordings: pd.DataFrame, config: EvaluateConfig, generator: np.random.Generator) -> Scorer:
+    """Returns a scorer of predictions on the given recordings.
 
     Args:
-        recordings: label_index, fold and group of those that are scored.
-        config: Resamples, permutations, their seed, and confidence.
+        recordings: label_index, fold and group of each scored recording.
+        config: Number of resamples, and confidence.
+        generator: Source of randomness for the resamples.
     """
-    generator = np.random.default_rng(config.seed)
     groups = pd.factorize(recordings["group"])[0].astype(np.int64)
     resamples = resample_groups(groups, config.bootstrap_samples, generator)
-    permutations = np.stack([generator.permutation(len(recordings)) for _ in range(config.permutations)])
     labels, folds = (recordings[name].to_numpy(np.int64) for name in ("label_index", "fold"))
-    return Scorer(labels, folds, resamples, permutations, config.confidence)
+    return Scorer(labels, folds, resamples, config.confidence)
+
+
+def shuffle_recordings(recordings: int, permutations: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Returns shuffled recording indices for chance floors, (permutations, recordings)."""
+    return np.stack([generator.permutation(recordings) for _ in range(permutations)])

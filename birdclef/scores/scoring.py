@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.metrics.buckets import BUCKETS, in_bucket
@@ -27,7 +28,7 @@ from birdclef.scores.lineage import Lineage, describe, trace
 from birdclef.scores.member_scores import describe_ensemble, score_each_member
 from birdclef.scores.own_labels import describe_own_labels
 from birdclef.scores.prediction_files import read_out_of_fold
-from birdclef.scores.scorer import Scorer, build_scorer
+from birdclef.scores.scorer import Scorer, build_scorer, shuffle_recordings
 from birdclef.strips.fold import read_labelled_recordings
 from cache.recordings.catalogue_tables import read_species
 from cache.workspace.artefact import read_provenance
@@ -91,26 +92,21 @@ def score_members(
     catalogue = read_labelled_recordings(lineage.split, lineage.catalogue)
     scored_ids = next(iter(out_of_fold.values())).recordings["recording_id"]
     recordings = catalogue.set_index("recording_id").loc[scored_ids].reset_index()
-    scorer = build_scorer(recordings, config)
+    generator = np.random.default_rng(config.seed)
+    scorer = build_scorer(recordings, config, generator)
+    permutations = shuffle_recordings(len(recordings), config.permutations, generator)
     means = [member.mean for member in out_of_fold.values()]
     combined = combine_out_of_fold(means, config.ensemble, scorer.labels, scorer.folds)
-    runs = {
-        name: [workspace.artefact("runs", read_provenance(path)["inputs"]["run"]) for path in directories]
-        for name, directories in members.items()
-    }
-    baseline_probabilities = read_out_of_fold([baseline]).of(scored_ids)
-    predictions = scorer.decide(combined)
     calibrated, temperatures = cross_fit_calibration(combined, scorer.labels, scorer.folds)
     temperature = fit_temperature(combined, scorer.labels)
     thresholds = fit_thresholds(calibrate(combined, temperature), scorer.labels)
+    predictions = scorer.decide(combined)
+    directories = {name: list(own) for name, own in members.items()}
+    runs = {name: [_find_run(path, workspace) for path in own] for name, own in directories.items()}
     report = {
-        "metrics": scorer.estimates(predictions),
+        "metrics": scorer.estimates(predictions, permutations),
         "confidence": config.confidence,
-        "baseline": {
-            "name": f"{read_provenance(baseline)['config']['baseline']}, same folds",
-            "metrics": scorer.estimates(scorer.decide(baseline_probabilities)),
-            "difference_macro_f1": scorer.macro_f1_difference(predictions, Predictions(baseline_probabilities)),
-        },
+        "baseline": _describe_baseline(baseline, recordings, predictions, scorer, permutations),
         "zero_shot": describe_own_labels(zero_shot, recordings, predictions, scorer) if zero_shot else None,
         "coverage": describe_coverage(catalogue, recordings, species, lineage),
         "buckets": _score_buckets(predictions, recordings, species, scorer),
@@ -123,14 +119,39 @@ def score_members(
             "after": describe_calibration(calibrated, scorer.labels),
         },
         "ensemble": describe_ensemble(config.ensemble, out_of_fold, scorer),
-        "members": score_each_member(out_of_fold, runs, predictions, config.ensemble, scorer),
+        "members": score_each_member(out_of_fold, runs, predictions, config.ensemble, scorer, permutations),
+        **_describe_data(lineage),
+        "lineage": describe(lineage, paths, workspace),
+    }
+    return Scored(report, catalogue, recordings, species, combined, calibrated, lineage, runs, directories)
+
+
+def _find_run(predictions: Path, workspace: Workspace) -> Path:
+    return workspace.artefact("runs", read_provenance(predictions)["inputs"]["run"])
+
+
+def _describe_baseline(
+    baseline: Path,
+    recordings: pd.DataFrame,
+    predictions: Predictions,
+    scorer: Scorer,
+    permutations: NDArray[np.int64],
+) -> dict[str, Any]:
+    """Returns the baseline's metrics, and the paired difference of the ensemble to the baseline."""
+    own = read_out_of_fold([baseline]).of(recordings["recording_id"])
+    return {
+        "name": f"{read_provenance(baseline)['config']['baseline']}, same folds",
+        "metrics": scorer.estimates(scorer.decide(own), permutations),
+        "difference_macro_f1": scorer.macro_f1_difference(predictions, Predictions(own)),
+    }
+
+
+def _describe_data(lineage: Lineage) -> dict[str, Any]:
+    return {
         "quarantine": describe_quarantine(lineage.catalogue),
         "duplicates": describe_duplicates(lineage.catalogue),
         "split": describe_split(lineage.split),
-        "lineage": describe(lineage, paths, workspace),
     }
-    directories = {name: list(paths) for name, paths in members.items()}
-    return Scored(report, catalogue, recordings, species, combined, calibrated, lineage, runs, directories)
 
 
 def _score_buckets(

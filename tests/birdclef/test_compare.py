@@ -1,4 +1,4 @@
-"""A comparison on the workspace of tests/conftest.py, and its judge against scikit-learn and plain loops."""
+"""A comparison on the workspace of tests/conftest.py, against scikit-learn."""
 
 import csv
 import json
@@ -33,31 +33,31 @@ def comparison(write_member: WriteMember, evaluation_baseline: Path, evaluation_
 
 
 @pytest.fixture(scope="module")
-def contest(comparison: Path) -> dict:
+def numbers(comparison: Path) -> dict:
     return json.loads((comparison / "comparison.json").read_text())
 
 
-def test_arms_stand_in_order_with_their_cost_per_seed(contest: dict) -> None:
-    assert [(entry["name"], entry["epochs"]) for entry in contest["arms"]] == [
+def test_arms_stand_in_order_with_their_cost_per_seed(numbers: dict) -> None:
+    assert [(entry["name"], entry["epochs"]) for entry in numbers["arms"]] == [
         ("ce", 4),
         ("joint", 4),
         ("same|skill", 4),
     ]
-    for entry in contest["arms"]:
+    for entry in numbers["arms"]:
         assert entry["training_seconds"] == pytest.approx(10.5 + 11.5 + 12.5)
         assert entry["views"] == 3 * 4 * 75
         assert entry["peak_memory_mb"] == 502.0
         assert len(entry["by_seed"]) == 2
-    assert contest["recordings"] == 137
-    assert [entry["name"] for entry in contest["baselines"]] == [BASELINE]
+    assert numbers["recordings"] == 137
+    assert [entry["name"] for entry in numbers["baselines"]] == [BASELINE]
 
 
 def test_values_are_those_of_scikit_learn(
-    contest: dict, write_member: WriteMember, evaluation_split: Path, evaluation_catalogue: Path
+    numbers: dict, write_member: WriteMember, evaluation_split: Path, evaluation_catalogue: Path
 ) -> None:
     folds = pd.read_csv(evaluation_split / "split.csv", dtype=str, keep_default_na=False)
     species = pd.read_csv(evaluation_catalogue / "species.csv", dtype=str, keep_default_na=False)["label"].tolist()
-    for entry, kind, skill in zip(contest["arms"], ("ce", "joint", "supcon"), (1.5, 3.0, 1.5), strict=True):
+    for entry, kind, skill in zip(numbers["arms"], ("ce", "joint", "supcon"), (1.5, 3.0, 1.5), strict=True):
         expected = {name: [] for name in ("all", "1-9", "10-99", "100+")}
         for seed in (11, 12):
             config = TrainConfig.model_validate({"seed": seed, "objective": {"kind": kind}})
@@ -80,12 +80,12 @@ def test_values_are_those_of_scikit_learn(
     assert len(folds) == 140
 
 
-def test_a_better_arm_is_told_from_the_reference_and_an_equal_one_is_not(contest: dict) -> None:
-    reference, better, equal = contest["arms"]
+def test_a_better_arm_is_told_from_the_reference_and_an_equal_one_is_not(numbers: dict) -> None:
+    reference, better, equal = numbers["arms"]
     assert reference["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     assert better["difference"]["low"] > 0
     assert equal["difference"]["low"] <= 0 <= equal["difference"]["high"]
-    for entry in contest["arms"]:
+    for entry in numbers["arms"]:
         for values in (entry["macro_f1"], *(bucket["macro_f1"] for bucket in entry["buckets"])):
             assert 0 <= values["low"] <= values["value"] <= values["high"] <= 1
 
@@ -101,8 +101,8 @@ def test_members_beside_the_arms_are_fused_with_each_of_them(
             members[arm, seed] = write_member(config, skill=skill)
             trials.append((Trial(arm, 4, seed, config), members[arm, seed]))
     directory = compare(CONFIG, trials, {BASELINE: evaluation_baseline}, ["net"], Workspace(evaluation_workspace))
-    contest = json.loads((directory / "comparison.json").read_text())
-    arms = {entry["name"]: entry for entry in contest["arms"]}
+    numbers = json.loads((directory / "comparison.json").read_text())
+    arms = {entry["name"]: entry for entry in numbers["arms"]}
     assert list(arms) == ["ce", "joint", "net", "ce + net", "joint + net"]
     for arm in ("ce", "joint"):
         each = []
@@ -125,9 +125,9 @@ def test_members_beside_the_arms_are_fused_with_each_of_them(
     assert "| joint + net |" in (directory / "comparison.md").read_text()
 
 
-def test_best_arm_is_held_against_each_baseline(comparison: Path, contest: dict) -> None:
-    (baseline,) = contest["baselines"]
-    best, better = baseline["best_arm"], contest["arms"][1]
+def test_best_arm_is_held_against_each_baseline(comparison: Path, numbers: dict) -> None:
+    (baseline,) = numbers["baselines"]
+    best, better = baseline["best_arm"], numbers["arms"][1]
     assert (best["name"], best["epochs"]) == ("joint", 4)
     ahead = better["macro_f1"]["value"] - baseline["macro_f1"]["value"]
     assert best["difference"]["value"] == pytest.approx(ahead)
@@ -136,14 +136,14 @@ def test_best_arm_is_held_against_each_baseline(comparison: Path, contest: dict)
     assert told in (comparison / "comparison.md").read_text()
 
 
-def test_tables_say_the_same(comparison: Path, contest: dict) -> None:
+def test_tables_say_the_same(comparison: Path, numbers: dict) -> None:
     with (comparison / "comparison.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["arm"] for row in rows] == ["ce", "joint", "same|skill", BASELINE]
-    assert float(rows[1]["difference"]) == contest["arms"][1]["difference"]["value"]
+    assert float(rows[1]["difference"]) == numbers["arms"][1]["difference"]["value"]
     assert rows[-1]["difference"] == ""
     text = (comparison / "comparison.md").read_text()
-    better = contest["arms"][1]["difference"]
+    better = numbers["arms"][1]["difference"]
     assert f"**{better['value']:+.3f} [{better['low']:+.3f}, {better['high']:+.3f}]**" in text
     assert "| same\\|skill |" in text
     widths = {

@@ -112,9 +112,9 @@ def test_table_names_winners_and_losers(reports: list[Path]) -> None:
 def test_what_does_not_compare_is_refused(
     reports: list[Path], tmp_path: Path, write_member: Callable[..., list[Path]], make_report: Report
 ) -> None:
-    with pytest.raises(ValueError, match="two reports or more, not 1"):
+    with pytest.raises(ValueError, match="two reports or more, but 1 was given"):
         compare_reports(reports[:1], CONFIG)
-    with pytest.raises(FileNotFoundError, match=r"is no report, or an old one: it holds no report\.json"):
+    with pytest.raises(FileNotFoundError, match=r"has no report\.json: it is not a report"):
         compare_reports([reports[0], tmp_path], CONFIG)
     part = [make_report({"x": [path]}) for path in write_member(TrainConfig(seed=21), skill=1.0)[:2]]
     with pytest.raises(NothingInCommonError, match="have no recording in common"):

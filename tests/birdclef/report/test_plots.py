@@ -18,7 +18,6 @@ from birdclef.report.plots import (
     plot_learning_curves,
     plot_reliability,
     plot_strip,
-    plot_sweep,
 )
 
 DPI = 150
@@ -174,14 +173,3 @@ def test_embedding_map_has_a_panel_for_each_fold(folds: int, columns: int, rows:
 
 def test_names_with_dollar_signs_are_no_formulae() -> None:
     assert plot_confusion(np.eye(2, dtype=np.int64), [r"a$\x$", "b$"]).startswith(b"\x89PNG")
-
-
-def test_sweep_over_one_number_is_drawn_in_its_order_and_others_by_score() -> None:
-    scores = {"macro_f1": [0.3, 0.5, 0.4], "low": [0.2, 0.4, 0.3], "high": [0.4, 0.6, 0.5]}
-    numbers = pd.DataFrame({"train.*.objective.temperature": [0.2, 0.05, 0.1], **scores})
-    shuffled = numbers.sample(frac=1, random_state=1)
-    picture = plot_sweep(numbers, ["train.*.objective.temperature"])
-    assert picture == plot_sweep(shuffled, ["train.*.objective.temperature"])
-    names = pd.DataFrame({"a.kind": ["ce", "joint", "$su|p"], "b.seed": [0, 1, 2], **scores})
-    assert plot_sweep(names, ["a.kind", "b.seed"]) == plot_sweep(names.iloc[::-1], ["a.kind", "b.seed"])
-    assert len({picture, plot_sweep(names, ["a.kind", "b.seed"]), plot_sweep(names, ["b.seed"])}) == 3
