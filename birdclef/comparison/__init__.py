@@ -1,1 +1,1 @@
-"""Objectives and reports held against each other."""
+"""Compares objectives with each other, and reports with each other."""

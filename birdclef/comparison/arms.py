@@ -1,6 +1,7 @@
-"""The arms of a comparison: objectives that are trained at equal cost, and the one that all are held against.
+"""Arms and trials of a comparison of objectives.
 
-Other members of the experiment are companions: trained as they are configured, and fused with every arm.
+An arm is one objective. All arms are trained at equal cost and compared with the reference, which is cross-entropy.
+The other members of the experiment are companions: they are trained as configured, and fused with every arm.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from birdclef.config.train import TrainConfig
 
 REFERENCE = "ce"
+"""Name of the arm that all arms are compared with."""
 
 _PLAIN, _ADJUSTED = "objective.logit_adjustment=0", "objective.logit_adjustment=1"
 
@@ -24,18 +26,18 @@ ARMS: dict[str, tuple[str, ...]] = {
     "parametric": ("objective.kind=joint", "objective.contrast=parametric", _PLAIN),
     "soft": ("objective.kind=joint", "objective.contrast=soft", _PLAIN),
 }
-"""Name of each arm to the settings of the member in which it differs."""
+"""Name of each arm to the settings that it changes in the member."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of a comparison, over all folds.
+    """One arm trained on all folds, with one budget and one seed.
 
     Attributes:
         arm: Name of the arm.
         epochs: Budget, in epochs of the reference.
-        seed: Of weights, batches and augmentation.
-        config: What is trained.
+        seed: Seed of weights, batches and augmentation.
+        config: Settings of the training.
     """
 
     arm: str
@@ -47,13 +49,13 @@ class Trial:
 def plan_trials(
     arms: Mapping[str, TrainConfig], budgets: Sequence[int], seeds: int, companions: Mapping[str, TrainConfig]
 ) -> list[Trial]:
-    """Returns every arm at every budget with every seed, and every companion beside them, whatever the budget.
+    """Returns a trial for every arm or companion, budget and seed; the budget does not change a companion's training.
 
     Args:
-        arms: By name, the reference among them.
-        budgets: Epochs of the reference; none: half of its configured epochs, and all of them.
-        seeds: How many; they count up from the reference's own.
-        companions: Other members, by name.
+        arms: Settings of each arm by name; the reference must be among them.
+        budgets: Budgets in epochs of the reference. Empty: half of its configured epochs, and all of them.
+        seeds: Number of seeds; they count up from the seed of the reference.
+        companions: Settings of the other members by name.
     """
     reference = arms[REFERENCE]
     chosen = sorted(set(budgets)) or sorted({max(1, reference.epochs // 2), reference.epochs})
@@ -69,9 +71,15 @@ def plan_trials(
 
 
 def spend(config: TrainConfig, epochs: int, views: int) -> TrainConfig:
-    """Returns a member that lets as many views pass through the model as `epochs` epochs of `views` views do.
+    """Returns a member's settings with as many epochs as the budget allows.
 
-    The classifier of `supcon` gets its configured share of the epochs.
+    The model then sees as many views as in `epochs` epochs of `views` views per recording. The classifier of `supcon`
+    gets its configured share of the epochs.
+
+    Args:
+        config: Settings of the member.
+        epochs: Budget, in epochs of the reference.
+        views: Views per recording of the reference.
     """
     total = max(1, round(epochs * views / config.views))
     objective = config.objective

@@ -1,1 +1,1 @@
-"""Metrics of predictions, with thresholds, calibration and resampling."""
+"""Metrics of predictions, and the thresholds, calibration and resamples that go with them."""

@@ -1,4 +1,4 @@
-"""Intervals by resampling groups of recordings, and chance floors by permuting predictions."""
+"""Computes intervals from resampled groups of recordings, and chance floors from shuffled recordings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ class Estimate:
     """A metric with its interval and chance floor.
 
     Attributes:
-        value: On the whole set.
+        value: Metric on all recordings.
         low: Lower end of the interval.
         high: Upper end of the interval.
-        chance: Mean over permuted predictions.
+        chance: Mean of the metric over shuffled recordings.
     """
 
     value: float
@@ -30,9 +30,9 @@ class Estimate:
 
 
 def resample_groups(groups: NDArray[np.int64], samples: int, generator: np.random.Generator) -> Resamples:
-    """Returns how often each recording counts when its groups are drawn with replacement.
+    """Returns how often each recording counts when groups are drawn with replacement.
 
-    Recordings by one recordist are alike, so whole groups are drawn.
+    Whole groups are drawn, because recordings by the same recordist are alike.
 
     Args:
         groups: Index of each recording's group, (recordings,).
@@ -46,7 +46,7 @@ def resample_groups(groups: NDArray[np.int64], samples: int, generator: np.rando
 
 
 def percentile_interval(values: Floats, confidence: float) -> tuple[float, float]:
-    """Returns the central interval that holds `confidence` of the values; undefined ones are left out."""
+    """Returns the central interval that holds the share `confidence` of the values; NaN values are left out."""
     tail = 50 * (1 - confidence)
     low, high = np.nanpercentile(values, [tail, 100 - tail])
     return float(low), float(high)
@@ -60,18 +60,19 @@ def estimate(
     confidence: float,
     permutations: NDArray[np.int64],
 ) -> Estimate:
-    """Returns a metric with interval and chance floor.
+    """Returns a metric with its interval and its chance floor.
 
     Args:
-        metric: Of `birdclef.metrics.classification` or `birdclef.metrics.ranking`.
-        predictions: Of (recordings, classes).
-        labels: True class, (recordings,).
-        resamples: Of `resample_groups`.
-        confidence: Coverage of the interval.
+        metric: A function of `birdclef.metrics.classification`, `birdclef.metrics.ranking` or
+            `birdclef.metrics.calibration`.
+        predictions: Predictions of all recordings.
+        labels: True class of each recording, (recordings,).
+        resamples: As `resample_groups` returns them.
+        confidence: Coverage of the interval, 0 to 1.
         permutations: Shuffled recording indices, (permutations, recordings).
     """
     value = float(metric(predictions, labels, None)[0])
     low, high = percentile_interval(metric(predictions, labels, resamples), confidence)
-    # Shuffled truth beside the same predictions is as good as the reverse, and keeps their ranks.
+    # The labels are shuffled, not the predictions: this is as random, and the ranks stay valid.
     chance = np.mean([metric(predictions, labels[shuffled], None)[0] for shuffled in permutations])
     return Estimate(value, low, high, float(chance))

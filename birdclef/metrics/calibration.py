@@ -1,4 +1,7 @@
-"""Calibration: temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks") and its measures."""
+"""Calibrates probabilities by temperature scaling and measures the result.
+
+The method is that of Guo et al. 2017, "On Calibration of Modern Neural Networks", https://arxiv.org/abs/1706.04599.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,19 +15,19 @@ from birdclef.metrics.classification import Floats, Resamples
 from birdclef.metrics.predictions import Labels, Predictions
 
 BINS = 15
-"""Bins of equal width that confidences are sorted into, as in Guo et al."""
+"""Number of bins of equal width for confidences, as in Guo et al."""
 _SMALLEST = 1e-12
 _TEMPERATURES = (0.05, 20.0)
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """What happened to recordings of like confidence, (bins,) each; NaN in empty bins.
+    """Bins of the reliability diagram.
 
     Attributes:
-        recordings: How many there are.
-        confidence: Mean probability of their most probable species.
-        accuracy: Share of them whose most probable species is the true one.
+        recordings: Number of recordings in each bin, (bins,).
+        confidence: Mean probability of the most probable species, (bins,); NaN in an empty bin.
+        accuracy: Share of recordings whose most probable species is the true one, (bins,); NaN in an empty bin.
     """
 
     recordings: Labels
@@ -33,7 +36,7 @@ class Reliability:
 
 
 def expected_calibration_error(predictions: Predictions, labels: Labels, resamples: Resamples | None = None) -> Floats:
-    """Returns how far confidence and accuracy lie apart, Σ n_b / n |accuracy_b - confidence_b|, in each resample."""
+    """Returns Σ n_b / n |accuracy_b - confidence_b| over the bins b, in each resample, (resamples,)."""
     resamples = resamples or Resamples.once(len(labels))
     confidence = predictions.probabilities.max(axis=1).astype(np.float64)
     groups = len(resamples.counts)
@@ -45,7 +48,7 @@ def expected_calibration_error(predictions: Predictions, labels: Labels, resampl
 
 
 def sort_by_confidence(predictions: Predictions, labels: Labels) -> Reliability:
-    """Returns the bins of the reliability diagram."""
+    """Returns the bins of the reliability diagram, which sort recordings by the probability of the chosen species."""
     confidence = predictions.probabilities.max(axis=1).astype(np.float64)
     bins = _bin_of(confidence)
     recordings = np.bincount(bins, minlength=BINS)
@@ -56,7 +59,12 @@ def sort_by_confidence(predictions: Predictions, labels: Labels) -> Reliability:
 
 
 def describe_calibration(probabilities: NDArray[np.floating], labels: Labels) -> dict[str, Any]:
-    """Returns expected calibration error, negative log-likelihood and the filled bins of the reliability diagram."""
+    """Returns expected calibration error, negative log-likelihood, and the non-empty bins of the reliability diagram.
+
+    Args:
+        probabilities: (recordings, classes).
+        labels: True class of each recording, (recordings,).
+    """
     predictions = Predictions(probabilities)
     reliability = sort_by_confidence(predictions, labels)
     return {
@@ -74,24 +82,24 @@ def describe_calibration(probabilities: NDArray[np.floating], labels: Labels) ->
 
 
 def negative_log_likelihood(probabilities: NDArray[np.floating], labels: Labels) -> float:
-    """Returns the mean of -log p(true species)."""
+    """Returns the mean of -log p(true species) over the recordings, in nats."""
     own = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=1)
     return float(-np.log(np.maximum(own, _SMALLEST)).mean())
 
 
 def fit_temperature(probabilities: NDArray[np.floating], labels: Labels) -> float:
-    """Returns the temperature, 0.05 to 20, that gives calibrated probabilities the highest likelihood.
+    """Returns the temperature, 0.05 to 20, for which the calibrated probabilities have the highest likelihood.
 
     Args:
         probabilities: (recordings, classes).
-        labels: True class, (recordings,).
+        labels: True class of each recording, (recordings,).
     """
     logits = _logits(probabilities)
     own = np.take_along_axis(logits, labels[:, np.newaxis], axis=1)
 
     def loss(log_temperature: float) -> float:
         inverse = np.exp(-log_temperature)
-        partition = np.exp(logits * inverse).sum(axis=1)  # log p <= 0: nothing overflows
+        partition = np.exp(logits * inverse).sum(axis=1)  # log p <= 0, so exp cannot overflow
         return float((np.log(partition) - own[:, 0] * inverse).mean())
 
     low, high = np.log(_TEMPERATURES)
@@ -99,19 +107,26 @@ def fit_temperature(probabilities: NDArray[np.floating], labels: Labels) -> floa
 
 
 def calibrate(probabilities: NDArray[np.floating], temperature: float) -> Floats:
-    """Returns softmax(log p / T), (recordings, classes): above 1 flattens, below 1 sharpens."""
+    """Returns softmax(log p / T), (recordings, classes).
+
+    Args:
+        probabilities: (recordings, classes).
+        temperature: T; above 1 flattens the probabilities, below 1 sharpens them.
+    """
     return np.asarray(softmax(_logits(probabilities) / temperature, axis=1))
 
 
 def cross_fit_calibration(
     probabilities: NDArray[np.floating], labels: Labels, folds: NDArray[np.int64]
 ) -> tuple[Floats, dict[int, float]]:
-    """Returns each fold's probabilities at the temperature fitted on the other folds, and these temperatures.
+    """Returns the calibrated probabilities, (recordings, classes), and the temperature of each fold.
+
+    The temperature of a fold is fitted on the other folds.
 
     Args:
         probabilities: (recordings, classes).
-        labels: True class, (recordings,).
-        folds: Fold of each recording, (recordings,); one fold alone keeps temperature 1.
+        labels: True class of each recording, (recordings,).
+        folds: Fold of each recording, (recordings,). If there is only one fold, its temperature is 1.
     """
     calibrated = probabilities.astype(np.float64)
     temperatures = {}
@@ -127,5 +142,5 @@ def _logits(probabilities: NDArray[np.floating]) -> Floats:
 
 
 def _bin_of(confidence: Floats) -> Labels:
-    """Returns the bin of each confidence; bins hold their upper edge."""
+    """Returns the bin of each confidence; a confidence on the edge of two bins belongs to the lower one."""
     return np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)

@@ -1,7 +1,7 @@
-"""Metrics of what was chosen for each recording, each computed for many resamples of the recordings at once.
+"""Metrics of the species chosen for each recording, computed for many resamples of the recordings at once.
 
-A metric takes `Predictions` of (recordings, classes), the true class of each recording, (recordings,), and resamples,
-and is (resamples,); without resamples every recording counts once and the metric is (1,).
+A metric takes predictions, the true class of each recording, (recordings,), and resamples. It returns one value for
+each resample, (resamples,). If resamples is None, every recording counts once, and the metric is (1,).
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Resamples:
-    """How often each recording counts: those of a group count alike.
+    """How often each recording counts in each resample; the recordings of a group count equally often.
 
     Attributes:
-        groups: Group of each recording, (recordings,).
+        groups: Index of each recording's group, (recordings,).
         counts: How often each group was drawn, (groups, resamples).
     """
 
@@ -29,16 +29,16 @@ class Resamples:
 
     @staticmethod
     def once(recordings: int) -> "Resamples":
-        """Returns the one resample in which each recording counts once."""
+        """Returns a single resample in which each recording counts once."""
         return Resamples(np.zeros(recordings, np.int64), np.ones((1, 1)))
 
     def add_up(self, cells: Labels, number: int, chosen: NDArray[np.bool_] | None = None) -> Floats:
-        """Returns how often the recordings of each cell count, (number, resamples).
+        """Returns how often the recordings of each cell count in each resample, (number, resamples).
 
         Args:
-            cells: Cell of each recording, (recordings,).
-            number: How many cells there are.
-            chosen: Recordings that count at all, (recordings,); None: all.
+            cells: Index of each recording's cell, such as its species, (recordings,).
+            number: Number of cells.
+            chosen: Whether a recording counts at all, (recordings,); None: all recordings count.
         """
         rows, columns = (cells, self.groups) if chosen is None else (cells[chosen], self.groups[chosen])
         table = csr_array((np.ones(len(rows)), (rows, columns)), shape=(number, len(self.counts)))
@@ -47,7 +47,7 @@ class Resamples:
 
 @dataclass(frozen=True)
 class SpeciesScores:
-    """Precision, recall, F1 and support of each species, (classes,) each; not a number where undefined."""
+    """Precision, recall, F1 and support of each species, (classes,) each; NaN where undefined."""
 
     precision: Floats
     recall: Floats
@@ -61,29 +61,29 @@ def macro_f1(
     resamples: Resamples | None = None,
     among: NDArray[np.bool_] | None = None,
 ) -> Floats:
-    """Returns the mean F1 of the most probable species, over the species with support in each resample.
+    """Returns the mean F1 over the species with support, by the most probable species, in each resample.
 
     Args:
-        predictions: Of (recordings, classes).
-        labels: True class, (recordings,).
-        resamples: None: each recording once.
-        among: Species that the mean is taken over, (classes,); None: all.
+        predictions: Predictions of all recordings.
+        labels: True class of each recording, (recordings,).
+        resamples: How often each recording counts; None: once.
+        among: Whether a species belongs to the mean, (classes,); None: all species do.
     """
     return _average_f1(*_count_chosen(predictions, labels, resamples), among)
 
 
 def macro_f1_by_thresholds(predictions: Predictions, labels: Labels, resamples: Resamples | None = None) -> Floats:
-    """Returns the mean F1 of the species said to be present, over the species with support in each resample."""
+    """Returns the mean F1 over the species with support, by the species decided to be present, in each resample."""
     return _average_f1(*_count_decided(predictions, labels, resamples), None)
 
 
 def micro_f1(predictions: Predictions, labels: Labels, resamples: Resamples | None = None) -> Floats:
-    """Returns F1 over all pairs of recording and most probable species: with one species each, the accuracy."""
+    """Returns F1 over all pairs of recording and most probable species; it equals the accuracy."""
     return _pool_f1(*_count_chosen(predictions, labels, resamples))
 
 
 def micro_f1_by_thresholds(predictions: Predictions, labels: Labels, resamples: Resamples | None = None) -> Floats:
-    """Returns F1 over all pairs of recording and species said to be present."""
+    """Returns F1 over all pairs of recording and species decided to be present."""
     return _pool_f1(*_count_decided(predictions, labels, resamples))
 
 
@@ -103,7 +103,12 @@ def top_5_accuracy(predictions: Predictions, labels: Labels, resamples: Resample
 
 
 def average(hits: NDArray[np.bool_], resamples: Resamples | None) -> Floats:
-    """Returns the share of recordings that are hits, (recordings,), in each resample."""
+    """Returns the share of recordings that are hits, in each resample, (resamples,).
+
+    Args:
+        hits: Whether a recording is a hit, (recordings,).
+        resamples: How often each recording counts; None: once.
+    """
     resamples = resamples or Resamples.once(len(hits))
     missed, hit = resamples.add_up(hits.astype(np.int64), 2)
     return np.asarray(hit / (missed + hit))
@@ -115,19 +120,22 @@ def score_species(predictions: Predictions, labels: Labels) -> SpeciesScores:
 
 
 def score_species_by_thresholds(predictions: Predictions, labels: Labels) -> SpeciesScores:
-    """Returns the scores of each species by the species said to be present."""
+    """Returns the scores of each species by the species decided to be present in each recording."""
     return _score_each(*_count_decided(predictions, labels, None))
 
 
 def confusion_matrix(predictions: Predictions, labels: Labels) -> Labels:
-    """Returns how often each species (row) was taken for each (column), (classes, classes)."""
+    """Returns the recordings by true species (row) and most probable species (column), (classes, classes)."""
     matrix = np.zeros((predictions.probabilities.shape[1],) * 2, np.int64)
     np.add.at(matrix, (labels, predictions.chosen), 1)
     return matrix
 
 
 def _rank_truth(predictions: Predictions, labels: Labels) -> Labels:
-    """Returns how many species come before the true one: more probable, or as probable and earlier, (recordings,)."""
+    """Returns how many species rank before the true one, (recordings,).
+
+    Those are the more probable species, and the equally probable ones with a lower class index.
+    """
     own = np.take_along_axis(predictions.probabilities, labels[:, np.newaxis], axis=1)
     earlier = np.arange(predictions.probabilities.shape[1]) < labels[:, np.newaxis]
     before = (predictions.probabilities > own) | ((predictions.probabilities == own) & earlier)
@@ -135,7 +143,7 @@ def _rank_truth(predictions: Predictions, labels: Labels) -> Labels:
 
 
 def _score_each(support: Floats, predicted: Floats, correct: Floats) -> SpeciesScores:
-    """Returns scores of counts, (classes, 1) each."""
+    """Returns the scores that follow from counts, (classes, 1) each."""
     support, predicted, correct = support[:, 0], predicted[:, 0], correct[:, 0]
     with np.errstate(invalid="ignore"):
         precision, recall = correct / predicted, correct / support
@@ -144,7 +152,7 @@ def _score_each(support: Floats, predicted: Floats, correct: Floats) -> SpeciesS
 
 
 def _average_f1(support: Floats, predicted: Floats, correct: Floats, among: NDArray[np.bool_] | None) -> Floats:
-    """Returns the mean F1 over supported species from counts, (classes, resamples) each."""
+    """Returns the mean F1 over the species with support, (resamples,), from counts, (classes, resamples) each."""
     f1 = 2 * correct / np.maximum(support + predicted, 1e-300)
     supported = support > 0 if among is None else (support > 0) & among[:, np.newaxis]
     with np.errstate(invalid="ignore"):
@@ -172,7 +180,7 @@ def _count_decided(
     """Returns support, decisions and correct decisions, (classes, resamples) each."""
     resamples = resamples or Resamples.once(len(labels))
     if predictions.decisions is None:
-        raise ValueError("These predictions have no decisions: fit thresholds first (birdclef.metrics.thresholds).")
+        raise ValueError("These predictions have no decisions. Fit thresholds first, with birdclef.metrics.thresholds.")
     classes = predictions.probabilities.shape[1]
     recordings, decided = np.nonzero(predictions.decisions)
     of_decision = Resamples(resamples.groups[recordings], resamples.counts)

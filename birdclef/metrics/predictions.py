@@ -1,4 +1,4 @@
-"""Predictions as metrics see them: probabilities, decisions, and what is derived from them once for all metrics."""
+"""Predictions of recordings: probabilities, decisions, and the ranks that several metrics share."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +17,8 @@ class Predictions:
 
     Attributes:
         probabilities: (recordings, classes).
-        decisions: Which species are said to be present in each recording, by thresholds, (recordings, classes); None
-            where only the most probable species matters.
+        decisions: Which species the thresholds decide to be present, (recordings, classes); None if a metric needs
+            only the most probable species.
     """
 
     probabilities: NDArray[np.floating]
@@ -26,22 +26,22 @@ class Predictions:
 
     @cached_property
     def chosen(self) -> Labels:
-        """The most probable species, the first of equals, (recordings,)."""
+        """Most probable species, (recordings,); of equally probable species the first."""
         return np.asarray(self.probabilities.argmax(axis=1), np.int64)
 
     @cached_property
     def last_rank(self) -> NDArray[np.int64]:
-        """How many recordings have at least the probability of each, class by class, (recordings, classes)."""
+        """Number of recordings whose probability of the class is at least as high, (recordings, classes)."""
         return self._rank("max")
 
     @cached_property
     def equals(self) -> NDArray[np.int64]:
-        """How many recordings have the very probability of each, itself among them, (recordings, classes)."""
+        """Number of recordings with the same probability of the class, itself included, (recordings, classes)."""
         return self.last_rank - self._rank("min") + 1
 
     @cached_property
     def certain(self) -> NDArray[np.int64]:
-        """How many recordings have probability 1 for each species, (classes,)."""
+        """Number of recordings with probability 1 for each species, (classes,)."""
         return np.asarray((self.probabilities >= 1).sum(axis=0), np.int64)
 
     def _rank(self, method: Literal["min", "max"]) -> NDArray[np.int64]:

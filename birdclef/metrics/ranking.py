@@ -1,7 +1,7 @@
-"""Metrics of how each species ranks the recordings, for many resamples of the recordings at once.
+"""Metrics of how the probabilities of each species rank the recordings, for many resamples of the recordings at once.
 
-Arguments are those of `birdclef.metrics.classification`. Recordings with equal probabilities share a threshold, as in
-scikit-learn.
+The arguments are those of `birdclef.metrics.classification`. Recordings with equal probabilities share a threshold, as
+in scikit-learn.
 """
 
 from collections.abc import Iterator
@@ -13,17 +13,19 @@ from birdclef.metrics.classification import Floats, Resamples
 from birdclef.metrics.predictions import Labels, Predictions
 
 PADDING_ROWS = 5
-"""Rows of ones that BirdCLEF 2023 appended to truth and predictions before averaging precision."""
+"""Rows of ones that BirdCLEF 2023 appended to the truth and to the predictions before it averaged the precision."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What lies at and above the thresholds of a species that meet a positive, in descending order.
+    """Recordings at and above the thresholds of one species, the highest threshold first.
+
+    Thresholds are the probabilities of the positives, which are the recordings of the species, and 1 for padded rows.
 
     Attributes:
         positive: Positives at each threshold, (thresholds, resamples).
-        retrieved: Recordings at or above it, (thresholds, resamples).
-        tied: Recordings at it, (thresholds, resamples).
+        retrieved: Recordings at or above each threshold, (thresholds, resamples).
+        tied: Recordings at each threshold, (thresholds, resamples).
         total: All recordings, (resamples,).
     """
 
@@ -34,7 +36,7 @@ class Counts:
 
 
 def macro_roc_auc(predictions: Predictions, labels: Labels, resamples: Resamples | None = None) -> Floats:
-    """Returns the mean area under the ROC curve over the species that have it in each resample."""
+    """Returns the mean area under the ROC curve, in each resample, over the species for which it is defined."""
     areas = roc_auc(predictions, labels, resamples)
     defined = ~np.isnan(areas)
     with np.errstate(invalid="ignore"):
@@ -42,16 +44,16 @@ def macro_roc_auc(predictions: Predictions, labels: Labels, resamples: Resamples
 
 
 def padded_cmap(predictions: Predictions, labels: Labels, resamples: Resamples | None = None) -> Floats:
-    """Returns the padded class-mean average precision over all species: BirdCLEF 2023's metric.
+    """Returns the padded class-mean average precision over all species, the metric of BirdCLEF 2023.
 
-    For each species five rows are appended in which it is present with score 1, so a species without recordings
-    scores 1 and chance is not 0.
+    Five rows are appended for each species, in which the species is present with score 1. So a species without
+    recordings scores 1, and chance lies above 0.
     """
     return np.asarray(average_precision(predictions, labels, resamples, PADDING_ROWS).mean(axis=0))
 
 
 def roc_auc(predictions: Predictions, labels: Labels, resamples: Resamples | None = None) -> Floats:
-    """Returns the area under each species' ROC curve, (classes, resamples); NaN without positives or negatives."""
+    """Returns the area under each species' ROC curve, (classes, resamples); NaN if all or no recordings are positive."""
     areas = []
     for counts in _count_by_threshold(predictions, labels, resamples, 0):
         found, positives = counts.positive.cumsum(axis=0), counts.positive.sum(axis=0)
@@ -65,13 +67,13 @@ def roc_auc(predictions: Predictions, labels: Labels, resamples: Resamples | Non
 def average_precision(
     predictions: Predictions, labels: Labels, resamples: Resamples | None = None, padding_rows: int = 0
 ) -> Floats:
-    """Returns each species' average precision Σ (R_n - R_(n-1)) P_n, (classes, resamples); NaN without positives.
+    """Returns the average precision Σ (R_n - R_(n-1)) P_n of each species, (classes, resamples); NaN without positives.
 
     Args:
-        predictions: Of (recordings, classes).
-        labels: True class, (recordings,).
-        resamples: None: each recording once.
-        padding_rows: Rows appended for each species in which it is present with score 1.
+        predictions: Predictions of all recordings.
+        labels: True class of each recording, (recordings,).
+        resamples: How often each recording counts; None: once.
+        padding_rows: Rows appended for each species, in which the species is present with score 1.
     """
     precisions = []
     for counts in _count_by_threshold(predictions, labels, resamples, padding_rows):
@@ -85,7 +87,7 @@ def average_precision(
 def _count_by_threshold(
     predictions: Predictions, labels: Labels, resamples: Resamples | None, padding_rows: int
 ) -> Iterator[Counts]:
-    """Yields the counts of each species at the thresholds that meet a positive."""
+    """Yields the counts of each species at its thresholds."""
     classes = predictions.probabilities.shape[1]
     ends = np.cumsum(np.bincount(labels, minlength=classes))
     for label, rows in enumerate(np.split(np.argsort(labels, kind="stable"), ends)[:classes]):
@@ -103,7 +105,7 @@ def _count_by_threshold(
 
 
 def _count_once(predictions: Predictions, label: int, rows: Labels, thresholds: Labels) -> Counts:
-    """Returns the counts when each recording counts once: they are ranks, and cost no look at the negatives."""
+    """Returns the counts if each recording counts once; they follow from the ranks of the positives alone."""
     part = np.searchsorted(thresholds, predictions.last_rank[rows, label])
     positive = np.bincount(part, minlength=len(thresholds)).astype(np.float64)
     tied = np.zeros(len(thresholds))
@@ -117,7 +119,7 @@ def _count_resampled(
     predictions: Predictions, label: int, rows: Labels, thresholds: Labels, resamples: Resamples
 ) -> Counts:
     rank = predictions.last_rank[:, label]
-    part = np.searchsorted(thresholds, rank)  # the first threshold that retrieves it; past the last: none
+    part = np.searchsorted(thresholds, rank)  # first threshold that retrieves the recording; len(thresholds): none does
     parts = len(thresholds) + 1
     between = resamples.add_up(part, parts)
     at_threshold = np.append(thresholds, -1)[part] == rank

@@ -1,4 +1,4 @@
-"""Per-species thresholds: from which probability a species is said to be present."""
+"""Thresholds of the species: a species is decided to be present from this probability on."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,15 +9,15 @@ from birdclef.metrics.predictions import Labels
 
 
 def fit_thresholds(probabilities: NDArray[np.floating], labels: Labels) -> Floats:
-    """Returns the threshold of each species that gives it the highest F1, (classes,).
+    """Returns for each species the threshold with the highest F1, (classes,).
 
-    It lies half way between the last probability that counts as present and the next one; of equally good ones the
-    highest is taken. Species without recordings get the threshold that gives the highest F1 over all pairs of
-    recording and species.
+    The threshold lies half way between the lowest probability that counts as present and the next lower one. Of equally
+    good thresholds the highest is taken. A species without recordings gets the threshold with the highest F1 over all
+    pairs of recording and species.
 
     Args:
         probabilities: (recordings, classes).
-        labels: True class, (recordings,).
+        labels: True class of each recording, (recordings,).
     """
     scores = np.ascontiguousarray(probabilities.T)  # (classes, recordings)
     present = labels == np.arange(len(scores))[:, np.newaxis]
@@ -33,14 +33,15 @@ def fit_thresholds(probabilities: NDArray[np.floating], labels: Labels) -> Float
 def cross_fit_decisions(
     probabilities: NDArray[np.floating], labels: Labels, folds: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Returns which species are said to be present in each recording.
+    """Returns which species are decided to be present in each recording.
 
-    Temperature and thresholds of a fold are both fitted on the other folds alone.
+    Temperature and thresholds of a fold are fitted on the other folds.
 
     Args:
-        probabilities: (recordings, classes), not calibrated.
-        labels: True class, (recordings,).
-        folds: Fold of each recording, (recordings,); of one fold only, nothing can be fitted, and the threshold is 0.5.
+        probabilities: Not calibrated, (recordings, classes).
+        labels: True class of each recording, (recordings,).
+        folds: Fold of each recording, (recordings,). If there is only one fold, nothing is fitted, and the threshold is
+            0.5.
 
     Returns:
         Decisions, (recordings, classes).
@@ -56,10 +57,17 @@ def cross_fit_decisions(
 
 
 def _best_threshold(scores: NDArray[np.floating], present: NDArray[np.bool_]) -> float:
-    """Returns the best threshold of some scores; it can only lie just below the score of a positive."""
+    """Returns the threshold with the highest F1.
+
+    Only thresholds just below the score of a positive are tried, because no other threshold can be better.
+
+    Args:
+        scores: Probabilities of one species, or of several.
+        present: Whether the species is present, in the shape of `scores`.
+    """
     ordered = np.sort(scores)
     positive = np.sort(scores[present])[::-1]
-    lower = np.searchsorted(ordered, positive)  # how many scores lie below each positive
+    lower = np.searchsorted(ordered, positive)  # number of scores below each positive
     found = len(positive) - np.searchsorted(positive[::-1], positive)
     best = int((2 * found / (len(scores) - lower + len(positive))).argmax())
     below = ordered[lower[best] - 1] if lower[best] else 0.0

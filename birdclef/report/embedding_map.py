@@ -1,4 +1,4 @@
-"""Recordings on a plane, such that those which a model finds alike lie together."""
+"""Maps recordings to a plane, so that recordings with similar features lie together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from birdclef.scores.prediction_files import open_features, read_recordings
 
 _PERPLEXITY = 30.0
 _FEWEST = 5
-"""Fewer recordings of a fold make no map."""
+"""Fewest recordings of a fold for a map."""
 
 
 @dataclass(frozen=True)
 class FoldMap:
-    """Validation recordings of one fold, as the fold's own model sees them.
+    """Map of the validation recordings of one fold, by the features of the fold's own model.
 
     Attributes:
         fold: Number of the fold.
-        labels: Species of each recording.
-        places: (recordings, 2).
+        labels: Label of each recording.
+        places: Place of each recording on the map, (recordings, 2).
     """
 
     fold: int
@@ -31,15 +31,15 @@ class FoldMap:
 
 
 def map_embeddings(predictions: Sequence[Path], folds: Sequence[int], most: int, seed: int) -> list[FoldMap]:
-    """Returns a map of each fold by t-SNE (van der Maaten and Hinton 2008) of its pooled backbone features.
+    """Returns a map of each fold, made by t-SNE (van der Maaten and Hinton 2008) from pooled backbone features.
 
-    Each fold has a model of its own, so distances between folds mean nothing.
+    Each fold has its own model, so features of different folds cannot be compared.
 
     Args:
         predictions: Prediction directories of one member.
-        folds: Fold of each.
-        most: Recordings over all folds; more are thinned out at random.
-        seed: Of thinning and of t-SNE.
+        folds: Fold of each directory.
+        most: Most recordings over all folds; if there are more, a random part of each fold is shown.
+        seed: Seed of the random choice and of t-SNE.
     """
     features_of = [open_features(path) for path in predictions]
     share = min(1.0, most / max(1, sum(map(len, features_of))))

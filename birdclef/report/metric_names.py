@@ -1,4 +1,4 @@
-"""What the metrics are called."""
+"""Names of the metrics in reports."""
 
 METRIC_NAMES = {
     "macro_f1": "Macro-F1",

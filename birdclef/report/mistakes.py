@@ -1,4 +1,4 @@
-"""The most confident mistakes, to be looked at and listened to beside what they were taken for."""
+"""Shows the most confident mistakes, each beside a recording of the predicted species, with picture and sound."""
 
 import logging
 from collections import Counter
@@ -26,14 +26,14 @@ _MEGABYTE = 1_000_000
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A recording as the report shows it.
+    """Excerpt of a recording in the report.
 
     Attributes:
-        recording_id: Of the recording.
-        sha256: Of its file.
-        picture: PNG of the loudest seconds of its strip.
-        clip: MP3 of the same seconds; None if there is no sound.
-        silence: Why there is none; empty if there is one.
+        recording_id: Identifier of the recording.
+        sha256: sha256 of the audio file.
+        picture: PNG of the strip, five seconds around the loudest frame.
+        clip: MP3 of the same seconds; None if the report has no sound of the recording.
+        silence: Reason why there is no sound; empty if there is one.
     """
 
     recording_id: str
@@ -45,14 +45,14 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A recording taken for another species.
+    """A recording for which the ensemble predicted another species.
 
     Attributes:
-        label: Its species.
-        predicted: The species it was taken for.
-        confidence: Calibrated probability given to that species.
-        own: The recording.
-        other: A recording of the predicted species.
+        label: True species of the recording.
+        predicted: Species that the ensemble predicted.
+        confidence: Calibrated probability of the predicted species.
+        own: Excerpt of the recording.
+        other: Excerpt of a recording of the predicted species.
     """
 
     label: str
@@ -63,7 +63,7 @@ class Mistake:
 
 
 def list_errors(scored: Scored) -> pd.DataFrame:
-    """Returns the mistaken recordings: recording_id, label, predicted, confidence; the most confident first."""
+    """Returns the wrongly predicted recordings: recording_id, label, predicted, confidence; the most confident first."""
     predicted = scored.probabilities.argmax(axis=1)
     wrong = predicted != scored.recordings["label_index"].to_numpy()
     errors = pd.DataFrame(
@@ -79,12 +79,12 @@ def list_errors(scored: Scored) -> pd.DataFrame:
 
 
 def show_mistakes(errors: pd.DataFrame, scored: Scored, config: EvaluateConfig, data: DataConfig) -> list[Mistake]:
-    """Returns mistakes with pictures and sounds of both sides.
+    """Returns mistakes with pictures and sounds, of the recording itself and of the predicted species.
 
     Args:
-        errors: Of `list_errors`.
-        scored: What they are errors of.
-        config: How large the sounds may be together.
+        errors: Rows of `list_errors`.
+        scored: Numbers of the report.
+        config: `clip_megabytes` limits the size of all sounds together.
         data: Where the recordings lie.
     """
     exhibitor = Exhibitor(scored, data, config.clip_megabytes)
@@ -101,7 +101,7 @@ def show_mistakes(errors: pd.DataFrame, scored: Scored, config: EvaluateConfig, 
 
 
 class Exhibitor:
-    """Draws recordings, and cuts their sounds as long as there is room for them."""
+    """Draws recordings and cuts their sounds, until the sounds reach the size limit of the report."""
 
     def __init__(self, scored: Scored, data: DataConfig, megabytes: float) -> None:
         self._store = StripStore(scored.lineage.features)
@@ -112,7 +112,7 @@ class Exhibitor:
         self._refusal = "" if megabytes > 0 else "left out"
 
     def show(self, recording_id: str) -> Exhibit:
-        """Returns a recording's loudest seconds."""
+        """Returns an excerpt of a recording, five seconds around its loudest frame."""
         sha256 = self._sha256_of[recording_id]
         strip, frames_per_second = self._log_mel(recording_id, sha256)
         frames = min(max(1, round(_SHOWN_SECONDS * frames_per_second)), len(strip))
@@ -123,9 +123,10 @@ class Exhibitor:
         return Exhibit(recording_id, sha256, picture, clip, silence)
 
     def _log_mel(self, recording_id: str, sha256: str) -> tuple[NDArray[Any], float]:
-        """Returns what is shown of a recording, (frames, channels), and its frames per second.
+        """Returns the strip that the picture shows, (frames, channels), and its frames per second.
 
-        That is its log-mel; only if it is not stored, and the recording is out of reach, its embeddings.
+        This is the log-mel, read from the store or computed from the audio. If the store holds embeddings and the audio
+        cannot be read, the picture shows the embeddings.
         """
         if self._features.kind == "embedding" and not self._refusal:
             try:
@@ -133,7 +134,7 @@ class Exhibitor:
                     self._data, recording_id, sha256, self._features.compared_log_mel
                 ), self._features.compared_log_mel.frames_per_second
             except (UnusableAudioError, OSError) as error:
-                logger.warning("report: %s cannot be read for its picture (%s)", recording_id, error)
+                logger.warning("report: cannot read %s, so its picture shows embeddings (%s)", recording_id, error)
         return self._store.read(sha256), self._features.frames_per_second
 
     def _cut(self, recording_id: str, sha256: str, middle: float) -> tuple[bytes | None, str]:
@@ -144,7 +145,11 @@ class Exhibitor:
         except UnusableAudioError as error:
             return None, error.detail
         except OSError as error:
-            logger.warning("report: no sounds, the recordings cannot be read (%s: %s)", type(error).__name__, error)
+            logger.warning(
+                "report: cannot read the recordings, so the report has no more sounds (%s: %s)",
+                type(error).__name__,
+                error,
+            )
             self._refusal = "the recordings were out of reach"
             return None, self._refusal
         if len(clip) > self._room:
@@ -155,13 +160,18 @@ class Exhibitor:
 
 
 def find_loudest(strip: NDArray[Any], frames: int) -> int:
-    """Returns the first of `frames` frames around the loudest frame of a strip, (frames, n_mels) in dB."""
+    """Returns the first frame of an excerpt around the loudest frame.
+
+    Args:
+        strip: (frames, n_mels) in dB.
+        frames: Length of the excerpt, at most that of the strip.
+    """
     loudest = int(strip.astype(np.float32).mean(axis=1).argmax())
     return int(np.clip(loudest - frames // 2, 0, len(strip) - frames))
 
 
 def _list_typical(label: str, scored: Scored) -> list[str]:
-    """Returns the recordings of a species, those that are recognised best first, or all if none was scored."""
+    """Returns the scored recordings of a species, the most probable first; if none was scored, all usable recordings."""
     index = scored.species["label"].tolist().index(label)
     own = np.flatnonzero(scored.recordings["label_index"] == index)
     if not len(own):

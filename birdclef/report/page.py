@@ -1,4 +1,4 @@
-"""The report: JSON for machines, Markdown for Prefect, and one self-contained HTML page for people."""
+"""Writes a report: JSON for programs, Markdown for Prefect, and a self-contained HTML page for people."""
 
 import json
 import math
@@ -33,7 +33,7 @@ PICTURE_TITLES = {
 }
 SETTINGS = "experiment.yaml"
 FORMAT = 1
-"""Of `report.json`, as templates/report.schema.json describes it."""
+"""Version of `report.json`, which templates/report.schema.json describes."""
 
 
 def write_report(
@@ -46,16 +46,16 @@ def write_report(
 ) -> None:
     """Write all files of a report.
 
-    These are report.json, report.md, report.html, experiment.yaml (the settings that repeat it), recordings.csv,
+    These are report.json, report.md, report.html, experiment.yaml (settings that repeat the report), recordings.csv,
     per_species.csv, errors.csv, oof.npz and plots/.
 
     Args:
-        scored: What was scored.
-        config: Of the evaluation.
+        scored: Numbers of the report.
+        config: Settings of the evaluation.
         experiment: Settings of all stages, by section.
-        key: Of the report.
-        workspace: Where it will lie.
-        directory: Where it is written.
+        key: Key of the report.
+        workspace: Workspace that will hold the report.
+        directory: Where the files are written.
     """
     settings = workspace.directory / "reports" / key / SETTINGS
     command = f"birdclef run {shlex.quote(str(settings))} --workspace {shlex.quote(str(workspace.directory))}"
@@ -93,7 +93,7 @@ def write_report(
 
 
 def replace_nan(value: Any) -> Any:
-    """Returns a JSON value in which every undefined number is null."""
+    """Returns a JSON value in which NaN and infinite numbers are replaced by null."""
     if isinstance(value, dict):
         return {key: replace_nan(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -102,7 +102,7 @@ def replace_nan(value: Any) -> Any:
 
 
 def _list_recordings(scored: Scored) -> pd.DataFrame:
-    """Returns each scored recording with the digest of its audio, its fold, and what it was taken for."""
+    """Returns each scored recording with its sha256, label, recordist, fold, group, predicted species and confidence."""
     names = scored.species["label"].to_numpy()
     columns = ["recording_id", "sha256", "label", "recordist", "fold", "group"]
     return scored.recordings[columns].assign(

@@ -1,4 +1,4 @@
-"""Templates filled with values."""
+"""Fills the templates of reports and model cards."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -9,7 +9,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 
 def render(template: str, content: dict[str, Any]) -> str:
-    """Returns a filled template; whatever comes from the data is escaped in HTML."""
+    """Returns a filled template; in HTML all values are escaped.
+
+    Args:
+        template: File name of the template.
+        content: Values by the names that the template uses.
+    """
     environment = Environment(
         loader=PackageLoader("birdclef.report", "templates"),
         autoescape=select_autoescape(["html.j2"]),
@@ -37,7 +42,7 @@ def _format_number(value: float | None, digits: int = 3) -> str:
 
 
 def _format_difference(value: Mapping[str, float] | None) -> str:
-    """Returns a difference with its interval."""
+    """Returns a difference with its interval, or a dash if there is none."""
     return "–" if value is None else f"{value['value']:+.3f} [{value['low']:+.3f}, {value['high']:+.3f}]"
 
 

@@ -1,1 +1,1 @@
-"""Predictions of members read, combined and scored."""
+"""Reads, combines and scores the predictions of members."""

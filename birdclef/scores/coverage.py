@@ -1,4 +1,4 @@
-"""What of a data set was scored, what was not, and why."""
+"""Describes which recordings and species of a data set were scored, and why the others were not."""
 
 import json
 from pathlib import Path
@@ -17,12 +17,12 @@ _NOT_PREDICTED = "it is validated in folds that the members were not trained for
 def describe_coverage(
     catalogue: pd.DataFrame, recordings: pd.DataFrame, species: pd.DataFrame, lineage: Lineage
 ) -> dict[str, Any]:
-    """Returns how many recordings and species there are, are usable and are scored, and why a species is not.
+    """Returns how many recordings and species exist, are usable and are scored, and why a species is not scored.
 
     Args:
-        catalogue: Usable recordings, with label and fold.
-        recordings: Those of them that were scored.
-        species: Species with usable recordings.
+        catalogue: label and fold of each usable recording.
+        recordings: label of each scored recording.
+        species: label of each species with usable recordings.
         lineage: Artefacts behind the predictions.
     """
     quarantined = read_quarantine(lineage.catalogue)
@@ -46,7 +46,7 @@ def describe_coverage(
 
 
 def describe_quarantine(catalogue: Path) -> dict[str, Any]:
-    """Returns the unusable recordings of a catalogue, and their number by reason."""
+    """Returns the quarantined recordings of a catalogue, and their number by reason."""
     quarantined = read_quarantine(catalogue)
     return {
         "count": len(quarantined),
@@ -56,7 +56,7 @@ def describe_quarantine(catalogue: Path) -> dict[str, Any]:
 
 
 def describe_duplicates(catalogue: Path) -> dict[str, Any]:
-    """Returns the pairs of usable recordings that are likely to hold the same sound, and their number by reason."""
+    """Returns the pairs of usable recordings that probably hold the same sound, and their number by reason."""
     pairs = read_duplicates(catalogue)
     columns = ["recording_id", "other_recording_id", "label", "other_label", "why"]
     return {
@@ -67,6 +67,6 @@ def describe_duplicates(catalogue: Path) -> dict[str, Any]:
 
 
 def describe_split(split: Path) -> dict[str, Any]:
-    """Returns the split's report without its table of counts."""
+    """Returns the report of a split, without the table of counts by species and fold."""
     report: dict[str, Any] = json.loads((split / "split_report.json").read_text())
     return {name: value for name, value in report.items() if name != "class_counts_per_fold"}

@@ -17,10 +17,13 @@ _NAMED_DIFFERENCES = 5
 
 
 def check_members(members: Mapping[str, OutOfFold]) -> None:
-    """Refuse members that do not cover the same recordings and species.
+    """Check that all members predict the same recordings and the same number of species.
+
+    Args:
+        members: Out-of-fold predictions by name of the member.
 
     Raises:
-        ValueError: With a list of the differences.
+        ValueError: If two members differ. The message lists the differences.
     """
     (first_name, first), *others = members.items()
     known = set(first.recordings["recording_id"])
@@ -32,7 +35,7 @@ def check_members(members: Mapping[str, OutOfFold]) -> None:
             more = f" and {len(differing) - _NAMED_DIFFERENCES} more" if len(differing) > _NAMED_DIFFERENCES else ""
             raise ValueError(
                 f"The members {first_name!r} and {name!r} cannot be combined: they predict {classes[0]} and "
-                f"{classes[1]} species, and {len(differing)} recordings stand in only one of them ({listed}{more}). "
+                f"{classes[1]} species, and {len(differing)} recordings occur in only one of them ({listed}{more}). "
                 "Train both on the same folds of the same split."
             )
 
@@ -43,17 +46,21 @@ def combine_members(
     """Returns the members' combined probabilities, (recordings, classes).
 
     Args:
-        probabilities: Of each member, (recordings, classes).
-        how: `mean`, `geometric` or `rms` (root of the mean square) of probabilities; `rank`: mean of each species'
-            ranks of the recordings, which needs all recordings at once; `fitted`: mean with weights.
-        weights: Of the members, for `fitted`: (members,), or (members, recordings) if each recording has its own.
+        probabilities: Probabilities of each member, (recordings, classes).
+        how: `mean`, `geometric` or `rms` (root of the mean square): mean of the probabilities. `rank`: mean of the
+            ranks that each species gives the recordings, which needs all recordings at once. `fitted`: weighted mean.
+        weights: Weights of the members for `fitted`: (members,), or (members, recordings) if they differ between
+            recordings.
+
+    Raises:
+        ValueError: If `how` is `fitted` and there are no weights.
     """
     stacked = np.stack(probabilities).astype(np.float64)  # (members, recordings, classes)
     if how == "mean":
         return np.asarray(stacked.mean(axis=0))
     if how == "fitted":
         if weights is None:
-            raise ValueError("A fitted ensemble needs weights: birdclef.ensemble.fit_weights.")
+            raise ValueError("A fitted ensemble needs weights. Fit them with birdclef.scores.ensemble.fit_weights.")
         return np.asarray((stacked * weights.reshape(len(stacked), -1, 1)).sum(axis=0))
     if how == "geometric":
         combined = np.exp(np.log(np.maximum(stacked, _SMALLEST)).mean(axis=0))
@@ -65,13 +72,14 @@ def combine_members(
 
 
 def fit_weights(probabilities: Sequence[NDArray[np.floating]], labels: Labels) -> Floats:
-    """Returns the weights, (members,), adding to 1, under which the members' mean is most likely.
+    """Returns the weights, (members,), for which the weighted mean of the members has the highest likelihood.
 
-    Expectation maximisation of a mixture's weights: each step raises Σ log Σ_m w_m p_m(true species).
+    The weights add up to 1. They are fitted as those of a mixture, by expectation maximisation: each step raises
+    Σ log Σ_m w_m p_m(true species).
 
     Args:
-        probabilities: Of each member, (recordings, classes).
-        labels: True class, (recordings,).
+        probabilities: Probabilities of each member, (recordings, classes).
+        labels: True class of each recording, (recordings,).
     """
     own = np.stack([member[np.arange(len(labels)), labels] for member in probabilities]).astype(np.float64)
     own = np.maximum(own, _SMALLEST)  # (members, recordings)
@@ -85,7 +93,13 @@ def fit_weights(probabilities: Sequence[NDArray[np.floating]], labels: Labels) -
 def cross_fit_weights(
     probabilities: Sequence[NDArray[np.floating]], labels: Labels, folds: NDArray[np.int64]
 ) -> dict[int, Floats]:
-    """Returns the weights for each fold, (members,), fitted on the other folds; one fold alone: all alike."""
+    """Returns the weights of each fold, (members,), fitted on the other folds; with one fold, all weights are equal.
+
+    Args:
+        probabilities: Probabilities of each member, (recordings, classes).
+        labels: True class of each recording, (recordings,).
+        folds: Fold that validates each recording, (recordings,).
+    """
     return {
         fold: fit_weights([member[folds != fold] for member in probabilities], labels[folds != fold])
         if (folds != fold).any()
@@ -97,13 +111,15 @@ def cross_fit_weights(
 def combine_out_of_fold(
     probabilities: Sequence[NDArray[np.floating]], how: EnsembleMethod, labels: Labels, folds: NDArray[np.int64]
 ) -> Floats:
-    """Returns the members' combined probabilities, (recordings, classes); fitted weights come from the other folds.
+    """Returns the members' combined probabilities, (recordings, classes).
+
+    Fitted weights of a fold come from the other folds.
 
     Args:
-        probabilities: Of each member, (recordings, classes).
-        how: As `combine_members`.
-        labels: True class, (recordings,).
-        folds: In which each recording is validated, (recordings,).
+        probabilities: Probabilities of each member, (recordings, classes).
+        how: Method, as in `combine_members`.
+        labels: True class of each recording, (recordings,).
+        folds: Fold that validates each recording, (recordings,).
     """
     if how != "fitted":
         return combine_members(probabilities, how)

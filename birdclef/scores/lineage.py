@@ -1,4 +1,4 @@
-"""From predictions back to the run, split, catalogue and strips that they come from."""
+"""Finds the runs, split, catalogue and features behind predictions."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,14 @@ _NAMED_DIFFERENCES = 5
 
 @dataclass(frozen=True)
 class Lineage:
-    """Artefact directories behind a set of predictions."""
+    """Artefact directories behind a set of predictions.
+
+    Attributes:
+        runs: Runs that predicted.
+        split: Split that the runs share.
+        catalogue: Catalogue that the split was made from.
+        features: Features that the catalogue was made from.
+    """
 
     runs: tuple[Path, ...]
     split: Path
@@ -28,10 +35,15 @@ class Lineage:
 
 
 def trace(predictions: Iterable[Path], baseline: Path, workspace: Workspace) -> Lineage:
-    """Returns where predictions, and those of a baseline on the same folds, come from.
+    """Returns the artefacts behind predictions and a baseline.
+
+    Args:
+        predictions: Prediction directories of all members.
+        baseline: Predictions of the baseline.
+        workspace: Where artefacts lie.
 
     Raises:
-        ValueError: If they come from different splits.
+        ValueError: If the predictions and the baseline come from different splits.
     """
     runs = tuple(workspace.artefact("runs", read_provenance(path)["inputs"]["run"]) for path in predictions)
     splits = sorted({str(read_provenance(path)["inputs"]["split"]) for path in (*runs, baseline)})
@@ -47,11 +59,11 @@ def trace(predictions: Iterable[Path], baseline: Path, workspace: Workspace) -> 
 
 
 def list_differences(first: pd.DataFrame, other: pd.DataFrame) -> str:
-    """Returns in words which recordings, species and folds two splits do not share; some of each are named.
+    """Returns a text that says in which recordings, species and folds two splits differ, with examples.
 
     Args:
-        first: recording_id, label and fold of a split.
-        other: The same of another split.
+        first: recording_id, label and fold of each recording of one split.
+        other: The same columns of the other split.
     """
     both = first.merge(other, on="recording_id", suffixes=("", "_other"))
     moved = both.loc[both["fold"] != both["fold_other"], "recording_id"]
@@ -66,7 +78,13 @@ def list_differences(first: pd.DataFrame, other: pd.DataFrame) -> str:
 
 
 def describe(lineage: Lineage, predictions: Iterable[Path], workspace: Workspace) -> dict[str, Any]:
-    """Returns keys, settings and versions of everything behind a report, and one digest of all audio digests."""
+    """Returns keys, settings and versions of all artefacts behind a report, and one sha256 over all audio files.
+
+    Args:
+        lineage: Artefacts behind the predictions.
+        predictions: Prediction directories of all members.
+        workspace: Where artefacts lie.
+    """
     features, catalogue, split = (
         read_provenance(directory) for directory in (lineage.features.path, lineage.catalogue, lineage.split)
     )
@@ -87,7 +105,7 @@ def describe(lineage: Lineage, predictions: Iterable[Path], workspace: Workspace
 
 
 def _describe_stores(lineage: Lineage, workspace: Workspace) -> list[dict[str, Any]]:
-    """Returns key and settings of the features that runs read other than the split's own."""
+    """Returns key and settings of features that a run read in place of the features behind the split."""
     keys = sorted({str(key) for run in lineage.runs if (key := read_provenance(run)["inputs"].get("features"))})
     stores = [read_provenance(workspace.artefact("features", key)) for key in keys]
     return [{"key": store["key"], "config": store["config"]} for store in stores]

@@ -1,4 +1,4 @@
-"""What an embedding model's own labels reach, beside the members, on the species that they cover."""
+"""Scores the own labels of an embedding model beside the members, on the species that the labels cover."""
 
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,16 @@ from cache.workspace.artefact import read_provenance
 def describe_own_labels(
     zero_shot: Path, recordings: pd.DataFrame, combined: Predictions, scorer: Scorer
 ) -> dict[str, Any]:
-    """Returns the scores of the model's own labels and of the members on the recordings of covered species.
+    """Returns the scores of the model's own labels and of the members, on the recordings of covered species.
 
-    The model's labels choose among the covered species only, the members among all.
+    A species is covered if the model has an own label for it. The own labels choose among covered species only, the
+    members among all species.
 
     Args:
-        zero_shot: Predictions of `predict_zero_shot`.
-        recordings: Those that are scored.
-        combined: The members' predictions of them.
-        scorer: Of the same recordings.
+        zero_shot: Directory of predictions by `predict_zero_shot`.
+        recordings: recording_id of each scored recording.
+        combined: Predictions of the ensemble for these recordings.
+        scorer: Scorer of these recordings.
     """
     mapping = read_own_labels(zero_shot)
     covered = (mapping["own_label"] != "").to_numpy()

@@ -1,4 +1,4 @@
-"""Everything a report says in numbers, from out-of-fold predictions."""
+"""Computes all numbers of a report from out-of-fold predictions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,23 +35,23 @@ from cache.workspace.artefact import read_provenance
 from cache.workspace.workspace import Workspace
 
 _CONFUSIONS = 20
-"""Most frequent confusions that are listed."""
+"""Number of confusions that a report lists, the most frequent ones first."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What was scored, and the numbers that came out.
+    """Numbers of a report, and the tables and arrays that they were computed from.
 
     Attributes:
-        report: Content of `report.json`, without its key.
+        report: Content of `report.json`, without format, key and command.
         catalogue: Usable recordings: recording_id, label, label_index, recordist, sha256, fold, group, ...
-        recordings: Those of them that were scored.
-        species: Species in the order of class indices.
-        probabilities: Of the ensemble, (recordings, classes).
-        calibrated: The same at the temperature fitted on the other folds.
-        lineage: Artefacts behind it.
-        members: Run directories of each member.
-        predictions: Prediction directories of each member.
+        recordings: Scored recordings, with the same columns.
+        species: Species in the order of label_index.
+        probabilities: Probabilities of the ensemble, (recordings, classes).
+        calibrated: Probabilities at the temperature fitted on the other folds, (recordings, classes).
+        lineage: Artefacts behind the predictions.
+        members: Run directories by name of the member.
+        predictions: Prediction directories by name of the member.
     """
 
     report: dict[str, Any]
@@ -75,11 +75,11 @@ def score_members(
     """Returns the numbers of a report.
 
     Args:
-        config: Combination and intervals.
-        members: Predictions of each member, one directory per fold.
+        config: How members are combined, and how intervals are computed.
+        members: Name of each member to its prediction directories, one per fold.
         baseline: Predictions of the baseline on the same split.
         workspace: Where artefacts lie.
-        zero_shot: Predictions by an embedding model's own labels, if there is one.
+        zero_shot: Predictions by an embedding model's own labels; None: the features have no such model.
 
     Raises:
         ValueError: If the members cover different recordings or species, or come from different splits.
@@ -157,7 +157,7 @@ def _describe_data(lineage: Lineage) -> dict[str, Any]:
 def _score_buckets(
     predictions: Predictions, recordings: pd.DataFrame, species: pd.DataFrame, scorer: Scorer
 ) -> list[dict[str, Any]]:
-    """Returns macro-F1 of the species of each bucket; errors into and from other buckets count."""
+    """Returns macro-F1 over the species of each bucket; confusions with species of other buckets count as errors."""
     counts = species["recordings"].to_numpy()
     buckets = []
     for name, fewest, most in BUCKETS:
@@ -195,7 +195,7 @@ def _score_each_species(
 
 
 def _list_confusions(predictions: Predictions, labels: Labels, species: pd.DataFrame) -> list[dict[str, Any]]:
-    """Returns the species most often taken for another one, and the share of their recordings that this happened to."""
+    """Returns the most frequent confusions: label, predicted, recordings, and share of the species' recordings."""
     matrix = confusion_matrix(predictions, labels)
     support = matrix.sum(axis=1)
     np.fill_diagonal(matrix, 0)

@@ -24,7 +24,7 @@ def test_members_on_the_same_recordings_pass() -> None:
 
 def test_recordings_in_only_one_member_are_named() -> None:
     members = {"one": make_member(["a", "b"]), "two": make_member(["a", "b"]), "three": make_member(["b", "c"])}
-    with pytest.raises(ValueError, match=r"'one' and 'three'.* 2 recordings stand in only one of them \(a, c\)"):
+    with pytest.raises(ValueError, match=r"'one' and 'three'.* 2 recordings occur in only one of them \(a, c\)"):
         check_members(members)
 
 
