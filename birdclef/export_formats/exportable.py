@@ -1,4 +1,4 @@
-"""What of a run becomes a file, and by which inputs file and library are compared: one class per kind of features."""
+"""Modules that an export turns into a file, with inputs to compare file and library: a class per kind of features."""
 
 from typing import Protocol
 
@@ -16,11 +16,11 @@ _CHECKED_WINDOWS = 6
 
 
 class Exportable(Protocol):
-    """A run seen from outside.
+    """A run that can be exported.
 
     Attributes:
-        input_name: Of the file's only input.
-        module: From this input, (batch, ...), to probabilities, (batch, classes).
+        input_name: Name of the file's only input.
+        module: Takes the input, (batch, ...), and returns probabilities, (batch, classes).
     """
 
     @property
@@ -29,23 +29,23 @@ class Exportable(Protocol):
     def module(self) -> nn.Module: ...  # noqa: D102
 
     def make_inputs(self) -> NDArray[np.float32]:
-        """Returns inputs of many kinds, (windows, ...)."""
+        """Returns varied inputs, (windows, ...)."""
         ...
 
     def expected(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Returns the library's probabilities for inputs, (windows, classes)."""
+        """Returns the probabilities that the library computes for inputs, (windows, classes)."""
         ...
 
 
 class WaveformModel(nn.Module):
-    """Mel front end, model and softmax in one.
+    """Log-mel front end, model and softmax in one module.
 
-    The front end is torchaudio's, with the settings of the strips. The model sees one window alone, so its ends are
-    mirrored where a strip would go on: silence there would sound like a click.
+    The front end is torchaudio's, with the settings of the strips. A strip goes on beyond the ends of a window, but an
+    exported model gets one window alone. So the window is mirrored at its ends; silence there would look like a click.
     """
 
     def __init__(self, model: SpeciesModel, features: LogMelConfig, frames: int) -> None:
-        # Imported here so that only those who export need torchaudio.
+        # Imported here so that torchaudio is needed for an export only.
         from torchaudio.transforms import MelSpectrogram
 
         super().__init__()
@@ -67,7 +67,11 @@ class WaveformModel(nn.Module):
         )
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Returns probabilities, (batch, classes), of windows, (batch, samples) in [-1, 1]."""
+        """Returns probabilities, (batch, classes).
+
+        Args:
+            waveform: Windows, (batch, samples) in [-1, 1].
+        """
         power = self.mel(waveform)[:, :, : self.frames]  # (batch, n_mels, frames)
         log_mel = 10 * torch.log10(power.clamp(min=self.floor_power))
         probabilities: Tensor = self.model(log_mel.unsqueeze(1)).softmax(dim=1)
@@ -75,7 +79,7 @@ class WaveformModel(nn.Module):
 
 
 class LogMelRun:
-    """A run on log-mel, whose file takes waveforms."""
+    """A run on log-mel; its file takes waveforms."""
 
     input_name = "waveform"
 
@@ -99,8 +103,10 @@ class LogMelRun:
         return np.stack(sounds).astype(np.float32)
 
     def expected(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Returns probabilities, (windows, classes), of waveforms by the front end of `cache.front_end.log_mel`."""
-        margin = -(-self._features.n_fft // (2 * self._features.hop_length))  # frames that reach over an end
+        """Returns probabilities, (windows, classes), of waveforms, (windows, samples), by `cache.front_end.log_mel`."""
+        margin = -(
+            -self._features.n_fft // (2 * self._features.hop_length)
+        )  # frames whose samples reach over an end of the window
         beyond = margin * self._features.hop_length
         mirrored = np.pad(inputs, ((0, 0), (beyond, beyond)), mode="reflect")
         inside = slice(margin, margin + self._frames)
@@ -109,20 +115,20 @@ class LogMelRun:
 
 
 class EmbeddingHead(nn.Module):
-    """Head and softmax in one."""
+    """Head and softmax in one module."""
 
     def __init__(self, model: SpeciesModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Returns probabilities, (batch, classes), of embeddings, (batch, windows, channels)."""
+        """Returns probabilities, (batch, classes), of embeddings, (batch, steps, channels)."""
         probabilities: Tensor = self.model(embeddings.transpose(1, 2).unsqueeze(1)).softmax(dim=1)
         return probabilities
 
 
 class EmbeddingRun:
-    """A run on embeddings, whose file takes those of the embedding model beside it."""
+    """A run on embeddings; its file takes embeddings by the model in the folder beside the file."""
 
     input_name = "embeddings"
 
@@ -132,25 +138,25 @@ class EmbeddingRun:
         self.module = EmbeddingHead(trained.model).eval()
 
     def make_inputs(self) -> NDArray[np.float32]:
-        """Returns embeddings that spread as those trained on, (windows, steps, channels)."""
+        """Returns random embeddings with mean and deviation of the training data, (windows, steps, channels)."""
         drawn = torch.randn(self._shape, generator=torch.Generator().manual_seed(0))
         mean, deviation = self._model.mean_db.flatten(), self._model.deviation_db.flatten()
         return (mean + deviation * drawn).numpy()
 
     def expected(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Returns probabilities, (windows, classes), of embeddings."""
+        """Returns probabilities, (windows, classes), of embeddings, (windows, steps, channels)."""
         return _judge(self._model, torch.from_numpy(inputs).transpose(1, 2).unsqueeze(1))
 
 
 def exportable(trained: TrainedRun) -> Exportable:
-    """Returns how a run of either kind of features is exported."""
+    """Returns the exportable form of a run, by the kind of its features."""
     if trained.features.kind == "log_mel":
         return LogMelRun(trained, trained.features)
     return EmbeddingRun(trained, trained.features)
 
 
 def count_frames(trained: TrainedRun) -> int:
-    """Returns the frames of a window."""
+    """Returns the number of frames in a window, at least 1."""
     return max(1, round(trained.clip_seconds * trained.features.frames_per_second))
 
 

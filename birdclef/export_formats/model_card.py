@@ -1,4 +1,4 @@
-"""What somebody who gets a model should know: data, folds, scores, licences, limits."""
+"""Writes the model card of an exported run: data, folds, scores, licences and limits."""
 
 from pathlib import Path
 
@@ -23,10 +23,10 @@ def describe_model(run: Path, workspace: Workspace, trained: TrainedRun, output:
 
     Args:
         run: Directory of the run.
-        workspace: Where it lies.
-        trained: The same run, loaded.
-        output: The exported file.
-        size: Of that file in bytes.
+        workspace: Workspace of the run.
+        trained: The run, loaded.
+        output: Path of the exported file.
+        size: Size of the exported file in bytes.
     """
     provenance = read_provenance(run)
     split = workspace.artefact("splits", trained.split)
@@ -65,7 +65,7 @@ def describe_model(run: Path, workspace: Workspace, trained: TrainedRun, output:
 
 
 def _count_licences(recordings: pd.DataFrame) -> dict[str, int]:
-    """Returns how many recordings stand under each licence, the most frequent first."""
+    """Returns the number of recordings with each licence, the most frequent licence first."""
     stated = recordings["license"] if "license" in recordings else pd.Series("", index=recordings.index)
     counts = stated.fillna("").astype(str).str.strip().replace("", _UNKNOWN).value_counts()
     return {str(licence): int(count) for licence, count in counts.items()}

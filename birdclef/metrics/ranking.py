@@ -53,7 +53,7 @@ def padded_cmap(predictions: Predictions, labels: Labels, resamples: Resamples |
 
 
 def roc_auc(predictions: Predictions, labels: Labels, resamples: Resamples | None = None) -> Floats:
-    """Returns the area under each species' ROC curve, (classes, resamples); NaN if all or no recordings are positive."""
+    """Returns the area under each species' ROC curve, (classes, resamples); NaN if no or all recordings are its own."""
     areas = []
     for counts in _count_by_threshold(predictions, labels, resamples, 0):
         found, positives = counts.positive.cumsum(axis=0), counts.positive.sum(axis=0)

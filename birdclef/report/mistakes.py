@@ -63,7 +63,7 @@ class Mistake:
 
 
 def list_errors(scored: Scored) -> pd.DataFrame:
-    """Returns the wrongly predicted recordings: recording_id, label, predicted, confidence; the most confident first."""
+    """Returns recording_id, label, predicted and confidence of all mistakes, the most confident first."""
     predicted = scored.probabilities.argmax(axis=1)
     wrong = predicted != scored.recordings["label_index"].to_numpy()
     errors = pd.DataFrame(
@@ -171,7 +171,7 @@ def find_loudest(strip: NDArray[Any], frames: int) -> int:
 
 
 def _list_typical(label: str, scored: Scored) -> list[str]:
-    """Returns the scored recordings of a species, the most probable first; if none was scored, all usable recordings."""
+    """Returns the scored recordings of a species, the most probable first, or all usable ones if none was scored."""
     index = scored.species["label"].tolist().index(label)
     own = np.flatnonzero(scored.recordings["label_index"] == index)
     if not len(own):

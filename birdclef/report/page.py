@@ -102,7 +102,7 @@ def replace_nan(value: Any) -> Any:
 
 
 def _list_recordings(scored: Scored) -> pd.DataFrame:
-    """Returns each scored recording with its sha256, label, recordist, fold, group, predicted species and confidence."""
+    """Returns the table of scored recordings: sha256, label, recordist, fold, group, predicted and confidence."""
     names = scored.species["label"].to_numpy()
     columns = ["recording_id", "sha256", "label", "recordist", "fold", "group"]
     return scored.recordings[columns].assign(

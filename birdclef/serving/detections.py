@@ -1,4 +1,4 @@
-"""What was predicted for new recordings, in the forms that other programs read."""
+"""Writes predictions of new recordings in formats that other programs read."""
 
 import csv
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ from birdclef.serving.windows import Window, WindowClassifier
 
 
 class DetectionWriter(ABC):
-    """Writes the windows of recordings, one recording after the other."""
+    """Writes the predictions of recordings to one stream, one recording after the other."""
 
     def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
         self.stream = stream
@@ -22,7 +22,7 @@ class DetectionWriter(ABC):
         self.thresholds = thresholds
         self.top_hertz = classifier.features.compared_log_mel.fmax
         self.low_hertz = classifier.features.compared_log_mel.fmin
-        self.before = 0.0  # seconds of the recordings so far
+        self.before = 0.0  # seconds of all earlier recordings
 
     def begin(self, recording: Path) -> None:
         """Begin a recording."""
@@ -33,17 +33,20 @@ class DetectionWriter(ABC):
         """Write a window of the recording with its probabilities, (classes,)."""
 
     def finish(self, seconds: float) -> None:
-        """End a recording of some length."""
+        """End the recording, which is `seconds` long."""
         self.before += seconds
 
     def present(self, probabilities: Floats) -> list[int]:
-        """Returns the species that reach their thresholds, the most probable first."""
+        """Returns the label_index of each species that reaches its threshold, the most probable first."""
         found = np.flatnonzero(probabilities >= self.thresholds)
         return [int(index) for index in found[np.argsort(-probabilities[found], kind="stable")]]
 
 
 class SubmissionWriter(DetectionWriter):
-    """BirdCLEF's submission: `row_id`, the recording's name and the second that its window ends at, and all species."""
+    """Writes a BirdCLEF submission: a row per window, with the probabilities of all species.
+
+    The `row_id` joins the recording's name and the second at which the window ends.
+    """
 
     def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
         super().__init__(stream, classifier, thresholds)
@@ -52,13 +55,13 @@ class SubmissionWriter(DetectionWriter):
         self._seconds = classifier.clip_seconds
 
     def add(self, window: Window, probabilities: Floats) -> None:
-        """Write a row, named after the end of the whole window."""
+        """Write a row. Its name holds the end of the whole window, even if the recording ends before."""
         row_id = f"{self.recording.stem}_{window.start + self._seconds:g}"
         self._rows.writerow([row_id, *(f"{value:.6g}" for value in probabilities)])
 
 
 class LongWriter(DetectionWriter):
-    """A row for each species that reaches its threshold in a window."""
+    """Writes a row for each species that reaches its threshold in a window."""
 
     def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
         super().__init__(stream, classifier, thresholds)
@@ -73,7 +76,10 @@ class LongWriter(DetectionWriter):
 
 
 class RavenWriter(DetectionWriter):
-    """A selection table for Raven: times run on over all recordings, as Raven counts a list of sound files."""
+    """Writes a selection table for Raven.
+
+    Times run on over all recordings, as Raven counts them for a list of sound files.
+    """
 
     def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
         super().__init__(stream, classifier, thresholds)
@@ -107,7 +113,7 @@ class RavenWriter(DetectionWriter):
 
 
 class AudacityWriter(DetectionWriter):
-    """Labels of one recording for Audacity: start, end, and species with probability, separated by tabs."""
+    """Writes labels of one recording for Audacity: start, end, and species with probability, separated by tabs."""
 
     def add(self, window: Window, probabilities: Floats) -> None:
         """Write the window's species as labels."""
@@ -125,10 +131,10 @@ WRITERS: dict[DetectionFormat, type[DetectionWriter]] = {
 
 
 def check_names(recordings: Sequence[Path], form: DetectionFormat) -> None:
-    """Refuse recordings that a form cannot tell apart.
+    """Check that a format can tell the recordings apart.
 
     Raises:
-        ValueError: If two recordings have one name in a submission, or labels of several belong in one file.
+        ValueError: If two recordings have the same name in a submission, or there are several recordings for Audacity.
     """
     if form == "submission":
         stems: dict[str, Path] = {}
@@ -137,10 +143,10 @@ def check_names(recordings: Sequence[Path], form: DetectionFormat) -> None:
             if other != recording:
                 raise ValueError(
                     f"{other} and {recording} would have the same row ids ({recording.stem}_5, ...). "
-                    "Predict them apart, or as --format long."
+                    "Predict them in separate calls, or with --format long."
                 )
     if form == "audacity" and len(recordings) > 1:
         raise ValueError(
-            f"Labels for Audacity belong to one recording, and there are {len(recordings)}. "
-            "Predict them one by one, or as --format long."
+            f"A label file for Audacity belongs to one recording, but {len(recordings)} were given. "
+            "Predict each in its own call, or all with --format long."
         )

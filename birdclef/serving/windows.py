@@ -1,4 +1,4 @@
-"""Windows on a grid over a recording that arrives piece by piece."""
+"""Cuts windows from a recording that is decoded piece by piece."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from cache.audio.decoded_length import Heard
 from cache.config.features import FeatureConfig
 
 PLAIN_THRESHOLD = 0.5
-"""From which probability a species is present to a single run, for which no threshold was fitted."""
+"""Threshold of each species for a single run, which has no fitted thresholds."""
 _SHORTEST_REST = 0.1
-"""Share of a window that must be left at a recording's end for a window of its own."""
+"""Shortest rest at a recording's end that becomes a window of its own, as a share of a window."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Some seconds of a recording.
+    """A window of a recording.
 
     Attributes:
-        start: Of the window in the recording, s.
-        end: Where the window, or before it the recording, ends, s.
-        crops: Its log-mel, once for each shift, (shifts, frames, n_mels) in dB.
+        start: Start in the recording, s.
+        end: End in the recording, s; the end of the recording if it comes first.
+        crops: Piece of the strip for each shift, (shifts, frames, n_mels) in dB.
     """
 
     start: float
@@ -34,13 +34,13 @@ class Window:
 
 @dataclass(frozen=True)
 class Grid:
-    """How windows lie.
+    """Places of the windows in a recording. The windows adjoin.
 
     Attributes:
-        frames: Length of a window.
-        seconds: Length of a window, and step to the next.
-        frames_per_second: Of the strips.
-        shifts: Frames by which the crops of a window are moved.
+        frames: Length of a window in frames.
+        seconds: Length of a window, and step to the next window, s.
+        frames_per_second: Frame rate of the strips.
+        shifts: Number of frames by which each crop of a window is moved.
     """
 
     frames: int
@@ -50,13 +50,13 @@ class Grid:
 
 
 class WindowClassifier(Protocol):
-    """What judges the windows of a recording.
+    """A classifier of windows: an ensemble, or an exported model.
 
     Attributes:
-        species: Species codes in the order of class indices.
-        features: Its front end.
-        clip_seconds: Length of a window.
-        thresholds: From which probability each species is said to be present, (classes,).
+        species: Labels in the order of label_index.
+        features: Settings of the front end.
+        clip_seconds: Length of a window, s.
+        thresholds: Probability from which each species is decided to be present, (classes,).
     """
 
     @property
@@ -69,24 +69,24 @@ class WindowClassifier(Protocol):
     def thresholds(self) -> NDArray[np.float64]: ...  # noqa: D102
 
     def classify(self, recording: Path, heard: Heard) -> Iterator[tuple[Window, NDArray[np.float64]]]:
-        """Yields the windows of a recording in order with their probabilities, (classes,); tells `heard` its length."""
+        """Yields the windows of a recording in order with their probabilities, (classes,); `heard` receives the seconds."""
         ...
 
 
 def cut_windows(pieces: Iterable[NDArray[np.float32]], grid: Grid, heard: Heard) -> Iterator[Window]:
-    """Yields the windows of a recording in order; at most one piece and one window are held.
+    """Yields the windows of a recording in order; at most one piece and one window are in memory.
 
-    A crop that would reach over an end of the recording is moved inwards; of a recording shorter than a window it is
-    the recording repeated, as in training. The end of a recording makes a window of its own if a tenth is left.
+    A crop that would reach over an end of the recording is moved inwards. A recording shorter than a window is repeated,
+    as in training. The rest at the end of a recording becomes a window of its own if it is at least a tenth as long.
 
     Args:
-        pieces: Strip of the recording, (frames, n_mels) at a time.
-        grid: How windows lie.
-        heard: How much of the recording lies behind the pieces so far: no window ends beyond it, whatever their frames.
+        pieces: Pieces of the recording's strip, (frames, n_mels) each.
+        grid: Places of the windows.
+        heard: Seconds decoded so far; no window may end later.
     """
     reach = max(max(grid.shifts), 0) + grid.frames
     held: NDArray[np.float32] | None = None
-    origin = number = 0  # frame at which `held` begins, and number of the next window
+    origin = number = 0  # first frame of `held`, and number of the next window
     for piece in pieces:
         held = piece if held is None else np.concatenate([held, piece])
         whole = origin + len(held) - reach
@@ -110,7 +110,16 @@ def _first_frame(number: int, grid: Grid) -> int:
 
 
 def _cut(held: NDArray[np.float32], origin: int, number: int, total: int | None, grid: Grid, heard: Heard) -> Window:
-    """Returns a window; `total` is the recording's length in frames once it is known."""
+    """Returns a window of the frames held.
+
+    Args:
+        held: End of the strip so far, (frames, n_mels).
+        origin: Place of its first frame in the strip.
+        number: Number of the window.
+        total: Length of the recording in frames; None if it is not yet known.
+        grid: Places of the windows.
+        heard: Seconds decoded so far.
+    """
     last = None if total is None else max(total - grid.frames, 0)
     crops = []
     for shift in grid.shifts:

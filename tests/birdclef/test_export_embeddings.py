@@ -145,9 +145,9 @@ def test_embedding_model_lies_beside_the_file_with_its_licence_in_the_card(
     assert file_key(copied) == digest
     card = exported.with_name("head.onnx.md").read_text()
     assert card.startswith(f"# Model card: birdclef run {run.name}\n")
-    assert "**Tiny is the work of others, and its weights stand under CC0.**" in card
+    assert "**Others made Tiny, and its weights have the licence CC0.**" in card
     assert f"`head.embedding`, with sha256 {digest}" in card
-    assert "one for each 1 s, every 0.5 s" in card
+    assert "an embedding of 1 s every 0.5 s" in card
     assert "Input `embeddings` (batch, 4, 4)" in card
     assert "trained from scratch" not in card
 

@@ -1,1 +1,1 @@
-"""Templates of the report."""
+"""Templates of reports, diffs and model cards."""

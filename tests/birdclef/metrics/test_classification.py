@@ -194,7 +194,7 @@ def test_species_scores_by_thresholds(decided: Predictions, labels: np.ndarray) 
 
 
 def test_metrics_by_thresholds_need_decisions(probabilities: np.ndarray, labels: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="no decisions. Fit thresholds"):
+    with pytest.raises(ValueError, match=r"no decisions\. Fit thresholds"):
         macro_f1_by_thresholds(Predictions(probabilities), labels)
 
 
