@@ -1,7 +1,8 @@
-"""The champion: the report whose models predict, with the history of the decisions that made it so.
+"""The champion, which is the report whose models predict, and the history of decisions on reports.
 
-`models/` of a workspace holds a JSON file for each decision, which never changes. The last one that took a report is
-the champion, so a decision takes effect by the one rename, or PUT, that publishes it; `models/champion` leads there.
+The folder `models/` of a workspace holds a JSON file for each decision; the files never change. The last decision that
+was not a refusal names the champion. So a decision takes effect at once, by the rename or PUT that publishes its file.
+The link `models/champion` leads to the champion's report.
 """
 
 import json
@@ -20,22 +21,23 @@ from cache.workspace.artefact import file_key, is_finished, read_provenance
 from cache.workspace.workspace import Workspace
 
 CHAMPION = "champion"
-"""Name of the link, and of what stands for the champion in settings."""
+"""Name of the link, and the value in settings that means the champion."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of a report.
+    """Decision on a report.
 
     Attributes:
-        number: Of the decision, from 1.
-        date: When it was made, ISO 8601 in UTC.
+        number: Number of the decision, from 1.
+        date: Time of the decision, ISO 8601 in UTC.
         report: Key of the report.
-        verdict: Whether the report was promoted by the rule, refused by it, or chosen by hand.
-        reason: For the verdict.
-        macro_f1: Of the report: value, low, high.
-        difference: To the champion in macro-F1, on the recordings that both scored: value, low, high.
-        against: Key of the champion that it was held against.
+        verdict: `promoted` or `refused` by the rule, or `chosen` by hand.
+        reason: Reason for the verdict.
+        macro_f1: Macro-F1 of the report: value, low, high.
+        difference: Difference to the champion in macro-F1, on the recordings that both scored: value, low, high; None
+            if there was no comparison.
+        against: Key of the champion at that time; None if there was no champion, or the report was chosen by hand.
         configuration: First 16 digits of the sha256 of the report's settings.
     """
 
@@ -51,7 +53,7 @@ class Decision:
 
 
 def read_decisions(workspace: Workspace) -> list[Decision]:
-    """Returns the decisions of a workspace, the first one first."""
+    """Returns the decisions of a workspace, the oldest first."""
     folder = workspace.directory / "models"
     if mirror := workspace.mirror:
         new = [name for name in mirror.sizes(folder) if name.endswith(".json") and not (folder / name).is_file()]
@@ -61,7 +63,7 @@ def read_decisions(workspace: Workspace) -> list[Decision]:
 
 
 def find_champion(decisions: Sequence[Decision]) -> Decision | None:
-    """Returns the decision that made the champion."""
+    """Returns the decision that made the present champion, or None if there is no champion."""
     return next(reversed(_champions(decisions)), None)
 
 
@@ -69,19 +71,24 @@ def champion_report(workspace: Workspace) -> Path:
     """Returns the champion's report.
 
     Raises:
-        FileNotFoundError: If there is no champion, or its report is gone.
+        FileNotFoundError: If there is no champion, or its report is missing.
     """
     champion = find_champion(read_decisions(workspace))
     if champion is None:
         raise FileNotFoundError(
-            f"{workspace.address()} has no champion yet: the first full pipeline, `birdclef run`, "
-            "makes one, and so does `birdclef models promote REPORT`."
+            f"{workspace.address()} has no champion yet. Run the full pipeline once with `birdclef run`, or choose a "
+            "report with `birdclef models promote REPORT`."
         )
     return _find_report(champion.report, workspace)
 
 
 def old_reports(workspace: Workspace, newest: int) -> list[str]:
-    """Returns the keys of reports that are neither among the newest, nor the champion, nor the one before it."""
+    """Returns the keys of all reports except the newest ones, the champion, and the champion before it.
+
+    Args:
+        workspace: Where artefacts lie.
+        newest: Number of newest reports to leave out.
+    """
     reports = list(workspace.artefacts("reports"))
     by_age = sorted(reports, key=lambda path: read_provenance(path)["created"], reverse=True)
     champions = _champions(read_decisions(workspace))
@@ -90,7 +97,10 @@ def old_reports(workspace: Workspace, newest: int) -> list[str]:
 
 
 def keep_champion_folds(split: SplitConfig, workspace: Workspace) -> SplitConfig:
-    """Returns the settings of a split with the key of the champion's for `keep_folds_of: champion`, if there is one."""
+    """Returns the settings of a split, in which the key of the champion's split replaces `keep_folds_of: champion`.
+
+    If there is no champion, `keep_folds_of` becomes None.
+    """
     if split.keep_folds_of != CHAMPION:
         return split
     if find_champion(read_decisions(workspace)) is None:
@@ -100,7 +110,7 @@ def keep_champion_folds(split: SplitConfig, workspace: Workspace) -> SplitConfig
 
 
 def describe_decisions(decisions: Sequence[Decision]) -> str:
-    """Returns the history as a Markdown table, the last decision first; the champion's report is bold."""
+    """Returns the decisions as a Markdown table, the latest first; the report of the present champion is bold."""
     champion = find_champion(decisions)
     lines = [
         "| number | date | report | macro-F1 | difference to the champion then | decision |",
@@ -117,7 +127,7 @@ def describe_decisions(decisions: Sequence[Decision]) -> str:
 
 @contextmanager
 def deciding(workspace: Workspace) -> Iterator[list[Decision]]:
-    """Yields the decisions so far, while no other process of this machine decides."""
+    """Yields the decisions so far; meanwhile no other process on this machine can decide."""
     folder = workspace.directory / "models"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
@@ -132,14 +142,16 @@ def record(
     decisions: Sequence[Decision],
     workspace: Workspace,
 ) -> Decision:
-    """Publish a decision, and have `models/champion` lead to the champion; returns the decision.
+    """Publish a decision and set the link `models/champion`; returns the decision.
+
+    Call it inside `deciding`.
 
     Args:
         report: Directory of the report.
-        verdict: On it.
-        reason: For the verdict.
-        difference: To the champion, if both were compared.
-        decisions: Of `deciding`, in whose context this must be called.
+        verdict: Verdict on the report.
+        reason: Reason for the verdict.
+        difference: Difference to the champion; None if there was no comparison.
+        decisions: Decisions that `deciding` yields.
         workspace: Where artefacts lie.
     """
     champion = find_champion(decisions)
@@ -162,7 +174,7 @@ def record(
 
 
 def link_champion(decisions: Sequence[Decision], workspace: Workspace) -> None:
-    """Have `models/champion` lead to the champion's report, by a symbolic link; at a URL it holds the address."""
+    """Set the link `models/champion` to the champion's report; a workspace at a URL gets a file with the address."""
     champion = find_champion(decisions)
     link = workspace.directory / "models" / CHAMPION
     if champion is None:
@@ -180,7 +192,7 @@ def choose_report(key: str, workspace: Workspace) -> Decision:
 
     Raises:
         FileNotFoundError: If the workspace has no such report.
-        ValueError: If it is the champion.
+        ValueError: If the report is the champion already.
     """
     with deciding(workspace) as decisions:
         return _choose(key, "by hand", decisions, workspace)
@@ -190,26 +202,29 @@ def roll_back(number: int | None, workspace: Workspace) -> Decision:
     """Make an earlier champion the champion again; returns the decision.
 
     Args:
-        number: Of the decision that made it champion; none: the champion that the present one replaced.
+        number: Number of the decision that made that champion; None: the champion before the present one.
         workspace: Where artefacts lie.
 
     Raises:
-        ValueError: If there is none, or the number is none of a champion.
-        FileNotFoundError: If its report is gone.
+        ValueError: If there is no earlier champion, or the decision made no champion.
+        FileNotFoundError: If the report of that champion is missing.
     """
     with deciding(workspace) as decisions:
         champions = _champions(decisions)
         if number is None:
             before = _before(champions)
             if not before:
-                raise ValueError(f"There is no champion before the present one in {workspace.address()}.")
+                raise ValueError(
+                    f"There is no champion before the present one in {workspace.address()}. Choose a report with "
+                    "`birdclef models promote REPORT`."
+                )
             target = before[-1]
         else:
             numbers = {decision.number: decision for decision in champions}
             if number not in numbers:
                 raise ValueError(
-                    f"Number {number} made no champion. Those that did: {', '.join(map(str, numbers)) or 'none'}. "
-                    "Any report becomes it by `birdclef models promote REPORT`."
+                    f"Decision {number} made no champion. These did: {', '.join(map(str, numbers)) or 'none'}. "
+                    "Choose any other report with `birdclef models promote REPORT`."
                 )
             target = numbers[number]
         return _choose(target.report, f"back to number {target.number}", decisions, workspace)
@@ -220,7 +235,7 @@ def _champions(decisions: Sequence[Decision]) -> list[Decision]:
 
 
 def _before(champions: Sequence[Decision]) -> list[Decision]:
-    """Returns the champions up to the one that the present one first replaced."""
+    """Returns the decisions for earlier champions, up to the first decision for the present champion's report."""
     first = next((place for place, one in enumerate(champions) if one.report == champions[-1].report), 0)
     return list(champions[:first])
 
@@ -228,7 +243,7 @@ def _before(champions: Sequence[Decision]) -> list[Decision]:
 def _choose(key: str, reason: str, decisions: Sequence[Decision], workspace: Workspace) -> Decision:
     champion = find_champion(decisions)
     if champion and champion.report == key:
-        raise ValueError(f"Report {key} is the champion already, by number {champion.number}.")
+        raise ValueError(f"Report {key} is the champion already, by decision {champion.number}. Choose another report.")
     return record(_find_report(key, workspace), "chosen", reason, None, decisions, workspace)
 
 
@@ -236,7 +251,7 @@ def _find_report(key: str, workspace: Workspace) -> Path:
     report = workspace.artefact("reports", key)
     if not is_finished(report):
         raise FileNotFoundError(
-            f"{workspace.address(report)}: there is no such report. Bring it back from a backup, or choose "
-            "another with `birdclef models promote REPORT`; `birdclef status` lists them."
+            f"{workspace.address(report)}: no such report. Restore it from a backup, or choose another with "
+            "`birdclef models promote REPORT`; `birdclef status` lists all reports."
         )
     return report

@@ -1,4 +1,4 @@
-"""Stage 3, second half: score and combine the members' out-of-fold predictions, and write the report."""
+"""Stage 3, second half: combines and scores the members' out-of-fold predictions, and writes the report."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -23,16 +23,16 @@ def evaluate(
     workspace: Workspace,
     zero_shot: Path | None = None,
 ) -> Path:
-    """Returns the directory of the report on one or several members.
+    """Returns the directory of the report on one member or several.
 
     Args:
-        config: Combination and intervals.
-        members: Name of each member to its predictions, one directory per fold.
+        config: How members are combined, how intervals are computed, and what the report shows.
+        members: Name of each member to its prediction directories, one per fold.
         baseline: Predictions of the baseline on the same split.
-        experiment: Settings of all stages, by section, with which the report can be repeated; `data` says where the
-            recordings lie, for their sounds.
+        experiment: Settings of all stages, by section; they repeat the report. The section `data` says where the
+            recordings lie, which the report takes sounds from.
         workspace: Where artefacts lie.
-        zero_shot: Predictions by an embedding model's own labels, if there is one.
+        zero_shot: Predictions by an embedding model's own labels; None: the features have no such model.
 
     Raises:
         ValueError: If the members cover different recordings or species, or come from different splits.
@@ -45,7 +45,7 @@ def evaluate(
     recipe = Recipe("reports", config.identity(), inputs, VERSION)
 
     def write(staging: Path) -> None:
-        # Imported here so that a report found in the workspace does not pay for matplotlib.
+        # Imported here so that a report that the workspace holds already costs no import of matplotlib.
         from birdclef.report.page import write_report
         from birdclef.scores.scoring import score_members
 

@@ -1,4 +1,7 @@
-"""A run as one ONNX file with probabilities out: waveform in and the mel front end inside, or embeddings in."""
+"""Exports a run as one ONNX file, which turns waveforms or embeddings into probabilities.
+
+For waveforms, the log-mel front end is part of the file.
+"""
 
 import json
 import os
@@ -17,33 +20,35 @@ from cache.workspace.artefact import read_provenance
 from cache.workspace.workspace import Workspace
 
 TOLERANCE = 1e-4
-"""Most that a probability may differ between the file and the library."""
+"""Largest allowed difference of a probability between the file and the library."""
 _OPSET = 18
-_MISSING_EXTRA = "Exporting needs onnx, onnxscript, onnxruntime and torchaudio: pip install 'birdclef[onnx]'."
+_MISSING_EXTRA = (
+    "Exporting needs onnx, onnxscript, onnxruntime and torchaudio. Install them with: pip install 'birdclef[onnx]'"
+)
 
 
 def export_onnx(run: Path, output: Path) -> float:
-    """Write a run as one ONNX file, and its model card beside it as `FILE.md`.
+    """Write a run as one ONNX file, and its model card as `FILE.md` beside it.
 
-    The file is compared with the library before it appears. The embedding model of a run on embeddings, a file of
-    others under a licence of their own, is copied into a folder beside it (`embedding_folder`).
+    The file appears only after its probabilities were compared with those of the library. For a run on embeddings, the
+    embedding model is copied into a folder beside the file (`embedding_folder`); it has a licence of its own.
 
     Args:
         run: Directory of the run, in its workspace.
         output: File to write, `.onnx`.
 
     Returns:
-        The largest difference of a probability between file and library.
+        Largest difference of a probability between file and library.
 
     Raises:
-        ValueError: If `run` is no run, or `output` does not end in .onnx.
-        ImportError: If a package is missing.
-        RuntimeError: If file and library differ by more than 1e-4.
+        ValueError: If `run` is not a run, or `output` does not end in .onnx.
+        ImportError: If a package is not installed.
+        RuntimeError: If file and library differ by more than `TOLERANCE`.
     """
     if output.suffix != ".onnx":
         raise ValueError(f"{output} must end in .onnx.")
     if not (run / "weights.safetensors").is_file():
-        raise ValueError(f"{run} is no run: give workspace/runs/KEY.")
+        raise ValueError(f"{run} is not a run. Give workspace/runs/KEY.")
     workspace = Workspace.containing(run)
     trained = load_run(run, workspace, torch.device("cpu"))
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +59,7 @@ def export_onnx(run: Path, output: Path) -> float:
         if difference > TOLERANCE:
             raise RuntimeError(
                 f"The exported model differs from {run} by {difference:.1e} in a probability, more than "
-                f"{TOLERANCE:.0e}: nothing was written. Please report the backbone."
+                f"{TOLERANCE:.0e}, so no file was written. Please report the backbone as a bug."
             )
         card = describe_model(run, workspace, trained, output, partial.stat().st_size)
         if trained.features.kind == "embedding":
@@ -67,7 +72,7 @@ def export_onnx(run: Path, output: Path) -> float:
 
 
 def measure_difference(trained: TrainedRun, path: Path) -> float:
-    """Returns the largest difference of a probability between an exported file and the library, over made-up inputs."""
+    """Returns the largest difference of a probability between an exported file and the library, on synthetic inputs."""
     import onnxruntime
 
     subject = exportable(trained)
@@ -80,7 +85,7 @@ def measure_difference(trained: TrainedRun, path: Path) -> float:
 def _write(trained: TrainedRun, key: str, path: Path) -> None:
     try:
         import onnx
-        import onnxruntime  # noqa: F401 - told before the work, not after it
+        import onnxruntime  # noqa: F401 - a missing package is reported before the work starts
         import torchaudio  # noqa: F401
         from onnxscript import opset18
     except ImportError as error:
@@ -124,4 +129,4 @@ def _write(trained: TrainedRun, key: str, path: Path) -> None:
 
 
 EXPORTERS = {"onnx": export_onnx}
-"""Name of each format to what writes it."""
+"""Name of each export format to the function that writes it."""

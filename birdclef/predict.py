@@ -1,4 +1,4 @@
-"""Stage 3, first half: out-of-fold probabilities of a run's validation recordings, one set per view."""
+"""Stage 3, first half: predicts the validation recordings of a run, once for each view."""
 
 import logging
 from itertools import product
@@ -16,17 +16,26 @@ VERSION = 2
 
 
 def predict(config: PredictConfig, run: Path, workspace: Workspace) -> Path:
-    """Returns the predictions of a run on the recordings of its validation fold; a GPU in use is waited for.
+    """Returns the predictions of a run on the recordings of its validation fold.
 
     The directory holds `probabilities.npy` (views, recordings, classes), `recordings.csv`, `views.csv`, and
-    `features.npy`: what the backbone makes of each recording in the first view, (recordings, width) float16.
+    `features.npy`: pooled backbone features of each recording in the first view, (recordings, width) float16.
+    If another process uses the GPU, the prediction waits.
+
+    Args:
+        config: Views, stride, and how windows are combined.
+        run: Directory of the run.
+        workspace: Where artefacts lie.
+
+    Raises:
+        ValueError: If the views do not suit the kind of features.
     """
     recipe = Recipe("predictions", config.identity(), {"run": artefact_key(run)}, VERSION)
     return workspace.materialise(recipe, lambda staging: _write(config, run, workspace, staging))
 
 
 def _write(config: PredictConfig, run: Path, workspace: Workspace, staging: Path) -> None:
-    # Imported here so that predictions found in the workspace do not pay for torch.
+    # Imported here so that predictions that the workspace holds already cost no import of torch.
     from birdclef.devices.gpu_lock import alone_on, gpus_in_use
 
     with alone_on(gpus_in_use("auto", 1)):

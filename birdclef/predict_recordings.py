@@ -1,4 +1,4 @@
-"""Predictions for new recordings, however long: decoded, judged and written window by window."""
+"""Predicts new recordings of any length: decodes, classifies and writes them window by window."""
 
 import logging
 import os
@@ -27,17 +27,17 @@ AUDIO_SUFFIXES = (
     *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"),
     *(".webm", ".wmv"),
 )
-"""Of the files that are looked for in a folder: sound that libsndfile reads, sound that FFmpeg reads, and videos."""
+"""Suffixes of audio files in a folder: sound for libsndfile, sound for FFmpeg, and videos, whose sound is predicted."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the recordings.
+    """Result of a prediction.
 
     Attributes:
-        recordings: How many were predicted whole.
-        seconds: Of audio that was predicted.
-        failures: Recordings that were not, or not whole, with the reason.
+        recordings: Number of recordings predicted to their end.
+        seconds: Seconds of audio predicted.
+        failures: Recordings that were not predicted, or not to their end, with the reason.
     """
 
     recordings: int
@@ -46,7 +46,7 @@ class Outcome:
 
 
 def find_recordings(paths: Sequence[Path]) -> list[Path]:
-    """Returns the audio files that paths name: files as they are, folders with all audio files below them, sorted.
+    """Returns the named audio files, and for each folder all audio files below it, sorted.
 
     Raises:
         FileNotFoundError: If a path does not exist.
@@ -59,9 +59,12 @@ def find_recordings(paths: Sequence[Path]) -> list[Path]:
         elif path.exists():
             recordings.append(path)
         else:
-            raise FileNotFoundError(f"{path}: no such file or folder.")
+            raise FileNotFoundError(f"{path}: no such file or folder. Check the path.")
     if not recordings:
-        raise ValueError(f"No audio file below {', '.join(map(str, paths))} ({', '.join(AUDIO_SUFFIXES)}).")
+        raise ValueError(
+            f"No audio file below {', '.join(map(str, paths))}. "
+            f"Audio files have one of these suffixes: {', '.join(AUDIO_SUFFIXES)}."
+        )
     return list(dict.fromkeys(recordings))
 
 
@@ -72,17 +75,19 @@ def predict_with(
     form: DetectionFormat = "submission",
     threshold: float | None = None,
 ) -> Outcome:
-    """Predict recordings with the classifier of a source; the GPU of a run or a report is waited for if it is in use.
+    """Predict recordings with the classifier of a run, a report or an exported model.
+
+    If another process uses the GPU, a run or a report waits; an exported model does not.
 
     Args:
-        source: Of `load_classifier`.
-        recordings: Of `find_recordings`.
+        source: Source that `load_classifier` takes.
+        recordings: Audio files, as `find_recordings` returns them.
         output: File to write.
-        form: What it looks like.
-        threshold: As `predict_recordings`.
+        form: Format of the file.
+        threshold: As in `predict_recordings`.
 
     Raises:
-        FileNotFoundError, ImportError, OSError, ValueError: As `load_classifier` and `predict_recordings`.
+        FileNotFoundError, ImportError, OSError, ValueError: As in `load_classifier` and `predict_recordings`.
     """
     with alone_on([] if source.suffix == ".onnx" else gpus_in_use("auto", 1)):
         return predict_recordings(load_classifier(source), recordings, output, form, threshold)
@@ -95,19 +100,19 @@ def predict_recordings(
     form: DetectionFormat = "submission",
     threshold: float | None = None,
 ) -> Outcome:
-    """Predict recordings and write them to one file, which appears whole or not at all.
+    """Predict recordings and write the predictions to one file, which appears complete or not at all.
 
-    A recording that does not decode is reported and left out; one that stops decoding half way keeps what it had.
+    A recording that does not decode is logged and left out. If decoding fails half way, the predictions so far stay.
 
     Args:
-        classifier: Of `load_classifier`.
-        recordings: Of `find_recordings`.
+        classifier: Classifier, as `load_classifier` returns it.
+        recordings: Audio files, as `find_recordings` returns them.
         output: File to write.
-        form: What it looks like.
-        threshold: From which probability every species is said to be present; None: from its own on.
+        form: Format of the file.
+        threshold: Probability from which a species is decided to be present; None: each species has its own threshold.
 
     Raises:
-        ValueError: If the form cannot tell the recordings apart.
+        ValueError: If the format cannot tell the recordings apart.
         OSError: If the output cannot be written.
     """
     check_names(recordings, form)
@@ -140,7 +145,7 @@ def predict_recordings(
 def _predict(
     classifier: WindowClassifier, recording: Path, writer: DetectionWriter, bar: "tqdm[Never]"
 ) -> tuple[float, str]:
-    """Returns how many seconds of a recording were predicted, and what went wrong."""
+    """Returns the seconds of a recording that were predicted, and the reason of a failure, or an empty text."""
     writer.begin(recording)
     heard = Heard()
     judged = classifier.classify(recording, heard)
@@ -157,7 +162,7 @@ def _predict(
         writer.add(window, probabilities)
         bar.update(window.end - end)
         end = window.end
-    if failure:  # other programs go by what the header promises
+    if failure:  # other programs take the length that the header states
         writer.finish(max(heard.seconds, header_seconds(recording)))
         return end, failure
     writer.finish(heard.seconds)

@@ -1,4 +1,4 @@
-"""The last stage: hold a report against the champion, and let it take its place unless it may be worse."""
+"""Last stage: compares a report with the champion, and makes it the champion unless it may be worse."""
 
 import logging
 from pathlib import Path
@@ -15,23 +15,24 @@ logger = logging.getLogger(__name__)
 def promote(
     config: PromoteConfig, evaluation: EvaluateConfig, report: Path, workspace: Workspace
 ) -> tuple[Decision, bool]:
-    """Returns the decision on a report, and whether it was made now: a report is judged once.
+    """Returns the decision on a report, and whether it was made in this call; there is one decision per report.
 
-    The rule is a test of non-inferiority: the report is promoted if the interval of its paired difference to the
-    champion in macro-F1, on the recordings that both scored out of fold, lies wholly above minus `config.margin`. The
-    first report is promoted unseen. One that shares no recording with the champion is refused.
+    The rule is a test of non-inferiority. The report is promoted if the interval of its paired difference to the
+    champion in macro-F1 lies at or above minus `config.margin`. The difference is taken on the recordings that both
+    scored out of fold. The first report is promoted without a comparison. A report that shares no recording with the
+    champion is refused.
 
     Args:
-        config: The rule.
-        evaluation: Resamples and coverage of the interval.
+        config: Margin of the rule.
+        evaluation: Number of resamples, and coverage of the interval.
         report: Directory of the report.
         workspace: Where artefacts lie.
 
     Raises:
-        FileNotFoundError: If the champion's report is gone.
+        FileNotFoundError: If the champion's report is missing.
     """
     with deciding(workspace) as decisions:
-        link_champion(decisions, workspace)  # a process may have been killed before it did
+        link_champion(decisions, workspace)  # an earlier process may have been killed before it set the link
         champion = find_champion(decisions)
         made = next((decision for decision in reversed(decisions) if decision.report == report.name), None)
         if made and champion:
@@ -56,8 +57,11 @@ def promote(
 def _compare(
     config: PromoteConfig, evaluation: EvaluateConfig, report: Path, champion: Path
 ) -> tuple[dict[str, Any] | None, str]:
-    """Returns the difference in macro-F1 with its interval, and what it says; none if nothing can be compared."""
-    # Imported here so that a report that was judged before does not pay for pandas and matplotlib.
+    """Returns the difference in macro-F1 with its interval, and the reason for the verdict.
+
+    The difference is None if the reports share no recording.
+    """
+    # Imported here so that a report with an earlier decision costs no import of SciPy.
     from birdclef.comparison.diff import NothingInCommonError, compare_reports
 
     try:

@@ -1,4 +1,4 @@
-"""The reports of a grid of settings side by side, as table and plot."""
+"""Compares the reports of a grid of settings, as a table and a plot."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,12 @@ _OTHER_METRICS = ("accuracy", "macro_roc_auc", "padded_cmap")
 
 
 def compare_settings(settings: Sequence[Mapping[str, Any]], reports: Sequence[Path], workspace: Workspace) -> Path:
-    """Returns the directory of the comparison: `sweep.csv`, `sweep.md` and `sweep.png`, by the settings that differ.
+    """Returns the directory of the comparison: `sweep.csv`, `sweep.md` and `sweep.png`.
+
+    Tables and plot name the settings that differ between reports.
 
     Args:
-        settings: What each report was made with, by `section.key`.
+        settings: Settings of each report, by `section.key`.
         reports: Report directories, in the same order.
         workspace: Where artefacts lie.
     """
@@ -30,7 +32,7 @@ def compare_settings(settings: Sequence[Mapping[str, Any]], reports: Sequence[Pa
 
 
 def _write(settings: Sequence[Mapping[str, Any]], reports: Sequence[Path], staging: Path) -> None:
-    # Imported here so that a comparison found in the workspace does not pay for matplotlib.
+    # Imported here so that a comparison that the workspace holds already costs no import of matplotlib.
     import json
 
     import pandas as pd

@@ -1,4 +1,4 @@
-"""Stage 3, beside the members: what an embedding model's own labels say of the recordings, without any training."""
+"""Stage 3, beside the members: predicts recordings by the own labels of an embedding model, without any training."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,16 +20,16 @@ VERSION = 2
 
 
 def predict_zero_shot(split: Path, workspace: Workspace, catalogue: Path | None = None) -> Path | None:
-    """Returns the predictions of an embedding model's own labels; none, if the features have no such model.
+    """Returns the predictions of an embedding model's own labels, or None if the features have no such model.
 
-    The directory holds the same files as a run's predictions, and `labels.csv`: for each species the model's own label
-    of the same name (`match_labels`), empty if it has none. A recording's score is the mean over its windows; a species
-    that the model does not know has none.
+    The directory holds `probabilities.npy`, `recordings.csv` and `views.csv`, as a run's predictions do, and
+    `labels.csv`: for each species the model's own label that `match_labels` finds, or an empty one. The probability of
+    a recording is the mean of its windows' scores, scaled to a sum of 1; it is 0 for a species without own label.
 
     Args:
         split: Split directory.
         workspace: Where artefacts lie.
-        catalogue: Of the features, if they are others than those that the split was made from.
+        catalogue: Catalogue of the embeddings; None: the catalogue that the split was made from.
     """
     own = split_catalogue(split, workspace)
     store = feature_directory(catalogue or own, workspace)
@@ -46,21 +46,22 @@ def predict_zero_shot(split: Path, workspace: Workspace, catalogue: Path | None 
 
 
 def zero_shot_name(predictions: Path) -> str:
-    """Returns whose labels gave the predictions, and for how many species."""
+    """Returns a name for the predictions: the model, and the number of species that its own labels cover."""
     own_labels = read_own_labels(predictions)["own_label"]
     model = read_provenance(predictions)["config"]["zero_shot"]
     return f"own labels of {model}, {(own_labels != '').sum()} of {len(own_labels)} species"
 
 
 def match_labels(species: Iterable[Mapping[Any, str]], own_labels: Sequence[str]) -> list[int]:
-    """Returns for each species the place of the model's own label of it, or -1.
+    """Returns for each species the place of its own label in the list, or -1 if there is none.
 
-    Labels are matched by scientific name. For a species without one, its label and its common name are tried, as a
-    scientific and as a common name: not with one, since the names of split species move.
+    A species with a scientific name is matched by that name alone. Common names are not tried for it, because a common
+    name may move to another species when a species is split. For a species without a scientific name, the label and
+    the common name are compared with both names of the own labels.
 
     Args:
-        species: label, scientific_name and common_name of each.
-        own_labels: Scientific name, `_`, common name.
+        species: label, scientific_name and common_name of each species.
+        own_labels: Own labels of the model, each a scientific name, `_`, and a common name.
     """
     parts = [label.partition("_") for label in own_labels]
     scientific = {_plain(first): place for place, (first, _, _) in enumerate(parts)}
@@ -81,7 +82,7 @@ def _plain(name: str) -> str:
 
 
 def _write(split: Path, catalogue: Path, store: FeatureDirectory, staging: Path) -> None:
-    # Imported here so that predictions found in the workspace do not pay for what they need.
+    # Imported here so that predictions that the workspace holds already cost no import of these.
     import time
 
     import numpy as np

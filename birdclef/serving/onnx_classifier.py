@@ -19,7 +19,7 @@ from cache.front_end.kinds import stream_strip
 from cache.workspace.feature_directory import FeatureDirectory
 
 METADATA = "birdclef"
-"""Key in the metadata of an exported file. Its value is JSON: run, input, species, sample_rate, clip_seconds, features."""
+"""Metadata key of an exported file. The value is JSON: run, input, species, sample_rate, clip_seconds, features."""
 _BATCH_WINDOWS = 16
 
 

@@ -69,15 +69,21 @@ class WindowClassifier(Protocol):
     def thresholds(self) -> NDArray[np.float64]: ...  # noqa: D102
 
     def classify(self, recording: Path, heard: Heard) -> Iterator[tuple[Window, NDArray[np.float64]]]:
-        """Yields the windows of a recording in order with their probabilities, (classes,); `heard` receives the seconds."""
+        """Yields the windows of a recording in order, each with its probabilities, (classes,).
+
+        Args:
+            recording: Audio file.
+            heard: Receives the number of seconds decoded so far.
+        """
         ...
 
 
 def cut_windows(pieces: Iterable[NDArray[np.float32]], grid: Grid, heard: Heard) -> Iterator[Window]:
     """Yields the windows of a recording in order; at most one piece and one window are in memory.
 
-    A crop that would reach over an end of the recording is moved inwards. A recording shorter than a window is repeated,
-    as in training. The rest at the end of a recording becomes a window of its own if it is at least a tenth as long.
+    A crop that would reach over an end of the recording is moved inwards. A recording shorter than a window is
+    repeated, as in training. The rest at the end of a recording becomes a window of its own if it is at least a tenth
+    of a window long.
 
     Args:
         pieces: Pieces of the recording's strip, (frames, n_mels) each.

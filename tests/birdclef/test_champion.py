@@ -77,7 +77,7 @@ def test_rolling_back_goes_from_champion_to_champion(tmp_path: Path) -> None:
         roll_back(None, Workspace(tmp_path))
     assert roll_back(3, Workspace(tmp_path)).reason == "back to number 3"
     assert champion_report(Workspace(tmp_path)) == c
-    with pytest.raises(ValueError, match=r"Number 9 made no champion\. Those that did: 1, 2, 3, 4, 5, 6\."):
+    with pytest.raises(ValueError, match=r"Decision 9 made no champion\. These did: 1, 2, 3, 4, 5, 6\."):
         roll_back(9, Workspace(tmp_path))
     assert [one.verdict for one in read_decisions(Workspace(tmp_path))] == ["promoted"] * 3 + ["chosen"] * 3
 
@@ -109,15 +109,17 @@ def test_any_report_is_chosen_by_hand_once(tmp_path: Path) -> None:
     assert choose_report(a.name, Workspace(tmp_path)).number == 1
     decide(b, "refused", Workspace(tmp_path))
     assert choose_report(b.name, Workspace(tmp_path)).against is None
-    with pytest.raises(ValueError, match=f"{b.name} is the champion already, by number 3"):
+    with pytest.raises(ValueError, match=f"{b.name} is the champion already, by decision 3"):
         choose_report(b.name, Workspace(tmp_path))
-    with pytest.raises(FileNotFoundError, match="0000: there is no such report"):
+    with pytest.raises(FileNotFoundError, match="0000: no such report"):
         choose_report("0000", Workspace(tmp_path))
     assert champion_report(Workspace(tmp_path)) == b
 
 
 def test_no_champion_is_told_with_what_makes_one(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"has no champion yet: the first full pipeline, `birdclef run`, makes"):
+    with pytest.raises(
+        FileNotFoundError, match=r"has no champion yet\. Run the full pipeline once with `birdclef run`"
+    ):
         champion_report(Workspace(tmp_path))
     with pytest.raises(ValueError, match="There is no champion before"):
         roll_back(None, Workspace(tmp_path))

@@ -166,7 +166,7 @@ def test_difference_is_seen(run: Path, exported: Path, tmp_path: Path) -> None:
 def test_wrong_names_are_refused(run: Path, tmp_path: Path, evaluation_split: Path) -> None:
     with pytest.raises(ValueError, match=r"must end in \.onnx"):
         export_onnx(run, tmp_path / "model.pt")
-    with pytest.raises(ValueError, match="is no run: give workspace/runs/KEY"):
+    with pytest.raises(ValueError, match=r"is not a run\. Give workspace/runs/KEY"):
         export_onnx(evaluation_split, tmp_path / "model.onnx")
     with pytest.raises(FileNotFoundError, match="no such file"):
         load_classifier(tmp_path / "model.onnx")
@@ -186,5 +186,5 @@ def test_foreign_onnx_file_is_refused(exported: Path, tmp_path: Path) -> None:
     foreign = onnx.load(exported)
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / "foreign.onnx")
-    with pytest.raises(ValueError, match="does not say which species it knows"):
+    with pytest.raises(ValueError, match="does not list its species"):
         load_classifier(tmp_path / "foreign.onnx")

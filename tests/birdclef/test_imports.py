@@ -20,7 +20,12 @@ DECODERS = {"librosa.core", "numba", "soundfile", "soxr"}
 SOUNDING = {
     f"birdclef.{name}"
     for name in (
-        *("serving.classifier", "serving.onnx_classifier", "predict_recordings"),  # judge new recordings
+        *(
+            "serving.classifier",
+            "serving.ensemble_classifier",
+            "serving.onnx_classifier",
+            "predict_recordings",
+        ),  # judge new recordings
         *("report.mistakes", "report.page"),  # a report plays its worst errors
         *("export", "export_formats.model_card"),
     )

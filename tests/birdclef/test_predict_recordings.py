@@ -15,7 +15,8 @@ from birdclef.config.model import ModelConfig
 from birdclef.inference.views import View
 from birdclef.model.network import SpeciesModel, build_model
 from birdclef.predict_recordings import find_recordings, predict_recordings
-from birdclef.serving.classifier import Classifier, Member, load_classifier
+from birdclef.serving.classifier import load_classifier
+from birdclef.serving.ensemble_classifier import EnsembleClassifier, Member
 from cache.config.features import EmbeddingConfig, LogMelConfig
 from cache.front_end.embedding import keep_model, open_embedder
 from cache.front_end.log_mel import compute_log_mel
@@ -34,17 +35,17 @@ def make_model(seed: int) -> SpeciesModel:
 
 
 @pytest.fixture(scope="module")
-def classifier() -> Classifier:
+def classifier() -> EnsembleClassifier:
     """Two members, one with two folds, and two views."""
     models = [[make_model(0), make_model(1)], [make_model(2)]]
     views = [(View(), 1.0), (View(shift_frames=40, gain_db=-6.0), 3.0)]
     members = [Member(of_member, FEATURES, FeatureDirectory(Path()), views) for of_member in models]
     thresholds = np.array([0.2, 0.3, 0.99])
-    return Classifier(SPECIES, 2.0, members, "fitted", np.array([0.25, 0.75]), 1.5, thresholds, batch_windows=3)
+    return EnsembleClassifier(SPECIES, 2.0, members, "fitted", np.array([0.25, 0.75]), 1.5, thresholds, batch_windows=3)
 
 
 @pytest.fixture
-def fusion(tiny_model: Path, tmp_path: Path) -> Classifier:
+def fusion(tiny_model: Path, tmp_path: Path) -> EnsembleClassifier:
     """A head on one embedding a second, and a network on log-mel."""
     features = EmbeddingConfig(kind="embedding", model=str(tiny_model), stride_seconds=1.0)  # type: ignore[arg-type]
     (tmp_path / "store").mkdir()
@@ -59,7 +60,7 @@ def fusion(tiny_model: Path, tmp_path: Path) -> Classifier:
         Member([head], features, store, views),
         Member([make_model(0)], FEATURES, FeatureDirectory(Path()), views),
     ]
-    return Classifier(SPECIES, 2.0, members, "mean", np.ones(2), 1.0, np.zeros(3), batch_windows=2)
+    return EnsembleClassifier(SPECIES, 2.0, members, "mean", np.ones(2), 1.0, np.zeros(3), batch_windows=2)
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def recordings(tmp_path: Path) -> Path:
     return folder
 
 
-def plain_probabilities(classifier: Classifier, waveform: np.ndarray) -> list[np.ndarray]:
+def plain_probabilities(classifier: EnsembleClassifier, waveform: np.ndarray) -> list[np.ndarray]:
     """Each window of two seconds by a loop over members, folds and views."""
     strip = compute_log_mel(waveform.astype(np.float32), classifier.features)
     last, rows = len(strip) - FRAMES, []
@@ -111,7 +112,7 @@ def test_folders_are_searched_for_audio_and_files_are_taken_as_they_are(recordin
 
 
 def test_sound_of_phones_and_videos_is_predicted_like_its_source(
-    classifier: Classifier, recordings: Path, tmp_path: Path, encode_by_ffmpeg: Callable[..., bytes]
+    classifier: EnsembleClassifier, recordings: Path, tmp_path: Path, encode_by_ffmpeg: Callable[..., bytes]
 ) -> None:
     source, _ = soundfile.read(recordings / "a.wav", dtype="float32")
     for name, container, codec in (("m.M4A", "ipod", "alac"), ("v.mkv", "matroska", "flac"), ("q.mov", "mov", "aac")):
@@ -138,7 +139,7 @@ def test_path_that_is_not_there_and_folder_without_audio_are_refused(recordings:
 
 
 def test_submission_has_a_row_for_each_window_and_a_column_for_each_species(
-    classifier: Classifier, recordings: Path, tmp_path: Path
+    classifier: EnsembleClassifier, recordings: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "new" / "submission.csv"
     outcome = predict_recordings(classifier, find_recordings([recordings]), output)
@@ -156,7 +157,7 @@ def test_submission_has_a_row_for_each_window_and_a_column_for_each_species(
     assert np.std([float(row["ant"]) for row in rows]) > 1e-4  # windows differ
 
 
-def test_window_that_only_one_front_end_sees_is_the_last_one(fusion: Classifier, tmp_path: Path) -> None:
+def test_window_that_only_one_front_end_sees_is_the_last_one(fusion: EnsembleClassifier, tmp_path: Path) -> None:
     waveform = np.random.default_rng(5).normal(0, np.linspace(0.01, 0.1, 35_200)).astype(np.float32)
     soundfile.write(tmp_path / "r.wav", waveform, 8000, subtype="FLOAT")  # 4.4 s: four embeddings
     predict_recordings(fusion, [tmp_path / "r.wav"], tmp_path / "r.csv")
@@ -176,7 +177,7 @@ def test_window_that_only_one_front_end_sees_is_the_last_one(fusion: Classifier,
 
 
 def test_every_window_passes_once_through_each_model_and_view(
-    classifier: Classifier, recordings: Path, tmp_path: Path
+    classifier: EnsembleClassifier, recordings: Path, tmp_path: Path
 ) -> None:
     passed = []
     models = [model for member in classifier.members for model in member.models]
@@ -189,7 +190,7 @@ def test_every_window_passes_once_through_each_model_and_view(
 
 
 def test_long_form_has_the_species_that_reach_their_thresholds(
-    classifier: Classifier, recordings: Path, tmp_path: Path
+    classifier: EnsembleClassifier, recordings: Path, tmp_path: Path
 ) -> None:
     predict_recordings(classifier, [recordings / "a.wav"], tmp_path / "all.csv", "submission")
     predict_recordings(classifier, [recordings / "a.wav"], tmp_path / "long.csv", "long")
@@ -208,13 +209,15 @@ def test_long_form_has_the_species_that_reach_their_thresholds(
     assert float(rows[-1]["end_seconds"]) == 9
 
 
-def test_one_threshold_may_stand_for_all(classifier: Classifier, recordings: Path, tmp_path: Path) -> None:
+def test_one_threshold_may_stand_for_all(classifier: EnsembleClassifier, recordings: Path, tmp_path: Path) -> None:
     for threshold, count in ((0.0, 15), (1.0, 0)):
         predict_recordings(classifier, [recordings / "a.wav"], tmp_path / "long.csv", "long", threshold)
         assert len(read(tmp_path / "long.csv")) == count
 
 
-def test_raven_counts_time_over_all_recordings(classifier: Classifier, recordings: Path, tmp_path: Path) -> None:
+def test_raven_counts_time_over_all_recordings(
+    classifier: EnsembleClassifier, recordings: Path, tmp_path: Path
+) -> None:
     predict_recordings(classifier, find_recordings([recordings]), tmp_path / "a.txt", "raven", 0.0)
     rows = read(tmp_path / "a.txt", "\t")
     assert [row["Selection"] for row in rows] == [str(number + 1) for number in range(8 * 3)]
@@ -240,7 +243,7 @@ def test_raven_counts_rests_that_make_no_window(
     assert outcome.seconds == pytest.approx(16.4)
 
 
-def test_window_of_embeddings_ends_with_the_recording(fusion: Classifier, tmp_path: Path) -> None:
+def test_window_of_embeddings_ends_with_the_recording(fusion: EnsembleClassifier, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 20_800), 8000)
     head = replace(fusion, members=fusion.members[:1])
     outcome = predict_recordings(head, [tmp_path / "a.wav"], tmp_path / "a.txt", "audacity", 0.0)
@@ -249,25 +252,27 @@ def test_window_of_embeddings_ends_with_the_recording(fusion: Classifier, tmp_pa
     assert outcome.seconds == 2.6
 
 
-def test_audacity_labels_belong_to_one_recording(classifier: Classifier, recordings: Path, tmp_path: Path) -> None:
+def test_audacity_labels_belong_to_one_recording(
+    classifier: EnsembleClassifier, recordings: Path, tmp_path: Path
+) -> None:
     predict_recordings(classifier, [recordings / "a.wav"], tmp_path / "a.txt", "audacity", 0.0)
     lines = [line.split("\t") for line in (tmp_path / "a.txt").read_text().splitlines()]
     assert len(lines) == 15
     assert [float(value) for value in lines[3][:2]] == [2, 4]
     assert {line[2].rsplit(" ", 1)[0] for line in lines} == set(SPECIES)
-    with pytest.raises(ValueError, match="belong to one recording, and there are 3"):
+    with pytest.raises(ValueError, match="belongs to one recording, but 3 were given"):
         predict_recordings(classifier, find_recordings([recordings]), tmp_path / "b.txt", "audacity")
     assert not (tmp_path / "b.txt").exists()
 
 
-def test_recordings_of_one_name_are_refused_in_a_submission(classifier: Classifier, tmp_path: Path) -> None:
+def test_recordings_of_one_name_are_refused_in_a_submission(classifier: EnsembleClassifier, tmp_path: Path) -> None:
     twins = [tmp_path / "x" / "a.wav", tmp_path / "y" / "a.flac"]
     with pytest.raises(ValueError, match=r"x/a\.wav and .*y/a\.flac would have the same row ids \(a_5"):
         predict_recordings(classifier, twins, tmp_path / "a.csv")
 
 
 def test_bad_recordings_are_told_and_the_others_predicted(
-    classifier: Classifier, recordings: Path, tmp_path: Path
+    classifier: EnsembleClassifier, recordings: Path, tmp_path: Path
 ) -> None:
     (recordings / "broken.ogg").write_bytes(b"OggS and no more")
     outcome = predict_recordings(classifier, find_recordings([recordings]), tmp_path / "a.csv")
@@ -277,7 +282,7 @@ def test_bad_recordings_are_told_and_the_others_predicted(
 
 
 def test_recording_that_breaks_half_way_keeps_what_it_had(
-    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classifier: EnsembleClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cache.audio.streaming.BLOCK_SECONDS", 1)
     waveform = np.random.default_rng(0).normal(0, 0.1, 40 * 8000).astype(np.float32)
@@ -295,7 +300,7 @@ def test_recording_that_breaks_half_way_keeps_what_it_had(
 
 
 def test_output_appears_whole_or_not_at_all(
-    classifier: Classifier, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classifier: EnsembleClassifier, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
@@ -309,7 +314,7 @@ def test_output_appears_whole_or_not_at_all(
 
 
 def test_what_is_no_run_or_report_is_refused(tmp_path: Path, evaluation_split: Path) -> None:
-    with pytest.raises(ValueError, match=r"is neither a run nor a report: give workspace/runs/KEY"):
+    with pytest.raises(ValueError, match=r"is neither a run nor a report\. Give workspace/runs/KEY"):
         load_classifier(tmp_path)
-    with pytest.raises(ValueError, match="holds splits; only a run or a report can predict"):
+    with pytest.raises(ValueError, match=r"holds splits, which cannot predict\. Give a run or a report"):
         load_classifier(evaluation_split)

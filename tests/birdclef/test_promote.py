@@ -103,6 +103,6 @@ def test_missing_report_of_the_champion_is_told(better: tuple[Path, Path], works
     good, bad = better
     promote(RULE, CONFIG, good, Workspace(workspace))
     (workspace / "reports").unlink()
-    with pytest.raises(FileNotFoundError, match="there is no such report"):
+    with pytest.raises(FileNotFoundError, match="no such report"):
         promote(RULE, CONFIG, bad, Workspace(workspace))
     assert len(read_decisions(Workspace(workspace))) == 1

@@ -192,7 +192,7 @@ def test_history_is_listed_rolled_back_and_chosen_by_hand(
     assert chosen.stdout == f"{three.report} is the champion, number 5: by hand.\n"
     wrong = growing("models", "rollback", "3")
     assert wrong.returncode == 1
-    assert "Number 3 made no champion" in wrong.stderr
+    assert "Decision 3 made no champion" in wrong.stderr
 
 
 def test_failed_run_is_told_and_the_token_is_written_nowhere(
