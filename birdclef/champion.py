@@ -1,8 +1,7 @@
 """The champion, which is the report whose models predict, and the history of decisions on reports.
 
-The folder `models/` of a workspace holds a JSON file for each decision; the files never change. The last decision that
-was not a refusal names the champion. So a decision takes effect at once, by the rename or PUT that publishes its file.
-The link `models/champion` leads to the champion's report.
+The folder `models/` of a workspace holds a JSON file per decision, which never changes. The last decision that is not a
+refusal names the champion, so the rename or PUT that publishes its file changes the champion at once.
 """
 
 import json
@@ -83,12 +82,7 @@ def champion_report(workspace: Workspace) -> Path:
 
 
 def old_reports(workspace: Workspace, newest: int) -> list[str]:
-    """Returns the keys of all reports except the newest ones, the champion, and the champion before it.
-
-    Args:
-        workspace: Where artefacts lie.
-        newest: Number of newest reports to leave out.
-    """
+    """Returns the keys of all reports except the `newest` newest ones, the champion, and the champion before it."""
     reports = list(workspace.artefacts("reports"))
     by_age = sorted(reports, key=lambda path: read_provenance(path)["created"], reverse=True)
     champions = _champions(read_decisions(workspace))
@@ -97,10 +91,7 @@ def old_reports(workspace: Workspace, newest: int) -> list[str]:
 
 
 def keep_champion_folds(split: SplitConfig, workspace: Workspace) -> SplitConfig:
-    """Returns the settings of a split, in which the key of the champion's split replaces `keep_folds_of: champion`.
-
-    If there is no champion, `keep_folds_of` becomes None.
-    """
+    """Returns the settings of a split, with the key of the champion's split for `keep_folds_of: champion`."""
     if split.keep_folds_of != CHAMPION:
         return split
     if find_champion(read_decisions(workspace)) is None:
@@ -144,14 +135,12 @@ def record(
 ) -> Decision:
     """Publish a decision and set the link `models/champion`; returns the decision.
 
-    Call it inside `deciding`.
-
     Args:
         report: Directory of the report.
         verdict: Verdict on the report.
         reason: Reason for the verdict.
         difference: Difference to the champion; None if there was no comparison.
-        decisions: Decisions that `deciding` yields.
+        decisions: Decisions that `deciding` yields, in whose context this must be called.
         workspace: Where artefacts lie.
     """
     champion = find_champion(decisions)
