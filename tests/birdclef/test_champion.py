@@ -36,7 +36,7 @@ def write_report(name: str, workspace: Path) -> Path:
         (staging / "report.json").write_text(json.dumps({"lineage": lineage, "metrics": metrics}))
         (staging / "experiment.yaml").write_text(name)
 
-    return Workspace(workspace).materialise(Recipe("reports", {"name": name}, {}, 1), write)
+    return Workspace.open(workspace).materialise(Recipe("reports", {"name": name}, {}, 1), write)
 
 
 def decide(report: Path, verdict: str, workspace: Workspace) -> None:

@@ -51,3 +51,11 @@ def test_only_what_needs_sound_loads_decoders() -> None:
 @pytest.mark.parametrize("stage", ["train", "predict", "baseline", "evaluate"])
 def test_a_stage_that_finds_its_artefact_pays_for_no_framework(stage: str) -> None:
     assert loaded_by(f"birdclef.{stage}").isdisjoint({"torch", "lightning", "timm", "sklearn", "matplotlib"})
+
+
+@pytest.mark.parametrize(
+    "reader", ["comparison.diff", "comparison.trial_scores", "export_formats.model_card", "champion"]
+)
+def test_a_reader_of_reports_loads_no_plotting(reader: str) -> None:
+    loaded = loaded_by(f"birdclef.{reader}")
+    assert loaded.isdisjoint({"matplotlib", "sklearn", "birdclef.report.plots", "birdclef.report.page"})
