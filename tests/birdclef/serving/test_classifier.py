@@ -1,5 +1,3 @@
-"""Streams of windows side by side, and members that have none in common."""
-
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +8,7 @@ from birdclef.config.model import ModelConfig
 from birdclef.config.predict import PredictConfig
 from birdclef.model.network import SpeciesModel, build_model
 from birdclef.model.trained_run import TrainedRun
-from birdclef.serving.classifier import assemble_classifier, side_by_side
-from birdclef.serving.windows import Window
+from birdclef.serving.classifier import assemble_classifier
 from cache.config.features import LogMelConfig
 from cache.workspace.feature_directory import FeatureDirectory
 
@@ -23,15 +20,6 @@ def make_model(seed: int) -> SpeciesModel:
     built = build_model(ModelConfig(backbone="test_resnet", normalisation="dataset", projection_hidden=8), 3)
     torch.nn.init.normal_(built.classifier.weight, std=0.5)  # opinions that differ
     return built.eval()
-
-
-def test_stream_that_ends_early_repeats_its_last_window() -> None:
-    fine = [Window(start, end, np.empty(0)) for start, end in ((0, 2), (2, 4), (4, 4.4))]
-    coarse = [Window(start, end, np.empty(0)) for start, end in ((0, 2), (2, 4))]
-    rows = list(side_by_side([iter(coarse), iter(fine)]))
-    assert [(first.start, second.start) for first, second in rows] == [(0, 0), (2, 2), (2, 4)]
-    assert rows == [(other, one) for one, other in side_by_side([iter(fine), iter(coarse)])]
-    assert list(side_by_side([iter([]), iter([])])) == []
 
 
 def test_members_without_a_common_window_are_refused() -> None:
