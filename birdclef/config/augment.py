@@ -1,4 +1,4 @@
-"""Configuration of the augmentation."""
+"""Configuration of augmentation, for log-mel and for embeddings."""
 
 from pydantic import (
     Field,
@@ -11,50 +11,52 @@ from cache.config.section import ConfigSection, Probability
 
 
 class AugmentConfig(ConfigSection):
-    """Augmentation of cached log-mel crops on the device; each is drawn per view."""
+    """Augmentation of log-mel crops on the device. Each view draws its own values."""
 
     gain_probability: Probability = 0.5
-    """Share of views that get a gain."""
+    """Share of views whose level is changed by a random gain."""
     gain_db: NonNegativeFloat = 6.0
-    """Gain drawn from ± this, dB."""
+    """Largest gain, dB. The gain is drawn uniformly between minus and plus this value."""
     background_probability: Probability = 0.5
-    """Share of views that get a background crop added in power."""
+    """Share of views that get the background of another recording added in power."""
     background_snr_db: tuple[float, float] = (3.0, 30.0)
-    """Range of the signal-to-background ratio, dB."""
+    """Lowest and highest signal-to-background ratio, dB."""
     noise_probability: Probability = 0.2
     """Share of views that get Gaussian noise added in power."""
     noise_snr_db: tuple[float, float] = (3.0, 30.0)
-    """Range of the signal-to-noise ratio, dB."""
+    """Lowest and highest signal-to-noise ratio, dB."""
     stretch_probability: Probability = 0.2
     """Share of views that are stretched in time."""
     stretch_rate: tuple[PositiveFloat, PositiveFloat] = (0.9, 1.1)
-    """Range of the playback rate."""
+    """Lowest and highest playback rate; 1 is the original speed."""
     warp_probability: Probability = 0.3
-    """Share of views that are warped in time."""
+    """Share of views in which one point is moved in time."""
     warp_frames: NonNegativeInt = 20
-    """Largest shift of the warped point, frames."""
+    """Largest shift of the moved point, frames."""
     mask_probability: Probability = 0.5
-    """Share of views that get each of the masks below."""
+    """Share of views that get frequency masks, and share of views that get time masks."""
     frequency_masks: NonNegativeInt = 2
-    """Masks over bands."""
+    """Number of masks over mel bands."""
     frequency_mask_share: Probability = 0.1
-    """Largest share of the bands under one mask."""
+    """Largest share of the bands that one mask covers."""
     time_masks: NonNegativeInt = 2
-    """Masks over frames."""
+    """Number of masks over frames."""
     time_mask_share: Probability = 0.2
-    """Largest share of the frames under one mask."""
+    """Largest share of the frames that one mask covers."""
     mixup_alpha: NonNegativeFloat = 0.0
-    """Beta parameter of mixup; 0: off. Needs an objective that carries soft labels: `ce`, or contrast `soft`."""
+    """Parameter of mixup's Beta distribution; 0 switches mixup off. Mixup needs an objective with soft labels: set
+    `objective.kind=ce` or `objective.contrast=soft`."""
 
 
 class EmbeddingAugmentConfig(ConfigSection):
-    """Augmentation of crops of embeddings on the device; each is drawn per view."""
+    """Augmentation of crops of embeddings on the device. Each view draws its own values."""
 
     noise_share: NonNegativeFloat = 0.2
-    """Deviation of Gaussian noise, in deviations of the channel."""
+    """Standard deviation of Gaussian noise, as a share of the channel's standard deviation."""
     noise_probability: Probability = 0.5
-    """Share of views that get it."""
+    """Share of views that get noise."""
     channel_dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the channels that are 0 in all windows of a view."""
+    """Share of the channels that are set to 0 in all windows of a view."""
     mixup_alpha: NonNegativeFloat = 0.0
-    """Beta parameter of mixup; 0: off. Needs an objective that carries soft labels: `ce`, or contrast `soft`."""
+    """Parameter of mixup's Beta distribution; 0 switches mixup off. Mixup needs an objective with soft labels: set
+    `objective.kind=ce` or `objective.contrast=soft`."""

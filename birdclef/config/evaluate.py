@@ -1,4 +1,4 @@
-"""Configuration of metrics and report."""
+"""Configuration of the metrics and the report."""
 
 from typing import Literal
 
@@ -15,21 +15,21 @@ EnsembleMethod = Literal["mean", "geometric", "rms", "rank", "fitted"]
 
 
 class EvaluateConfig(ConfigSection):
-    """Metrics and report."""
+    """Settings of the metrics and the report."""
 
     ensemble: EnsembleMethod = "mean"
-    """How members' probabilities are combined; `fitted` weighs the members by cross-fitting."""
+    """How the members' probabilities are combined. `fitted` learns a weight for each member by cross-fitting."""
     bootstrap_samples: PositiveInt = 1000
-    """Resamples of the groups (recordists) behind each interval."""
+    """Number of resamples of the groups (recordists) for each interval."""
     permutations: PositiveInt = 100
-    """Shuffles of the predictions behind each chance floor."""
+    """Number of random shuffles of the predictions for each score at chance level."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Coverage of the intervals."""
+    """Coverage of the confidence intervals."""
     worst_errors: NonNegativeInt = 8
-    """Most confident mistakes shown with spectrograms."""
+    """Number of the most confident mistakes that the report shows with a spectrogram."""
     clip_megabytes: NonNegativeFloat = 4.0
-    """Most that the sounds of the mistakes may add to the report; 0 leaves them out."""
+    """Largest size that the sounds of the mistakes add to the report, MB; 0 leaves the sounds out."""
     map_recordings: NonNegativeInt = 2000
-    """Most recordings in the map of embeddings; 0 leaves it out."""
+    """Largest number of recordings in the map of embeddings; 0 leaves the map out."""
     seed: int = 0
-    """Seed of bootstrap and permutations."""
+    """Seed of the resamples and the shuffles."""

@@ -1,4 +1,4 @@
-"""Which settings make sense for which kind of features; all others are refused before anything is computed."""
+"""Checks that settings fit the kind of features (log-mel or embeddings), before anything is computed."""
 
 import math
 from itertools import count
@@ -10,14 +10,14 @@ from birdclef.config.train import TrainConfig
 from cache.config.features import FeatureConfig
 
 _WHOLE = 1e-6
-"""Largest error of a time that is written with six digits, as a share of it."""
+"""Largest relative rounding error of a time that is written with six digits."""
 
 
 def check_member(config: TrainConfig, features: FeatureConfig) -> None:
-    """Refuse a member that cannot be trained on some features.
+    """Refuse a member whose settings do not fit the features.
 
     Raises:
-        ValueError: With the setting that must be another one.
+        ValueError: If a setting does not fit; the message names the setting and a value that works.
     """
     embeds = features.kind == "embedding"
     model = config.model
@@ -27,7 +27,7 @@ def check_member(config: TrainConfig, features: FeatureConfig) -> None:
     if embeds != isinstance(config.augment, EmbeddingAugmentConfig):
         wanted_class = EmbeddingAugmentConfig if embeds else AugmentConfig
         raise ValueError(
-            f"augment holds settings for another kind of features than features.kind={features.kind}, which takes "
+            f"augment holds settings for another kind of features than features.kind={features.kind}. Use only these: "
             f"{', '.join(wanted_class.model_fields)}."
         )
     if embeds and (model.weights != "none" or model.frozen_stages or model.drop_path):
@@ -36,20 +36,20 @@ def check_member(config: TrainConfig, features: FeatureConfig) -> None:
             "model.frozen_stages=0 and model.drop_path=0."
         )
     if embeds and model.normalisation == "band_median":
-        raise ValueError("model.normalisation=band_median is for log-mel: take channel, or dataset.")
+        raise ValueError("model.normalisation=band_median is for log-mel: take channel or dataset for embeddings.")
     if features.kind == "embedding" and config.crop_choice == "active" and not features.score_columns:
         raise ValueError(
-            f"crop_choice=active draws crops where {features.model.name} hears birds, but it has no scores: set "
-            "crop_choice=uniform, or give `scores` and `labels` in its description."
+            f"crop_choice=active draws crops where {features.model.name} hears birds, but this model has no scores: "
+            "set crop_choice=uniform, or add `scores` and `labels` to the description of the model."
         )
     check_seconds("clip_seconds", config.clip_seconds, features)
 
 
 def check_views(config: PredictConfig, features: FeatureConfig) -> None:
-    """Refuse views at test time that some features cannot give.
+    """Refuse test-time views that the features do not allow.
 
     Raises:
-        ValueError: With the setting that must be another one.
+        ValueError: If a setting does not fit; the message names the setting and a value that works.
     """
     if features.kind == "log_mel":
         return
@@ -57,7 +57,7 @@ def check_views(config: PredictConfig, features: FeatureConfig) -> None:
         if (given := getattr(config, name)) != plain:
             raise ValueError(
                 f"predict.{name}={list(given)} changes a spectrum, and features.kind=embedding has none: set "
-                f"predict.{name}={list(plain)}. Views at other times, predict.shift_seconds, make sense."
+                f"predict.{name}={list(plain)}. For more views, set predict.shift_seconds."
             )
     check_seconds("predict.stride_seconds", config.stride_seconds, features)
     for shift_seconds in config.shift_seconds:
@@ -65,10 +65,10 @@ def check_views(config: PredictConfig, features: FeatureConfig) -> None:
 
 
 def check_seconds(setting: str, seconds: float, features: FeatureConfig) -> None:
-    """Refuse a time between two windows of an embedding model; the frames of a log-mel are fine enough for any.
+    """Refuse a time that is not a multiple of the embedding model's stride; log-mel allows every time.
 
     Raises:
-        ValueError: With the setting, its value, the model's stride, and what fits.
+        ValueError: If the time does not fit; the message names the setting, the stride, and values that work.
     """
     strides = seconds * features.frames_per_second
     if features.kind == "log_mel" or math.isclose(strides, round(strides), rel_tol=_WHOLE, abs_tol=_WHOLE):
@@ -77,8 +77,8 @@ def check_seconds(setting: str, seconds: float, features: FeatureConfig) -> None
     around = [f"{number * stride:g}" for number in (math.floor(strides), math.ceil(strides)) if number]
     samples = max(1, round(abs(seconds) * features.sample_rate))
     parts = next(parts for parts in count(math.ceil(abs(strides))) if samples % parts == 0)
-    finer = samples / parts / features.sample_rate  # a stride is a whole number of samples
+    finer = samples / parts / features.sample_rate  # because a stride must be a whole number of samples
     raise ValueError(
-        f"{setting}={seconds:g} is no whole number of strides, and {features.model.name} gives an embedding every "
+        f"{setting}={seconds:g} is not a multiple of the stride. {features.model.name} gives an embedding every "
         f"{stride:g} s: take {' or '.join(around)}, or set stride_seconds of the features to {finer:g}."
     )

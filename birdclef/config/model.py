@@ -12,30 +12,33 @@ from cache.config.section import ConfigSection, Probability
 Normalisation = Literal["dataset", "channel", "band_median"]
 
 POOLS = ("mean_pool", "attention_pool")
-"""What `model.backbone` may be for embeddings."""
+"""Values of `model.backbone` that read embeddings."""
 
 
 class ModelConfig(ConfigSection):
-    """Backbone and heads."""
+    """Settings of the backbone and the heads."""
 
     backbone: str = "tf_efficientnet_b0"
-    """Any timm model name; for embeddings `mean_pool` or `attention_pool` over the windows of a crop."""
+    """For log-mel: the name of a timm model. For embeddings: `mean_pool` or `attention_pool`, which average the windows
+    of a crop."""
     pool_hidden: PositiveInt = 512
-    """Width of the hidden layer behind such a pool."""
+    """Width of the hidden layer after `mean_pool` or `attention_pool`."""
     weights: str = "none"
-    """`none` trains from scratch, `hub` fetches timm's pretrained weights, anything else is a local weight file."""
+    """`none` trains from scratch, `hub` downloads timm's pretrained weights. Any other value is the path of a local
+    weight file."""
     normalisation: Normalisation = "band_median"
-    """Input is standardised over the data set, all together or each channel for itself; or each band is taken relative
-    to its median over the crop, which removes the microphone's colour and steady background."""
+    """`dataset` standardises all values with one mean and deviation, `channel` standardises each channel with its own.
+    `band_median` subtracts each band's median over the crop, which removes steady background and the microphone's
+    frequency response."""
     frozen_stages: NonNegativeInt = 0
-    """Leading stages that stay frozen, batch norm included; the stem is the first."""
+    """Number of leading stages that do not learn, including their batch norm. The stem is the first stage."""
     dropout: Probability = 0.0
-    """Dropout before the classifier, and before a pool's hidden layer."""
+    """Dropout before the classifier, and before the hidden layer of a pool."""
     drop_path: Probability = 0.0
-    """Stochastic depth in the backbone."""
+    """Rate of stochastic depth in the backbone."""
     projection_hidden: PositiveInt = 512
-    """Hidden width of the projection head."""
+    """Width of the hidden layer of the projection head."""
     projection_dim: PositiveInt = 128
-    """Width of the embedding that the contrastive loss sees."""
+    """Width of the embedding that the contrastive loss compares."""
     classifier_on: Literal["features", "embedding"] = "features"
-    """What the linear classifier reads: pooled backbone features, or the embedding (the original recipe)."""
+    """Input of the linear classifier: the pooled backbone features, or the embedding as in the original recipe."""

@@ -1,4 +1,4 @@
-"""Configuration of the objective."""
+"""Configuration of the training objective."""
 
 from typing import Literal
 
@@ -14,33 +14,41 @@ ContrastKind = Literal["supcon", "balanced", "prototype", "parametric", "soft"]
 
 
 class ObjectiveConfig(ConfigSection):
-    """What training minimises."""
+    """Settings of the loss that training minimises."""
 
     kind: Literal["ce", "supcon", "joint"] = "joint"
-    """Cross-entropy; supervised contrastive loss and then a linear classifier; or their sum."""
+    """`ce` is cross-entropy. `supcon` trains the encoder with the contrastive loss, and then a linear classifier on the
+    frozen encoder. `joint` is the sum of both losses."""
     contrast: ContrastKind = "supcon"
-    """Supervised contrastive loss; balanced over classes, with prototypes; against the prototypes of the batch; with
-    parametric centres; or with soft labels."""
+    """Contrastive loss: `supcon` compares crops of a batch, `balanced` gives every class the same weight, `prototype`
+    compares crops with the class means of the batch, `parametric` adds learnt class centres, `soft` reads soft
+    labels."""
     temperature: PositiveFloat = 0.1
     """Softmax temperature of the contrastive loss."""
     same_recording_weight: Probability = 0.5
-    """Weight, in `supcon` contrast, of positives that are crops of the anchor's own recording; 0 ignores them."""
+    """Weight of positives that are crops of the anchor's own recording; 0 ignores them. Only `contrast=supcon` reads
+    this."""
     contrastive_weight: PositiveFloat = 1.0
-    """Weight of the contrastive term in `joint`."""
+    """Weight of the contrastive loss in `kind=joint`."""
     contrastive_schedule: Literal["constant", "falling"] = "constant"
-    """Whether that weight falls to nothing over the training: features first, then the classifier."""
+    """`falling` lowers `contrastive_weight` to 0 during training, so that the features are learnt before the
+    classifier; `constant` keeps it."""
     label_smoothing: Probability = 0.05
-    """Of the cross-entropy only."""
+    """Label smoothing of the cross-entropy. The contrastive loss does not use it."""
     logit_adjustment: NonNegativeFloat = 0.0
-    """Strength of the class prior that is added to the logits in training, 1 aims at the balanced error; 0: off."""
+    """Strength of the class prior that is added to the logits in training. 1 minimises the balanced error; 0 switches
+    the adjustment off."""
     classifier_epochs: PositiveInt = 10
-    """Epochs of the linear classifier on the frozen encoder, after `epochs` of `supcon`."""
+    """With `kind=supcon`: epochs of the linear classifier, after `epochs` of the encoder."""
     classifier_learning_rate: PositiveFloat = 1e-2
-    """Peak learning rate of that classifier."""
+    """With `kind=supcon`: peak learning rate of the linear classifier."""
 
     def contrastive_weight_at(self, progress: float) -> float:
-        """Returns the weight of the contrastive term when a share of the training's steps, in [0, 1], lies behind.
+        """Returns the weight of the contrastive loss at a point of the training.
 
-        It falls as a parabola does, after the curriculum of Wang et al. 2021, https://arxiv.org/abs/2103.14267.
+        A falling weight follows the parabola of Wang et al. 2021, https://arxiv.org/abs/2103.14267.
+
+        Args:
+            progress: Share of the training's steps that are done, in [0, 1].
         """
         return self.contrastive_weight * (1 - progress**2 if self.contrastive_schedule == "falling" else 1)

@@ -1,4 +1,4 @@
-"""Configuration of windows and test-time augmentation."""
+"""Configuration of prediction: windows and test-time views."""
 
 from typing import ClassVar, Literal, Self
 
@@ -14,22 +14,23 @@ DetectionFormat = Literal["submission", "long", "raven", "audacity"]
 
 
 class PredictConfig(ConfigSection):
-    """Windows and test-time augmentation."""
+    """Settings of the windows and the test-time views."""
 
     stride_seconds: PositiveFloat = 2.5
-    """Step between windows."""
+    """Seconds from the start of one window to the start of the next."""
     shift_seconds: tuple[float, ...] = (0.0,)
-    """One view per shift of the window grid."""
+    """Shifts of all windows in time, s. Each shift is a view."""
     gain_db: tuple[float, ...] = (0.0,)
-    """One view per gain, for each shift of the grid."""
+    """Gains, dB. Each gain is a view, for each shift in time."""
     shift_bands: tuple[int, ...] = (0,)
-    """One view per shift of the spectrum by whole mel bands, up or down, for each gain."""
+    """Shifts of the spectrum by whole mel bands, up (positive) or down. Each shift is a view, for each gain."""
     view_weights: tuple[PositiveFloat, ...] | None = None
-    """How much each view counts, in the order of the report's table of views; none: all alike."""
+    """Weight of each view, in the order of the report's table of views; null: all views have the same weight."""
     aggregation: Literal["mean", "max", "top3"] = "mean"
-    """How a recording's score comes from its windows: mean of logits, maximum, or mean of the three highest."""
+    """How the logits of the windows give a recording's score: their mean, their maximum, or the mean of the three
+    highest."""
     batch_windows: PositiveInt = 64
-    """Windows per forward pass."""
+    """Number of windows per forward pass. Lower it if memory runs out."""
 
     execution_fields: ClassVar[frozenset[str]] = frozenset({"batch_windows"})
 

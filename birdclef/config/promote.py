@@ -4,7 +4,8 @@ from cache.config.section import ConfigSection, Probability
 
 
 class PromoteConfig(ConfigSection):
-    """When a report takes the champion's place."""
+    """Settings of the decision whether a report replaces the champion."""
 
     margin: Probability = 0.02
-    """Loss of macro-F1 that is tolerated: the whole interval of the difference must lie above minus this."""
+    """Largest tolerated loss of macro-F1. A report replaces the champion if the whole interval of the difference lies
+    above minus this value."""

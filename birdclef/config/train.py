@@ -1,4 +1,4 @@
-"""Configuration of the training of one member."""
+"""Configuration of one member's training."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -21,70 +21,73 @@ from cache.config.section import ConfigSection, Probability
 
 
 def _augmented_kind(augment: Any) -> str:
-    """Returns the kind of features that augmentation settings are for: settings that only embeddings have tell."""
+    """Returns the kind of features that augmentation settings are for: embeddings if a setting exists only there."""
     given = augment if isinstance(augment, Mapping) else type(augment).model_fields
     own = EmbeddingAugmentConfig.model_fields.keys() - AugmentConfig.model_fields.keys()
     return "embedding" if own & given.keys() else "log_mel"
 
 
 class TrainConfig(ConfigSection):
-    """One member of the ensemble: model, augmentation, objective and optimisation."""
+    """Settings of one member of the ensemble: model, augmentation, objective and optimiser."""
 
     model: ModelConfig = ModelConfig()
     augment: Annotated[
         Annotated[AugmentConfig, Tag("log_mel")] | Annotated[EmbeddingAugmentConfig, Tag("embedding")],
         Discriminator(_augmented_kind),
     ] = AugmentConfig()
-    """Of log-mel, or of embeddings: each has its own settings."""
+    """Augmentation. Log-mel and embeddings have different settings."""
     objective: ObjectiveConfig = ObjectiveConfig()
     clip_seconds: PositiveFloat = 5.0
-    """Length of a crop; on embeddings a whole number of their strides, as all seconds are."""
+    """Length of a crop, s. On embeddings it must be a multiple of the embedding model's stride."""
     crop_choice: Literal["uniform", "active"] = "uniform"
-    """Where crops are drawn: anywhere, or half of them where it is loud, or where an embedding model hears birds."""
+    """`uniform` draws crops anywhere in a recording. `active` draws half of the crops where the recording is loud, or,
+    on embeddings, where the embedding model hears birds."""
     views: PositiveInt = 2
-    """Augmented crops per recording in a batch."""
+    """Number of augmented crops of each recording in a batch."""
     species_per_batch: PositiveInt = 128
-    """P of the P x K batch; at most all species of the fold."""
+    """Number of species in a batch; at most the number of species in the fold."""
     recordings_per_species: PositiveInt = 4
-    """K of the P x K batch."""
+    """Number of recordings of each species in a batch."""
     micro_batch: PositiveInt | None = None
-    """Views that pass through the model at a time, with the gradient of the whole batch; null: all."""
+    """Number of views that pass through the model at a time; null: the whole batch. A lower number saves memory, and
+    the gradient is still that of the whole batch."""
     species_exponent: Probability = 0.5
-    """A species is drawn with probability ∝ (recordings of the species) to this power."""
+    """A species is drawn with a probability proportional to its number of recordings to this power: 0 draws all species
+    equally often, 1 as often as they are recorded."""
     epochs: PositiveInt = 30
-    """Epochs of the main phase."""
+    """Number of epochs. `objective.kind=supcon` adds `objective.classifier_epochs`."""
     steps_per_epoch: PositiveInt | None = None
-    """Batches per epoch; null: about one pass over the recordings."""
+    """Number of batches per epoch; null: about one pass over the recordings."""
     learning_rate: PositiveFloat = 3e-4
     """Peak learning rate of the backbone."""
     head_learning_rate_factor: PositiveFloat = 10.0
-    """The heads learn at this multiple of it."""
+    """The peak learning rate of the heads is `learning_rate` times this factor."""
     weight_decay: NonNegativeFloat = 1e-2
-    """AdamW's decay, on weight matrices only."""
+    """Weight decay of AdamW. It applies to weight matrices only."""
     warmup_share: Probability = 0.05
-    """Share of the steps with linear warm-up, before the cosine."""
+    """Share of the steps in which the learning rate rises linearly. After that it falls as a cosine."""
     clip_norm: PositiveFloat = 1.0
-    """Largest gradient norm."""
+    """Largest norm of the gradient; a larger gradient is scaled down."""
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
-    """Decay of the weight average; 0: off."""
+    """Decay of the moving average of the weights; 0 switches the average off."""
     precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
-    """Arithmetic of the model; auto: bf16 where the GPU has it, else fp16, and 32 on a CPU."""
+    """Number format of the model. `auto` takes bf16 on a GPU that has it, fp16 on other GPUs, and 32 on a CPU."""
     validate_every: PositiveInt = 1
-    """Epochs from one validation to the next; the last epoch is always validated."""
+    """Number of epochs from one validation to the next. The last epoch is always validated."""
     select: Literal["last", "best"] = "last"
-    """Epoch whose weights are kept; `best` is chosen on the validation fold and flatters its score."""
+    """Epoch whose weights are kept. `best` is chosen on the validation fold, so its score there is too optimistic."""
     folds: tuple[NonNegativeInt, ...] | None = None
-    """Validation folds to train, the same for all members; null: all."""
+    """Validation folds to train, the same for all members; null: all folds."""
     seed: int = 0
-    """Seed of weights, batches and augmentation."""
+    """Seed of the initial weights, the batches and the augmentation."""
     residency: Literal["auto", "device", "host", "stream"] = "auto"
-    """Where the strips stay: on the device, in (pinned) host memory, or in the store, from where crops are read one
-    batch ahead; auto: the first of these that they fit into."""
+    """Where the strips are during training: `device` is GPU memory, `host` is main memory, and `stream` reads each
+    batch from the store in advance. `auto` takes the first of these that has room."""
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
-    """Lightning accelerator."""
+    """Accelerator that Lightning uses; `auto` takes a GPU if there is one."""
 
     devices: PositiveInt = 1
-    """Processes that train together, each with a device and its part of every batch."""
+    """Number of devices that train together. Each has its own process and takes its part of every batch."""
 
     execution_fields: ClassVar[frozenset[str]] = frozenset({"folds", "residency", "accelerator", "devices"})
 

@@ -125,7 +125,7 @@ def test_settings_that_do_not_fit_a_members_features_are_refused_before_anything
         load_config(path, [model, "predict.gain_db=[3.0]"])
     with pytest.raises(ValueError, match=r"train\.head: clip_seconds=5 .* an embedding every 3 s: take 3 or 6"):
         load_config(path, [model, "features.stride_seconds=3", "train.head.clip_seconds=5"])
-    with pytest.raises(ValueError, match=r"train\.head: predict\.shift_seconds=-1\.25 is no .* to 0\.3125\.$"):
+    with pytest.raises(ValueError, match=r"train\.head: predict\.shift_seconds=-1\.25 is not .* to 0\.3125\.$"):
         load_config(path, [model, "predict.shift_seconds=[-1.25, 0, 1.25]"])
     with pytest.raises(ValueError, match=r"train\.head: model\.backbone=resnet18 does not read"):
         load_config(path, [model, "train.head.model.backbone=resnet18"])

@@ -88,7 +88,7 @@ def test_steps_between_two_embeddings_are_refused(
 @pytest.mark.parametrize(
     ("stride_seconds", "clip_seconds", "message"),
     [
-        (3.0, 5.0, r"clip_seconds=5 .*, and Tiny gives an embedding every 3 s: take 3 or 6, or set .* to 2\.5\."),
+        (3.0, 5.0, r"clip_seconds=5 .* Tiny gives an embedding every 3 s: take 3 or 6, or set .* to 2\.5\."),
         (3.0, 1.0, r"clip_seconds=1 .* take 3, or set stride_seconds of the features to 1\."),
         (1 / 3, 0.5, r"clip_seconds=0\.5 .* take 0\.333375 or 0\.66675, .* to 0\.25\."),
     ],
