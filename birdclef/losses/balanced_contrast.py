@@ -5,7 +5,6 @@ from torch import Tensor, nn
 
 from birdclef.losses.contrast import (
     ContrastBatch,
-    Reduction,
     count_classes,
     exclude_itself,
     exclude_linked,
@@ -19,34 +18,33 @@ from birdclef.losses.log_partition import weigh_log_partitions
 class BalancedContrastLoss(nn.Module):
     """L_BCL, section 3.3 of Zhu et al. 2022 (https://arxiv.org/abs/2207.09052), with learnt prototypes.
 
-    Class-complement: the prototype c_k of every class stands among the rows, as a positive of its species and a
-    negative of the others, so that no anchor is an orphan. Class-averaging: a denominator sums over classes the mean
-    of the exponentials of its rows and prototype, so that a frequent species pushes no harder
-    than a rare one:
+    Class-complement: the prototype c_k of every class joins the rows. It is a positive for its own species and a
+    negative for the others, so that every anchor has a positive. Class-averaging: the denominator takes the mean of the
+    exponentials of each class (its rows and its prototype) and sums these means over the classes. So a frequent species
+    repels no more than a rare one:
 
         L_i = -1/|P(i)| sum_{p in P(i)} log( exp(s_ip) / sum_k 1/|A_k(i)| sum_{a in A_k(i)} exp(s_ia) )
 
-    s_ia is z_i · z_a / temperature, A_k(i) are the other rows of class k and c_k, P(i) is A_k(i) of the anchor's class.
+    s_ia is z_i · z_a / temperature. A_k(i) holds c_k and the rows of class k other than the anchor. P(i) is A_k(i) of
+    the anchor's class. The loss is the mean of L_i over all rows.
 
-    The paper's equation divides every class by |B_k| + 1, the anchor's own class included, though the anchor is no
-    term of it; the official code (https://github.com/FlamieZhu/Balanced-Contrastive-Learning) divides the own class
-    by the |B_k| terms there are. This does what the code does, for a mean it is. There, prototypes are an MLP of the
-    classifier's weights; here they are parameters.
+    The paper's equation divides every class by |B_k| + 1, also the anchor's own class, although the anchor is not a
+    term of it. The official code (https://github.com/FlamieZhu/Balanced-Contrastive-Learning) divides the anchor's
+    class by its |B_k| terms, which gives a true mean; this loss does the same. In the official code the prototypes are
+    an MLP of the classifier's weights; here they are parameters.
 
-    Rows and prototypes linked by a secondary label are no terms of a class, nor counted in it
+    Rows and prototypes that are linked by a secondary label are neither terms of a class nor counted in it
     (`contrast.exclude_linked`).
 
     Args:
-        prototypes: Their initial values, (classes, dim), of any scale.
+        prototypes: Initial values of the prototypes, (classes, dim), of any scale.
         temperature: Softmax temperature, > 0.
-        reduction: Over all rows.
     """
 
-    def __init__(self, prototypes: Tensor, temperature: float, reduction: Reduction = "mean") -> None:
+    def __init__(self, prototypes: Tensor, temperature: float) -> None:
         super().__init__()
         self.prototypes = nn.Parameter(prototypes.clone())
         self.temperature = temperature
-        self.reduction: Reduction = reduction
 
     def forward(self, batch: ContrastBatch) -> Tensor:
         """Returns the loss, a scalar in nats."""
@@ -60,7 +58,7 @@ class BalancedContrastLoss(nn.Module):
             log_terms = count_terms(batch, counts).to(embeddings.dtype).log()  # (classes, classes)
             positives = sum_by_group(embeddings, labels, classes)[labels] - embeddings + prototypes[labels]
             anchors = embeddings / self.temperature
-            weights = weigh_anchors(torch.ones_like(labels, dtype=torch.bool), self.reduction, embeddings.dtype)
+            weights = weigh_anchors(torch.ones_like(labels, dtype=torch.bool), embeddings.dtype)  # (batch,)
             alike = (anchors * positives).sum(dim=1) / counts[labels]  # (batch,)
 
             def adjust(logits: Tensor, rows: slice) -> None:
@@ -74,12 +72,13 @@ class BalancedContrastLoss(nn.Module):
 def count_terms(batch: ContrastBatch, counts: Tensor) -> Tensor:
     """Returns how many terms each class has in the denominators of anchors of each class, (classes, classes).
 
-    A class has its prototype and its rows, less the anchor in its own class, and less those in whose recording the
-    anchor's species sings too. A class that sings in the anchor's recording is left out whole, whatever its count.
+    The terms of a class are its prototype and its rows, without the anchor, and without rows in whose recording the
+    anchor's species sings too. A class that sings in the anchor's recording is excluded as a whole, so its count does
+    not matter.
 
     Args:
         batch: Labels and secondary species.
-        counts: Rows of each class, (classes,).
+        counts: Number of rows of each class, (classes,).
     """
     itself = torch.eye(len(counts), dtype=counts.dtype, device=counts.device)
     terms = counts + 1 - itself

@@ -1,4 +1,4 @@
-"""Denominators of contrastive losses: the log of the sum of exponentials over a batch, in memory linear in its rows."""
+"""Log denominators of contrastive losses over a batch, in memory that grows linearly with the rows."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,16 +8,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 BLOCK_ROWS = 512
-"""Anchors whose logits are held at a time; up to this many are one block. 4,096 anchors of 128 dimensions take 176 ms
-in blocks of 512, 186 in blocks of 256, 181 in blocks of 1,024 and 215 in one (float32, one core of an AMD EPYC)."""
+"""Largest number of anchors whose logits are in memory at a time. 4,096 anchors of 128 dimensions take 176 ms in blocks
+of 512, 186 ms in blocks of 256, 181 ms in blocks of 1,024 and 215 ms in one block (float32, one core of an AMD
+EPYC)."""
 
 Adjust = Callable[[Tensor, slice], None]
-"""Changes the logits of some anchors, (anchors, candidates), in place: adds biases, and sets to the type's lowest value
-what is to be excluded. The slice says which anchors they are."""
+"""Changes the logits of the anchors in a slice, (anchors, candidates), in place: adds biases, and sets excluded pairs
+to the lowest value of the type."""
 
 
 def split_rows(count: int) -> Iterator[slice]:
-    """Yields the rows of each block of `count` rows."""
+    """Yields the slice of each block of `count` rows."""
     for start in range(0, count, BLOCK_ROWS):
         yield slice(start, min(start + BLOCK_ROWS, count))
 
@@ -25,15 +26,15 @@ def split_rows(count: int) -> Iterator[slice]:
 def weigh_log_partitions(anchors: Tensor, candidates: Tensor, weights: Tensor, adjust: Adjust) -> Tensor:
     """Returns the sum over i of weights_i log sum_a exp(anchors_i · candidates_a), a scalar in nats.
 
-    The logits exist for BLOCK_ROWS anchors at a time. The gradient, weights_i (softmax_ia) times the other side, is
-    computed with them and kept, so that nothing of size anchors x candidates is stored or computed again. It has no
-    derivative of its own.
+    The logits exist for BLOCK_ROWS anchors at a time. The forward pass also computes and keeps the gradients, which are
+    sums of weights_i (softmax_ia) times the other vector. So nothing of size anchors x candidates is stored or computed
+    again. A second derivative is not available.
 
     Args:
-        anchors: Divided by the temperature, (anchors, dim).
-        candidates: (candidates, dim), of the same float type.
-        weights: Of the anchors, (anchors,); constant, gets no gradient. An anchor of weight 0 may have no candidate.
-        adjust: Applied to the logits of each block.
+        anchors: Embeddings divided by the temperature, (anchors, dim).
+        candidates: Embeddings to compare with, (candidates, dim), of the same float type.
+        weights: Constant weight of each anchor, (anchors,). An anchor of weight 0 may have no candidate.
+        adjust: Function that changes the logits of each block.
     """
     total: Tensor = _LogPartitions.apply(anchors, candidates, weights, adjust)
     return total

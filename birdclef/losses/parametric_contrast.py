@@ -1,4 +1,4 @@
-"""Parametric contrastive loss: pairs of rows and learnt class centres in one softmax."""
+"""Parametric contrastive loss: rows and learnt class centres in one softmax."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,6 @@ from torch import Tensor, nn
 from birdclef.losses.class_prior import check_log_prior
 from birdclef.losses.contrast import (
     ContrastBatch,
-    Reduction,
     count_classes,
     exclude_itself,
     exclude_linked,
@@ -16,54 +15,44 @@ from birdclef.losses.contrast import (
 )
 from birdclef.losses.log_partition import weigh_log_partitions
 
+_PAIR_WEIGHT = 0.05
+"""Weight of a pair of rows; the paper's alpha. The weight of the centre, the paper's beta, is 1."""
+
 
 class ParametricContrastLoss(nn.Module):
     """PaCo of Cui et al. 2021 (section 3 of https://arxiv.org/abs/2107.12028), without the momentum queue.
 
         L_i = - sum_{p in P(i) + {c_y}} w_p log( exp(s_ip) / (sum_{a != i} exp(s_ia) + sum_k exp(s_ik)) )
 
-    P(i) are the other rows of the anchor's class; w is `alpha` for them and `beta`, in the paper 1, for the centre c_y
-    of the class. A row's logit is s_ia = z_i · z_a / temperature, a centre's s_ik = z_i · c_k / temperature + log
-    prior_k: rebalanced as in balanced softmax, so that a rare class has to stand apart by a larger margin. Every anchor
-    has its centre, so none is an orphan.
+    P(i) are the other rows of the anchor's class, with weight w = 0.05 (the paper's alpha). c_y is the centre of the
+    class, with weight 1 (the paper's beta). The logit of a row is s_ia = z_i · z_a / temperature. The logit of a centre
+    is s_ik = z_i · c_k / temperature + log prior_k, as in balanced softmax, so that a rare class needs a larger margin.
+    Every anchor has its centre, so every anchor has a positive. The loss is the mean of L_i over all rows.
 
-    The paper sums over positives, as this does; the official code
+    The paper sums over positives, and so does this loss. The official code
     (https://github.com/dvlab-research/Parametric-Contrastive-Learning) divides by alpha |P(i)| + beta, and adds 1e-9 to
-    the priors. Its centres are a linear classifier on backbone features without a temperature; here they are
-    directions among the embeddings, at the temperature of the pairs. With a queue, only new rows are anchors there.
+    the priors. Its centres are a linear classifier on backbone features without a temperature. Here the centres are
+    directions among the embeddings and share the temperature of the pairs. The official code has a queue, and only rows
+    outside the queue are anchors.
 
-    Rows and centres linked by a secondary label are ignored (`contrast.exclude_linked`).
+    Rows and centres that are linked by a secondary label are ignored (`contrast.exclude_linked`).
 
     Args:
-        centres: Their initial values, (classes, dim), of any scale.
+        centres: Initial values of the centres, (classes, dim), of any scale.
         log_prior: Log of the share of each class among the rows that training draws, (classes,).
         temperature: Softmax temperature, > 0.
-        alpha: Weight of a pair.
-        beta: Weight of the centre.
-        reduction: Over all rows.
 
     Raises:
-        ValueError: If a class has no share.
+        ValueError: If the share of a class is 0.
     """
 
     log_prior: Tensor
 
-    def __init__(
-        self,
-        centres: Tensor,
-        log_prior: Tensor,
-        temperature: float,
-        alpha: float = 0.05,
-        beta: float = 1.0,
-        reduction: Reduction = "mean",
-    ) -> None:
+    def __init__(self, centres: Tensor, log_prior: Tensor, temperature: float) -> None:
         super().__init__()
         self.centres = nn.Parameter(centres.clone())
         self.register_buffer("log_prior", check_log_prior(log_prior), persistent=False)
         self.temperature = temperature
-        self.alpha = alpha
-        self.beta = beta
-        self.reduction: Reduction = reduction
 
     def forward(self, batch: ContrastBatch) -> Tensor:
         """Returns the loss, a scalar in nats."""
@@ -75,9 +64,9 @@ class ParametricContrastLoss(nn.Module):
             counts = count_classes(labels, classes).to(embeddings.dtype)
             pairs = sum_by_group(embeddings, labels, classes)[labels] - embeddings  # (batch, dim)
             anchors = embeddings / self.temperature
-            alike = (anchors * (self.alpha * pairs + self.beta * centres[labels])).sum(dim=1)  # (batch,)
-            weights = weigh_anchors(torch.ones_like(labels, dtype=torch.bool), self.reduction, embeddings.dtype)
-            weight = self.alpha * (counts[labels] - 1) + self.beta  # (batch,)
+            alike = (anchors * (_PAIR_WEIGHT * pairs + centres[labels])).sum(dim=1)  # (batch,)
+            weights = weigh_anchors(torch.ones_like(labels, dtype=torch.bool), embeddings.dtype)  # (batch,)
+            weight = _PAIR_WEIGHT * (counts[labels] - 1) + 1  # (batch,)
 
             def adjust(logits: Tensor, rows: slice) -> None:
                 logits[:, len(labels) :].add_(log_prior)
@@ -85,4 +74,4 @@ class ParametricContrastLoss(nn.Module):
                 exclude_linked(logits, rows, batch)
 
             partitions = weigh_log_partitions(anchors, torch.cat([embeddings, centres]), weights * weight, adjust)
-            return partitions - weights @ (alike + self.beta * log_prior[labels])
+            return partitions - weights @ (alike + log_prior[labels])

@@ -16,7 +16,6 @@ from birdclef.losses import log_partition
 from birdclef.losses.balanced_contrast import BalancedContrastLoss
 from birdclef.losses.contrast import (
     ContrastBatch,
-    Reduction,
     count_classes,
     draw_prototypes,
     exclude_itself,
@@ -38,16 +37,16 @@ def build_prototypes() -> Tensor:
     return draw_prototypes(CLASSES, DIM, torch.Generator().manual_seed(5))
 
 
-def build_parametric(temperature: float, reduction: Reduction) -> nn.Module:
+def build_parametric(temperature: float) -> nn.Module:
     log_prior = torch.tensor([0.4, 0.3, 0.1, 0.1, 0.05, 0.05]).log()
-    return ParametricContrastLoss(build_prototypes(), log_prior, temperature, reduction=reduction)
+    return ParametricContrastLoss(build_prototypes(), log_prior, temperature)
 
 
-LOSSES: dict[str, Callable[[float, Reduction], nn.Module]] = {
-    "supcon": lambda temperature, reduction: SupConLoss(temperature, 0.5, reduction),
-    "supcon without same recording": lambda temperature, reduction: SupConLoss(temperature, 0.0, reduction),
-    "balanced": lambda temperature, reduction: BalancedContrastLoss(build_prototypes(), temperature, reduction),
-    "prototype": lambda temperature, reduction: PrototypeContrastLoss(CLASSES, temperature, reduction),
+LOSSES: dict[str, Callable[[float], nn.Module]] = {
+    "supcon": lambda temperature: SupConLoss(temperature, 0.5),
+    "supcon without same recording": lambda temperature: SupConLoss(temperature, 0.0),
+    "balanced": lambda temperature: BalancedContrastLoss(build_prototypes(), temperature),
+    "prototype": lambda temperature: PrototypeContrastLoss(CLASSES, temperature),
     "parametric": build_parametric,
     "soft": SoftContrastLoss,
 }
@@ -86,24 +85,24 @@ def differentiate(loss: nn.Module, batch: ContrastBatch, *, autocast: bool = Fal
 @every_loss
 @settings(deadline=None, max_examples=10)
 @given(order=st.permutations(range(12)))
-def test_order_of_rows_does_not_matter(build: Callable[[float, Reduction], nn.Module], order: list[int]) -> None:
-    loss, batch = build(0.1, "mean"), draw_batch(12)
+def test_order_of_rows_does_not_matter(build: Callable[[float], nn.Module], order: list[int]) -> None:
+    loss, batch = build(0.1), draw_batch(12)
     assert loss(take(batch, torch.tensor(order))).item() == pytest.approx(loss(batch).item(), rel=1e-12)
 
 
 @every_loss
-def test_scale_of_a_row_does_not_matter(build: Callable[[float, Reduction], nn.Module]) -> None:
-    loss, batch = build(0.1, "mean"), draw_batch(12)
+def test_scale_of_a_row_does_not_matter(build: Callable[[float], nn.Module]) -> None:
+    loss, batch = build(0.1), draw_batch(12)
     scaled = batch.embeddings * torch.logspace(-3, 3, 12, dtype=torch.float64).unsqueeze(1)
     assert loss(replace(batch, embeddings=scaled)).item() == pytest.approx(loss(batch).item(), rel=1e-9)
 
 
 @every_loss
 def test_gradient_equals_finite_differences(
-    build: Callable[[float, Reduction], nn.Module], monkeypatch: pytest.MonkeyPatch
+    build: Callable[[float], nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_partition, "BLOCK_ROWS", 4)
-    loss, batch = build(0.3, "mean").double(), draw_batch(9)
+    loss, batch = build(0.3).double(), draw_batch(9)
     names = [name for name, _ in loss.named_parameters()]
 
     def compute(embeddings: Tensor, *parameters: Tensor) -> Tensor:
@@ -120,9 +119,9 @@ def test_gradient_equals_finite_differences(
 @every_loss
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_blocks_give_the_numbers_of_one_block(
-    build: Callable[[float, Reduction], nn.Module], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    build: Callable[[float], nn.Module], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss, batch = build(0.1, "mean"), draw_batch(150, dtype=dtype)
+    loss, batch = build(0.1), draw_batch(150, dtype=dtype)
     whole, whole_gradients = differentiate(loss, batch)
     for block_rows in (1, 37, 149):
         monkeypatch.setattr(log_partition, "BLOCK_ROWS", block_rows)
@@ -134,10 +133,8 @@ def test_blocks_give_the_numbers_of_one_block(
 
 @every_loss
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-def test_large_batches_in_half_precision_stay_finite(
-    build: Callable[[float, Reduction], nn.Module], dtype: torch.dtype
-) -> None:
-    loss, batch = build(0.05, "mean"), draw_batch(4096, dtype=dtype)
+def test_large_batches_in_half_precision_stay_finite(build: Callable[[float], nn.Module], dtype: torch.dtype) -> None:
+    loss, batch = build(0.05), draw_batch(4096, dtype=dtype)
     value, gradients = differentiate(loss, batch)
     assert value.dtype == torch.float32
     assert torch.isfinite(value)
@@ -148,10 +145,8 @@ def test_large_batches_in_half_precision_stay_finite(
 
 @every_loss
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
-def test_autocast_changes_neither_loss_nor_gradient(
-    build: Callable[[float, Reduction], nn.Module], dtype: torch.dtype
-) -> None:
-    loss, batch = build(0.05, "mean"), draw_batch(20, dtype=dtype)
+def test_autocast_changes_neither_loss_nor_gradient(build: Callable[[float], nn.Module], dtype: torch.dtype) -> None:
+    loss, batch = build(0.05), draw_batch(20, dtype=dtype)
     plain, plain_gradients = differentiate(loss, batch)
     value, gradients = differentiate(loss, batch, autocast=True)
     assert value.dtype == torch.float32
@@ -175,34 +170,34 @@ class LargestResult(TorchDispatchMode):
 
 @every_loss
 def test_no_more_pairs_than_those_of_a_block_exist_at_a_time(
-    build: Callable[[float, Reduction], nn.Module], monkeypatch: pytest.MonkeyPatch
+    build: Callable[[float], nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_partition, "BLOCK_ROWS", 16)
     with LargestResult() as largest:
-        differentiate(build(0.1, "mean"), draw_batch(256))
+        differentiate(build(0.1), draw_batch(256))
     assert largest.elements <= 16 * (256 + CLASSES)
 
 
 @every_loss
-def test_inputs_stay_as_they_were(build: Callable[[float, Reduction], nn.Module]) -> None:
-    loss, batch, untouched = build(0.1, "mean"), draw_batch(12), draw_batch(12)
+def test_inputs_stay_as_they_were(build: Callable[[float], nn.Module]) -> None:
+    loss, batch, untouched = build(0.1), draw_batch(12), draw_batch(12)
     differentiate(loss, batch)
     for name in ("embeddings", "labels", "recordings", "secondary", "targets"):
         assert torch.equal(getattr(batch, name), getattr(untouched, name))
 
 
 @every_loss
-def test_loss_without_gradient_is_the_same(build: Callable[[float, Reduction], nn.Module]) -> None:
-    loss, batch = build(0.1, "mean"), draw_batch(12)
+def test_loss_without_gradient_is_the_same(build: Callable[[float], nn.Module]) -> None:
+    loss, batch = build(0.1), draw_batch(12)
     expected, _ = differentiate(loss, batch)
     with torch.no_grad():
         assert loss(batch).item() == expected.item()
 
 
 @every_loss
-def test_zero_embeddings_have_a_finite_loss_and_gradient(build: Callable[[float, Reduction], nn.Module]) -> None:
+def test_zero_embeddings_have_a_finite_loss_and_gradient(build: Callable[[float], nn.Module]) -> None:
     batch = draw_batch(12, dtype=torch.float32)
-    value, gradients = differentiate(build(0.1, "mean"), replace(batch, embeddings=torch.zeros(12, DIM)))
+    value, gradients = differentiate(build(0.1), replace(batch, embeddings=torch.zeros(12, DIM)))
     assert torch.isfinite(value)
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
@@ -234,16 +229,10 @@ def test_sums_by_group_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("valid", "reduction", "expected"),
-    [
-        ([True, False, True], "mean", [0.5, 0, 0.5]),
-        ([True, False, True], "sum", [1, 0, 1]),
-        ([False, False], "mean", [0, 0]),
-        ([False, False], "sum", [0, 0]),
-    ],
+    ("valid", "expected"), [([True, False, True], [0.5, 0, 0.5]), ([True], [1]), ([False, False], [0, 0])]
 )
-def test_only_valid_anchors_have_weight(valid: list[bool], reduction: Reduction, expected: list[float]) -> None:
-    weights = weigh_anchors(torch.tensor(valid), reduction, torch.float64)
+def test_only_valid_anchors_have_weight(valid: list[bool], expected: list[float]) -> None:
+    weights = weigh_anchors(torch.tensor(valid), torch.float64)
     assert weights.dtype == torch.float64
     assert weights.tolist() == expected
 

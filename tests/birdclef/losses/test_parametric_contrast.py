@@ -20,10 +20,9 @@ def loop_over_equation(
     centres: NDArray[np.float64],
     labels: list[int],
     secondary: NDArray[np.bool_],
-    settings: tuple[float, float, float],
+    temperature: float,
 ) -> list[float]:
-    """Returns the loss of each anchor for (temperature, alpha, beta)."""
-    temperature, alpha, beta = settings
+    """Returns the loss of each anchor; pairs have the paper's alpha of 0.05, centres its beta of 1."""
     rows = [row / math.sqrt(float(row @ row)) for row in embeddings]
     heads = [centre / math.sqrt(float(centre @ centre)) for centre in centres]
     terms = []
@@ -35,13 +34,13 @@ def loop_over_equation(
                 similarity = float(anchor @ row) / temperature
                 denominator += math.exp(similarity)
                 if labels[j] == own:
-                    weighted.append((alpha, similarity))
+                    weighted.append((0.05, similarity))
         for k, head in enumerate(heads):
             if k == own or not secondary[i, k]:
                 similarity = float(anchor @ head) / temperature + math.log(PRIOR[k])
                 denominator += math.exp(similarity)
                 if k == own:
-                    weighted.append((beta, similarity))
+                    weighted.append((1.0, similarity))
         terms.append(-sum(weight * (similarity - math.log(denominator)) for weight, similarity in weighted))
     return terms
 
@@ -49,17 +48,17 @@ def loop_over_equation(
 @settings(deadline=None, max_examples=60)
 @given(
     labels=st.lists(st.integers(0, 3), min_size=1, max_size=12),
-    parameters=st.tuples(st.floats(0.05, 5.0), st.floats(0.0, 1.0), st.floats(0.1, 2.0)),
+    temperature=st.floats(0.05, 5.0),
     linked=st.sampled_from([0.0, 0.3]),
     seed=st.integers(0, 2**16),
 )
 def test_loss_equals_the_equation_for_any_labels(
-    labels: list[int], parameters: tuple[float, float, float], linked: float, seed: int
+    labels: list[int], temperature: float, linked: float, seed: int
 ) -> None:
     generator = np.random.default_rng(seed)
     embeddings, centres = generator.normal(size=(len(labels), 5)), generator.normal(size=(4, 5))
     secondary = generator.random((len(labels), 4)) < linked
-    expected = loop_over_equation(embeddings, centres, labels, secondary, parameters)
+    expected = loop_over_equation(embeddings, centres, labels, secondary, temperature)
     batch = ContrastBatch(
         torch.from_numpy(embeddings),
         torch.tensor(labels),
@@ -67,10 +66,8 @@ def test_loss_equals_the_equation_for_any_labels(
         torch.from_numpy(secondary) if linked else None,
     )
     start, log_prior = torch.from_numpy(centres), torch.from_numpy(PRIOR).log()
-    mean = ParametricContrastLoss(start, log_prior, *parameters)(batch).item()
+    mean = ParametricContrastLoss(start, log_prior, temperature)(batch).item()
     assert mean == pytest.approx(sum(expected) / len(expected), rel=1e-9, abs=1e-9)
-    total = ParametricContrastLoss(start, log_prior, *parameters, "sum")(batch).item()
-    assert total == pytest.approx(sum(expected), rel=1e-9, abs=1e-9)
 
 
 def test_the_prior_alone_decides_between_equal_centres_by_hand() -> None:

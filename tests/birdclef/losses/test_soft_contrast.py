@@ -62,7 +62,6 @@ def test_loss_equals_the_equation_for_mixed_labels(rows: int, temperature: float
     )
     mean = sum(terms) / max(len(terms), 1)
     assert SoftContrastLoss(temperature)(batch).item() == pytest.approx(mean, rel=1e-9, abs=1e-9)
-    assert SoftContrastLoss(temperature, "sum")(batch).item() == pytest.approx(sum(terms), rel=1e-9, abs=1e-9)
 
 
 @settings(deadline=None, max_examples=40)
@@ -87,7 +86,6 @@ def test_rows_that_share_half_a_label_by_hand() -> None:
     batch = ContrastBatch(
         torch.ones(3, 2, dtype=torch.float64), torch.tensor([0, 0, 2]), torch.arange(3), targets=targets
     )
-    assert SoftContrastLoss(0.3, "sum")(batch).item() == pytest.approx(2 * math.log(2))
     assert SoftContrastLoss(0.3)(batch).item() == pytest.approx(math.log(2))
 
 

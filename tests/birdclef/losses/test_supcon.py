@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pytorch_metric_learning.losses import SupConLoss as OtherSupConLoss
 
 from birdclef.losses import log_partition
-from birdclef.losses.contrast import ContrastBatch, Reduction
+from birdclef.losses.contrast import ContrastBatch
 from birdclef.losses.supcon import SupConLoss
 
 Rows = NDArray[np.float64]
@@ -67,19 +67,19 @@ def random_rows(rows: int, dim: int = 6, seed: int = 0, scale: float = 3.0) -> R
     return scale * np.random.default_rng(seed).normal(size=(rows, dim))
 
 
-def compute(embeddings: Rows, labels: Labels, temperature: float, reduction: Reduction = "mean") -> float:
+def compute(embeddings: Rows, labels: Labels, temperature: float) -> float:
     """Returns the loss of rows that are all of different recordings."""
     batch = ContrastBatch(torch.from_numpy(embeddings), torch.from_numpy(labels), torch.arange(len(labels)))
-    loss: torch.Tensor = SupConLoss(temperature, reduction=reduction)(batch)
+    loss: torch.Tensor = SupConLoss(temperature)(batch)
     return loss.item()
 
 
 def compute_at(angles: list[float], labels: list[int], recordings: list[int], weight: float = 1.0) -> float:
-    """Returns the loss at temperature 1 of rows at angles in degrees, summed over anchors."""
+    """Returns the loss at temperature 1 of rows at angles in degrees: the mean over anchors with a positive."""
     turned = np.radians(angles)
     rows = torch.from_numpy(np.stack([np.cos(turned), np.sin(turned)], axis=1))
     batch = ContrastBatch(rows, torch.tensor(labels), torch.tensor(recordings))
-    loss: torch.Tensor = SupConLoss(1.0, weight, "sum")(batch)
+    loss: torch.Tensor = SupConLoss(1.0, weight)(batch)
     return loss.item()
 
 
@@ -95,7 +95,6 @@ def test_loss_equals_the_equation(labels: Labels, temperature: float) -> None:
     embeddings = random_rows(len(labels))
     expected = loop_over_equation(embeddings, labels, temperature)
     assert compute(embeddings, labels, temperature) == pytest.approx(mean(expected), rel=1e-9)
-    assert compute(embeddings, labels, temperature, "sum") == pytest.approx(sum(expected), rel=1e-9)
 
 
 @settings(deadline=None, max_examples=60)
@@ -122,7 +121,6 @@ def test_pair_rules_equal_a_plain_loop_for_any_batch(data: st.DataObject, weight
     expected = loop_with_pair_rules(embeddings, labels, recordings, secondary, weight)
     loss = SupConLoss(0.2, weight)(batch).item()
     assert loss == pytest.approx(mean(expected), rel=1e-9, abs=1e-9)
-    assert SupConLoss(0.2, weight, "sum")(batch).item() == pytest.approx(sum(expected), rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.1, 1.0])
@@ -145,29 +143,29 @@ def test_loss_and_gradient_equal_pytorch_metric_learnings(labels: Labels, temper
 
 def test_two_species_at_right_angles_by_hand() -> None:
     """Each anchor sees its positive at cosine 1 and two others at 0: log(e + 2) - 1."""
-    assert compute_at([0, 90, 0, 90], [0, 1, 0, 1], [0, 1, 2, 3]) == pytest.approx(4 * (math.log(math.e + 2) - 1))
+    assert compute_at([0, 90, 0, 90], [0, 1, 0, 1], [0, 1, 2, 3]) == pytest.approx(math.log(math.e + 2) - 1)
 
 
 def test_positives_from_one_recording_weigh_half_by_hand() -> None:
     """Anchor 0: other view at cosine 1, other recording at 0; anchor 1 alike. Anchor 2: two others, both at 0.
 
-    Denominators e + 1, e + 1 and 2, so 2 (log(e + 1) - 0.5 · 1 / 1.5) + log 2.
+    Denominators e + 1, e + 1 and 2, so the mean of twice log(e + 1) - 0.5 · 1 / 1.5 and log 2.
     """
-    expected = 2 * (math.log(math.e + 1) - 1 / 3) + math.log(2)
+    expected = (2 * (math.log(math.e + 1) - 1 / 3) + math.log(2)) / 3
     assert compute_at([0, 0, 90], [4, 4, 4], [0, 0, 1], weight=0.5) == pytest.approx(expected)
 
 
 def test_weight_cancels_where_all_positives_are_from_one_recording() -> None:
     """Two views only: log(e + 1) - 1 for each of them, whatever the weight; the third row is an orphan."""
     for weight in (1e-4, 0.5, 1.0):
-        expected = 2 * (math.log(math.e + 1) - 1)
+        expected = math.log(math.e + 1) - 1
         assert compute_at([0, 0, 90], [4, 4, 1], [0, 0, 1], weight) == pytest.approx(expected, rel=1e-9)
 
 
 def test_weight_zero_takes_views_of_one_recording_out_of_the_denominator_too() -> None:
     """Rows 0 and 1 see cosine 0 (positive) and -1: log(1 + 1/e). Row 2 sees 0, 0 (positives) and 0: log 3."""
     loss = compute_at([0, 0, 90, 180], [4, 4, 4, 1], [0, 0, 1, 2], weight=0.0)
-    assert loss == pytest.approx(2 * math.log(1 + 1 / math.e) + math.log(3))
+    assert loss == pytest.approx((2 * math.log(1 + 1 / math.e) + math.log(3)) / 3)
 
 
 def test_weight_zero_makes_orphans_of_rows_whose_species_has_one_recording() -> None:
@@ -184,8 +182,8 @@ def test_rows_linked_by_a_secondary_label_are_ignored_by_hand() -> None:
     secondary = torch.zeros(4, 2, dtype=torch.bool)
     secondary[0, 1] = True
     batch = ContrastBatch(rows, torch.tensor([0, 0, 1, 1]), torch.arange(4), secondary)
-    expected = math.log(math.e + 2) - 1 + 2 * (math.log(math.e + 1) - 1)
-    assert SupConLoss(1.0, reduction="sum")(batch).item() == pytest.approx(expected)
+    expected = (math.log(math.e + 2) - 1 + 2 * (math.log(math.e + 1) - 1)) / 4
+    assert SupConLoss(1.0)(batch).item() == pytest.approx(expected)
 
 
 def test_a_secondary_label_that_is_the_own_species_changes_nothing() -> None:
