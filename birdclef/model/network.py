@@ -4,28 +4,30 @@ import difflib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import timm
 import timm.models
 import torch
 from torch import Tensor, nn
 
-from birdclef.config.model import POOLS, ModelConfig, Normalisation
+from birdclef.config.model import POOLS, ModelConfig
 from birdclef.model.pooling import WindowPool
 
 logger = logging.getLogger(__name__)
 
 _BAND_SCALE_DB = 10.0
+_BATCH_COUNTER = "num_batches_tracked"
+"""Buffer of batch norm that has no effect on what it computes; old PyTorch did not save it."""
 
 
 @dataclass(frozen=True)
 class Heads:
-    """What the heads say about a batch.
+    """Outputs of the two heads for a batch.
 
     Attributes:
-        embeddings: Of the projection head, (batch, dim).
-        logits: Of the classifier, (batch, classes).
+        embeddings: Output of the projection head, (batch, dim).
+        logits: Output of the classifier, (batch, classes).
     """
 
     embeddings: Tensor
@@ -33,35 +35,32 @@ class Heads:
 
 
 class SpeciesModel(nn.Module):
-    """A timm backbone with a projection head for the contrastive loss and a linear classifier.
+    """A backbone with a projection head for the contrastive loss and a linear classifier.
 
-    With `dataset` or `channel` normalisation the input is standardised with the statistics of the training strips,
-    which travel with the weights; with `band_median` each band is taken relative to its median over the crop.
+    With `dataset` or `channel` normalisation the input is standardised with the mean and deviation of the training
+    strips, which are saved with the weights. With `band_median` each band's median over the crop is subtracted.
+
+    Args:
+        backbone: Module with the attribute `num_features`, the width of its pooled features.
+        config: Settings of the heads and of the normalisation.
+        classes: Number of species.
+        channels: Values of a strip per frame; only `channel` normalisation needs them.
     """
 
     mean_db: Tensor
     deviation_db: Tensor
 
-    def __init__(
-        self,
-        backbone: nn.Module,
-        classes: int,
-        projection: tuple[int, int],
-        classifier_on: Literal["features", "embedding"],
-        normalisation: Normalisation,
-        dropout: float,
-        channels: int | None = None,
-    ) -> None:
+    def __init__(self, backbone: nn.Module, config: ModelConfig, classes: int, channels: int | None = None) -> None:
         super().__init__()
-        self.normalisation = normalisation
+        self.normalisation = config.normalisation
         self.backbone = backbone
         width = int(backbone.num_features)  # type: ignore[arg-type]
-        hidden, dim = projection
+        hidden, dim = config.projection_hidden, config.projection_dim
         self.projection = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, dim))
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(width if classifier_on == "features" else dim, classes)
-        self.classifier_on = classifier_on
-        shape = (channels or 1, 1) if normalisation == "channel" else ()
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(width if config.classifier_on == "features" else dim, classes)
+        self.classifier_on = config.classifier_on
+        shape = (channels or 1, 1) if config.normalisation == "channel" else ()
         self.register_buffer("mean_db", torch.full(shape, -30.0))
         self.register_buffer("deviation_db", torch.full(shape, 20.0))
 
@@ -75,7 +74,7 @@ class SpeciesModel(nn.Module):
         return features
 
     def heads(self, features: Tensor) -> Heads:
-        """Returns embeddings and logits of pooled features, (batch, width)."""
+        """Returns embeddings and logits for pooled features, (batch, width)."""
         embeddings = self.projection(features)  # (batch, dim)
         classified = features if self.classifier_on == "features" else embeddings
         return Heads(embeddings, self.classifier(self.dropout(classified)))
@@ -85,11 +84,11 @@ class SpeciesModel(nn.Module):
         return self.heads(self.encode(crops)).logits
 
     def set_input_statistics(self, mean_db: Tensor | float, deviation_db: Tensor | float) -> None:
-        """Standardise inputs with mean and deviation of the training strips, of all values or each channel's own.
+        """Set the mean and the deviation that standardise the input.
 
         Args:
-            mean_db: (channels, 1), or one number.
-            deviation_db: The same.
+            mean_db: Mean of each channel, (channels, 1), or of all values.
+            deviation_db: Standard deviation of each channel, (channels, 1), or of all values.
         """
         self.mean_db.copy_(torch.as_tensor(mean_db))
         self.deviation_db.copy_(torch.as_tensor(deviation_db))
@@ -98,13 +97,13 @@ class SpeciesModel(nn.Module):
 def build_model(
     config: ModelConfig, classes: int, channels: int | None = None, *, load_weights: bool = True
 ) -> SpeciesModel:
-    """Returns a model with the configured weights in its backbone.
+    """Returns a model whose backbone has the configured weights.
 
     Args:
-        config: Backbone and heads.
+        config: Settings of the backbone and the heads.
         classes: Number of species.
-        channels: Values of a strip per frame; a pool, and `channel` normalisation, need to know.
-        load_weights: False leaves the backbone as initialised, for weights that the caller loads.
+        channels: Values of a strip per frame; only pools and `channel` normalisation need them.
+        load_weights: False leaves the backbone with random weights, because the caller loads all weights.
 
     Raises:
         ValueError: If timm has no such backbone, or a weight file does not fit it.
@@ -116,11 +115,8 @@ def build_model(
         backbone: nn.Module = WindowPool(channels, config.pool_hidden, config.dropout, config.backbone)
     else:
         backbone = _build_timm_backbone(config, load_weights=load_weights)
-    projection = (config.projection_hidden, config.projection_dim)
-    model = SpeciesModel(
-        backbone, classes, projection, config.classifier_on, config.normalisation, config.dropout, channels
-    )
-    return model.to(memory_format=torch.channels_last)  # 1.2 to 1.8 times faster convolutions on a CPU
+    model = SpeciesModel(backbone, config, classes, channels)
+    return model.to(memory_format=torch.channels_last)  # makes convolutions on a CPU 1.2 to 1.8 times faster
 
 
 def _build_timm_backbone(config: ModelConfig, *, load_weights: bool) -> nn.Module:
@@ -136,8 +132,8 @@ def create_backbone(name: str, drop_path: float, *, pretrained: bool) -> nn.Modu
     """Returns a timm backbone with one input channel and no classifier.
 
     Raises:
-        ValueError: If timm has no model of that name; near names are suggested.
-        RuntimeError: If pretrained weights cannot be fetched.
+        ValueError: If timm has no model of that name; the message suggests similar names.
+        RuntimeError: If pretrained weights cannot be downloaded.
     """
     if not timm.is_model(name):
         near = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=5)) or "see timm.list_models()"
@@ -150,7 +146,7 @@ def create_backbone(name: str, drop_path: float, *, pretrained: bool) -> nn.Modu
             raise
         raise RuntimeError(
             f"The pretrained weights of {name} could not be fetched from the hub ({type(error).__name__}: {error}). "
-            "Give a local file as model.weights, or train from scratch with model.weights=none."
+            "Set model.weights to the path of a weight file, or train from scratch with model.weights=none."
         ) from error
     return backbone
 
@@ -158,12 +154,41 @@ def create_backbone(name: str, drop_path: float, *, pretrained: bool) -> nn.Modu
 def load_backbone_weights(backbone: nn.Module, path: Path) -> None:
     """Load a local weight file (safetensors, or a state dict saved by torch) into a one-channel backbone.
 
-    A classifier in the file is left out, and a three-channel stem is summed to one channel, as timm does.
+    A classifier in the file is ignored. A three-channel stem is summed to one channel, as timm does. Batch norm's count
+    of batches may be missing, because it has no effect.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not one of weights, or names or shapes do not fit; the first ones are named.
+        ValueError: If the file holds no weights, or names or shapes do not fit; the message names the first of them.
     """
+    loaded = _read_weight_file(path)
+    wanted = {
+        name: value
+        for name, value in backbone.state_dict().items()
+        if name in loaded or name.rpartition(".")[2] != _BATCH_COUNTER
+    }
+    for name, value in wanted.items():
+        if name in loaded and _is_colour_stem(loaded[name], value):
+            loaded[name] = loaded[name].sum(dim=1, keepdim=True)
+    faults = [f"{name} is missing" for name in wanted if name not in loaded]
+    faults += [
+        f"{name}: {tuple(loaded[name].shape)} instead of {tuple(value.shape)}"
+        for name, value in wanted.items()
+        if name in loaded and loaded[name].shape != value.shape
+    ]
+    if faults:
+        raise ValueError(
+            f"{path} does not fit the backbone: {'; '.join(faults[:5])}"
+            f"{f'; and {len(faults) - 5} more' if len(faults) > 5 else ''}. Give weights of the same timm model."
+        )
+    backbone.load_state_dict({name: loaded[name] for name in wanted}, strict=False)
+
+
+def _is_colour_stem(loaded: Tensor, wanted: Tensor) -> bool:
+    return loaded.ndim == wanted.ndim == 4 and (loaded.shape[1], wanted.shape[1]) == (3, 1)
+
+
+def _read_weight_file(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"model.weights={path}: no such file. Give `none`, `hub` or the path of a weight file.")
     try:
@@ -173,31 +198,11 @@ def load_backbone_weights(backbone: nn.Module, path: Path) -> None:
             f"{path} is not a readable weight file ({type(error).__name__}: {error}). "
             "Give a safetensors file or a state dict saved by torch."
         ) from error
-    wanted = backbone.state_dict()
-    for name, value in loaded.items():
-        if (
-            name in wanted
-            and value.ndim == wanted[name].ndim == 4
-            and (value.shape[1], wanted[name].shape[1]) == (3, 1)
-        ):
-            loaded[name] = value.sum(dim=1, keepdim=True)
-    missing = [name for name in wanted if name not in loaded]
-    wrong = [
-        f"{name}: {tuple(loaded[name].shape)} instead of {tuple(value.shape)}"
-        for name, value in wanted.items()
-        if name in loaded and loaded[name].shape != value.shape
-    ]
-    if missing or wrong:
-        faults = [*(f"{name} is missing" for name in missing), *wrong]
-        raise ValueError(
-            f"{path} does not fit the backbone: {'; '.join(faults[:5])}"
-            f"{f'; and {len(faults) - 5} more' if len(faults) > 5 else ''}. Give weights of the same timm model."
-        )
-    backbone.load_state_dict({name: loaded[name] for name in wanted})
+    return loaded
 
 
 def freeze_stages(backbone: nn.Module, stages: int) -> list[nn.Module]:
-    """Stop the stem and the first `stages - 1` stages from learning; returns the modules that must stay in eval mode.
+    """Freeze the stem and the first `stages - 1` stages; returns the modules that must stay in eval mode.
 
     Raises:
         ValueError: If the backbone has fewer stages.
@@ -208,7 +213,10 @@ def freeze_stages(backbone: nn.Module, stages: int) -> list[nn.Module]:
     groups = timm.models.group_parameters(backbone, matcher)
     order = sorted(groups)
     if stages > len(order):
-        raise ValueError(f"model.frozen_stages={stages}, but the backbone has {len(order)} (the stem counts as one).")
+        raise ValueError(
+            f"model.frozen_stages={stages}, but the backbone has {len(order)} stages (the stem counts as one). "
+            f"Set model.frozen_stages to {len(order)} or less."
+        )
     frozen = {name for group in order[:stages] for name in groups[group]}
     for name, parameter in backbone.named_parameters():
         if name in frozen:

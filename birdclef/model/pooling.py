@@ -1,14 +1,14 @@
-"""Backbones for strips of embeddings: what the windows of a crop say, put together to one feature vector."""
+"""Backbone for strips of embeddings: pools the windows of a crop into one feature vector."""
 
 import torch
 from torch import Tensor, nn
 
 
 class WindowPool(nn.Module):
-    """Mean of a crop's windows, all alike or weighted by attention, through a hidden layer.
+    """The plain or attention-weighted mean of a crop's windows, followed by a hidden layer.
 
-    Attention gives each window a weight from what is in it, and begins as the mean (equation 8 of Ilse et al. 2018,
-    https://arxiv.org/abs/1802.04712, with a linear score).
+    Attention computes the weight of each window from its embedding (equation 8 of Ilse et al. 2018,
+    https://arxiv.org/abs/1802.04712, with a linear score). At the start all weights are equal.
 
     Attributes:
         num_features: Width of the hidden layer.

@@ -1,4 +1,4 @@
-"""Pretrained weights as part of what an artefact is made from."""
+"""Identity of pretrained weights in the recipe of an artefact."""
 
 from pathlib import Path
 
@@ -6,7 +6,9 @@ from cache.workspace.artefact import file_key
 
 
 def identify_weights(weights: str) -> tuple[str, dict[str, str]]:
-    """Returns what stands for `model.weights` in a recipe, and its input: a local file counts by its content.
+    """Returns the value of `model.weights` for a recipe, and the recipe's inputs.
+
+    A local file is identified by its content, not by its path.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -1,4 +1,4 @@
-"""Inference weights of a run: safetensors and what is needed to rebuild the model around them."""
+"""Saves and loads the model of a run: its weights and the description that rebuilds it."""
 
 import json
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ _MODULE_PREFIX = "model."
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A model that is ready to predict.
+    """A trained model that is ready to predict.
 
     Attributes:
-        model: In eval mode.
-        species: Species codes in the order of class indices.
-        features: The front end that its input must come from.
-        clip_seconds: Length of its windows.
-        fold: Validation fold, whose recordings it has not seen.
-        split: Key of the split.
-        store: Feature directory that its strips came from; it holds an embedding model, if there is one.
+        model: Model in eval mode.
+        species: Species codes in the order of the label indices.
+        features: Front end that produces the model's input.
+        clip_seconds: Length of a window, s.
+        fold: Validation fold; the model has not seen its recordings.
+        split: Artefact key of the split.
+        store: Feature directory of the training strips. For embeddings it holds the embedding model.
     """
 
     model: SpeciesModel
@@ -43,7 +43,10 @@ class TrainedRun:
 
 
 def save_run(checkpoint: Path, fold: FoldData, config: TrainConfig, directory: Path) -> None:
-    """Write `weights.safetensors` (averaged, if averaging is on) and `model.json` of a Lightning checkpoint."""
+    """Write `weights.safetensors` and `model.json` from a Lightning checkpoint.
+
+    With `ema_decay` above 0 the checkpoint holds the averaged weights.
+    """
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     tensors = {
         name.removeprefix(_MODULE_PREFIX): value.contiguous()
@@ -52,7 +55,7 @@ def save_run(checkpoint: Path, fold: FoldData, config: TrainConfig, directory: P
     }
     weights = directory / "weights.safetensors"
     save_file(tensors, weights)
-    weights.chmod(0o644)  # safetensors writes for the owner only, and a report may be served by another user
+    weights.chmod(0o644)  # safetensors lets only the owner read, but another user may serve a report
     description = {
         "species": fold.species,
         "features": fold.features.identity(),
@@ -64,10 +67,10 @@ def save_run(checkpoint: Path, fold: FoldData, config: TrainConfig, directory: P
 
 
 def load_run(directory: Path, workspace: Workspace, device: torch.device) -> TrainedRun:
-    """Returns the model of a finished run of a workspace on a device.
+    """Returns the model of a finished run, on a device.
 
     Raises:
-        ValueError: If it was trained on crops that end between two embeddings.
+        ValueError: If the run's `clip_seconds` is not a multiple of the embedding model's stride.
     """
     provenance = read_provenance(directory)
     description = json.loads((directory / "model.json").read_text())

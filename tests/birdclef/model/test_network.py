@@ -276,6 +276,29 @@ def test_wrong_shape_is_refused_with_both_shapes(tmp_path: Path) -> None:
         build(weights=str(tmp_path / "weights.safetensors"))
 
 
+def test_weights_of_old_pytorch_without_the_count_of_batches_are_loaded(tmp_path: Path) -> None:
+    """PyTorch before 0.4.1 saved no `num_batches_tracked`; timm's own loader takes such files too."""
+    saved = create_colour_model("test_resnet")
+    state = {name: value.contiguous() for name, value in saved.state_dict().items() if "num_batches" not in name}
+    save_file(state, tmp_path / "weights.safetensors")
+    loaded = create_backbone("test_resnet", 0.0, pretrained=False)
+    load_backbone_weights(loaded, tmp_path / "weights.safetensors")
+    names = [name for name in loaded.state_dict() if "num_batches" not in name and name != "conv1.0.weight"]
+    assert len(names) > 20
+    assert all(torch.equal(loaded.state_dict()[name], state[name]) for name in names)
+
+
+@pytest.mark.parametrize("name", ["bn1.running_mean", "bn1.weight"])
+def test_any_other_missing_tensor_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    saved = create_colour_model("test_resnet")
+    state = {key: value.contiguous() for key, value in saved.state_dict().items() if "num_batches" not in key}
+    del state[name]
+    save_file(state, tmp_path / "weights.safetensors")
+    backbone = create_backbone("test_resnet", 0.0, pretrained=False)
+    with pytest.raises(ValueError, match=rf"backbone: {name} is missing\. Give"):
+        load_backbone_weights(backbone, tmp_path / "weights.safetensors")
+
+
 def test_refused_weights_leave_the_backbone(tmp_path: Path) -> None:
     backbone = create_backbone("test_resnet", 0.0, pretrained=False)
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
