@@ -1,4 +1,4 @@
-"""One GPU, one training or prediction: a lock on each device, which is gone with the process that holds it."""
+"""Locks each GPU for one training or prediction at a time; a lock ends with the process that holds it."""
 
 import logging
 import os
@@ -14,7 +14,12 @@ logger = logging.getLogger(__name__)
 
 
 def gpus_in_use(accelerator: str, devices: int) -> list[str]:
-    """Returns the UUIDs of the GPUs that work on so many devices uses: the first of those that it sees."""
+    """Returns the UUIDs of the GPUs that a training or prediction uses: the first `devices` of the visible GPUs.
+
+    Args:
+        accelerator: Setting `accelerator`; `cpu` and `mps` use no GPU of this kind.
+        devices: Number of devices.
+    """
     if accelerator not in ("auto", "gpu") or not torch.cuda.is_available():
         return []
     count = min(devices, torch.cuda.device_count())
@@ -23,13 +28,14 @@ def gpus_in_use(accelerator: str, devices: int) -> list[str]:
 
 @contextmanager
 def alone_on(gpus: Sequence[str]) -> Iterator[None]:
-    """Wait until no other work of this user uses any of the GPUs, and keep others waiting; not again inside itself.
+    """Wait until no other work of this user uses the GPUs, and make other work wait until the block ends.
 
-    The locks lie in the system's folder for temporary files ($TMPDIR): containers that see the same GPU must share it.
+    A block must not contain another block for the same GPU. The lock files are in the system's folder for temporary
+    files ($TMPDIR). Containers that see the same GPU must share this folder.
     """
     folder = Path(tempfile.gettempdir()) / f"birdclef-{os.getuid()}"
     with ExitStack() as stack:
-        for gpu in sorted(gpus):  # in one order, so that two never wait for each other
+        for gpu in sorted(gpus):  # a fixed order, so that two processes never wait for each other
             folder.mkdir(mode=0o700, exist_ok=True)
             lock = FileLock(folder / f"{gpu}.lock")
             try:

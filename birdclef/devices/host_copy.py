@@ -1,14 +1,14 @@
-"""A number that a device computes, read without waiting for what the device was given to do after it."""
+"""Copies a number from a device to the host without waiting for later work of the device."""
 
 import torch
 from torch import Tensor
 
 
 class HostCopy:
-    """A copy on the host that the device makes once it comes to it."""
+    """A copy of a number on the host, made when the device has computed the number."""
 
     def __init__(self, value: Tensor) -> None:
-        """Have the device copy a number, (), when it has done all that it was given until now."""
+        """Queue the copy of a number, (), behind the work that the device already has."""
         self._copied: torch.cuda.Event | None = None
         self._value = value
         if value.is_cuda:
@@ -18,7 +18,7 @@ class HostCopy:
             self._copied.record()
 
     def value(self) -> float:
-        """Returns the number, waiting for its copy and for nothing that follows."""
+        """Returns the number; waits for the copy, but not for work that was queued after it."""
         if self._copied is not None:
             self._copied.synchronize()
         return float(self._value)

@@ -1,4 +1,4 @@
-"""How much memory a piece of work needed at its peak: of the GPU if it used one, else of the process."""
+"""Measures the peak memory of a piece of work: GPU memory if it used a GPU, main memory otherwise."""
 
 import ctypes
 import gc
@@ -12,19 +12,19 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """Measures from now on: what is allocated on the GPU, else what this process holds beyond what it holds now."""
+    """Measures the peak since its creation: memory allocated on the GPU, or the growth of this process."""
 
     def __init__(self) -> None:
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         gc.collect()
         if sys.platform == "linux":
-            ctypes.CDLL(None).malloc_trim(0)  # so that memory freed before is not used again unseen
+            ctypes.CDLL(None).malloc_trim(0)  # otherwise reuse of memory that was freed earlier would not be counted
             _RESET.write_text("5")  # proc(5): resets the peak resident set size
         self._held = _resident_mb("VmRSS")
 
     def read(self) -> float | None:
-        """Returns the peak so far, MB; none if the system does not tell."""
+        """Returns the peak so far, MB; None if the system does not report it."""
         if torch.cuda.is_available() and (allocated := torch.cuda.max_memory_allocated()):
             return allocated / 1e6
         peak = _resident_mb("VmHWM")

@@ -1,4 +1,4 @@
-"""A function in several processes of this machine that know each other, with one end for all of them."""
+"""Runs a function in several processes of this machine that communicate and end together."""
 
 import logging
 import multiprocessing
@@ -20,36 +20,37 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
-"""How long the others may still tell why they failed, once one has."""
+"""Time for the other processes to report their error after the first process has failed."""
 
 _Message = tuple[int, str, Any]
 _launched_as = 0
 
 
 def launched_rank() -> int:
-    """Returns the number of this process among those of `run_in_ranks`; 0 if it is none of them."""
+    """Returns the rank of this process in `run_in_ranks`; 0 if `run_in_ranks` did not start this process."""
     return _launched_as
 
 
 def run_in_ranks(function: Callable[..., Any], arguments: Sequence[Any], ranks: int) -> Any:
-    """Returns what a function returns in the first of several processes, each with its share of the cores.
+    """Runs a function in several processes and returns the result of the first process.
 
-    The processes find each other through the environment variables of torch.distributed. What the first one logs is
-    logged here. If one of them fails or is killed, all end; they end too if this process does.
+    Each process gets its share of the cores. The processes find each other through the environment variables of
+    torch.distributed. Log records of the first process are logged here too. If one process fails or is killed, all are
+    ended. They also end if this process ends.
 
     Args:
-        function: At module level, for it is sent to the processes.
-        arguments: Of it, the same for all; they are pickled.
+        function: Function to run. It must be at module level, because it is pickled.
+        arguments: Arguments of the function, the same in all processes; they are pickled.
         ranks: Number of processes.
 
     Raises:
         RuntimeError: If a process is killed.
-        Exception: What the function raised, with the process's traceback as a note.
+        Exception: The error that the function raised, with the process's traceback as a note.
     """
     context = multiprocessing.get_context("spawn")
     messages: multiprocessing.Queue[_Message] = context.Queue()
     port = _free_port()
-    task = pickle.dumps((function, tuple(arguments)))  # by value: torch's own way would share the tensors among all
+    task = pickle.dumps((function, tuple(arguments)))  # copies tensors; torch's pickler would share their memory
     processes = [
         context.Process(
             target=_work,
@@ -70,35 +71,47 @@ def run_in_ranks(function: Callable[..., Any], arguments: Sequence[Any], ranks: 
 
 
 def _attend(processes: Sequence[SpawnProcess], messages: "multiprocessing.Queue[_Message]") -> Any:
-    """Returns the first process's result once all have ended; raises the error that tells most if one failed."""
+    """Returns the first process's result when all processes have one; raises the error of the lowest rank otherwise."""
     results: dict[int, Any] = {}
     errors: dict[int, Exception] = {}
     deadline = float("inf")
     while time.monotonic() < deadline:
         ended = [process for process in processes if not process.is_alive()]
-        for rank, kind, content in _drain(messages):
-            if kind == "log":
-                own = logging.getLogger(content.name)
-                if own.isEnabledFor(content.levelno):
-                    own.handle(content)
-            elif kind == "result":
-                results[rank] = content
-            else:
-                errors[rank] = content
+        _receive(messages, results, errors)
         if len(results) == len(processes):
             return results[0]
-        killed = [process for process in ended if process.exitcode not in (0, None)]
-        if killed:  # whatever the others say, they only noticed that it was gone
-            raise RuntimeError(
-                f"The training process of {killed[0].name} ended with exit code {killed[0].exitcode}. A negative code "
-                "is a signal; -9 often means that memory ran out: lower train.*.micro_batch or devices."
-            )
+        _raise_if_killed(ended)
         if errors:
             if len(errors) + len(results) == len(processes):
                 break
             deadline = min(deadline, time.monotonic() + _GRACE_SECONDS)
         wait([process.sentinel for process in processes if process not in ended], _POLL_SECONDS)
     raise errors[min(errors)]
+
+
+def _receive(
+    messages: "multiprocessing.Queue[_Message]", results: dict[int, Any], errors: dict[int, Exception]
+) -> None:
+    """Log the log records of all waiting messages, and add their results and errors by rank."""
+    for rank, kind, content in _drain(messages):
+        if kind == "log":
+            own = logging.getLogger(content.name)
+            if own.isEnabledFor(content.levelno):
+                own.handle(content)
+        elif kind == "result":
+            results[rank] = content
+        else:
+            errors[rank] = content
+
+
+def _raise_if_killed(ended: Sequence[SpawnProcess]) -> None:
+    """Raise an error if a process was killed; errors of the others are then only a consequence."""
+    killed = [process for process in ended if process.exitcode not in (0, None)]
+    if killed:
+        raise RuntimeError(
+            f"The training process of {killed[0].name} ended with exit code {killed[0].exitcode}. A negative code "
+            "is a signal; -9 often means that memory ran out: lower train.*.micro_batch or devices."
+        )
 
 
 def _drain(messages: "multiprocessing.Queue[_Message]") -> list[_Message]:
@@ -117,7 +130,7 @@ def _work(
     port: int,
     messages: "multiprocessing.Queue[_Message]",
 ) -> None:
-    """Call the function as one of the processes."""
+    """Call the function in a new process, and send its result or error to the parent."""
     global _launched_as
     _launched_as = rank
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -133,9 +146,9 @@ def _work(
         logging.getLogger().addHandler(_Sender(messages))
         logging.getLogger("birdclef").setLevel(logging.INFO)
     try:
-        function, arguments = pickle.loads(task)  # noqa: S301 - from the parent
+        function, arguments = pickle.loads(task)  # noqa: S301 - the parent made it
         messages.put((rank, "result", function(*arguments)))
-    except Exception as error:  # whatever it is, the parent raises it
+    except Exception as error:  # the parent raises it again
         error.add_note(f"In training process {rank}:\n{traceback.format_exc()}")
         messages.put((rank, "error", _picklable(error)))
 
@@ -148,14 +161,14 @@ def _end_with_parent() -> None:
 
 
 class _Sender(logging.Handler):
-    """Sends records of this project to the parent."""
+    """Sends log records of this project, and warnings of others, to the parent."""
 
     def __init__(self, messages: "multiprocessing.Queue[_Message]") -> None:
         super().__init__()
         self._messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send one record, its text made up here."""
+        """Send one record; its message is formatted here."""
         if record.name.startswith("birdclef") or record.levelno >= logging.WARNING:
             record.msg, record.args, record.exc_info = record.getMessage(), None, None
             self._messages.put((0, "log", record))
@@ -163,7 +176,7 @@ class _Sender(logging.Handler):
 
 def _picklable(error: Exception) -> Exception:
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - of this process itself
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - this process made it
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
