@@ -1,4 +1,4 @@
-"""What becomes of a crop on its way to a view: the one place where training on log-mel and on embeddings part."""
+"""Turns crops into augmented views. This is the only part of training that differs for log-mel and embeddings."""
 
 from typing import Protocol
 
@@ -7,7 +7,8 @@ from torch import Tensor
 
 from birdclef.augment.embeddings import augment_embeddings, mix_embeddings
 from birdclef.augment.log_mel import (
-    draw_time_map,
+    draw_rates,
+    draw_warp,
     mix_power,
     random_background,
     random_gain,
@@ -26,14 +27,14 @@ from cache.config.features import FeatureConfig
 
 
 class Augmentation(Protocol):
-    """Augments the crops of some strips; what it draws is a function of the generator."""
+    """Augmentation of crops of strips; all random values come from the generator."""
 
     def draw_time_map(self, batch: int, generator: torch.Generator) -> Tensor:
         """Returns the source position of each frame of each crop, relative to the crop's start, (batch, frames)."""
         ...
 
     def gather_others(self, batch: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Returns what else is taken from the strips for so many crops, (batch, 1, channels, frames) each."""
+        """Returns further crops of the strips that `augment` needs, (batch, 1, channels, frames) each."""
         ...
 
     def augment(self, crops: Tensor, *others: Tensor, generator: torch.Generator) -> Tensor:
@@ -41,15 +42,21 @@ class Augmentation(Protocol):
         ...
 
     def mix(self, crops: Tensor, share: Tensor, partner: Tensor) -> Tensor:
-        """Returns crops mixed with others of the batch, each with its own share, (batch, 1, 1, 1)."""
+        """Returns crops mixed with other crops of the batch.
+
+        Args:
+            crops: (batch, 1, channels, frames).
+            share: Share of each crop in its mixture, (batch, 1, 1, 1).
+            partner: Index of the other crop in each mixture, (batch,).
+        """
         ...
 
 
 class LogMelAugmentation:
-    """Time warp and stretch, gain, background, noise and masks.
+    """Augmentation of log-mel: time warp and stretch, gain, background, noise and masks.
 
     Attributes:
-        noise_bank: Quiet crops that are mixed in as background.
+        noise_bank: Quiet crops that are added as background.
     """
 
     def __init__(self, settings: AugmentConfig, strips: Strips, crop_frames: int, floor_db: float) -> None:
@@ -60,16 +67,11 @@ class LogMelAugmentation:
         self.noise_bank = build_noise_bank(strips, compute_frame_levels(strips), crop_frames)
 
     def draw_time_map(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Returns stretched and warped positions, (batch, frames)."""
-        return draw_time_map(
-            batch,
-            self._crop_frames,
-            self._settings.stretch_rate,
-            self._settings.stretch_probability,
-            self._settings.warp_frames,
-            self._settings.warp_probability,
-            generator,
-        )
+        """Returns warped and stretched positions, (batch, frames)."""
+        settings = self._settings
+        rates = draw_rates(batch, settings.stretch_rate, settings.stretch_probability, generator)  # (batch,)
+        warped = draw_warp(batch, self._crop_frames, settings.warp_frames, settings.warp_probability, generator)
+        return warped * rates.unsqueeze(1)  # (batch, frames)
 
     def gather_others(self, batch: int, generator: torch.Generator) -> tuple[Tensor]:
         """Returns backgrounds in dB, (batch, 1, n_mels, frames)."""
@@ -88,7 +90,7 @@ class LogMelAugmentation:
 
 
 class EmbeddingAugmentation:
-    """Noise and dropped channels."""
+    """Augmentation of embeddings: noise, and channels set to 0."""
 
     def __init__(
         self, settings: EmbeddingAugmentConfig, crop_frames: int, deviation: Tensor, device: torch.device
@@ -98,19 +100,19 @@ class EmbeddingAugmentation:
         self._deviation = deviation.to(device)
 
     def draw_time_map(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Returns windows one after the other, (batch, windows)."""
+        """Returns the positions of consecutive windows, (batch, windows)."""
         return torch.arange(self._crop_frames, dtype=torch.float32, device=generator.device).expand(batch, -1)
 
     def gather_others(self, batch: int, generator: torch.Generator) -> tuple[()]:  # noqa: ARG002 - of the protocol
-        """Returns nothing: there is no background to add."""
+        """Returns no further crops, because embeddings get no background."""
         return ()
 
     def augment(self, crops: Tensor, *others: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
-        """Returns crops with noise and without some channels, (batch, 1, channels, windows)."""
+        """Returns crops with noise and some channels set to 0, (batch, 1, channels, windows)."""
         return augment_embeddings(crops, self._settings, self._deviation, generator)
 
     def mix(self, crops: Tensor, share: Tensor, partner: Tensor) -> Tensor:
-        """Returns crops mixed as they are, (batch, 1, channels, windows)."""
+        """Returns crops mixed linearly, (batch, 1, channels, windows)."""
         return mix_embeddings(crops, share, partner)
 
 
@@ -121,14 +123,14 @@ def build_augmentation(
     crop_frames: int,
     device: torch.device,
 ) -> Augmentation:
-    """Returns the augmentation of a kind of features.
+    """Returns the augmentation for a kind of features.
 
     Args:
-        settings: Of the same kind (`feature_kind.check_member`).
-        features: What the strips are.
-        strips: Of the training recordings.
-        crop_frames: Length of a crop.
-        device: Where crops are augmented.
+        settings: Augmentation settings for the kind of `features` (`feature_kind.check_member`).
+        features: Settings of the features in the strips.
+        strips: Strips of the training recordings.
+        crop_frames: Length of a crop, frames.
+        device: Device on which crops are augmented.
     """
     if isinstance(settings, EmbeddingAugmentConfig):
         return EmbeddingAugmentation(settings, crop_frames, channel_statistics(strips)[1], device)

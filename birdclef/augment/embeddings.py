@@ -1,7 +1,7 @@
-"""Augmentation of crops of embeddings on their device: every sample of a batch is drawn on its own, without a loop.
+"""Augmentation of crops of embeddings on their device: every crop gets its own random values, without a loop.
 
-All functions are pure, take crops (batch, 1, channels, windows), and draw from the given generator, which lives on the
-crops' device.
+All functions are pure and take crops, (batch, 1, channels, windows). They draw from the given generator, which must be
+on the crops' device.
 """
 
 import torch
@@ -13,12 +13,13 @@ from birdclef.config.augment import EmbeddingAugmentConfig
 def augment_embeddings(
     embeddings: Tensor, settings: EmbeddingAugmentConfig, deviation: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Returns crops with noise on every value, and whole channels replaced by nothing.
+    """Returns crops with noise on every value and some channels set to 0.
 
     Args:
         embeddings: (batch, 1, channels, windows).
-        settings: How much of each.
-        deviation: Of each channel over the training strips, (channels, 1): noise is relative to it.
+        settings: Strength of the noise, and share of the channels that are set to 0.
+        deviation: Standard deviation of each channel over the training strips, (channels, 1). The noise is scaled by
+            it.
         generator: Source of randomness.
     """
     noisy = random_noise(embeddings, settings.noise_share * deviation, settings.noise_probability, generator)
@@ -30,8 +31,8 @@ def random_noise(embeddings: Tensor, deviation: Tensor, probability: float, gene
 
     Args:
         embeddings: (batch, 1, channels, windows).
-        deviation: Of the noise in each channel, (channels, 1).
-        probability: Share of the crops that get it.
+        deviation: Standard deviation of the noise in each channel, (channels, 1).
+        probability: Share of the crops that get noise.
         generator: Source of randomness.
     """
     noise = torch.randn(embeddings.shape, generator=generator, device=embeddings.device) * deviation
@@ -40,17 +41,17 @@ def random_noise(embeddings: Tensor, deviation: Tensor, probability: float, gene
 
 
 def drop_channels(embeddings: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Set a share of the channels to 0 in all windows of a crop, and scale the others up by 1 / (1 - share)."""
+    """Set a share of the channels to 0 in all windows of a crop, and multiply the others by 1 / (1 - share)."""
     kept = torch.rand(*embeddings.shape[:3], 1, generator=generator, device=embeddings.device) >= share
     return embeddings * kept / (1 - share)
 
 
 def mix_embeddings(embeddings: Tensor, share: Tensor, partner: Tensor) -> Tensor:
-    """Returns crops mixed with others of the batch.
+    """Returns crops mixed with other crops of the batch.
 
     Args:
         embeddings: (batch, 1, channels, windows).
-        share: Of each crop itself, (batch, 1, 1, 1).
-        partner: Index of the other one, (batch,).
+        share: Share of each crop in its mixture, (batch, 1, 1, 1).
+        partner: Index of the other crop in each mixture, (batch,).
     """
     return share * embeddings + (1 - share) * embeddings[partner]

@@ -10,7 +10,7 @@ from scipy import stats
 from torch import Tensor
 
 from birdclef.augment import log_mel as augment
-from birdclef.augment.log_mel import draw_time_map, mixup, random_gain, random_mask, to_decibels, to_power
+from birdclef.augment.log_mel import draw_rates, draw_warp, mixup, random_gain, random_mask, to_decibels, to_power
 
 FLOOR_DB = -100.0
 SIGNIFICANCE = 1e-3
@@ -261,7 +261,11 @@ def test_full_share_can_mask_the_whole_crop() -> None:
 
 
 def draw_map(batch: int, frames: int, stretch: float = 0.0, warp: float = 0.0, seed: int = 0) -> NDArray[np.float64]:
-    time_map = draw_time_map(batch, frames, (0.9, 1.1), stretch, 20, warp, seeded(seed))
+    """Returns stretched and warped positions, (batch, frames)."""
+    generator = seeded(seed)
+    rates = draw_rates(batch, (0.9, 1.1), stretch, generator)
+    time_map = draw_warp(batch, frames, 20, warp, generator) * rates.unsqueeze(1)
+    assert rates.shape == (batch,)
     assert time_map.shape == (batch, frames)
     return time_map.double().numpy()
 
