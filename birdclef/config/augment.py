@@ -18,7 +18,7 @@ class AugmentConfig(ConfigSection):
     gain_db: NonNegativeFloat = 6.0
     """Largest gain, dB. The gain is drawn uniformly between minus and plus this value."""
     background_probability: Probability = 0.5
-    """Share of views that get the background of another recording added in power."""
+    """Share of views to which a quiet crop of the training recordings is added in power, as background."""
     background_snr_db: tuple[float, float] = (3.0, 30.0)
     """Lowest and highest signal-to-background ratio, dB."""
     noise_probability: Probability = 0.2
@@ -26,7 +26,7 @@ class AugmentConfig(ConfigSection):
     noise_snr_db: tuple[float, float] = (3.0, 30.0)
     """Lowest and highest signal-to-noise ratio, dB."""
     stretch_probability: Probability = 0.2
-    """Share of views that are stretched in time."""
+    """Share of views that are played faster or slower."""
     stretch_rate: tuple[PositiveFloat, PositiveFloat] = (0.9, 1.1)
     """Lowest and highest playback rate; 1 is the original speed."""
     warp_probability: Probability = 0.3
@@ -34,7 +34,7 @@ class AugmentConfig(ConfigSection):
     warp_frames: NonNegativeInt = 20
     """Largest shift of the moved point, frames."""
     mask_probability: Probability = 0.5
-    """Share of views that get frequency masks, and share of views that get time masks."""
+    """Share of views that get frequency masks. Time masks are drawn separately, with the same share."""
     frequency_masks: NonNegativeInt = 2
     """Number of masks over mel bands."""
     frequency_mask_share: Probability = 0.1

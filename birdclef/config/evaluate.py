@@ -18,7 +18,7 @@ class EvaluateConfig(ConfigSection):
     """Settings of the metrics and the report."""
 
     ensemble: EnsembleMethod = "mean"
-    """How the members' probabilities are combined. `fitted` learns a weight for each member by cross-fitting."""
+    """Method that combines the members' probabilities. `fitted` learns a weight for each member by cross-fitting."""
     bootstrap_samples: PositiveInt = 1000
     """Number of resamples of the groups (recordists) for each interval."""
     permutations: PositiveInt = 100

@@ -27,8 +27,8 @@ class PredictConfig(ConfigSection):
     view_weights: tuple[PositiveFloat, ...] | None = None
     """Weight of each view, in the order of the report's table of views; null: all views have the same weight."""
     aggregation: Literal["mean", "max", "top3"] = "mean"
-    """How the logits of the windows give a recording's score: their mean, their maximum, or the mean of the three
-    highest."""
+    """Method that combines the logits of the windows into the score of a recording: their mean, their maximum, or the
+    mean of the three highest."""
     batch_windows: PositiveInt = 64
     """Number of windows per forward pass. Lower it if memory runs out."""
 

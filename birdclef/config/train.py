@@ -81,7 +81,7 @@ class TrainConfig(ConfigSection):
     seed: int = 0
     """Seed of the initial weights, the batches and the augmentation."""
     residency: Literal["auto", "device", "host", "stream"] = "auto"
-    """Where the strips are during training: `device` is GPU memory, `host` is main memory, and `stream` reads each
+    """Place of the strips during training: `device` is GPU memory, `host` is main memory, and `stream` reads each
     batch from the store in advance. `auto` takes the first of these that has room."""
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Accelerator that Lightning uses; `auto` takes a GPU if there is one."""

@@ -17,7 +17,7 @@ def gpus_in_use(accelerator: str, devices: int) -> list[str]:
     """Returns the UUIDs of the GPUs that a training or prediction uses: the first `devices` of the visible GPUs.
 
     Args:
-        accelerator: Setting `accelerator`; `cpu` and `mps` use no GPU of this kind.
+        accelerator: Value of the setting `accelerator`; `cpu` and `mps` need no lock.
         devices: Number of devices.
     """
     if accelerator not in ("auto", "gpu") or not torch.cuda.is_available():
