@@ -181,7 +181,7 @@ def load_backbone_weights(backbone: nn.Module, path: Path) -> None:
             f"{path} does not fit the backbone: {'; '.join(faults[:5])}"
             f"{f'; and {len(faults) - 5} more' if len(faults) > 5 else ''}. Give weights of the same timm model."
         )
-    backbone.load_state_dict({name: loaded[name] for name in wanted}, strict=False)
+    backbone.load_state_dict({name: loaded[name] for name in wanted})  # torch sets a missing count to 0
 
 
 def _is_colour_stem(loaded: Tensor, wanted: Tensor) -> bool:
