@@ -1,4 +1,4 @@
-"""Stage 3, beside the members: out-of-fold predictions of simple classifiers on the same folds, once per split."""
+"""Stage 3: out-of-fold predictions of simple classifiers, on the folds of the members and once per split."""
 
 import logging
 from collections.abc import Callable
@@ -22,7 +22,7 @@ FeaturesOf = Callable[[FeatureDirectory, list[str]], NDArray[np.float32]]
 logger = logging.getLogger(__name__)
 
 VERSION = 2
-"""Raised by hand when the same split gives other probabilities."""
+"""Raise this number by hand when the code gives other probabilities for the same split."""
 
 BASELINE = "logistic regression on log-mel statistics"
 EMBEDDING_BASELINE = "logistic regression on mean embeddings"
@@ -31,13 +31,13 @@ _BATCH_WINDOWS = 64
 
 
 def predict_baseline(split: Path, workspace: Workspace) -> Path:
-    """Returns the predictions of logistic regression on each fold's validation recordings.
+    """Returns the directory with the predictions of logistic regression for each fold's validation recordings.
 
     The directory holds the same files as a run's predictions.
 
     Args:
         split: Split directory.
-        workspace: Where artefacts lie.
+        workspace: Workspace that holds the artefacts.
     """
     catalogue = split_catalogue(split, workspace)
     features = read_features(read_provenance(feature_directory(catalogue, workspace).path)["config"])
@@ -47,26 +47,29 @@ def predict_baseline(split: Path, workspace: Workspace) -> Path:
 
 
 def baseline_name(predictions: Path) -> str:
-    """Returns what a baseline's predictions were made by."""
+    """Returns the name of the classifier that made a baseline's predictions."""
     return str(read_provenance(predictions)["config"]["baseline"])
 
 
 def predict_frozen_baseline(config: TrainConfig, split: Path, workspace: Workspace) -> Path:
-    """Returns the predictions of logistic regression on what a member's backbone sees before it is trained.
+    """Returns the directory with the predictions of logistic regression on a member's pretrained backbone features.
 
-    A GPU in use is waited for.
+    If other work uses the GPU, this waits for it.
 
     Args:
-        config: Of the member; its backbone must have pretrained weights.
+        config: Settings of the member; its backbone must have pretrained weights.
         split: Split directory.
-        workspace: Where artefacts lie.
+        workspace: Workspace that holds the artefacts.
 
     Raises:
         ValueError: If the member's backbone has no pretrained weights.
     """
     model = config.model
     if model.weights == "none":
-        raise ValueError(f"{model.backbone} has no pretrained weights (model.weights=none): its features mean nothing.")
+        raise ValueError(
+            f"{model.backbone} has no pretrained weights (model.weights=none), so its features carry no information. "
+            "Set model.weights to hub or to the path of a weight file."
+        )
     weights, inputs = identify_weights(model.weights)
     identity = {
         "baseline": FROZEN_BASELINE,
@@ -102,12 +105,13 @@ def _frozen_features(config: TrainConfig, store: FeatureDirectory, sha256s: list
     from birdclef.devices.gpu_lock import alone_on, gpus_in_use
     from birdclef.inference.frozen_features import pool_features
     from birdclef.model.network import build_model
+    from birdclef.strips.fold import count_frames
     from birdclef.strips.input_statistics import input_statistics
     from birdclef.strips.residency import load_strips
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     features = read_features(read_provenance(store.path)["config"])
-    frames = max(1, round(config.clip_seconds * features.frames_per_second))
+    frames = count_frames(config.clip_seconds, features)
     with alone_on(gpus_in_use("auto", 1)):
         strips = load_strips(StripStore(store), sha256s, device, config.residency)
         model = build_model(config.model, 1, strips.channels).to(device).eval()
@@ -116,7 +120,7 @@ def _frozen_features(config: TrainConfig, store: FeatureDirectory, sha256s: list
 
 
 def _write(name: str, features_of: FeaturesOf, split: Path, workspace: Workspace, staging: Path) -> None:
-    # Imported here so that predictions found in the workspace do not pay for scikit-learn.
+    # These imports are here because they are slow, and predictions that exist already do not need them.
     import time
 
     from birdclef.baselines.logistic import predict_out_of_fold

@@ -1,4 +1,4 @@
-"""Where in a recording a bird is likely to be heard, and crops drawn from there more often."""
+"""Estimates where a bird is heard in a recording, and draws more crops from there."""
 
 from collections.abc import Sequence
 
@@ -11,20 +11,20 @@ from cache.config.features import FeatureConfig
 from cache.store.strip_store import StripStore
 
 _UNIFORM_SHARE = 0.5
-"""Share of the crops that are drawn from anywhere all the same, so that nothing is never heard."""
+"""Share of the crops that are drawn from anywhere, so that every part of a recording can be drawn."""
 
 
 def frame_activity(strips: Strips, store: StripStore, sha256s: Sequence[str], features: FeatureConfig) -> Tensor:
-    """Returns how likely a bird is heard in each frame, in a unit of the recording's own, (total_frames,) float64.
+    """Returns the activity of each frame, which is higher where a bird is more likely, (total_frames,) float64.
 
-    Of embeddings it is the highest score that the model gives any of its own labels; of a log-mel the root of the mean
-    power, which is its amplitude.
+    For embeddings it is the highest score that the model gives to any of its own labels. For log-mel it is the
+    amplitude, the root of the mean power. Values can be compared only within one recording.
 
     Args:
-        strips: Of the recordings.
-        store: Which they come from.
-        sha256s: Of the recordings.
-        features: What the strips are.
+        strips: Strips of the recordings.
+        store: Store that holds the strips.
+        sha256s: SHA-256 of each recording.
+        features: Settings of the features in the strips.
     """
     total = int((strips.starts + strips.lengths).max())
     if features.kind == "log_mel":
@@ -37,7 +37,13 @@ def frame_activity(strips: Strips, store: StripStore, sha256s: Sequence[str], fe
 
 
 class ActiveCrops:
-    """Draws half of the crops in proportion to the activity of their frames, and half from anywhere."""
+    """Draws half of the crops with a probability proportional to their activity, and half from anywhere.
+
+    Args:
+        strips: Strips to draw from.
+        activity: Activity of each frame, (total_frames,).
+        frames: Length of a crop.
+    """
 
     def __init__(self, strips: Strips, activity: Tensor, frames: int) -> None:
         self._starts, self._lengths, self._frames = strips.starts, strips.lengths, frames
@@ -51,11 +57,13 @@ class ActiveCrops:
         self._cumulative = torch.cat([weights.new_zeros(1), weights.cumsum(0)])  # (total_frames + 1,)
 
     def draw_offsets(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Returns a first frame for a crop of each strip, (batch,) float32; as `crops.draw_offsets` in short strips.
+        """Returns the first frame of each crop, (batch,) float32.
+
+        In strips that are shorter than a crop all first frames are equally likely, as in `crops.draw_offsets`.
 
         Args:
             rows: Index of each crop's strip, (batch,) on the CPU.
-            generator: On the CPU.
+            generator: Source of randomness, on the CPU.
         """
         starts, lengths = self._starts[rows], self._lengths[rows]
         places = torch.where(lengths >= self._frames, lengths - self._frames + 1, lengths)

@@ -1,4 +1,4 @@
-"""Crops of strips: where they lie in time, and their gathering as one tensor operation."""
+"""Draws the positions of crops, and cuts crops and windows from strips in one tensor operation."""
 
 import torch
 from torch import Tensor
@@ -9,12 +9,12 @@ from birdclef.strips.residency import Strips
 def draw_offsets(lengths: Tensor, frames: int, generator: torch.Generator) -> Tensor:
     """Returns a random first frame for a crop of each strip, (batch,) float32.
 
-    A strip shorter than the crop may start anywhere: it is repeated.
+    In a strip that is shorter than the crop every frame may be the first one, because the strip is repeated.
 
     Args:
         lengths: Frames of each strip, (batch,).
         frames: Length of a crop.
-        generator: On the device of `lengths`.
+        generator: Source of randomness, on the device of `lengths`.
     """
     room = torch.where(lengths >= frames, lengths - frames + 1, lengths)
     unit = torch.rand(len(lengths), generator=generator, device=lengths.device)
@@ -27,12 +27,12 @@ def gather_crops(strips: Strips, rows: Tensor, positions: Tensor) -> Tensor:
     Positions outside a strip wrap around, so a short recording is repeated.
 
     Args:
-        strips: Where the crops are taken from.
+        strips: Strips to cut the crops from.
         rows: Index of each crop's strip, (batch,) on the CPU.
-        positions: Frame of its strip that each frame of a crop is read at, (batch, frames) float on the CPU.
+        positions: Position in the strip of each frame of a crop, in frames, (batch, frames) float on the CPU.
 
     Returns:
-        Log-mel crops in dB, (batch, 1, n_mels, frames) float32, in the place of the strips.
+        Log-mel crops in dB, (batch, 1, n_mels, frames) float32, on the device of `strips.place`.
     """
     lower = positions.floor()
     weight = (positions - lower).unsqueeze(-1).to(strips.place, non_blocking=True)  # (batch, frames, 1)
@@ -46,9 +46,9 @@ def gather_windows(strips: Strips, rows: Tensor, first_frames: Tensor, frames: i
     """Returns windows at whole frames, (batch, 1, n_mels, frames) float32 in dB; they wrap around their strip.
 
     Args:
-        strips: Where the windows are taken from.
+        strips: Strips to cut the windows from.
         rows: Index of each window's strip, (batch,) on the CPU.
-        first_frames: Of each window, (batch,) on the CPU.
+        first_frames: First frame of each window, (batch,) on the CPU.
         frames: Length of a window.
     """
     windows = strips.take(rows, first_frames.unsqueeze(1) + torch.arange(frames))  # (batch, frames, n_mels)

@@ -1,4 +1,4 @@
-"""One fold of a split: the recordings on its two sides and the strips behind them."""
+"""One fold of a split: its training and validation recordings and their strips."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,10 @@ class FoldData:
     """The two sides of a fold.
 
     Attributes:
-        train: recording_id, label, label_index, sha256, ... of the training side.
-        validation: The same of the validation side.
-        species: Species codes in the order of class indices.
-        features: How the strips were made.
+        train: Training recordings: recording_id, label, label_index, sha256, ...
+        validation: Validation recordings, with the same columns.
+        species: Species codes in the order of the label indices.
+        features: Settings of the features in the strips.
         store: Feature directory that holds the strips.
     """
 
@@ -34,12 +34,20 @@ class FoldData:
     store: FeatureDirectory
 
     def clip_frames(self, seconds: float) -> int:
-        """Returns the frames of a crop of some seconds."""
-        return max(1, round(seconds * self.features.frames_per_second))
+        """Returns the number of frames in a time, at least 1."""
+        return count_frames(seconds, self.features)
+
+
+def count_frames(seconds: float, features: FeatureConfig) -> int:
+    """Returns the number of frames of some features in a time, at least 1."""
+    return max(1, round(seconds * features.frames_per_second))
 
 
 def read_labelled_recordings(split: Path, catalogue: Path) -> pd.DataFrame:
-    """Returns the usable recordings with label_index, fold (-1: always in training) and group, by recording_id."""
+    """Returns the usable recordings with label_index, fold and group, sorted by recording_id.
+
+    The fold of a recording that is always in training is -1.
+    """
     recordings = read_catalogue(catalogue)
     index_of = {label: index for index, label in enumerate(read_species(catalogue)["label"])}
     recordings["label_index"] = recordings["label"].map(index_of).astype("int64")
@@ -55,11 +63,11 @@ def read_fold(split: Path, fold: int, workspace: Workspace, store: FeatureDirect
     Args:
         split: Split directory.
         fold: Validation fold.
-        workspace: Where artefacts lie.
-        store: Feature directory to take their strips from; none: that of the split's catalogue.
+        workspace: Workspace that holds the artefacts.
+        store: Feature directory that holds the strips; None: that of the split's catalogue.
 
     Raises:
-        ValueError: If the split has no such fold, or the feature directory lacks some of its recordings.
+        ValueError: If the split has no such fold, or the feature directory lacks strips of its recordings.
     """
     catalogue = split_catalogue(split, workspace)
     species = read_species(catalogue)["label"].tolist()
@@ -73,7 +81,8 @@ def read_fold(split: Path, fold: int, workspace: Workspace, store: FeatureDirect
     elif names := recordings.loc[~recordings["sha256"].isin(list(StripStore(store).strips)), "recording_id"].tolist():
         raise ValueError(
             f"{store.path} has no strips of {len(names)} recordings of the split, {names[0]} among them. Its front "
-            "end could not use them: see the reason in its catalogue's quarantine.csv, and leave them out of the table."
+            "end could not use these recordings: see the reasons in quarantine.csv of its catalogue, and remove the "
+            "recordings from the table."
         )
     features = read_features(read_provenance(store.path)["config"])
     trained = is_trained_on(recordings["fold"], fold).to_numpy()

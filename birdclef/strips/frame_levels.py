@@ -1,4 +1,4 @@
-"""The level of each frame."""
+"""Computes the mean power of each frame."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The noise bank: quiet crops of the training strips, to be mixed in as background."""
+"""The noise bank: quiet crops of the training strips, which augmentation adds as background."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ from birdclef.strips.residency import Strips
 
 @dataclass(frozen=True)
 class NoiseBank:
-    """Where the quiet crops lie.
+    """Positions of the quiet crops.
 
     Attributes:
-        rows: Index of the strip, (crops,).
-        firsts: First frame, (crops,).
+        rows: Index of each crop's strip, (crops,).
+        firsts: First frame of each crop, (crops,).
     """
 
     rows: Tensor
@@ -22,11 +22,11 @@ class NoiseBank:
 
 
 def build_noise_bank(strips: Strips, frame_levels: Tensor, frames: int) -> NoiseBank:
-    """Returns the quietest crop of each strip that is at least two crops long (of every strip, if none is).
+    """Returns the quietest crop of each strip that is at least two crops long, or of every strip if none is so long.
 
     Args:
-        strips: Whose crops it holds.
-        frame_levels: Mean power of each of their frames, (total_frames,).
+        strips: Strips to search.
+        frame_levels: Mean power of each frame of the strips, (total_frames,).
         frames: Length of a crop.
     """
     cumulative = torch.cat([frame_levels.new_zeros(1), frame_levels.cumsum(0)])  # (total_frames + 1,)

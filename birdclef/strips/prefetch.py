@@ -1,4 +1,4 @@
-"""The next batch's crops are gathered by a thread while the device works on this one."""
+"""Gathers the crops of the next batch in a thread while the device works on the current batch."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,12 +10,12 @@ Crops = TypeVar("Crops")
 
 @dataclass(frozen=True)
 class Batch:
-    """Which recordings a step sees.
+    """The recordings of one training step.
 
     Attributes:
-        epoch: Of the batch.
-        step: Of the batch in its epoch.
-        recordings: Their indices.
+        epoch: Epoch of the batch.
+        step: Step of the batch in its epoch.
+        recordings: Index of each recording.
     """
 
     epoch: int
@@ -24,11 +24,11 @@ class Batch:
 
 
 class Prefetcher(Generic[Crops]):
-    """Gathers batches in the order of training, one ahead.
+    """Gathers batches in the order of training, one batch in advance.
 
     Args:
-        gather: Returns the crops of a batch; it must not depend on what was gathered before.
-        following: Returns the batch after a batch.
+        gather: Returns the crops of a batch. The result must not depend on earlier batches.
+        following: Returns the batch that follows a batch in training.
     """
 
     def __init__(self, gather: Callable[[Batch], Crops], following: Callable[[Batch], Batch]) -> None:
@@ -38,7 +38,7 @@ class Prefetcher(Generic[Crops]):
         self._ahead: tuple[Batch, Future[Crops]] | None = None
 
     def get(self, batch: Batch) -> Crops:
-        """Returns the crops of a batch, and begins to gather those of the next."""
+        """Returns the crops of a batch, and starts to gather the crops of the next batch."""
         expected, pending = self._ahead or (None, None)
         crops = pending.result() if pending and expected == batch else self._gather(batch)
         following = self._following(batch)

@@ -1,4 +1,4 @@
-"""Strips of many recordings as training reads them: in one flat tensor on the device or in host memory, or streamed."""
+"""Strips of many recordings for training: in one tensor on the device or in host memory, or streamed from the store."""
 
 import logging
 import os
@@ -21,19 +21,19 @@ logger = logging.getLogger(__name__)
 
 Residency = Literal["auto", "device", "host", "stream"]
 
-_DEVICE_SHARE = 0.5  # of the free device memory; the rest is for activations
-_HOST_SHARE = 0.7  # of the free host memory
+_DEVICE_SHARE = 0.5  # strips may take this share of the free device memory; activations need the rest
+_HOST_SHARE = 0.7  # strips may take this share of the free host memory
 BLOCK_FRAMES = 65_536
 _READING_THREADS = 4
 
 
 class Strips(ABC):
-    """Strips laid one after the other.
+    """Strips of many recordings, one after the other.
 
     Attributes:
-        starts: First frame of each strip among all, (strips,) int64 on the CPU.
+        starts: First frame of each strip among all frames, (strips,) int64 on the CPU.
         lengths: Frames of each strip, (strips,) int64 on the CPU.
-        encoding: What the stored values mean.
+        encoding: Encoding of the stored values.
     """
 
     starts: Tensor
@@ -51,27 +51,27 @@ class Strips(ABC):
     @property
     @abstractmethod
     def place(self) -> torch.device:
-        """Where `take` and `blocks` give their values."""
+        """Device of the values that `take` and `blocks` return."""
 
     @abstractmethod
     def _stored(self, rows: Tensor, frames: Tensor) -> Tensor:
-        """Returns some frames of some strips as they are stored, (batch, frames, channels); see `take`."""
+        """Returns frames of strips as stored values, (batch, frames, channels); see `take`."""
 
     @abstractmethod
     def _stored_blocks(self) -> Iterator[Tensor]:
-        """Yields all frames as they are stored, in order, some at a time, (frames, channels)."""
+        """Yields all frames in order as blocks of stored values, (frames, channels) each."""
 
     def take(self, rows: Tensor, frames: Tensor) -> Tensor:
-        """Returns some frames of some strips in dB, (batch, frames, channels) float32.
+        """Returns frames of strips in dB, (batch, frames, channels) float32.
 
         Args:
             rows: Index of each strip, (batch,) on the CPU.
-            frames: Frames to take of it, (batch, frames) int64 on the CPU; they wrap around the strip.
+            frames: Frames to take from each strip, (batch, frames) int64 on the CPU; they wrap around the strip.
         """
         return self._decibels(self._stored(rows, frames))
 
     def blocks(self) -> Iterator[Tensor]:
-        """Yields all frames in dB, in order, some at a time, (frames, channels) float32."""
+        """Yields all frames in order as blocks in dB, (frames, channels) float32 each."""
         return map(self._decibels, self._stored_blocks())
 
     def _decibels(self, stored: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class ResidentStrips(Strips):
     """Strips in memory.
 
     Attributes:
-        values: As stored, (total_frames, channels) float16 or uint8, on the device or in (pinned) host memory.
+        values: Stored values, (total_frames, channels) float16 or uint8, on the device or in (pinned) host memory.
     """
 
     values: Tensor
@@ -100,7 +100,7 @@ class ResidentStrips(Strips):
 
     @property
     def place(self) -> torch.device:
-        """Where the values are."""
+        """Device of the values."""
         return self.values.device
 
     def _stored(self, rows: Tensor, frames: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class ResidentStrips(Strips):
 
 
 class StreamedStrips(Strips):
-    """Strips that stay in the store and are read from its parts as they are asked for."""
+    """Strips that stay in the store; each request reads its frames from there."""
 
     def __init__(self, reader: StripReader) -> None:
         self._reader = reader
@@ -137,7 +137,7 @@ class StreamedStrips(Strips):
         return torch.from_numpy(taken)
 
     def _take_one(self, row: int, frames: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Fill `out`, (frames, channels), by one read of all that lies between the first and the last frame, or two."""
+        """Fill `out`, (frames, channels), with one read from the first to the last frame, or two reads at a wrap."""
         first, length = int(frames.min()), int(self._reader.lengths[row])
         span = np.empty((min(int(frames.max()) - first + 1, length), out.shape[1]), out.dtype)
         begin = first % length
@@ -151,10 +151,10 @@ class StreamedStrips(Strips):
 
 
 def load_strips(store: StripStore, sha256s: Sequence[str], device: torch.device, residency: Residency) -> Strips:
-    """Returns the strips of some recordings, in order, where `residency` wants them.
+    """Returns the strips of some recordings, in their order, in the place that `residency` names.
 
     Raises:
-        ValueError: If `residency` is `device` and they do not fit there.
+        ValueError: If `residency` is `device` and the strips do not fit there.
     """
     reader = store.reader(sha256s)
     n_bytes = reader.rows * reader.channels * np.dtype(reader.encoding.dtype).itemsize
@@ -172,10 +172,15 @@ def load_strips(store: StripStore, sha256s: Sequence[str], device: torch.device,
 
 
 def choose_place(n_bytes: int, device: torch.device, residency: Residency) -> torch.device | None:
-    """Returns where that many bytes of strips stay; none: they stay in the store.
+    """Returns the device that keeps the strips; None: the strips stay in the store.
+
+    Args:
+        n_bytes: Size of the strips, bytes.
+        device: Device that trains.
+        residency: Place to use; `auto` takes the first place that has room.
 
     Raises:
-        ValueError: If `residency` is `device` and they do not fit there.
+        ValueError: If `residency` is `device` and the strips do not fit there.
     """
     if residency == "stream":
         return None

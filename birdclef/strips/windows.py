@@ -1,4 +1,4 @@
-"""Windows of strips at a stride."""
+"""Plans the windows of strips at a stride."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,13 @@ from torch import Tensor
 def plan_windows(lengths: Tensor, frames: int, stride: int) -> tuple[Tensor, Tensor]:
     """Returns the windows of strips: index of the strip and first frame, (windows,) int64 each.
 
-    The last window ends with its strip, so no tail is lost; a strip shorter than a window gives one window.
+    The last window ends at the end of its strip, so that every frame is covered. A strip that is shorter than a window
+    gives one window.
 
     Args:
         lengths: Frames of each strip, (strips,).
         frames: Length of a window.
-        stride: Frames from one window to the next.
+        stride: Frames from the start of one window to the start of the next.
     """
     rows, firsts = [], []
     for row, length in enumerate(lengths.tolist()):

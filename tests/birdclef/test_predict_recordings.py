@@ -306,7 +306,7 @@ def test_output_appears_whole_or_not_at_all(
         raise KeyboardInterrupt
 
     (tmp_path / "a.csv").write_text("before")
-    monkeypatch.setattr(Classifier, "classify", interrupt)
+    monkeypatch.setattr(EnsembleClassifier, "classify", interrupt)
     with pytest.raises(KeyboardInterrupt):
         predict_recordings(classifier, [recordings / "a.wav"], tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_text() == "before"
