@@ -1,4 +1,4 @@
-"""What each augmentation does to a crop, as a picture."""
+"""Draws a picture of what each augmentation does to a crop."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,22 +36,24 @@ def preview_augmentations(
 ) -> None:
     """Write a PNG with a crop before and after each augmentation of a member, at probability 1.
 
-    Every row shows another training recording of the fold; before and after are the same crop.
+    Each row shows one crop before and after. The rows show different training recordings, up to eight.
 
     Args:
-        config: Of the member.
+        config: Settings of the member.
         split: Split directory.
-        fold: Whose training side the crops come from.
-        workspace: Where artefacts lie.
-        output: File to write.
-        catalogue: Of the member's features, if they are others than those that the split was made from.
+        fold: Validation fold; the crops come from its training recordings.
+        workspace: Workspace that holds the artefacts.
+        output: PNG file to write.
+        catalogue: Catalogue of the member's features, if it is not the catalogue of the split.
 
     Raises:
-        ValueError: If the member's strips are embeddings, which look like nothing.
+        ValueError: If the features are embeddings, which have no picture.
     """
     data = read_fold(split, fold, workspace, feature_directory(catalogue, workspace) if catalogue else None)
     if data.features.kind == "embedding":
-        raise ValueError("A preview shows what augmentation does to a log-mel; features.kind=embedding has no picture.")
+        raise ValueError(
+            "A preview shows log-mel, and features.kind=embedding has no picture. Choose a member that reads log-mel."
+        )
     chosen = np.linspace(0, len(data.train) - 1, min(_RECORDINGS, len(data.train))).round().astype(int)
     some = replace(data, train=data.train.iloc[np.unique(chosen)].reset_index(drop=True))
     nothing = dict.fromkeys(_PROBABILITIES, 0.0)

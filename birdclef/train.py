@@ -1,4 +1,4 @@
-"""Stage 2: train one member on one fold; returns its run directory."""
+"""Stage 2: trains one member on one fold."""
 
 import json
 import logging
@@ -17,21 +17,21 @@ from cache.workspace.workspace import Workspace
 logger = logging.getLogger(__name__)
 
 VERSION = 4
-"""Raised by hand when the same settings and inputs give other weights."""
+"""Raise this number by hand when the code gives other weights for the same settings and inputs."""
 
 
 def train(config: TrainConfig, split: Path, fold: int, workspace: Workspace, catalogue: Path | None = None) -> Path:
-    """Returns the run of one member on one fold: weights, logs, checkpoints.
+    """Returns the run directory of one member on one fold; it holds weights, logs and checkpoints.
 
-    A killed run goes on from its last checkpoint and ends with the weights it would have had. A GPU that is used by
-    another training or prediction is waited for.
+    A killed run continues from its last checkpoint and ends with the same weights as a run that was not killed. If
+    another training or prediction uses the GPU, this waits for it.
 
     Args:
-        config: Of the member.
+        config: Settings of the member.
         split: Split directory.
         fold: Validation fold.
-        workspace: Where artefacts lie.
-        catalogue: Of other features of the same recordings than those that the split was made from; none: these.
+        workspace: Workspace that holds the artefacts.
+        catalogue: Catalogue of other features of the same recordings; None: the catalogue of the split.
 
     Raises:
         ValueError, FileNotFoundError: If the backbone, its weights or the fold do not exist.
@@ -46,13 +46,13 @@ def train(config: TrainConfig, split: Path, fold: int, workspace: Workspace, cat
 
 
 def run_recipe(config: TrainConfig, split: Path, fold: int, store: FeatureDirectory | None = None) -> Recipe:
-    """Returns what defines a run; a local weight file counts by its content, not its path.
+    """Returns the recipe of a run. A local weight file is identified by its content, not by its path.
 
     Args:
-        config: Of the member.
+        config: Settings of the member.
         split: Split directory.
         fold: Validation fold.
-        store: Feature directory, if it is another one than that of the split's catalogue.
+        store: Feature directory, if it is not the one of the split's catalogue.
     """
     identity = config.identity()
     identity["model"]["weights"], inputs = identify_weights(config.model.weights)
@@ -63,7 +63,7 @@ def run_recipe(config: TrainConfig, split: Path, fold: int, store: FeatureDirect
 
 
 def _name_weights(config: TrainConfig, features: FeatureConfig) -> str:
-    """Returns where a run's weights began: those of the embedding model, with their licence, if it reads embeddings."""
+    """Returns the source of a run's initial weights; for embeddings, the embedding model and its licence."""
     if features.kind == "embedding":
         return f"embeddings of {features.model.name} ({features.model.licence})"
     return identify_weights(config.model.weights)[0]
@@ -72,7 +72,7 @@ def _name_weights(config: TrainConfig, features: FeatureConfig) -> str:
 def _fit(
     config: TrainConfig, split: Path, fold: int, workspace: Workspace, store: FeatureDirectory | None, staging: Path
 ) -> None:
-    # Imported here so that a run found in the workspace does not pay for torch and Lightning.
+    # These imports are here because they are slow, and a run that exists already does not need them.
     import torch
 
     from birdclef.config.feature_kind import check_member

@@ -1,4 +1,4 @@
-"""Logistic regression on statistics of the strips: the line that a network has to beat."""
+"""Logistic regression on statistics of the strips, a baseline for the network."""
 
 import warnings
 
@@ -34,20 +34,20 @@ def strip_statistics(strip: NDArray[np.float16]) -> NDArray[np.float32]:
 
 
 def predict_out_of_fold(statistics: NDArray[np.float32], recordings: pd.DataFrame, classes: int) -> NDArray[np.float32]:
-    """Returns probabilities of each recording by a regression on the other folds, (recordings, classes).
+    """Returns probabilities of each recording from a regression on the other folds, (recordings, classes).
 
-    The penalty is chosen for each fold by grouped cross-validation inside its training side.
+    The penalty of each fold is chosen by grouped cross-validation inside the fold's training side.
 
     Args:
         statistics: (recordings, features).
-        recordings: label_index, fold (rows stay zero where it is negative) and group.
+        recordings: Table with label_index, fold and group. Recordings with a negative fold get probabilities of 0.
         classes: Number of species.
     """
     labels = recordings["label_index"].to_numpy()
     fold = recordings["fold"]
     groups = pd.factorize(recordings["group"])[0]
     probabilities = np.zeros((len(recordings), classes), np.float32)
-    with threadpool_limits(1):  # ten times faster than several threads on matrices this small
+    with threadpool_limits(1):  # on matrices of this size ten times faster than several threads
         for index in np.unique(fold[is_validated(fold)]):
             scored, trained = (fold == index).to_numpy(), is_trained_on(fold, index).to_numpy()
             training = statistics[trained], labels[trained]
@@ -79,7 +79,14 @@ def _predict(
     inverse_penalty: float,
     classes: int,
 ) -> NDArray[np.float32]:
-    """Returns probabilities by a regression on statistics and labels, (recordings, classes)."""
+    """Returns probabilities from a regression, (recordings, classes).
+
+    Args:
+        training: Statistics and label indices of the training recordings.
+        statistics: Statistics of the recordings to predict, (recordings, features).
+        inverse_penalty: Inverse strength of the L2 penalty.
+        classes: Number of species.
+    """
     probabilities = np.zeros((len(statistics), classes), np.float32)
     known = np.unique(training[1])
     if len(known) == 1:

@@ -1,1 +1,1 @@
-"""What a model says about windows, and windows combined to recordings."""
+"""Predictions of a model for windows, combined to scores of recordings."""

@@ -1,4 +1,4 @@
-"""What a pretrained backbone sees in recordings before it has learned anything of birds."""
+"""Features of recordings from a pretrained backbone that has not been trained on birds."""
 
 import numpy as np
 import torch
@@ -13,12 +13,12 @@ from birdclef.strips.windows import plan_windows
 
 @torch.inference_mode()
 def pool_features(model: SpeciesModel, strips: Strips, frames: int, batch_windows: int) -> NDArray[np.float32]:
-    """Returns the mean over each recording's windows of the pooled backbone features, (recordings, width).
+    """Returns the mean of the pooled backbone features over each recording's windows, (recordings, width).
 
     Args:
-        model: In eval mode.
-        strips: Of the recordings.
-        frames: Length of a window; the windows follow each other.
+        model: Model in eval mode.
+        strips: Strips of the recordings.
+        frames: Length of a window; it is also the stride.
         batch_windows: Windows per forward pass.
     """
     rows, firsts = plan_windows(strips.lengths, frames, frames)

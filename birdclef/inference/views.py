@@ -1,4 +1,4 @@
-"""Recordings cut into windows, and window logits put together to one score per recording."""
+"""Predicts the windows of recordings, and combines the window logits into one score per recording."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ def aggregate_windows(logits: Tensor, rows: Tensor, recordings: int, aggregation
     """Returns class probabilities of each recording, (recordings, classes).
 
     Args:
-        logits: Of each window, (windows, classes).
-        rows: Recording of each window, (windows,), in ascending order.
+        logits: Logits of each window, (windows, classes).
+        rows: Index of each window's recording, (windows,), in ascending order.
         recordings: Number of recordings; each has at least one window.
-        aggregation: `mean` of the logits, their `max`, or the mean of the `top3` of each class.
+        aggregation: `mean` of the logits, their `max`, or the mean of the three highest of each class (`top3`).
     """
     counts = torch.bincount(rows, minlength=recordings).tolist()
     scores = []
@@ -35,18 +35,18 @@ def aggregate_windows(logits: Tensor, rows: Tensor, recordings: int, aggregation
 
 
 def window_batches(rows: Tensor, firsts: Tensor, batch_windows: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields the windows in batches."""
+    """Yields the strip indices and first frames of the windows in batches."""
     yield from zip(rows.split(batch_windows), firsts.split(batch_windows), strict=True)
 
 
 @dataclass(frozen=True)
 class View:
-    """One look at every window: test-time augmentation.
+    """One variant of every window, for test-time augmentation.
 
     Attributes:
-        shift_frames: Added to the first frame of each window.
-        gain_db: Added to every value.
-        shift_bands: Mel bands by which the spectrum moves up; the edge is repeated.
+        shift_frames: Frames that are added to the first frame of each window.
+        gain_db: Gain that is added to every value, dB.
+        shift_bands: Mel bands by which the spectrum moves up; the band at the edge is repeated.
     """
 
     shift_frames: int = 0
@@ -54,7 +54,7 @@ class View:
     shift_bands: int = 0
 
     def of(self, windows: Tensor) -> Tensor:
-        """Returns windows at another level and pitch, (batch, 1, n_mels, frames)."""
+        """Returns windows with the gain and the shift in bands of the view, (batch, 1, n_mels, frames)."""
         bands = windows.shape[2]
         moved = (torch.arange(bands, device=windows.device) - self.shift_bands).clamp(0, bands - 1)
         return windows[:, :, moved] + self.gain_db
@@ -62,11 +62,11 @@ class View:
 
 @dataclass(frozen=True)
 class ViewOutput:
-    """What a model says about the windows of one view.
+    """Outputs of a model for the windows of one view.
 
     Attributes:
-        logits: Of each window, (windows, classes) float32 on the CPU.
-        features: Pooled backbone features, the mean over the windows of each recording, (recordings, width) float32
+        logits: Logits of each window, (windows, classes) float32 on the CPU.
+        features: Mean of the pooled backbone features over the windows of each recording, (recordings, width) float32
             on the CPU.
     """
 
@@ -83,15 +83,18 @@ def predict_view(
     view: View,
     batch_windows: int,
 ) -> ViewOutput:
-    """Returns what a model says about windows, each seen once.
+    """Returns the outputs of a model for all windows in one view.
 
     Args:
-        model: In eval mode.
-        strips: Of the recordings.
-        windows: Strip and first frame of each window.
+        model: Model in eval mode.
+        strips: Strips of the recordings.
+        windows: Strip index and first frame of each window, (windows,) each.
         frames: Length of a window.
-        view: How the windows are seen.
+        view: Variant of the windows.
         batch_windows: Windows per forward pass.
+
+    Raises:
+        ValueError: If there are no windows.
     """
     device = model.mean_db.device
     logits, summed = [], None
