@@ -1,1 +1,1 @@
-"""The training loop and what it needs: batches, objective, optimiser, memory."""
+"""The training loop, and its batches, objective, optimiser and memory."""

@@ -1,4 +1,4 @@
-"""What training reads: strips of one fold, batches of indices, and augmented views made on the device."""
+"""Training and validation data of one fold: its strips, batches of recordings, and augmented views on the device."""
 
 import hashlib
 import math
@@ -28,14 +28,15 @@ _BLOCK_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Views:
-    """Augmented views of a batch, the views of one recording side by side.
+    """Augmented views of a batch; the views of one recording follow each other.
 
     Attributes:
-        crops: Of log-mel in dB or of embeddings, (batch * views, 1, channels, frames).
-        labels: Class index, (batch * views,).
+        crops: Crops of log-mel in dB or of embeddings, (batch * views, 1, channels, frames).
+        labels: Label index of each view, (batch * views,).
         targets: Class probabilities for the cross-entropy, (batch * views, classes).
-        recordings: Index of the recording, (batch * views,).
-        secondary: Species that also sing in it, (batch * views, classes) bool; none: no recording names any.
+        recordings: Index of each view's recording, (batch * views,).
+        secondary: Which other species sing in each view's recording, (batch * views, classes) bool; None: no recording
+            has a secondary label.
     """
 
     crops: Tensor
@@ -50,9 +51,9 @@ class ValidationData:
     """Windows of the validation recordings.
 
     Attributes:
-        strips: Of the recordings.
-        labels: Species index of each recording, (recordings,).
-        windows: Strip and first frame of each window, (windows,) each.
+        strips: Strips of the recordings.
+        labels: Label index of each recording, (recordings,).
+        windows: Strip index and first frame of each window, (windows,) each.
         frames: Length of a window.
     """
 
@@ -68,7 +69,13 @@ def derive_seed(*parts: int) -> int:
 
 
 class TrainingData:
-    """Training strips of a fold, and the views of any batch as a function of (seed, epoch, step)."""
+    """Training strips of a fold, and the views of any batch as a function of (seed, epoch, step).
+
+    Args:
+        fold: Recordings of the fold.
+        config: Settings of the member.
+        device: Device that trains.
+    """
 
     def __init__(self, fold: FoldData, config: TrainConfig, device: torch.device) -> None:
         self._config = config
@@ -93,18 +100,21 @@ class TrainingData:
 
     @property
     def batch_recordings(self) -> int:
-        """Recordings in a batch: P x K, with P at most all species."""
+        """Number of recordings in a batch: species times recordings per species."""
         species = min(self._config.species_per_batch, len(np.unique(self.labels)))
         return species * self._config.recordings_per_species
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches per epoch: as configured, or about one pass over the recordings."""
+        """Number of batches per epoch: the configured number, or about one pass over the recordings."""
         return self._config.steps_per_epoch or math.ceil(len(self.labels) / self.batch_recordings)
 
     @property
     def class_shares(self) -> NDArray[np.float64]:
-        """About which share of what is drawn is of each class, (classes,); one without recordings counts as rare."""
+        """Approximate share of each class among the drawn recordings, (classes,).
+
+        A class without recordings counts as a class with one recording.
+        """
         counts = np.maximum(np.bincount(self.labels, minlength=self.classes), 1)
         generator = np.random.default_rng(derive_seed(self._config.seed, 1))
         return expected_shares(counts, self._config.species_per_batch, self._config.species_exponent, generator)
@@ -124,9 +134,9 @@ class TrainingData:
         """Returns the augmented views of a batch, on the device.
 
         Args:
-            epoch: Of the batch.
-            step: Of the batch in its epoch.
-            recordings: (batch,).
+            epoch: Epoch of the batch.
+            step: Step of the batch in its epoch.
+            recordings: Index of each recording, (batch,).
         """
         batch = Batch(epoch, step, tuple(recordings.tolist()))
         gathered = self._prefetcher.get(batch) if self._prefetcher else self.gather(batch)
@@ -145,9 +155,11 @@ class TrainingData:
         return Views(crops, labels, targets, rows, secondary)
 
     def gather(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Returns crops of a batch, and what is mixed into them, (batch * views, 1, n_mels, frames) each.
+        """Returns crops of a batch, and the further crops that `augment` needs, (batch * views, 1, n_mels, frames)
+        each.
 
-        They are in the strips' place; what is drawn is drawn on the CPU, so that it does not depend on where that is.
+        The crops are on the device of the strips. Random numbers are drawn on the CPU, so that they do not depend on
+        that device.
         """
         generator = torch.Generator().manual_seed(derive_seed(self._config.seed, batch.epoch, batch.step, 1))
         rows = torch.tensor(batch.recordings).repeat_interleave(self._config.views)  # (batch * views,)
@@ -157,7 +169,7 @@ class TrainingData:
         return tuple(part.pin_memory() for part in parts) if pinned else parts
 
     def _following(self, batch: Batch) -> Batch:
-        """Returns the batch that training sees after a batch."""
+        """Returns the batch that follows a batch in training."""
         last = batch.step + 1 >= self.steps_per_epoch
         epoch, step = (batch.epoch + 1, 0) if last else (batch.epoch, batch.step + 1)
         return Batch(epoch, step, tuple(self.draw_batches(epoch)[step].tolist()))
@@ -171,7 +183,10 @@ class TrainingData:
 
 
 def _mark_secondary(fold: FoldData) -> Tensor:
-    """Returns which species also sing in each training recording, (recordings, classes) bool; unknown ones are left."""
+    """Returns which other species sing in each training recording, (recordings, classes) bool.
+
+    Secondary labels that are not among the classes are ignored.
+    """
     place_of = {label: index for index, label in enumerate(fold.species)}
     marked = torch.zeros(len(fold.train), len(fold.species), dtype=torch.bool)
     for row, labels in enumerate(fold.train["secondary_labels"]):
@@ -180,7 +195,7 @@ def _mark_secondary(fold: FoldData) -> Tensor:
 
 
 def split_for_cache(crops: Tensor) -> Sequence[Tensor]:
-    """Returns crops, (batch, ...), in parts that fit into the cache of a CPU's core; on other devices all at once."""
+    """Returns crops, (batch, ...), in parts that fit into the cache of a CPU core; on other devices in one part."""
     if crops.device.type != "cpu":
         return [crops]
     return torch.split(crops, max(1, _BLOCK_BYTES // (crops[0].numel() * crops.element_size())))

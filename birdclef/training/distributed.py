@@ -1,7 +1,8 @@
-"""One batch over several processes: each passes its part of the views through the model, all see the whole batch.
+"""Trains on one batch with several processes.
 
-Every process draws and augments the whole batch, so its views are those of a single process to the bit. It passes its
-part through the model and gathers what the others got. The loss is that of the whole batch, the same in every process.
+Every process draws and augments the whole batch, so that its views have the same bits as in a single process. It passes
+its own part of the views through the model and gathers the outputs of the others. So every process computes the same
+loss, that of the whole batch.
 """
 
 from collections.abc import Iterable
@@ -18,25 +19,25 @@ from birdclef.model.network import Heads, SpeciesModel
 
 
 class GatheredStrategy(DDPStrategy):
-    """One process per device without torch's wrapper around the module: gradients are averaged in one go afterwards.
+    """One process per device, without torch's wrapper around the module: `average_gradients` averages all gradients.
 
-    So recomputed chunks, frozen parts and objectives that leave a head out need no special case.
+    So recomputed chunks, frozen parts and objectives that do not use a head need no special case.
     """
 
     def __init__(self) -> None:
         super().__init__(cluster_environment=LightningEnvironment())
 
     def configure_ddp(self) -> None:
-        """Leave the module as it is."""
+        """Leave the module without a wrapper."""
 
 
 def rank() -> int:
-    """Returns the number of this process among those that train together; 0 if it trains alone."""
+    """Returns the rank of this process among the processes that train together; 0 if it trains alone."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def ranks() -> int:
-    """Returns how many processes train together."""
+    """Returns the number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -46,16 +47,17 @@ def own_part(batch: Tensor) -> Tensor:
 
 
 def gather_heads(heads: Heads) -> Heads:
-    """Returns the heads of the whole batch, (batch, ...), from those of each process's part; gradients flow back."""
+    """Returns the heads of the whole batch, (batch, ...), gathered from all processes; gradients flow back."""
     if ranks() == 1:
         return heads
     return Heads(gather(heads.embeddings), gather(heads.logits))
 
 
 def gather(part: Tensor) -> Tensor:
-    """Returns the parts of all processes one after the other, (ranks * n, ...); the gradient of each goes home.
+    """Returns the parts of all processes one after the other, (ranks * n, ...).
 
-    The gradient is scaled by the number of processes, because `average_gradients` divides by it.
+    The gradient of a part goes to the process of the part. It is multiplied by the number of processes, because
+    `average_gradients` divides by this number.
     """
     gathered: Tensor = _Gather.apply(part)
     return gathered
@@ -75,12 +77,12 @@ class _Gather(torch.autograd.Function):
 
 def synchronise_batch_norm(model: SpeciesModel) -> SpeciesModel:
     """Returns the model with batch norms that normalise over the views of all processes; weights keep their names."""
-    # torch's own conversion forgets the activation that timm's norm layers hold.
+    # torch's own conversion loses the activation inside timm's norm layers.
     return cast("SpeciesModel", timm.layers.convert_sync_batchnorm(model))  # type: ignore[attr-defined,no-untyped-call]
 
 
 def average_gradients(module: nn.Module) -> None:
-    """Replace the gradients of a module by their mean over all processes; the loss must be the same in all of them."""
+    """Replace the gradients of a module by their mean over all processes; all processes must have the same loss."""
     _average([parameter.grad for parameter in module.parameters() if parameter.grad is not None])
 
 

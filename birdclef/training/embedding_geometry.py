@@ -1,6 +1,7 @@
-"""How embeddings lie on the sphere: alignment of positives and uniformity of all (Wang and Isola 2020).
+"""Alignment of positives and uniformity of all embeddings on the unit sphere.
 
-https://arxiv.org/abs/2005.10242, section 4.1: what a contrastive loss trades off, and a collapse shows in both.
+Section 4.1 of Wang and Isola 2020, https://arxiv.org/abs/2005.10242. A contrastive loss balances the two. If all
+embeddings collapse to one point, both are 0.
 """
 
 import torch
@@ -10,14 +11,14 @@ from torch import Tensor
 
 @torch.no_grad()
 def alignment(embeddings: Tensor, labels: Tensor) -> Tensor:
-    """Returns the mean squared distance of the pairs of one species: 0 if all coincide, 4 if all are opposite.
+    """Returns the mean squared distance of pairs of the same species: 0 if all coincide, 4 if all are opposite.
 
     Args:
-        embeddings: (batch, dim), of any scale and float type; they are L2-normalised here.
-        labels: Species index, (batch,).
+        embeddings: (batch, dim), of any scale and float type; this function L2-normalises them.
+        labels: Label index of each row, (batch,).
 
     Returns:
-        Scalar; NaN without such a pair.
+        Scalar; NaN if no species has two rows.
     """
     squared = _squared_distances(embeddings)  # (batch, batch)
     positive = (labels.unsqueeze(0) == labels.unsqueeze(1)).fill_diagonal_(False)
@@ -29,10 +30,10 @@ def uniformity(embeddings: Tensor) -> Tensor:
     """Returns the logarithm of the mean potential exp(-2 d²) of all pairs: 0 if all coincide, lower if they spread.
 
     Args:
-        embeddings: (batch, dim), of any scale and float type; they are L2-normalised here.
+        embeddings: (batch, dim), of any scale and float type; this function L2-normalises them.
 
     Returns:
-        Scalar; NaN without a pair.
+        Scalar; NaN if there is only one row.
     """
     batch = len(embeddings)
     potential = (-2 * _squared_distances(embeddings)).exp()
@@ -40,7 +41,7 @@ def uniformity(embeddings: Tensor) -> Tensor:
 
 
 def _squared_distances(embeddings: Tensor) -> Tensor:
-    """Returns squared distances of the normalised embeddings, (batch, batch)."""
+    """Returns the squared distances between the L2-normalised embeddings, (batch, batch)."""
     with torch.autocast(embeddings.device.type, enabled=False):
         normalised = F.normalize(embeddings.float(), dim=1)
         return (2 - 2 * normalised @ normalised.T).clamp(min=0)

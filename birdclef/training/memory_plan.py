@@ -1,4 +1,4 @@
-"""What a training will hold in memory, told before it starts."""
+"""Estimates the memory of a training before it starts."""
 
 import copy
 from collections.abc import Callable
@@ -13,20 +13,20 @@ from birdclef.strips.residency import ResidentStrips
 from birdclef.training.data import TrainingData
 
 _PROBED_VIEWS = (2, 3)
-_ADAM_COPIES = 4  # weights, gradients, and two moments
+_ADAM_COPIES = 4  # weights, gradients and two moments
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes by purpose.
+    """Memory of a training by purpose, bytes.
 
     Attributes:
-        strips: Resident strips, wherever they are.
+        strips: Strips on the device or in host memory; 0 if they are streamed.
         state: Weights, gradients, moments of AdamW, and the weight average.
         views: Crops of a whole batch, before and after augmentation.
-        activations: What the forward pass keeps for the backward pass.
-        views_at_a_time: How many views these activations are of.
-        dtype: What the forward pass computes in.
+        activations: Tensors that the forward pass keeps for the backward pass.
+        views_at_a_time: Number of views in a forward pass.
+        dtype: Number format of the forward pass.
     """
 
     strips: int
@@ -43,13 +43,13 @@ class MemoryPlan:
 
 
 def plan_memory(model: SpeciesModel, training: TrainingData, config: TrainConfig, dtype: torch.dtype) -> MemoryPlan:
-    """Returns what training a model will hold, from its sizes and the activations of a few views.
+    """Returns the memory that training a model needs, extrapolated from the activations of a few views.
 
     Args:
-        model: Before training; it stays as it is.
-        training: Its data.
-        config: Of the member.
-        dtype: What the forward pass computes in; not float32: under autocast.
+        model: Model to train; it is not changed.
+        training: Training data.
+        config: Settings of the member.
+        dtype: Number format of the forward pass; any other than float32 uses autocast.
     """
     views = training.batch_recordings * config.views
     own_views = views // config.devices
@@ -77,9 +77,9 @@ def measure_activations(model: nn.Module, forward: Callable[[Tensor], object], c
     """Returns the bytes that a forward pass keeps for the backward pass, without the model's own tensors and the input.
 
     Args:
-        model: Whose parameters and buffers do not count.
-        forward: Uses the model.
-        crops: Its input.
+        model: Model; its parameters and buffers do not count.
+        forward: Function that passes crops through the model.
+        crops: Input of `forward`; it does not count.
     """
     own = {value.untyped_storage().data_ptr() for value in [*model.parameters(), *model.buffers(), crops]}
     kept: dict[int, int] = {}
@@ -88,10 +88,10 @@ def measure_activations(model: nn.Module, forward: Callable[[Tensor], object], c
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # the output itself would hold its graph, and its graph the output, for ever
+        return tensor.detach()  # an output that is not detached refers to its graph, which refers to it: never freed
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        outputs = forward(crops)  # held until everything is counted, so that no storage is used twice
+        outputs = forward(crops)  # kept until all storages are counted, so that none is freed and reused
     del outputs
     return sum(kept.values())
 

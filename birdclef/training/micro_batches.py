@@ -1,4 +1,4 @@
-"""Gradient caching: a batch of any size in chunks that fit, with the gradient of the whole batch."""
+"""Gradient caching: computes a batch in chunks, with the gradient of the whole batch."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,15 +14,15 @@ from birdclef.model.network import Heads, SpeciesModel
 def heads_in_chunks(model: SpeciesModel, crops: Tensor, micro_batch: int | None) -> Heads:
     """Returns the heads of a batch of crops, computed `micro_batch` crops at a time.
 
-    Gradient caching (Gao et al. 2021, https://arxiv.org/abs/2101.06983): the forward pass keeps only what the heads
-    give, so that a loss over all pairs sees the whole batch; the backward pass computes each chunk again, with the same
-    random numbers, and adds its part of the gradient. The activations of one chunk are in memory at a time, at the cost
-    of a second forward pass. Batch norm in training mode normalises over its chunk.
+    Gradient caching (Gao et al. 2021, https://arxiv.org/abs/2101.06983): the forward pass keeps only the outputs of the
+    heads, so a loss over all pairs reads the whole batch. The backward pass computes each chunk again, with the same
+    random numbers, and adds its part of the gradient. So only the activations of one chunk are in memory at a time; the
+    price is a second forward pass. Batch norm in training mode normalises over its chunk.
 
     Args:
         model: Model to train.
         crops: (batch, 1, channels, frames).
-        micro_batch: Crops of a chunk; none: the whole batch at once, without computing anything again.
+        micro_batch: Number of crops in a chunk; None: the whole batch at once, without a second forward pass.
     """
     if micro_batch is None or len(crops) <= micro_batch or not torch.is_grad_enabled():
         return model.heads(model.encode(crops))
@@ -43,7 +43,7 @@ def heads_in_chunks(model: SpeciesModel, crops: Tensor, micro_batch: int | None)
 
 @contextmanager
 def _running_statistics_kept(model: nn.Module) -> Iterator[None]:
-    """Let batch norm see a chunk a second time without counting it again."""
+    """Keep the running statistics of batch norm while a chunk is computed a second time."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     momenta = [norm.momentum for norm in norms]
     counts = [norm.num_batches_tracked for norm in norms]

@@ -1,4 +1,4 @@
-"""What a training step minimises, put together from cross-entropy and a contrastive loss."""
+"""The loss of a training step: cross-entropy, a contrastive loss, or both."""
 
 from collections.abc import Callable
 
@@ -18,12 +18,12 @@ from birdclef.training.data import Views
 
 
 class Objective(nn.Module):
-    """The terms of an objective; what they learn themselves (prototypes, centres) are parameters of it.
+    """The objective of training. Learnt prototypes and centres of its losses are its parameters.
 
     Args:
-        config: Kind, and weight of the contrastive term.
-        contrast: Compares embeddings.
-        cross_entropy: Compares logits with targets.
+        config: Kind of the objective, and weight of the contrastive loss.
+        contrast: Contrastive loss of the embeddings.
+        cross_entropy: Cross-entropy of the logits.
     """
 
     def __init__(self, config: ObjectiveConfig, contrast: nn.Module, cross_entropy: LogitAdjustedLoss) -> None:
@@ -33,13 +33,13 @@ class Objective(nn.Module):
         self.cross_entropy = cross_entropy
 
     def forward(self, heads: Heads, views: Views, *, classifying: bool, progress: float = 0.0) -> dict[str, Tensor]:
-        """Returns the terms by name, scalars in nats, `loss` being what is minimised.
+        """Returns the terms by name, scalars in nats; training minimises `loss`.
 
         Args:
             heads: Embeddings and logits of the views.
-            views: What is known of them.
-            classifying: Whether the linear classifier of `supcon` is being trained on the frozen encoder.
-            progress: Share of the training's steps that lie behind, in [0, 1].
+            views: Labels, targets and recordings of the views.
+            classifying: Whether the linear classifier of `supcon` is trained on the frozen encoder.
+            progress: Share of the training's steps that are done, in [0, 1].
         """
         losses = {}
         if self.contrast is not None and not classifying:
@@ -55,13 +55,13 @@ class Objective(nn.Module):
 
 
 def build_objective(config: ObjectiveConfig, shares: Tensor, dim: int, generator: torch.Generator) -> Objective:
-    """Returns an objective with what it learns at its initial values.
+    """Returns an objective whose prototypes or centres have random initial values.
 
     Args:
-        config: Its settings.
+        config: Settings of the objective.
         shares: Share of each class among the rows that training draws, (classes,).
         dim: Width of the embeddings.
-        generator: Draws prototypes and centres.
+        generator: Source of randomness for prototypes and centres.
     """
     log_prior = shares.log()
 
@@ -81,5 +81,5 @@ def build_objective(config: ObjectiveConfig, shares: Tensor, dim: int, generator
 
 
 def count_epochs(epochs: int, objective: ObjectiveConfig) -> int:
-    """Returns the epochs of all phases together."""
+    """Returns the number of epochs in all phases."""
     return epochs + (objective.classifier_epochs if objective.kind == "supcon" else 0)

@@ -1,4 +1,4 @@
-"""P x K batches: P species, K recordings of each, so that an anchor has partner recordings."""
+"""Draws batches of P species with K recordings each, so that an anchor has other recordings of its species."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +18,16 @@ def draw_batches(
 ) -> NDArray[np.int64]:
     """Returns the recordings of each batch of an epoch, (steps, P * K) int64.
 
-    The P species of a batch are drawn without replacement, each with probability ∝ (its number of recordings) to
-    `species_exponent`; P is at most the number of species. The K recordings of a species are all different as long
-    as it has that many, and then repeat: another crop of the same recording.
+    The P species of a batch are drawn without replacement, with a probability proportional to their number of
+    recordings to the power of `species_exponent`. P is at most the number of species. The K recordings of a species are
+    different if the species has K recordings. Otherwise they repeat, and each repetition gets a crop of its own.
 
     Args:
-        labels: Species index of each recording, (recordings,).
-        species_per_batch: P.
-        recordings_per_species: K.
-        steps: Batches in the epoch.
-        species_exponent: 0 draws all species alike, 1 as often as they are recorded.
+        labels: Label index of each recording, (recordings,).
+        species_per_batch: P, the number of species in a batch.
+        recordings_per_species: K, the number of recordings of each species.
+        steps: Number of batches in the epoch.
+        species_exponent: 0 draws all species equally often, 1 as often as they are recorded.
         generator: Source of randomness.
     """
     species, counts = np.unique(labels, return_counts=True)
@@ -42,14 +42,15 @@ def draw_batches(
 def expected_shares(
     counts: NDArray[np.int64], species_per_batch: int, species_exponent: float, generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Returns about which share of the drawn recordings belongs to each species, (species,), from drawing many batches.
+    """Returns the approximate share of each species among the drawn recordings, (species,).
 
-    A species is in a batch once at most, so frequent ones are drawn less often than their weight says. No share is 0.
+    It is counted in many simulated batches. A species is drawn at most once for a batch, so frequent species get less
+    than their weight. No share is 0.
 
     Args:
-        counts: Recordings of each species, at least 1, (species,).
-        species_per_batch: P.
-        species_exponent: As in `draw_batches`.
+        counts: Number of recordings of each species, at least 1, (species,).
+        species_per_batch: P, the number of species in a batch.
+        species_exponent: Exponent as in `draw_batches`.
         generator: Source of randomness.
     """
     drawn = _draw_species(counts, species_per_batch, species_exponent, _SIMULATED_BATCHES, generator)
@@ -61,23 +62,26 @@ def expected_shares(
 def _draw_species(
     counts: NDArray[np.int64], species_per_batch: int, exponent: float, batches: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Returns the species of each batch, (batches, P): the top P of perturbed weights, which is without replacement."""
+    """Returns the species of each batch, (batches, P), drawn without replacement.
+
+    The P highest of the log weights plus Gumbel noise are such a draw.
+    """
     perturbed = exponent * np.log(counts) + generator.gumbel(size=(batches, len(counts)))
     places = min(species_per_batch, len(counts))
     return np.argpartition(-perturbed, places - 1, axis=1)[:, :places]
 
 
 def describe_batches(labels: NDArray[np.int64], batches: NDArray[np.int64], views: int) -> dict[str, float]:
-    """Returns what the contrastive loss is fed with in an epoch.
+    """Returns statistics of an epoch's batches for the contrastive loss, by metric name.
 
-    `views` is how many pass through the model. `orphan_rate` is the share of anchors that have no other recording of
-    their species in the batch. `positives_NAME`, for each bucket of species that occurs, is the mean number of views of
-    other recordings of its species that an anchor meets.
+    `views` is the number of views that pass through the model. `orphan_rate` is the share of anchors that have no other
+    recording of their species in the batch. `positives_NAME`, for each bucket of species that occurs, is the mean
+    number of views of other recordings of the anchor's species in the batch.
 
     Args:
-        labels: Species index of each recording, (recordings,).
+        labels: Label index of each recording, (recordings,).
         batches: Recordings of each batch, (steps, batch).
-        views: Views of a recording in a batch.
+        views: Number of views of a recording in a batch.
     """
     counts = np.bincount(labels)
     positives: list[NDArray[np.int64]] = []

@@ -1,4 +1,4 @@
-"""Learning-rate schedule."""
+"""Schedule of the learning rate."""
 
 import math
 
@@ -6,7 +6,7 @@ _LOWEST_SHARE = 0.01
 
 
 def rate_factor(step: int, steps: int, warmup_share: float) -> float:
-    """Returns the learning rate's share of its peak: linear warm-up, then a cosine to 1 % of it."""
+    """Returns the learning rate as a share of its peak: linear warm-up, then a cosine down to 1 %."""
     warmup = max(1, round(warmup_share * steps))
     if step < warmup:
         return (step + 1) / warmup

@@ -1,4 +1,4 @@
-"""Lightning's trainer as this project uses it: devices, precision, weight average, checkpoints, logs, progress bar."""
+"""Builds Lightning's trainer: devices, precision, weight average, checkpoints, logs and progress bar."""
 
 import logging
 import sys
@@ -34,10 +34,10 @@ _PRECISIONS: dict[torch.dtype, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 }
 _EXPECTED_WARNINGS = (
     ".*does not have many workers.*",  # a batch is only indices
-    ".*IterableDataset. has .__len__. defined.*",  # no loader process iterates over it twice
-    ".*exists and is not empty.*",  # a killed run is taken up
+    ".*IterableDataset. has .__len__. defined.*",  # no second loader process iterates over it
+    ".*exists and is not empty.*",  # a killed run continues in its directory
     ".*LeafSpec.* is deprecated.*",
-    ".*sync_dist=True.*",  # what is logged is the same in every process
+    ".*sync_dist=True.*",  # logged values are the same in every process
 )
 
 
@@ -52,10 +52,14 @@ def quiet_lightning() -> Iterator[None]:
 
 
 class MovingAverage(WeightAveraging):
-    """Exponential moving average of weights and buffers whose decay rises to its value, so that short runs use it.
+    """Exponential moving average of weights and buffers. Its decay rises at the start, so that short runs profit too.
 
-    At `restart_epoch` the model takes over the average and a new one begins: what is frozen from then on is the
-    averaged encoder, and the classifier learns on what it will be used with.
+    At `restart_epoch` the model takes the averaged weights and a new average begins. So the encoder that is frozen from
+    then on is the averaged one, and the classifier learns on the encoder that prediction will use.
+
+    Args:
+        decay: Decay after the rise, in [0, 1).
+        restart_epoch: Epoch of the new average; None: there is only one average.
     """
 
     def __init__(self, decay: float, restart_epoch: int | None) -> None:
@@ -64,14 +68,14 @@ class MovingAverage(WeightAveraging):
         self._restart_epoch = restart_epoch
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Keep the average where the model will be, and the number of updates on the host, which asks for it."""
+        """Keep the average on the model's device, and the number of updates on the host, which reads it."""
         self._device = trainer.strategy.root_device
         super().setup(trainer, pl_module, stage)
         if self._average_model is not None:
             self._average_model.n_averaged = torch.zeros((), dtype=torch.long)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Average after each optimizer step; PyTorch's own update would wait for the device."""
+        """Update the average after each optimiser step; PyTorch's own update would wait for the device."""
         if self._average_model is not None and trainer.global_step > self._latest_update_step:
             updates = self._average_model.n_averaged
             kept = ((1 + updates) / (10 + updates)).clamp(max=self._decay) if updates else torch.zeros(())
@@ -90,16 +94,16 @@ class MovingAverage(WeightAveraging):
                 old.copy_(new)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin a new average, if this is the epoch for it."""
+        """Begin a new average at `restart_epoch`."""
         if trainer.current_epoch == self._restart_epoch and self._average_model is not None:
             self._copy_average_to_current(pl_module)
             self._average_model.n_averaged.zero_()
 
 
 class TimeSplit(pl.Callback):
-    """Logs where the seconds of an epoch go: waiting for batches, training steps, validation.
+    """Logs how many seconds of an epoch go to waiting for batches, to training steps, and to validation.
 
-    On a GPU these are the host's seconds: what it only queues is counted where it waits.
+    On a GPU these are seconds of the host. Queued work counts where the host waits for it.
     """
 
     def __init__(self) -> None:
@@ -112,20 +116,20 @@ class TimeSplit(pl.Callback):
         self._since = now
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Begin to wait for the first batch."""
+        """Start the clock of the wait for the first batch."""
         self._since = time.perf_counter()
         self._seconds = dict.fromkeys(self._seconds, 0.0)
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """The batch is there."""
+        """Count the time since the last step as waiting for data."""
         self._lap("data")
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """The step is done, or queued."""
+        """Count the time since the batch came as the training step."""
         self._lap("step")
 
     def on_validation_end(self, *_: Any) -> None:
-        """Validation follows the last step."""
+        """Count the time since the last step as validation."""
         self._lap("validation")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
@@ -134,7 +138,7 @@ class TimeSplit(pl.Callback):
 
 
 class KeepCheckpoints(pl.Callback):
-    """Lets a training that is killed together with its machine go on from about its last minute on another one."""
+    """Copies checkpoints to the workspace, so that another machine can continue if this machine is lost."""
 
     def __init__(self, workspace: Workspace, directory: Path) -> None:
         self._workspace = workspace
@@ -142,7 +146,7 @@ class KeepCheckpoints(pl.Callback):
         self._kept = time.monotonic()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Keep the checkpoints that the epoch before left, at most once a minute."""
+        """Keep the checkpoints of the previous epoch, at most once a minute."""
         if trainer.is_global_zero and time.monotonic() - self._kept > _SECONDS_BETWEEN_COPIES:
             self._workspace.keep_unfinished(self._directory, last=f"checkpoints/{LAST_CHECKPOINT}")
             self._kept = time.monotonic()
@@ -152,9 +156,9 @@ def build_trainer(config: TrainConfig, workspace: Workspace, directory: Path) ->
     """Returns a trainer that keeps the best and the last checkpoint and logs to CSV and TensorBoard.
 
     Args:
-        config: Of the member.
-        workspace: Where the run will lie.
-        directory: Gets `checkpoints/` and `logs/`; what a killed run left there is taken up.
+        config: Settings of the member.
+        workspace: Workspace that will hold the run.
+        directory: Directory for `checkpoints/` and `logs/`; a killed run continues from the files there.
     """
     checkpoints = directory / "checkpoints"
     callbacks: list[pl.Callback] = [
@@ -217,17 +221,17 @@ def _continue_log(directory: Path) -> CSVLogger:
 
 
 def _read_log(log: Path) -> list[dict[str, Tensor | float]]:
-    """Returns the whole rows of a log; none if a kill tore its header."""
+    """Returns the complete rows of a log; no rows if the process was killed while it wrote the header."""
     try:
         table = pd.read_csv(log).dropna(subset="step")
     except (pd.errors.EmptyDataError, pd.errors.ParserError, KeyError):
-        logger.warning("%s was torn by a kill; the learning curves start at the last checkpoint", log)
+        logger.warning("%s is incomplete because the run was killed; the learning curves start at the checkpoint", log)
         return []
     return [{str(name): float(value) for name, value in row.dropna().items()} for _, row in table.iterrows()]
 
 
 def choose_dtype(config: TrainConfig) -> torch.dtype:
-    """Returns what the forward pass of a member's training computes in."""
+    """Returns the number format of the forward pass in a member's training."""
     named = {"32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     if config.precision != "auto":
         return named[config.precision]

@@ -26,9 +26,10 @@ from birdclef.strips.fold import FoldData
 from birdclef.strips.residency import load_strips
 from birdclef.strips.windows import plan_windows
 from birdclef.training.data import TrainingData, Views
-from birdclef.training.loop import SpeciesTraining, fit
+from birdclef.training.loop import fit
 from birdclef.training.micro_batches import heads_in_chunks
 from birdclef.training.objective import Objective, build_objective
+from birdclef.training.species_training import SpeciesTraining
 from birdclef.training.trainer import MovingAverage
 from cache.store.strip_store import StripStore
 from cache.workspace.workspace import Workspace

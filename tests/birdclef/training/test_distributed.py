@@ -78,7 +78,8 @@ def gradients(cases):
 
 
 def fail_in_the_second_epoch(*arguments):
-    from birdclef.training.loop import SpeciesTraining, fit
+    from birdclef.training.loop import fit
+    from birdclef.training.species_training import SpeciesTraining
 
     begin = SpeciesTraining.on_train_epoch_start
 

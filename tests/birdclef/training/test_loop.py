@@ -17,8 +17,9 @@ from birdclef.config.train import TrainConfig
 from birdclef.model.network import SpeciesModel, build_model
 from birdclef.strips.fold import FoldData
 from birdclef.training.data import TrainingData
-from birdclef.training.loop import SpeciesTraining, fit
+from birdclef.training.loop import fit
 from birdclef.training.objective import build_objective
+from birdclef.training.species_training import SpeciesTraining
 from cache.config.features import LogMelConfig
 from cache.store.part_writer import PartWriter
 from cache.workspace.feature_directory import FeatureDirectory
