@@ -55,8 +55,9 @@ import sys
 from pathlib import Path
 from birdclef.config.train import TrainConfig
 from birdclef.train import train
+from cache.workspace.workspace import Workspace
 
-train(TrainConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]), 0, Path(sys.argv[3]))
+train(TrainConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]), 0, Workspace(Path(sys.argv[3])))
 """
 
 
