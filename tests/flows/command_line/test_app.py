@@ -312,7 +312,7 @@ def test_wrong_input_is_one_message_and_status_1(birdclef: Birdclef, arguments: 
 def test_missing_package_is_one_message_and_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("flows.command_line.app.apply_settings", lambda: None)  # they would outlive the test
+    monkeypatch.setattr("flows.command_line.predict.apply_settings", lambda: None)  # they would outlive the test
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     model, sound = tmp_path / "model.onnx", tmp_path / "a.wav"
     model.touch()

@@ -1,0 +1,59 @@
+"""The commands that compare: `birdclef sweep` settings, `compare` objectives and `diff` reports."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from birdclef.comparison.arms import ARMS
+from flows.command_line.foreground import run_flow
+from flows.command_line.options import WORKSPACE, Config, Overrides, WorkspaceAddress
+from flows.experiment import expand_grid, load_arms
+
+
+def sweep(
+    config: Config,
+    grid: Annotated[list[str], typer.Argument(help="Alternatives as section.key=[value, value]; repeat for more.")],
+    workspace: WorkspaceAddress = WORKSPACE,
+) -> None:
+    """Run the pipeline for every combination of values and compare; the last line is the comparison's directory."""
+    expand_grid(config, grid)  # reports a wrong grid before a server starts
+    run_flow("flows.sweep:sweep_flow", config, grid, workspace)
+
+
+def compare(
+    config: Config,
+    overrides: Overrides = None,
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"{', '.join(ARMS)}, or 'NAME key=value …' with settings of the member; repeat for more; default: all."
+        ),
+    ] = None,
+    epochs: Annotated[
+        list[int] | None,
+        typer.Option(help="Budget; repeat for more; default: the configured epochs and half of them.", min=1),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Number of trainings of each arm and budget.", min=1)] = 3,
+    workspace: WorkspaceAddress = WORKSPACE,
+) -> None:
+    """Compare objectives with cross-entropy at equal cost; the last line is the comparison's directory."""
+    load_arms(config, overrides or (), arm or ())  # reports a wrong configuration before a server starts
+    run_flow("flows.compare:compare_flow", config, overrides, workspace, arms=arm, epochs=epochs, seeds=seeds)
+
+
+def diff(
+    reports: Annotated[list[Path], typer.Argument(help="Directories of reports; each is compared with the first.")],
+    output: Annotated[Path | None, typer.Option(help="JSON file to write as well.", dir_okay=False)] = None,
+    samples: Annotated[int, typer.Option(help="Number of resamples of the recordists.", min=1)] = 1000,
+    confidence: Annotated[float, typer.Option(help="Coverage of the intervals.", min=0.01, max=0.999)] = 0.95,
+) -> None:
+    """Compare reports on the same recordings: paired intervals, and the species that gained or lost."""
+    from birdclef.comparison.diff import compare_reports, describe_diff
+    from birdclef.config.evaluate import EvaluateConfig
+
+    found = compare_reports(reports, EvaluateConfig(bootstrap_samples=samples, confidence=confidence))
+    if output:
+        output.write_text(json.dumps(found, indent=2) + "\n")
+    typer.echo(describe_diff(found), nl=False)

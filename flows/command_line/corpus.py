@@ -1,0 +1,19 @@
+"""`birdclef synth`: a corpus of synthetic bird song."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def synth(
+    directory: Annotated[Path, typer.Argument(help="Folder to make.", file_okay=False)],
+    species: Annotated[int, typer.Option(help="Number of species, at least 20.")] = 24,
+    recordings: Annotated[int, typer.Option(help="Number of recordings.")] = 240,
+    seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
+) -> None:
+    """Generate a corpus of synthetic bird song in the BirdCLEF layout."""
+    from cache.synth import CorpusPlan, synthesize_corpus
+
+    plan = CorpusPlan(species=species, recordings=recordings, seed=seed)
+    typer.echo(synthesize_corpus(directory, plan))

@@ -1,0 +1,62 @@
+"""The commands that use a trained model: `birdclef predict` and `birdclef export`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from birdclef.champion import CHAMPION, champion_report
+from birdclef.config.predict import DetectionFormat
+from cache.workspace.workspace import Workspace
+from flows.command_line.options import WORKSPACE, WorkspaceAddress
+from flows.settings import apply_settings
+
+
+def predict(
+    source: Annotated[
+        str, typer.Argument(help="'champion', the directory of a report or of a single run, or an exported .onnx file.")
+    ],
+    paths: Annotated[list[Path], typer.Argument(help="Recordings of any length, or folders of recordings.")],
+    output: Annotated[Path, typer.Option(help="File to write.", dir_okay=False)],
+    form: Annotated[
+        DetectionFormat,
+        typer.Option(
+            "--format",
+            help="submission: BirdCLEF table. long: one row per species present. raven: Raven selections. "
+            "audacity: Audacity labels.",
+        ),
+    ] = "submission",
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Lowest probability at which a species counts as present; default: the report's own thresholds.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
+    workspace: WorkspaceAddress = WORKSPACE,
+) -> None:
+    """Predict new recordings, window by window; the exit status is 1 if a recording could not be read."""
+    from birdclef.predict_recordings import find_recordings, predict_with
+
+    apply_settings()
+    model = champion_report(Workspace.open(workspace)) if source == CHAMPION else Path(source)
+    outcome = predict_with(model, find_recordings(paths), output, form, threshold)
+    typer.echo(
+        f"{outcome.recordings} of {outcome.recordings + len(outcome.failures)} recordings "
+        f"({outcome.seconds / 3600:.2f} h) predicted: {output}"
+    )
+    if outcome.failures:
+        raise typer.Exit(1)
+
+
+def export(
+    source: Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN")],
+    output: Annotated[Path, typer.Option(help="File to write; its model card is written beside it.", dir_okay=False)],
+    to: Annotated[Literal["onnx"], typer.Option(help="Format.")] = "onnx",
+) -> None:
+    """Write a run as one file, with waveforms (or embeddings) in and probabilities out, and check its probabilities."""
+    from birdclef.export import EXPORTERS
+
+    difference = EXPORTERS[to](source, output)
+    typer.echo(f"{output}: probabilities differ from the library's by {difference:.1e} at most")

@@ -1,0 +1,46 @@
+"""The commands that show settings before a run: `birdclef config show` and `birdclef augment preview`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from birdclef.champion import keep_champion_folds
+from cache.workspace.workspace import Workspace
+from flows.command_line.options import WORKSPACE, Config, Overrides, WorkspaceAddress
+from flows.experiment import load_config, show_config
+from flows.settings import apply_settings
+
+config_app = typer.Typer(no_args_is_help=True, help="Look at configurations.")
+augment_app = typer.Typer(no_args_is_help=True, help="Look at augmentations.")
+
+
+@config_app.command("show")
+def print_config(config: Config, overrides: Overrides = None) -> None:
+    """Print every effective value of an experiment and its origin: a default, the file or an override."""
+    typer.echo(show_config(config, overrides or ()), nl=False)
+
+
+@augment_app.command("preview")
+def preview_augment(
+    config: Config,
+    overrides: Overrides = None,
+    workspace: WorkspaceAddress = WORKSPACE,
+    output: Annotated[Path, typer.Option(help="Picture to write.", dir_okay=False)] = Path("augment.png"),
+) -> None:
+    """Draw crops of the data set before and after each augmentation of the first member."""
+    from birdclef.preview import preview_augmentations
+    from cache.features import build_features
+    from cache.split import build_split
+
+    apply_settings()
+    experiment, directory = load_config(config, overrides or ()), Workspace.open(workspace)
+    member = next(iter(experiment.train))
+    with directory.at_work():
+        catalogue = build_features(experiment.data, experiment.features, directory)
+        split_directory = build_split(keep_champion_folds(experiment.split, directory), catalogue, directory)
+        features = experiment.member_features.get(member)
+        own = build_features(experiment.data, features, directory) if features else None
+        fold = experiment.folds_of(member)[0]
+        preview_augmentations(experiment.train[member], split_directory, fold, directory, output, own)
+    typer.echo(output)

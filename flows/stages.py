@@ -1,0 +1,120 @@
+"""The order of the stages: features -> split -> train -> predict -> evaluate. Each flow calls a part of it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger
+
+from birdclef.baseline import FROZEN_BASELINE, baseline_name
+from birdclef.champion import keep_champion_folds
+from birdclef.zero_shot import zero_shot_name
+from cache.workspace.workspace import Workspace
+from flows.experiment import ExperimentConfig, load_config
+from flows.monitoring.notify import notify_of_run
+from flows.settings import show_stage_messages
+from flows.tasks import (
+    baseline_task,
+    build_features_task,
+    build_split_task,
+    evaluate_task,
+    frozen_baseline_task,
+    predict_task,
+    train_task,
+    zero_shot_task,
+)
+
+DEFAULT_CONFIG = "demo"
+
+HOOKS: dict[str, Any] = {"on_failure": [notify_of_run], "on_crashed": [notify_of_run]}
+"""Hooks of every flow."""
+
+
+def resolve_workspace(workspace: str | None) -> Workspace:
+    """Returns the workspace at an address; without one, that of $BIRDCLEF_WORKSPACE, else `workspace`."""
+    return Workspace.open(workspace or os.environ.get("BIRDCLEF_WORKSPACE") or "workspace")
+
+
+@contextmanager
+def prepare(
+    config: str, overrides: list[str] | None, workspace: str | None
+) -> Iterator[tuple[ExperimentConfig, Workspace]]:
+    """Yields the experiment and the workspace; `birdclef gc` removes nothing from it while the body runs."""
+    show_stage_messages()
+    experiment, opened = load_config(Path(config), overrides or ()), resolve_workspace(workspace)
+    with opened.at_work():
+        yield keep_folds(experiment, opened), opened
+
+
+def keep_folds(experiment: ExperimentConfig, workspace: Workspace) -> ExperimentConfig:
+    """Returns the experiment with the key of the split whose folds it keeps, so that its report can be repeated."""
+    return experiment.model_copy(update={"split": keep_champion_folds(experiment.split, workspace)})
+
+
+def make_catalogue(experiment: ExperimentConfig, workspace: Workspace) -> Path:
+    """Returns the catalogue of the experiment's features."""
+    return build_features_task(experiment.data, experiment.features, workspace)
+
+
+def make_member_catalogues(experiment: ExperimentConfig, workspace: Workspace) -> dict[str, Path]:
+    """Returns the catalogue of each member that has features of its own."""
+    return {
+        member: build_features_task(experiment.data, features, workspace)
+        for member, features in experiment.member_features.items()
+    }
+
+
+def make_split(experiment: ExperimentConfig, workspace: Workspace) -> Path:
+    """Returns the split of the experiment's catalogue."""
+    return build_split_task(experiment.split, make_catalogue(experiment, workspace), workspace)
+
+
+def train_members(
+    experiment: ExperimentConfig, split: Path, catalogues: dict[str, Path], workspace: Workspace
+) -> dict[str, dict[int, Path]]:
+    """Returns the run of each member and fold."""
+    return {
+        member: {
+            fold: train_task(member, config, split, fold, workspace, catalogues.get(member))
+            for fold in experiment.folds_of(member)
+        }
+        for member, config in experiment.train.items()
+    }
+
+
+def make_report(experiment: ExperimentConfig, workspace: Workspace) -> Path:
+    """Returns the report of the experiment; runs every stage before it."""
+    if reason := experiment.why_no_prediction():
+        get_run_logger().warning("The report may become champion, but `birdclef predict` will refuse it: %s.", reason)
+    split, catalogues = make_split(experiment, workspace), make_member_catalogues(experiment, workspace)
+    predictions = {
+        member: [predict_task(member, fold, experiment.predict, run, workspace) for fold, run in runs.items()]
+        for member, runs in train_members(experiment, split, catalogues, workspace).items()
+    }
+    baseline = baseline_task(split, workspace)
+    zero_shot = _predict_zero_shot(split, catalogues, workspace)
+    settings = experiment.model_dump(mode="json")
+    return evaluate_task(experiment.evaluate, predictions, baseline, settings, workspace, zero_shot)
+
+
+def predict_baselines(
+    experiment: ExperimentConfig, split: Path, catalogues: dict[str, Path], workspace: Workspace
+) -> dict[str, Path]:
+    """Returns the predictions of each baseline of a comparison by name."""
+    fitted = baseline_task(split, workspace)
+    baselines = {baseline_name(fitted): fitted}
+    for name, config in experiment.train.items():
+        if config.model.weights != "none" and name not in experiment.member_features:
+            baselines[FROZEN_BASELINE] = frozen_baseline_task(config, split, workspace)
+            break
+    if zero_shot := _predict_zero_shot(split, catalogues, workspace):
+        baselines[zero_shot_name(zero_shot)] = zero_shot
+    return baselines
+
+
+def _predict_zero_shot(split: Path, catalogues: dict[str, Path], workspace: Workspace) -> Path | None:
+    """Returns the predictions of the first embedding model that has labels; None if there is no such model."""
+    found = (zero_shot_task(split, catalogue, workspace) for catalogue in (None, *catalogues.values()))
+    return next(filter(None, found), None)

@@ -1,0 +1,30 @@
+"""The flow of `birdclef sweep`: one report for every combination of settings."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.configuration.overrides import as_overrides
+from flows.experiment import expand_grid, load_config
+from flows.prefect_ui.failures import fail_in_one_sentence
+from flows.settings import show_stage_messages
+from flows.stages import DEFAULT_CONFIG, HOOKS, keep_folds, make_report, resolve_workspace
+from flows.tasks import sweep_task
+
+
+@flow(name="birdclef-sweep", **HOOKS)
+@fail_in_one_sentence
+def sweep_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None, workspace: str | None = None) -> str:
+    """Run the pipeline for every combination of settings in one workspace; returns the comparison's address.
+
+    Args:
+        config: Name of a preset, such as small, or path of a YAML file.
+        overrides: Alternatives of each setting, as `section.key=[value, value]`.
+        workspace: Directory or URL of the artefacts; if empty, $BIRDCLEF_WORKSPACE, else `workspace`.
+    """
+    show_stage_messages()
+    settings, opened = expand_grid(Path(config), overrides or ()), resolve_workspace(workspace)
+    with opened.at_work():
+        experiments = [load_config(Path(config), as_overrides(setting)) for setting in settings]
+        reports = [make_report(keep_folds(experiment, opened), opened) for experiment in experiments]
+        return opened.address(sweep_task(settings, reports, opened))
