@@ -1,11 +1,11 @@
-# One image for the command line, the worker and the server; docs/containers.md has the commands.
-#   docker build -t birdclef .                                        PyTorch from the default index: with CUDA on x86-64
-#   docker build --build-arg TORCH_INDEX_URL=URL -t birdclef:cpu .    PyTorch from another index, such as its CPU-only one
+# Builds one image for the command line, the worker and the server; docs/containers.md has the commands.
+#   docker build -t birdclef .                                        PyTorch of the default index: with CUDA on x86-64
+#   docker build --build-arg TORCH_INDEX_URL=URL -t birdclef:cpu .    PyTorch of another index, such as CPU-only
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
 ARG TORCH_INDEX_URL=
-# Parts of pyproject.toml's optional dependencies, such as s3,onnx.
+# Optional dependencies of pyproject.toml to install, such as s3,onnx.
 ARG EXTRAS=s3
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /app
@@ -14,7 +14,7 @@ COPY birdclef birdclef
 COPY cache cache
 COPY configs configs
 COPY flows flows
-# No pip in what the final stage gets: the base image's installs from outside.
+# The final stage gets no pip: the pip of the base image installs into the virtual environment from outside.
 RUN python3 -m venv --without-pip /opt/birdclef \
     && if [ -n "${TORCH_INDEX_URL}" ]; then \
         pip --python /opt/birdclef/bin/python install --index-url "${TORCH_INDEX_URL}" \
@@ -44,7 +44,7 @@ RUN apt-get update \
     && install -d -o birdclef -g birdclef /workspace /data
 COPY --from=build /opt/birdclef /opt/birdclef
 COPY --from=build /app /app
-# All that is written lies in the workspace, caches of libraries too, or in /tmp: the root file system may be read-only.
+# All writes, also those to caches of libraries, go to the workspace or to /tmp: the root file system may be read-only.
 ENV PATH=/opt/birdclef/bin:${PATH} \
     HOME=/workspace/home \
     BIRDCLEF_WORKSPACE=/workspace \
@@ -58,7 +58,7 @@ USER 1000:1000
 WORKDIR /app
 VOLUME ["/workspace", "/data"]
 EXPOSE 4200
-# What `birdclef health` does, without loading what the other commands need.
+# The same check as `birdclef health`, but it does not load the modules of the other commands.
 HEALTHCHECK --interval=30s --timeout=20s --start-period=180s --retries=3 CMD ["python", "-m", "flows.monitoring.health"]
 ENTRYPOINT ["tini", "--", "birdclef"]
 CMD ["serve", "--host", "0.0.0.0"]

@@ -1,4 +1,4 @@
-# `make demo` and `make test` make their own virtual environment; nothing else has to be installed by hand.
+# `make demo` and `make test` make their own virtual environment; you install nothing by hand.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -24,7 +24,7 @@ demo: install ## generated corpus -> features -> training -> report, through Pre
 
 test: lint types imports pytest ## everything that CI checks
 
-format: install ## rewrite the code in the house's format
+format: install ## format the code and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -41,13 +41,13 @@ imports: install ## import contracts
 	$(BIN)/lint-imports
 
 PYTEST := pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
-# Small tensors: threads would only wait for each other.
+# The tensors are small: more threads would only wait for each other.
 pytest coverage soak: export OMP_NUM_THREADS = 1
 
 pytest: install ## tests
 	$(BIN)/python -m $(PYTEST)
 
-coverage: install ## tests with branch coverage, in processes as well: a third slower
+coverage: install ## tests with branch coverage, also in child processes: a third slower
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m $(PYTEST)
 	$(BIN)/coverage combine --quiet
