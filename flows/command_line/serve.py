@@ -38,9 +38,8 @@ def serve(
     setup_logging()
     parameters = _scheduled_parameters(config, overrides or [], schedule) if config else {}
     cron = parse_schedule(schedule, timezone) if schedule else None
-    project = Path(__file__).resolve().parents[2]
     os.environ["BIRDCLEF_WORKSPACE"] = resolve_address(workspace)
-    serve_deployments(project, host, port, cron, parameters)
+    serve_deployments(host, port, cron, parameters)
 
 
 def _scheduled_parameters(config: Path, overrides: list[str], schedule: str | None) -> dict[str, Any]:

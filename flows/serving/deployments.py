@@ -1,4 +1,4 @@
-"""What a Prefect server has to know before a worker starts: pool, deployments, schedule, and which runs are dead."""
+"""Prepares a Prefect server for a worker: work pool, deployments, schedule, and the state of dead runs."""
 
 import json
 import logging
@@ -6,8 +6,10 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import yaml
 from prefect import State
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
@@ -36,12 +38,14 @@ from flows.settings import POOL, WORKER
 
 logger = logging.getLogger(__name__)
 
+_FLOWS = Path(__file__).resolve().parents[1]
+
 FLOW, DEPLOYMENT = "birdclef", "full-pipeline"
 SCHEDULE = "retraining"
 
 
 def parse_schedule(cron: str, timezone: str) -> CronSchedule:
-    """Returns a schedule.
+    """Returns the schedule of a cron expression in a time zone.
 
     Raises:
         ValueError: If the expression or the time zone is wrong.
@@ -51,28 +55,53 @@ def parse_schedule(cron: str, timezone: str) -> CronSchedule:
     except ValidationError as error:
         if any(problem["loc"] == ("timezone",) for problem in error.errors()):
             raise ValueError(
-                f"--timezone: {timezone!r} is not a time zone. Take a name such as UTC or Europe/Berlin."
+                f"--timezone: {timezone!r} is not a time zone. Give a name such as UTC or Europe/Berlin."
             ) from error
         raise ValueError(
-            f"--schedule: {cron!r} is not a cron expression. Take minute, hour, day of the month, month and day of the "
-            "week, such as '0 3 * * 1': Mondays at 3:00."
+            f"--schedule: {cron!r} is not a cron expression. Give minute, hour, day of the month, month and day of the "
+            "week, such as '0 3 * * 1' for Mondays at 3:00."
         ) from error
 
 
-def deploy(project: Path) -> None:
-    """Register all deployments of `prefect.yaml`.
+def deploy() -> None:
+    """Register all deployments of `prefect.yaml`; their runs work in the clone, or else in the present folder.
+
+    A clone has `prefect.yaml` beside the packages. An installed package has a copy in `flows`, and its deployments
+    name modules instead of files, so that no run works in the folder of the installation.
 
     Raises:
-        ServeError: If that fails.
+        ServeError: If there is no `prefect.yaml`, or deploying fails.
     """
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    result = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    installed, clone = _FLOWS / "prefect.yaml", _FLOWS.parent
+    if not installed.is_file():
+        _deploy(clone / "prefect.yaml", clone)
+        return
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "prefect.yaml"
+        file.write_text(name_modules(installed.read_text()))
+        _deploy(file, Path.cwd())
+
+
+def name_modules(deployments: str) -> str:
+    """Returns the YAML of deployments with entrypoints as modules, such as `flows.pipeline.split_flow`."""
+    tree = yaml.safe_load(deployments)
+    for deployment in tree["deployments"]:
+        file, _, flow = deployment["entrypoint"].rpartition(":")
+        deployment["entrypoint"] = f"{file.removesuffix('.py').replace('/', '.')}.{flow}"
+    return yaml.safe_dump(tree)
+
+
+def _deploy(file: Path, working_directory: Path) -> None:
+    if not file.is_file():
+        raise ServeError(f"{file} is missing, so there is nothing to deploy. Install birdclef again.")
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
+    result = subprocess.run(command, cwd=working_directory, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        raise ServeError(f"`prefect deploy --all` failed in {project}:\n{result.stdout}\n{result.stderr}")
+        raise ServeError(f"`prefect deploy --all` failed with {file}:\n{result.stdout}\n{result.stderr}")
 
 
 async def prepare_pool() -> None:
-    """Create the work pool, or close the runs that a dead worker left in it."""
+    """Create the work pool; if it exists, close the runs that a dead worker left in it."""
     async with get_client() as client:
         try:
             await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
@@ -81,10 +110,10 @@ async def prepare_pool() -> None:
 
 
 async def _close_stale_runs(client: PrefectClient) -> None:
-    """Mark what a dead worker left running as crashed, unless a worker elsewhere may still be at it."""
+    """Mark the unfinished runs of a dead worker as crashed, unless another worker of the pool may still run them."""
     workers = await client.read_workers_for_work_pool(POOL)
     if any(worker.status == WorkerStatus.ONLINE and worker.name != WORKER for worker in workers):
-        logger.warning("serve: another worker serves the pool %s, its runs are left alone", POOL)
+        logger.warning("serve: another worker serves the pool %s, so its runs stay open", POOL)
         return
     unfinished = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
     runs = await client.read_flow_runs(
@@ -102,13 +131,13 @@ async def _close_stale_runs(client: PrefectClient) -> None:
 
 
 async def set_schedule(schedule: CronSchedule | None, parameters: dict[str, Any]) -> None:
-    """Let the full pipeline run on a schedule, or no longer; schedules that others made stay.
+    """Set or remove the schedule of the full pipeline; does not change schedules that others made.
 
-    An unchanged schedule is left alone, so one that was paused stays paused.
+    If the schedule is the same as before, nothing changes: a paused schedule stays paused.
 
     Args:
-        schedule: None removes the schedule that an earlier call made.
-        parameters: Of the scheduled runs.
+        schedule: Schedule to set; None removes the schedule that an earlier call made.
+        parameters: Parameters of the scheduled runs.
     """
     async with get_client() as client:
         deployment = await client.read_deployment_by_name(f"{FLOW}/{DEPLOYMENT}")
@@ -124,7 +153,7 @@ async def set_schedule(schedule: CronSchedule | None, parameters: dict[str, Any]
 
 
 async def skip_missed_runs() -> None:
-    """Leave of the scheduled runs that wait the newest with the same parameters: it makes up for all missed ones."""
+    """Cancel waiting scheduled runs if a later run with the same parameters waits: the latest replaces all of them."""
     async with get_client() as client:
         waiting = await client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW])),
@@ -147,5 +176,5 @@ async def skip_missed_runs() -> None:
             await client.set_flow_run_state(run.id, Cancelled(message="A later scheduled run waits as well."))
         if missed:
             logger.info(
-                "serve: skipped %d scheduled run(s), for a later one waits", len(missed), extra={"skipped": len(missed)}
+                "serve: skipped %d scheduled run(s): a later run waits", len(missed), extra={"skipped": len(missed)}
             )

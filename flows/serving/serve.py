@@ -1,4 +1,4 @@
-"""One command for all that deployments need: a Prefect server, a work pool, the deployments and a worker."""
+"""Starts and supervises a Prefect server and a worker, and registers work pool, deployments and schedule."""
 
 import asyncio
 import ipaddress
@@ -33,22 +33,21 @@ _SECONDS_BETWEEN_SKIPS = 60
 _REQUEST_SECONDS = 20
 
 
-def serve(project: Path, host: str, port: int, schedule: CronSchedule | None, parameters: dict[str, Any]) -> None:
-    """Serve the project's deployments until SIGTERM or SIGINT; then stop all that was started.
+def serve(host: str, port: int, schedule: CronSchedule | None, parameters: dict[str, Any]) -> None:
+    """Serve the deployments until SIGTERM or SIGINT; then stop all that was started.
 
-    A server that `PREFECT_API_URL` names is used, otherwise one is started. What dies is restarted. Runs that a
-    killed worker left behind are closed first, for they would block the queue for ever.
+    The server is the one that `PREFECT_API_URL` names; without it, a server is started. A server or worker that dies
+    is restarted. Runs that a killed worker left open are closed first, because they would block the queue for ever.
 
     Args:
-        project: Directory with `prefect.yaml`.
-        host: Address that a started server listens on.
-        port: Of the server that is started.
-        schedule: Of the full pipeline; None: it runs on demand only.
-        parameters: Of the scheduled runs.
+        host: Address on which a started server listens.
+        port: Port of a started server.
+        schedule: Schedule of the full pipeline; None runs it on demand only.
+        parameters: Parameters of the scheduled runs.
 
     Raises:
-        ServeError: If no server answers, or one does that nobody named, deploying fails, another serve runs, or a part
-            dies again and again.
+        ServeError: If no server answers, an unknown server answers at the port, deploying fails, another serve runs, or
+            a part dies five times in a row.
     """
     home = str(PREFECT_HOME.value().resolve())
     lock = _lock_home(home)
@@ -57,17 +56,17 @@ def serve(project: Path, host: str, port: int, schedule: CronSchedule | None, pa
         signal.signal(number, _stop_on_signal)
     try:
         if ended := end_leftovers(home):
-            logger.warning("serve: ended %d process(es) that a killed serve left behind", ended)
+            logger.warning("serve: ended %d process(es) that a killed `birdclef serve` left", ended)
         url, is_missing = choose_server(host, port)
         os.environ["PREFECT_API_URL"] = url
         if is_missing:
             _warn_if_open(host)
             parts.append(Part("server", ("server", "start", "--host", host, "--port", str(port)), home, lambda: True))
         _wait_for_server(url, parts)
-        # Prefect read its settings before this URL was known, and would answer itself from a second server.
+        # Prefect read its settings before this URL was known, and would start a second, temporary server.
         with temporary_settings({PREFECT_API_URL: url}):
             asyncio.run(prepare_pool())
-            deploy(project)
+            deploy()
             asyncio.run(set_schedule(schedule, parameters))
             worker = ("worker", "start", "--pool", POOL, "--name", WORKER)
             parts.append(Part("worker", worker, home, lambda: _answers(url) and _ask(prepare_pool())))
@@ -89,14 +88,14 @@ def serve(project: Path, host: str, port: int, schedule: CronSchedule | None, pa
 
 
 def choose_server(host: str, port: int) -> tuple[str, bool]:
-    """Returns the URL of the API to serve with, and whether its server has to be started.
+    """Returns the URL of the API, and whether its server must be started.
 
     Args:
-        host: Address that a started server listens on.
-        port: Of a started server.
+        host: Address on which a started server listens.
+        port: Port of a started server.
 
     Raises:
-        ServeError: If a server answers there, and `PREFECT_API_URL` names none.
+        ServeError: If a server already answers at host and port, and `PREFECT_API_URL` is not set.
     """
     named_url, own_url = PREFECT_API_URL.value(), f"http://{_reachable(host)}:{port}/api"
     if named_url and named_url != own_url:
@@ -123,10 +122,10 @@ def _lock_home(home: str) -> FileLock:
 
 
 class _StopRequested(SystemExit):
-    """A signal asked for the end."""
+    """SIGTERM or SIGINT was received."""
 
 
-_stop_requested = threading.Event()  # a finaliser or a callback that the signal met may have swallowed the exception
+_stop_requested = threading.Event()  # set as well, because a finaliser or a callback can swallow the exception
 
 
 def _stop_on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
@@ -135,7 +134,7 @@ def _stop_on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG0
 
 
 def _reachable(host: str) -> str:
-    """Returns how this machine reaches a server that listens on an address, as URLs spell it."""
+    """Returns the address, in the form of URLs, at which this machine reaches a server that listens on `host`."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -150,8 +149,8 @@ def _warn_if_open(host: str) -> None:
         if host == "localhost" or ipaddress.ip_address(host).is_loopback:
             return
     logger.warning(
-        "serve: --host %s lets everyone who reaches this machine start runs and read logs, for the server asks for no "
-        "password. Keep the port behind a firewall or a proxy that does, or leave --host at 127.0.0.1.",
+        "serve: with --host %s everyone who reaches this machine can start runs and read logs, because the server asks "
+        "for no password. Protect the port by a firewall or by a proxy with a password, or use --host 127.0.0.1.",
         host,
     )
 
@@ -171,9 +170,9 @@ def _wait_for_server(url: str, parts: list[Part]) -> None:
             part.tend()
         if time.monotonic() > deadline:
             remedy = (
-                "Is the machine overloaded, or the port taken? Choose another with --port."
+                "The machine may be overloaded, or the port may be in use: choose another --port."
                 if parts
-                else "Start the server that PREFECT_API_URL names, or unset PREFECT_API_URL to have one started here."
+                else "Start the server that PREFECT_API_URL names, or unset PREFECT_API_URL to start a server here."
             )
             raise ServeError(f"No Prefect server answers at {url} after {_SERVER_START_SECONDS} s. {remedy}")
         time.sleep(_POLL_SECONDS)
@@ -191,10 +190,10 @@ def _supervise(parts: list[Part], url: str) -> None:
 
 
 def _ask(request: Coroutine[Any, Any, None]) -> bool:
-    """Whether the server did what it was asked, soon enough for the other parts not to be left alone."""
+    """Returns whether a request to the server succeeded in time; a slow request must not stop the supervision."""
     try:
         asyncio.run(asyncio.wait_for(request, _REQUEST_SECONDS))
     except (HTTPError, OSError) as error:
-        logger.warning("serve: the server does not do as it is asked (%s: %s)", type(error).__name__, error)
+        logger.warning("serve: a request to the server failed (%s: %s)", type(error).__name__, error)
         return False
     return True

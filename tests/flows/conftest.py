@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -59,6 +60,23 @@ def webhook() -> Iterator[Webhook]:
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = CorpusPlan(species=20, recordings=80, seed=1, min_seconds=1.0, max_seconds=3.0)
     return synthesize_corpus(tmp_path_factory.mktemp("data") / "corpus", plan)
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an installed wheel of the project; no clone is near."""
+    pytest.importorskip("setuptools", minversion="77")
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "prefect.yaml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, source)
+    for name in ("birdclef", "cache", "flows", "configs"):
+        shutil.copytree(PROJECT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-deps"]
+    subprocess.run([*pip, "--no-build-isolation", "--target", folder / "installed", source], check=True)
+    shutil.rmtree(source)
+    return folder / "installed"
 
 
 @pytest.fixture(scope="session")
