@@ -1,4 +1,4 @@
-"""One experiment: the sections of all stages, read from a preset or a YAML file plus `section.key=value` overrides."""
+"""The configuration of an experiment: the settings of all stages, from a preset or a YAML file and overrides."""
 
 from collections.abc import Iterable, Sequence
 from itertools import product
@@ -28,16 +28,16 @@ MemberName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
 class ExperimentConfig(ConfigSection):
-    """Everything that one run of the pipeline needs to know."""
+    """All settings of one run of the pipeline."""
 
     data: DataConfig
     features: FeatureConfig = LogMelConfig()
-    """Log-mel, or embeddings; the split is made from its catalogue."""
+    """Log-mel or embeddings. The split is made from the catalogue of these features."""
     member_features: dict[MemberName, FeatureConfig] = Field(default_factory=dict)
-    """Other features of the same recordings, for members by name; all others read `features`."""
+    """Other features for some members, by the member's name; every other member reads `features`."""
     split: SplitConfig = SplitConfig()
     train: dict[MemberName, TrainConfig] = Field(min_length=1)
-    """Members of the ensemble by name."""
+    """Members of the ensemble, by name."""
     predict: PredictConfig = PredictConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     promote: PromoteConfig = PromoteConfig()
@@ -45,7 +45,7 @@ class ExperimentConfig(ConfigSection):
     @model_validator(mode="after")
     def _check_members(self) -> Self:
         if unknown := sorted(self.member_features.keys() - self.train.keys()):
-            raise ValueError(f"member_features names {unknown[0]!r}, but train has {', '.join(self.train)}.")
+            raise ValueError(f"member_features names {unknown[0]!r}, but train only has {', '.join(self.train)}.")
         for name, member in self.train.items():
             features = self.features_of(name)
             try:
@@ -60,14 +60,14 @@ class ExperimentConfig(ConfigSection):
         folds = self.folds_of(name)
         if not folds or len(set(folds)) < len(folds) or max(folds) >= self.split.folds:
             raise ValueError(
-                f"train.{name}.folds={list(folds)} must name folds from 0 to {self.split.folds - 1} (split.folds="
-                f"{self.split.folds}), at least one and each once. Correct it, or set it to null for all."
+                f"train.{name}.folds={list(folds)} must name at least one fold from 0 to {self.split.folds - 1}, and "
+                f"each fold once (split.folds={self.split.folds}). Set train.{name}.folds=null to train all folds."
             )
         first = next(iter(self.train))
         if set(folds) != set(self.folds_of(first)):
             raise ValueError(
-                f"train.{name} has the folds {list(folds)}, but train.{first} {list(self.folds_of(first))}: members "
-                "are scored on the same recordings. Give all the same, as with 'train.*.folds=[0]'."
+                f"train.{name} has the folds {list(folds)}, but train.{first} has {list(self.folds_of(first))}. All "
+                "members are scored on the same recordings: give them the same folds, such as 'train.*.folds=[0]'."
             )
 
     def features_of(self, member: str) -> LogMelConfig | EmbeddingConfig:
@@ -80,26 +80,26 @@ class ExperimentConfig(ConfigSection):
         return tuple(range(self.split.folds)) if folds is None else folds
 
     def why_no_prediction(self) -> str | None:
-        """Returns why the experiment's report will not predict new recordings; None: it will."""
+        """Returns why the experiment's report cannot predict new recordings; None if it can."""
         if self.evaluate.ensemble == "rank":
-            return "evaluate.ensemble=rank needs all recordings at once: take mean, geometric, rms or fitted"
+            return "evaluate.ensemble=rank needs all recordings at once: set it to mean, geometric, rms or fitted"
         lengths = {name: member.clip_seconds for name, member in self.train.items()}
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name} {seconds:g}" for name, seconds in lengths.items())
-            return f"clip_seconds differs among members ({listed}): give all the same"
+            return f"clip_seconds differs among members ({listed}); set the same value with 'train.*.clip_seconds'"
         return None
 
 
 def load_config(config: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
-    """Returns the experiment of a preset or a YAML file with overrides applied; what neither gives has its default.
+    """Returns the experiment of a preset or a YAML file, with overrides applied and defaults filled in.
 
     Args:
         config: Name of a preset, or path of a YAML file.
-        overrides: `section.key=value` with the value in YAML; `*` stands for every key at its level.
+        overrides: `section.key=value` with the value in YAML; `*` stands for every key of a section.
 
     Raises:
         FileNotFoundError: If there is no such preset or file.
-        ValueError: If the YAML, an override or a value is wrong; the message names each key's path.
+        ValueError: If the YAML, an override or a value is wrong; the message names the path of each wrong key.
     """
     path = find_config(config)
     tree = read_tree(path)
@@ -112,7 +112,7 @@ def show_config(config: Path, overrides: Iterable[str] = ()) -> str:
 
     Args:
         config: Name of a preset, or path of a YAML file.
-        overrides: As of `load_config`.
+        overrides: As in `load_config`.
 
     Raises:
         FileNotFoundError, ValueError: As `load_config`.
@@ -131,16 +131,16 @@ def _validate(tree: dict[str, Any], config: Path) -> ExperimentConfig:
 
 
 def expand_grid(config: Path, overrides: Iterable[str]) -> list[dict[str, Any]]:
-    """Returns every combination of values, by `section.key`; a list stands for alternatives.
+    """Returns every combination of values, by `section.key`; a list holds the alternatives of one key.
 
-    A list that its field takes as it is, such as `predict.shift_seconds=[0, 1]`, is one value.
+    If the field itself takes a list, as in `predict.shift_seconds=[0, 1]`, the list is one value.
 
     Args:
         config: Name of a preset, or path of a YAML file.
         overrides: `section.key=[value, value]`.
 
     Raises:
-        FileNotFoundError, ValueError: As `load_config`, for any of the combinations.
+        FileNotFoundError, ValueError: As `load_config`, for each combination.
     """
     alternatives: dict[str, list[Any]] = {}
     for override in overrides:
@@ -154,16 +154,16 @@ def expand_grid(config: Path, overrides: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def load_arms(config: Path, overrides: Iterable[str], arms: Iterable[str]) -> dict[str, ExperimentConfig]:
-    """Returns the experiment of each arm of a comparison by name, the reference first.
+    """Returns the experiment of each arm of a comparison, by name; the reference is first.
 
     Args:
-        config: Name of a preset, or path of a YAML file; the arms are of its first member.
-        overrides: Of all arms.
-        arms: Names in `comparison.arms.ARMS`, or `NAME key=value key=value` with settings of the member;
-            none: all known.
+        config: Name of a preset, or path of a YAML file. The arms are variants of its first member.
+        overrides: Settings of all arms, as in `load_config`.
+        arms: Names in `comparison.arms.ARMS`, or `NAME key=value key=value` with settings of the
+            member; empty for all known arms.
 
     Raises:
-        FileNotFoundError, ValueError: As `load_config`, for any of them; or if an arm is unknown.
+        FileNotFoundError, ValueError: As `load_config`, for each arm; or if an arm is unknown.
     """
     common = list(overrides)
     member, *companions = load_config(config, common).train
@@ -172,11 +172,11 @@ def load_arms(config: Path, overrides: Iterable[str], arms: Iterable[str]) -> di
         name, *settings = arm.split()
         if not settings and name not in ARMS:
             raise ValueError(
-                f"There is no arm {name!r}{suggest(name, ARMS) or '.'} Known: {', '.join(ARMS)}. Others are given with "
-                f"their settings: '{name} objective.temperature=0.2'."
+                f"There is no arm {name!r}{suggest(name, ARMS) or '.'} Known: {', '.join(ARMS)}. To define "
+                f"another arm, give its settings: '{name} objective.temperature=0.2'."
             )
         if name in companions:
-            raise ValueError(f"The arm {name!r} has the name of a member of {config}, which is held beside the arms.")
+            raise ValueError(f"The arm {name!r} has the name of a member of {config}. Choose another name for the arm.")
         chosen[name] = settings or ARMS[name]
     return {
         name: load_config(config, [*common, *(f"train.{member}.{setting}" for setting in settings)])
@@ -185,7 +185,7 @@ def load_arms(config: Path, overrides: Iterable[str], arms: Iterable[str]) -> di
 
 
 def _is_valid(config: Path, override: str) -> bool:
-    """Returns whether a field takes its value as it is, which may still not fit to other fields."""
+    """Returns whether a field accepts a value, even if the value does not fit to other fields."""
     try:
         load_config(config, [override])
     except ValueError as error:

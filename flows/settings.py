@@ -1,4 +1,4 @@
-"""Prefect and Dask settings that this project relies on; what the user set in the environment wins."""
+"""Prefect and Dask settings that this project needs. A variable that the user has set keeps its value."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def name_worker(prefect_home: str) -> str:
-    """Returns a name for the worker of this host's `birdclef serve` with a Prefect home, which no two share."""
+    """Returns the name of this host's worker; it is unique for each host and Prefect home."""
     home = str(Path(prefect_home).expanduser().resolve())
     return f"birdclef-{socket.gethostname()}-{sha256(home.encode()).hexdigest()[:6]}"
 
@@ -21,7 +21,7 @@ _DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "birdclef,cache",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    # Leases in memory, the default, end with the server, and then each run that holds one is ended as well.
+    # By default leases are in memory. They end with the server, and then Prefect ends each run that holds a lease.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     "PREFECT_SERVER_UI_API_URL": "/api",
     "PREFECT_CLIENT_MAX_RETRIES": "8",
@@ -32,12 +32,12 @@ _DEFAULTS = {
 
 
 def apply_settings() -> None:
-    """Set the environment; call it before prefect or dask is imported. `prefect.yaml` sets the same for its workers."""
+    """Set environment variables; call it before importing prefect or dask. `prefect.yaml` sets some for its workers."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
 
 
 def show_stage_messages() -> None:
-    """Let what the stages tell reach Prefect's log."""
+    """Let the log messages of the stages reach Prefect's log."""
     for name in ("birdclef", "cache", "flows"):
         logging.getLogger(name).setLevel(logging.INFO)

@@ -1,6 +1,6 @@
-"""The tasks: each is one call of a stage, and shows in Prefect's UI what came of it.
+"""The tasks. Each task calls one stage and shows the result in Prefect's UI.
 
-What is reused is decided by the artefacts' keys, so Prefect's own cache is off.
+The keys of the artefacts decide what is computed again, so Prefect's own cache is off.
 """
 
 from pathlib import Path
@@ -52,7 +52,7 @@ _PERMANENT = (
 
 
 def can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 - Prefect's arguments
-    """Whether trying again may help: not after wrong input, a missing file, a defect or arithmetic that went astray."""
+    """Returns whether a retry may help: not after wrong input, a missing file, a defect or an arithmetic error."""
     return not isinstance(state.result(raise_on_failure=False), _PERMANENT)
 
 
@@ -63,12 +63,12 @@ STAGE: dict[str, Any] = {
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": can_pass,
 }
-"""Of every task: what can pass is tried again after 10, 20 and 40 s, or up to half as much more."""
+"""Settings of every task: retries after 10, 20 and 40 s, each up to 50 % longer, if `can_pass`."""
 
 
 @task(name="features", **STAGE)
 def build_features_task(data: DataConfig, features: FeatureConfig, workspace: Workspace) -> Path:
-    """Compute missing strips; returns the catalogue."""
+    """Compute the missing strips; returns the catalogue."""
     with show_progress("features progress"):
         catalogue = build_features(data, features, workspace)
     show_quarantine(catalogue)
@@ -78,7 +78,7 @@ def build_features_task(data: DataConfig, features: FeatureConfig, workspace: Wo
 
 @task(name="split", **STAGE)
 def build_split_task(split: SplitConfig, catalogue: Path, workspace: Workspace) -> Path:
-    """Assign folds; returns the split."""
+    """Assign recordings to folds; returns the split."""
     directory = build_split(split, catalogue, workspace)
     show_lineage(directory, workspace)
     return directory
@@ -88,7 +88,7 @@ def build_split_task(split: SplitConfig, catalogue: Path, workspace: Workspace) 
 def train_task(
     member: str, config: TrainConfig, split: Path, fold: int, workspace: Workspace, catalogue: Path | None = None
 ) -> Path:
-    """Train one member on one fold, on the split's own features or those of a catalogue; returns the run."""
+    """Train one member on one fold; returns the run. Reads the catalogue's features, or those of the split."""
     with show_progress(f"train {member} fold {fold} progress"):
         run = train(config, split, fold, workspace, catalogue)
     show_lineage(run, workspace)
@@ -97,7 +97,7 @@ def train_task(
 
 @task(name="predict", task_run_name="predict {member} fold {fold}", **STAGE)
 def predict_task(member: str, fold: int, config: PredictConfig, run: Path, workspace: Workspace) -> Path:  # noqa: ARG001
-    """Predict a run's validation recordings; returns the predictions."""
+    """Predict the validation recordings of a run; returns the predictions."""
     predictions = predict(config, run, workspace)
     show_lineage(predictions, workspace)
     return predictions
@@ -113,7 +113,7 @@ def baseline_task(split: Path, workspace: Workspace) -> Path:
 
 @task(name="zero-shot", **STAGE)
 def zero_shot_task(split: Path, catalogue: Path | None, workspace: Workspace) -> Path | None:
-    """Predict with the own labels of an embedding model, if the features have one; returns the predictions."""
+    """Predict with the labels of an embedding model; returns the predictions, or None if no model has labels."""
     return predict_zero_shot(split, workspace, catalogue)
 
 
@@ -126,7 +126,7 @@ def evaluate_task(
     workspace: Workspace,
     zero_shot: Path | None = None,
 ) -> Path:
-    """Score and combine the members; returns the report, which also becomes an artifact of the run."""
+    """Score and combine the members; returns the report. Prefect's UI shows the report with the run."""
     report = evaluate(config, members, baseline, experiment, workspace, zero_shot)
     show_report(report, workspace)
     return report
@@ -134,7 +134,7 @@ def evaluate_task(
 
 @task(name="promote", **STAGE)
 def promote_task(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, workspace: Workspace) -> None:
-    """Let the report take the champion's place unless it may be worse; the history becomes an artifact of the run."""
+    """Make the report the champion unless it may be worse. Prefect's UI shows the decisions with the run."""
     decision, new = promote(config, evaluation, report, workspace)
     if new:
         told = f"report {decision.report}, number {decision.number}: {decision.reason}"
@@ -145,7 +145,7 @@ def promote_task(config: PromoteConfig, evaluation: EvaluateConfig, report: Path
 
 @task(name="sweep", **STAGE)
 def sweep_task(settings: list[dict[str, Any]], reports: list[Path], workspace: Workspace) -> Path:
-    """Put the reports of a grid side by side; returns the comparison, which also becomes an artifact of the run."""
+    """Compare the reports of a sweep; returns the comparison. Prefect's UI shows the comparison with the run."""
     directory = compare_settings(settings, reports, workspace)
     create_markdown_artifact((directory / "sweep.md").read_text(), key="sweep", description="Comparison of settings")
     return directory
@@ -153,7 +153,7 @@ def sweep_task(settings: list[dict[str, Any]], reports: list[Path], workspace: W
 
 @task(name="baseline on frozen features", **STAGE)
 def frozen_baseline_task(config: TrainConfig, split: Path, workspace: Workspace) -> Path:
-    """Predict with logistic regression on what a pretrained backbone sees; returns the predictions."""
+    """Predict with logistic regression on features of a frozen pretrained backbone; returns the predictions."""
     return predict_frozen_baseline(config, split, workspace)
 
 
@@ -165,7 +165,7 @@ def compare_task(
     companions: list[str],
     workspace: Workspace,
 ) -> Path:
-    """Hold the arms against the reference; returns the comparison, which also becomes an artifact of the run."""
+    """Compare the arms with the reference; returns the comparison. Prefect's UI shows the comparison with the run."""
     directory = compare(config, trials, baselines, companions, workspace)
     create_markdown_artifact(
         (directory / "comparison.md").read_text(), key="comparison", description="Comparison of objectives"
@@ -177,8 +177,8 @@ def compare_task(
 def predict_recordings_task(
     source: Path, recordings: list[Path], output: Path, form: DetectionFormat, threshold: float | None
 ) -> dict[str, str]:
-    """Predict new recordings; returns those that failed, with the reasons."""
-    # Imported here so that other flows do not pay for torch.
+    """Predict new recordings; returns the recordings that failed, with the reasons."""
+    # Imported here so that other flows do not load torch.
     from birdclef.predict_recordings import predict_with
 
     outcome = predict_with(source, recordings, output, form, threshold)

@@ -1,4 +1,4 @@
-"""`birdclef models`: the history of champions, and how to step in."""
+"""`birdclef models`: lists the decisions on champions, and changes the champion by hand."""
 
 from typing import Annotated
 
@@ -8,12 +8,12 @@ from birdclef.champion import choose_report, describe_decisions, read_decisions,
 from cache.workspace.workspace import Workspace
 from flows.command_line.options import WORKSPACE, WorkspaceAddress
 
-models_app = typer.Typer(help="List which reports were promoted or refused, and choose another.")
+models_app = typer.Typer(help="List which reports were promoted or refused, or choose another champion.")
 
 
 @models_app.callback(invoke_without_command=True)
 def history(context: typer.Context, workspace: WorkspaceAddress = WORKSPACE) -> None:
-    """List which reports were promoted or refused, the last one first; the champion is bold."""
+    """List which reports were promoted or refused, newest first; the champion is bold."""
     if context.invoked_subcommand is None:
         decisions = read_decisions(Workspace.open(workspace))
         typer.echo(
@@ -23,7 +23,9 @@ def history(context: typer.Context, workspace: WorkspaceAddress = WORKSPACE) -> 
 
 @models_app.command()
 def rollback(
-    number: Annotated[int | None, typer.Argument(help="Of an earlier champion; default: the one before.")] = None,
+    number: Annotated[
+        int | None, typer.Argument(help="Number of an earlier champion; default: the previous champion.")
+    ] = None,
     workspace: WorkspaceAddress = WORKSPACE,
 ) -> None:
     """Make an earlier champion the champion again."""

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Arguments and options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,4 +12,4 @@ WorkspaceAddress = Annotated[
 WORKSPACE = "workspace"
 
 Config = Annotated[Path, typer.Argument(help="Preset, such as small, or YAML file of an experiment.")]
-Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, as often as wanted.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section.key=value; repeat for more.")]

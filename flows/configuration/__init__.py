@@ -1,1 +1,1 @@
-"""Presets by name, overrides, what a wrong key is told, and where each value comes from."""
+"""Presets, overrides, messages on wrong keys, and the origin of each value."""

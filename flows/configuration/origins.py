@@ -1,4 +1,4 @@
-"""Every effective value of an experiment, and where it comes from: a default, the file or an override."""
+"""Shows every effective value of an experiment and its origin: a default, the file or an override."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping
@@ -9,19 +9,19 @@ import yaml
 from flows.configuration.overrides import Keys
 
 _LONGEST_ALIGNED = 60
-"""Comments behind longer lines are not aligned."""
+"""Longest line whose comment is aligned, in characters."""
 
 
 def show_origins(
     effective: Mapping[str, Any], given: Mapping[str, Any], overridden: Collection[Keys], file: str
 ) -> str:
-    """Returns YAML that gives the same experiment, with the origin behind each value.
+    """Returns the experiment as YAML, with the origin of each value in a comment.
 
     Args:
-        effective: All values of the experiment, as plain values.
-        given: What file and overrides hold.
-        overridden: Paths that overrides have set.
-        file: What the file is called.
+        effective: All values of the experiment, as plain Python values.
+        given: Values that the file and the overrides set.
+        overridden: Paths of the values that overrides set.
+        file: Name of the file.
     """
     lines = list(_lines(effective, (), given, overridden, file))
     width = max((len(text) for text, origin in lines if origin and len(text) <= _LONGEST_ALIGNED), default=0)
@@ -31,7 +31,7 @@ def show_origins(
 def _lines(
     node: Mapping[str, Any], keys: Keys, given: Mapping[str, Any], overridden: Collection[Keys], file: str
 ) -> Iterator[tuple[str, str]]:
-    """Yields each line and the origin of its value; the line of a section has none."""
+    """Yields each line and the origin of its value; a line that opens a section has no origin."""
     for name, value in node.items():
         path, indent = (*keys, name), "  " * len(keys)
         if isinstance(value, Mapping) and value:
@@ -44,7 +44,7 @@ def _lines(
 def _origin(keys: Keys, given: Mapping[str, Any], overridden: Collection[Keys], file: str) -> str:
     node: Any = given
     for step in keys:
-        if not isinstance(node, Mapping):  # a name that stands for a section, such as that of an embedding model
+        if not isinstance(node, Mapping):  # a name instead of a section
             break
         if step not in node:
             return "default"

@@ -1,4 +1,4 @@
-"""`section.key=value` overrides: what they set in the tree of a YAML file."""
+"""Overrides: `section.key=value` settings that replace values of a YAML file."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,16 +9,16 @@ import yaml
 from flows.configuration.suggestion import suggest
 
 Keys = tuple[str, ...]
-"""Path of a value in a tree."""
+"""Path of a value in a tree of sections."""
 
 _MEMBERS = "train"
 
 
 def read_tree(path: Path) -> dict[str, Any]:
-    """Returns the sections of a YAML file; those that anchors share are separate objects.
+    """Returns the sections of a YAML file; sections that a YAML anchor shares become separate objects.
 
     Raises:
-        ValueError: If it is not valid YAML, or holds no sections.
+        ValueError: If the file is not valid YAML, or holds no sections.
     """
     try:
         tree = _unshare(yaml.safe_load(path.read_text()))
@@ -30,20 +30,20 @@ def read_tree(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(tree: dict[str, Any], overrides: Iterable[str]) -> list[Keys]:
-    """Set values in a tree; returns the paths that were set.
+    """Returns the paths of the values that overrides set in a tree.
 
     Args:
-        tree: Sections of a YAML file; it is changed.
-        overrides: `section.key=value` with the value in YAML; `*` stands for every key at its level.
+        tree: Sections of a YAML file; this call changes it.
+        overrides: `section.key=value` with the value in YAML; `*` stands for every key of a section.
 
     Raises:
-        ValueError: If an override is not of this form, or leads through what is no section.
+        ValueError: If an override has another form, or a step of its path is not a section.
     """
     return [keys for override in overrides for keys in _apply(tree, override)]
 
 
 def as_overrides(settings: Mapping[str, Any]) -> list[str]:
-    """Returns settings by `section.key` as overrides."""
+    """Returns settings, whose names are `section.key`, as overrides."""
     return [
         f"{key}={yaml.safe_dump(value, default_flow_style=True).strip().removesuffix('...').strip()}"
         for key, value in settings.items()
@@ -59,7 +59,7 @@ def _unshare(node: Any) -> Any:
 def _apply(tree: dict[str, Any], override: str) -> list[Keys]:
     dotted, equals, text = override.partition("=")
     if not equals or not dotted:
-        raise ValueError(f"Override {override!r} is not of the form section.key=value.")
+        raise ValueError(f"Override {override!r} must have the form section.key=value.")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -78,13 +78,13 @@ def _apply(tree: dict[str, Any], override: str) -> list[Keys]:
 
 
 def _children(node: dict[str, Any], keys: Keys, step: str, override: str) -> dict[str, Any]:
-    """Returns the sections that a step leads to, by name; one that the file leaves out has its defaults so far."""
+    """Returns the sections that a step leads to, by name; adds an empty section if the file has none."""
     if keys == (_MEMBERS,) and step != "*" and step not in node:
         raise ValueError(
             f"Override {override!r}: {_MEMBERS} has no member {step!r}{suggest(step, node) or '.'} Members: "
-            f"{', '.join(node)}. Write a new one into the YAML file, or give it whole: '{_MEMBERS}.{step}={{...}}'."
+            f"{', '.join(node)}. To add one, write it into the file, or give all of it: '{_MEMBERS}.{step}={{...}}'."
         )
     children = dict(node) if step == "*" else {step: node.setdefault(step, {})}
     if not children or not all(isinstance(child, dict) for child in children.values()):
-        raise ValueError(f"Override {override!r}: {step!r} is not a section that holds keys.")
+        raise ValueError(f"Override {override!r}: {step!r} is not a section with keys.")
     return children

@@ -1,4 +1,4 @@
-"""Presets by name: the YAML files of `configs/`, which are installed with the package."""
+"""Finds presets by name. They are the YAML files of `configs/`, and the package is installed with them."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ _FLOWS = Path(__file__).resolve().parents[1]
 
 
 def preset_directory() -> Path:
-    """Returns the folder of the presets: within an installed package, `configs/` beside it in a clone."""
+    """Returns the folder of the presets: `flows/configs` in an installed package, `configs` in a clone."""
     installed = _FLOWS / "configs"
     return installed if installed.is_dir() else _FLOWS.parent / "configs"
 
@@ -30,7 +30,7 @@ def find_config(config: Path) -> Path:
         config: Name of a preset, such as `small`, or path of a YAML file.
 
     Raises:
-        FileNotFoundError: If there is neither; the message lists what there is.
+        FileNotFoundError: If there is no such preset and no such file; the message lists those that exist.
     """
     if is_preset(config):
         return preset_directory() / f"{config}.yaml"
@@ -41,6 +41,6 @@ def find_config(config: Path) -> Path:
     if config.name == str(config) and not config.suffix:
         near = suggest(str(config), presets) or "."
         raise FileNotFoundError(f"There is no preset {str(config)!r}{near} {listed}. Or give the path of a YAML file.")
-    beside = ", ".join(str(path) for path in sorted(config.parent.glob("*.yaml"))) or "none beside it"
+    beside = ", ".join(str(path) for path in sorted(config.parent.glob("*.yaml"))) or "none"
     near = suggest(config.stem, presets) or "."
-    raise FileNotFoundError(f"{config}: no such configuration{near} Configurations there: {beside}. {listed}.")
+    raise FileNotFoundError(f"{config}: no such configuration{near} Configurations in this folder: {beside}. {listed}.")

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, by the path of each key, and which known key was meant."""
+"""Describes the errors of a configuration: the path of each wrong key, and a known key that is similar."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,11 +14,11 @@ Steps = Sequence[str | int]
 
 
 def describe_problems(error: ValidationError, root: type[BaseModel], config: Path) -> str:
-    """Returns what a refused configuration is told: one sentence, or a line for each of several problems.
+    """Returns the message on a wrong configuration: one sentence, or one line for each of several problems.
 
     Args:
-        error: Of pydantic.
-        root: Model of the whole configuration, whose keys are suggested.
+        error: Error that pydantic raised.
+        root: Model of the whole configuration; suggestions are keys of this model.
         config: Name of a preset, or path of a YAML file.
     """
     problems = [_describe(problem["loc"], problem, root) for problem in error.errors()]
@@ -28,7 +28,7 @@ def describe_problems(error: ValidationError, root: type[BaseModel], config: Pat
 
 
 def known_keys(root: type[BaseModel], steps: Steps) -> list[str]:
-    """Returns the keys of the section that some steps lead to, from a configuration's model; none: it has none."""
+    """Returns the keys of the section that steps lead to from the root; empty if they lead to no section."""
     annotations: list[Any] = [root]
     for step in steps:
         annotations = [inner for annotation in annotations for inner in _descend(annotation, step)]
@@ -37,7 +37,7 @@ def known_keys(root: type[BaseModel], steps: Steps) -> list[str]:
 
 
 def _describe(steps: Steps, problem: Mapping[str, Any], root: type[BaseModel]) -> str:
-    """Returns the key's path and what is wrong; the value of a section is left out, for it is long."""
+    """Returns the key's path and what is wrong; leaves out the value of a section, because it is long."""
     key = ".".join(str(step) for step in steps if step not in FEATURE_KINDS)  # pydantic adds the kind of a section
     if problem["type"] == "extra_forbidden":
         near = suggest(str(steps[-1]), known_keys(root, steps[:-1]))
@@ -48,7 +48,7 @@ def _describe(steps: Steps, problem: Mapping[str, Any], root: type[BaseModel]) -
 
 
 def _descend(annotation: Any, step: str | int) -> Iterator[Any]:
-    """Yields what one step of a path leads to: a kind of a section, a value of a mapping, or a field."""
+    """Yields the types that one step of a path leads to: a kind of section, the values of a mapping, or a field."""
     parts = list(_unfold(annotation))
     if any(tag == step for _, tag in parts):
         yield from (part for part, tag in parts if tag == step)
@@ -61,7 +61,7 @@ def _descend(annotation: Any, step: str | int) -> Iterator[Any]:
 
 
 def _unfold(annotation: Any, tag: str | None = None) -> Iterator[tuple[Any, str | None]]:
-    """Yields the types that a union or an annotated type is made of, each with its tag."""
+    """Yields the member types of a union or an annotated type, each with its tag."""
     if get_origin(annotation) is Annotated:
         base, *metadata = get_args(annotation)
         own = next((one.tag for one in metadata if isinstance(one, Tag)), tag)

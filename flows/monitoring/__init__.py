@@ -1,1 +1,1 @@
-"""What runs now and what was made: status, health, logs and notifications."""
+"""Status of runs and artefacts, health, logs and notifications."""

@@ -1,7 +1,7 @@
-"""Whether this host serves: the Prefect server answers, and the worker has sent it a heartbeat lately.
+"""Checks that this host serves: the Prefect server answers, and the worker has sent a heartbeat recently.
 
-A worker sends heartbeats while its runs compute, however long they take, and none when it is stuck. A container asks
-every half minute, by `python -m flows.monitoring.health`, so neither Prefect nor any stage is loaded here.
+A worker sends heartbeats while its runs compute, even if they take days, and stops when it is stuck. A container runs
+`python -m flows.monitoring.health` every 30 s, so this module loads neither Prefect nor any stage.
 """
 
 import os
@@ -16,10 +16,10 @@ from flows.settings import POOL, WORKER
 
 
 def health(
-    port: Annotated[int, typer.Option(help="Port of the server on this host; PREFECT_API_URL goes before it.")] = 4200,
-    server_only: Annotated[bool, typer.Option("--server-only", help="Ask for no worker.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the server on this host; PREFECT_API_URL replaces it.")] = 4200,
+    server_only: Annotated[bool, typer.Option("--server-only", help="Check only the server.")] = False,
 ) -> None:
-    """Tell whether server and worker are alive, however busy; the exit status is 1 if not."""
+    """Check that server and worker are alive, even if they are busy; the exit status is 1 if not."""
     url = os.environ.get("PREFECT_API_URL", f"http://127.0.0.1:{port}/api").rstrip("/")
     if ailment := find_ailment(url, None if server_only else WORKER):
         typer.echo(ailment, err=True)
@@ -30,11 +30,11 @@ def health(
 
 
 def find_ailment(url: str, worker: str | None) -> str | None:
-    """Returns what is wrong and what to do about it, or None if all is well.
+    """Returns what is wrong and what to do about it; None if nothing is wrong.
 
     Args:
-        url: Of the server's API.
-        worker: Name of the worker that has to be alive; None asks only for the server and its database.
+        url: URL of the server's API.
+        worker: Name of the worker that must be alive; None checks only the server and its database.
     """
     try:
         if worker is None:
@@ -43,19 +43,19 @@ def find_ailment(url: str, worker: str | None) -> str | None:
         workers = ask_server(f"{url}/work_pools/{POOL}/workers/filter", {})
     except HTTPError as error:
         if worker is not None and error.code == HTTPStatus.NOT_FOUND:
-            return f"The server at {url} has no work pool {POOL}: `birdclef serve` has not come that far."
-        return f"The server at {url} answers {error.code} {error.reason}; its log says why."
+            return f"The server at {url} has no work pool {POOL}. Start `birdclef serve`."
+        return f"The server at {url} answers {error.code} {error.reason}. Look for the reason in the server's log."
     except OSError as error:
-        return f"The server at {url} does not answer ({error}). Is it up, and is PREFECT_API_URL its address?"
+        return f"The server at {url} does not answer ({error}). Start it, or set PREFECT_API_URL to its address."
     heartbeats = {found["name"]: (found["status"], found["last_heartbeat_time"]) for found in workers}
     if worker not in heartbeats:
         return (
-            f"The server at {url} knows no worker {worker} in the pool {POOL}. Does `birdclef serve` run here, with "
-            "this PREFECT_HOME?"
+            f"The server at {url} knows no worker {worker} in the pool {POOL}. Start `birdclef serve` on this host, "
+            "with this PREFECT_HOME."
         )
     status, last = heartbeats[worker]
     if status != "ONLINE":
-        return f"The worker {worker} is stuck or gone: its last heartbeat was at {last}. Restart `birdclef serve`."
+        return f"The worker {worker} is stuck or has ended: its last heartbeat was at {last}. Restart `birdclef serve`."
     return None
 
 

@@ -1,4 +1,4 @@
-"""The log as lines of JSON: one object per event, for whatever collects logs."""
+"""Writes the log as lines of JSON, one object per event, for log collectors."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ _OWN_FIELDS = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime",
 
 
 class JsonFormatter(logging.Formatter):
-    """Turns a record into time, level, logger, message, the traceback if there is one, and the event's own fields."""
+    """Formats a record as time, level, logger, message, traceback (if any) and the extra fields of the event."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns one line of JSON."""
@@ -37,7 +37,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_as_json() -> None:
-    """Let this process, and those it starts, log lines of JSON; call it before prefect is imported."""
+    """Let this process and its child processes log lines of JSON; call it before importing prefect."""
     os.environ |= {_SWITCH: "1", **_PREFECT_SETTINGS}
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
@@ -46,12 +46,12 @@ def log_as_json() -> None:
 
 
 def is_logging_json() -> bool:
-    """Whether `log_as_json` was called, here or in the process that started this one."""
+    """Returns whether `log_as_json` was called in this process or in a parent process."""
     return _SWITCH in os.environ
 
 
 def relay_as_json(stream: IO[bytes], log_name: str) -> None:
-    """Write what a process prints to standard error until it ends; what is no JSON becomes the message of an event."""
+    """Copy the output of a process to standard error until it ends; a line that is not JSON becomes an event."""
     threading.Thread(target=_relay, args=(stream, log_name), daemon=True).start()
 
 

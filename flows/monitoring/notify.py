@@ -1,6 +1,6 @@
-"""What an operator is told without asking: runs that ended badly and decisions on models, POSTed to a webhook.
+"""Sends notifications of failed runs and of decisions on models to a webhook, by POST.
 
-The webhook's address may hold a token, so it comes from the environment alone and is never written anywhere.
+The webhook's address may contain a token. So it comes only from the environment, and nothing writes it down.
 """
 
 import json
@@ -22,21 +22,21 @@ logger = logging.getLogger(__name__)
 
 WEBHOOK = "BIRDCLEF_WEBHOOK"
 DELAYS_SECONDS = (1.0, 4.0, 0.0)
-"""Waits after each failed attempt."""
+"""Pauses after each failed attempt."""
 _TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Notification:
-    """What the webhook is sent, as JSON.
+    """One message to the webhook; it is sent as JSON.
 
     Attributes:
         event: `run` or `model`.
         flow: Name of the flow.
-        run: Name of its run.
-        state: In which the run ended, or what became of the model: promoted or refused.
-        message: In words.
-        link: To the run in Prefect's UI.
+        run: Name of the flow run.
+        state: State in which the run ended, or the decision on the model: promoted or refused.
+        message: Explanation in words.
+        link: URL of the run in Prefect's UI.
     """
 
     event: str
@@ -48,12 +48,12 @@ class Notification:
 
 
 def notify(notification: Notification) -> None:
-    """Send a notification to $BIRDCLEF_WEBHOOK, if it is set; one that cannot be sent is a warning."""
+    """Send a notification to $BIRDCLEF_WEBHOOK, if it is set; logs a warning if that fails."""
     webhook = os.environ.get(WEBHOOK)
     if not webhook:
         return
     if not webhook.startswith(("http://", "https://")):
-        logger.warning("notify: $%s is no http:// or https:// address, so nothing is sent", WEBHOOK)
+        logger.warning("notify: nothing is sent, because $%s does not start with http:// or https://", WEBHOOK)
         return
     body = json.dumps(asdict(notification)).encode()
     for delay in DELAYS_SECONDS:
@@ -61,13 +61,13 @@ def notify(notification: Notification) -> None:
             request = Request(webhook, body, {"Content-Type": "application/json"})  # noqa: S310 - checked above
             with urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310
                 return
-        except (OSError, HTTPException, ValueError) as error:  # a wrong address is a ValueError that quotes it
+        except (OSError, HTTPException, ValueError) as error:  # ValueError quotes a wrong address
             problem = f"status {error.code}" if isinstance(error, HTTPError) else type(error).__name__
         time.sleep(delay)
-    logger.warning("notify: the webhook of $%s could not be reached (%s)", WEBHOOK, problem)
+    logger.warning("notify: could not send to the webhook of $%s (%s)", WEBHOOK, problem)
 
 
 def notify_of_run(flow: Flow[..., Any] | FlowRecord, flow_run: FlowRun, state: State[Any]) -> None:
-    """Tell that a run failed or crashed; a hook of flows, which Prefect calls with these names."""
+    """Send a notification that a run failed or crashed. A hook of flows; Prefect calls it with these names."""
     link = url_for(flow_run) or ""
     notify(Notification("run", flow.name, flow_run.name, state.name or state.type.value, state.message or "", link))

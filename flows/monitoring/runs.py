@@ -1,4 +1,4 @@
-"""What a Prefect server tells of this project's runs: which run, wait or are late."""
+"""Reads from a Prefect server which flow runs of this project run, wait or are late."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,10 +15,10 @@ class RunStatus:
     """One flow run that has not ended.
 
     Attributes:
-        name: Of the run.
-        flow: That runs.
-        state: In Prefect's words, such as Running, Late, AwaitingConcurrencySlot or Scheduled.
-        seconds: Since it started; before it starts, negative; late, since it should have started.
+        name: Name of the run.
+        flow: Name of its flow.
+        state: Prefect's name of the state, such as Running, Late, AwaitingConcurrencySlot or Scheduled.
+        seconds: Seconds since the start or, if the run has not started, since the planned start; negative before it.
     """
 
     name: str
@@ -28,13 +28,15 @@ class RunStatus:
 
 
 def read_runs(url: str) -> list[RunStatus]:
-    """Returns the runs at work and the next ones that wait, or that are late; not through Prefect, which takes seconds.
+    """Returns the active runs, and the next runs that wait or are late.
+
+    It does not import Prefect, because that takes seconds.
 
     Args:
-        url: Of the API.
+        url: URL of the API.
 
     Raises:
-        OSError: If no server answers there, or it wants another password than `PREFECT_API_AUTH_STRING`.
+        OSError: If no server answers, or it refuses the password of `PREFECT_API_AUTH_STRING`.
     """
     active = _ask(url, ["RUNNING", "PENDING", "CANCELLING"], "START_TIME_ASC", 200)
     waiting = _ask(url, ["SCHEDULED", "PAUSED"], "EXPECTED_START_TIME_ASC", _NEXT_RUNS)
@@ -52,7 +54,7 @@ def read_runs(url: str) -> list[RunStatus]:
 
 
 def format_runs(runs: list[RunStatus], url: str) -> str:
-    """Returns a line for each run, below one that says where they are known."""
+    """Returns a first line with the number of runs and the server, and one line for each run."""
     lines = [f"{len(runs)} run(s) at {url.removesuffix('/api')}" + (":" if runs else "")]
     for run in runs:
         when = f"since {format_age(run.seconds)}" if run.seconds >= 0 else f"in {format_age(-run.seconds)}"

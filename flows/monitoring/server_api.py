@@ -1,4 +1,4 @@
-"""What a Prefect server answers; not asked through Prefect, which takes seconds to load."""
+"""Asks a Prefect server without importing Prefect, because the import takes seconds."""
 
 import json
 import os
@@ -10,16 +10,16 @@ _TIMEOUT_SECONDS = 10
 
 
 def ask_server(url: str, body: dict[str, Any] | None = None) -> Any:
-    """Returns what the server says: to a POST if there is a body, else to a GET.
+    """Returns the server's answer to a POST if there is a body, else to a GET.
 
-    `PREFECT_API_AUTH_STRING`, "user:password", is sent if it is set.
+    The request carries the user and password of `PREFECT_API_AUTH_STRING` ("user:password"), if it is set.
 
     Args:
-        url: Of what is asked for, not of the API alone.
-        body: Sent as JSON.
+        url: Full URL, such as `http://127.0.0.1:4200/api/ready`.
+        body: Content of the POST; it is sent as JSON.
 
     Raises:
-        HTTPError: If the server refuses.
+        HTTPError: If the server answers with an error.
         OSError: If no server answers within 10 s.
     """
     request = Request(url, None if body is None else json.dumps(body).encode())  # noqa: S310

@@ -1,4 +1,4 @@
-"""What a workspace holds: every artefact with its lineage, size and age."""
+"""Lists the artefacts of a workspace, each with lineage, size and age."""
 
 import json
 import shutil
@@ -22,11 +22,11 @@ class ArtefactStatus:
     """One finished artefact.
 
     Attributes:
-        kind: Of the artefact.
-        key: Of the artefact.
-        made_from: Keys of its inputs.
-        size_bytes: Of all its files.
-        age_seconds: Since it was made.
+        kind: Kind of the artefact, such as `runs`.
+        key: Key of the artefact.
+        made_from: Names and keys of its inputs.
+        size_bytes: Size of all its files, in bytes.
+        age_seconds: Seconds since it was made.
     """
 
     kind: str
@@ -50,7 +50,7 @@ def read_status(workspace: Workspace) -> Iterator[ArtefactStatus]:
 
 
 def _read_artefacts(workspace: Workspace) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yields provenance and size of the finished artefacts, those of the URL if the workspace mirrors one."""
+    """Yields provenance and size of each finished artefact; reads them at the URL if the workspace mirrors one."""
     mirror, folder = workspace.mirror, workspace.directory
     if mirror is None:
         for directory in workspace.artefacts():
@@ -70,14 +70,14 @@ def _stage_order(artefact: tuple[Path, bytes | None]) -> tuple[int, str]:
 
 
 def read_unfinished(workspace: Workspace) -> dict[str, bool]:
-    """Returns the artefacts that are not finished, and whether a process is at each now."""
+    """Returns the names of unfinished artefacts, and whether a process builds each of them now."""
     staging = workspace.staging
     names = sorted(path.name for path in staging.iterdir() if path.is_dir()) if staging.is_dir() else []
     return {name: is_held(staging / f"{name}.lock") for name in names}
 
 
 def format_status(artefacts: list[ArtefactStatus], workspace: Workspace) -> str:
-    """Returns the artefacts as an aligned table, with unfinished work, their size and the free space below it."""
+    """Returns a table of the artefacts; below it the unfinished artefacts, the total size and the free space."""
     if not artefacts:
         return f"{workspace.address()} holds no artefact yet."
     width = max(len(kind) for kind in KINDS)
@@ -88,7 +88,9 @@ def format_status(artefacts: list[ArtefactStatus], workspace: Workspace) -> str:
         for artefact in artefacts
     ]
     for name, at_work in read_unfinished(workspace).items():
-        lines.append(f"unfinished: {name} ({'at work now' if at_work else 'goes on or starts again at the next run'})")
+        lines.append(
+            f"unfinished: {name} ({'being built now' if at_work else 'the next run continues or restarts it'})"
+        )
     total, free = sum(artefact.size_bytes for artefact in artefacts), shutil.disk_usage(workspace.directory).free
     lines.append(f"{len(artefacts)} artefacts, {format_size(total)}; {format_size(free)} free on this disk")
     lines.append(f"learning curves: tensorboard --logdir {workspace.directory}")
@@ -96,7 +98,7 @@ def format_status(artefacts: list[ArtefactStatus], workspace: Workspace) -> str:
 
 
 def format_size(size_bytes: int) -> str:
-    """Returns a size in the largest unit that leaves a digit before the point."""
+    """Returns a size in the largest unit, up to GB, that gives a number of at least 1."""
     size = float(size_bytes)
     for unit in ("B", "kB", "MB"):
         if size < 1000:
@@ -106,7 +108,7 @@ def format_size(size_bytes: int) -> str:
 
 
 def format_age(seconds: float) -> str:
-    """Returns a time in the largest unit that it fills; before the future, as when a clock was set back, it is zero."""
+    """Returns a duration in the largest unit that gives a number of at least 1; a negative duration becomes `0 s`."""
     seconds = max(seconds, 0)
     for unit, length in _AGE_UNITS:
         if seconds >= length:

@@ -1,1 +1,1 @@
-"""What runs show in Prefect's user interface."""
+"""Shows results, progress and failures of runs in Prefect's user interface."""

@@ -1,4 +1,4 @@
-"""What a run shows of its artefacts in Prefect's UI: the report with pictures, tables, and the pages of a lineage."""
+"""Shows artefacts in Prefect's UI: the report with its pictures, tables, and a page of the lineage of each artefact."""
 
 import base64
 import csv
@@ -37,10 +37,10 @@ def show_report(report: Path, workspace: Workspace) -> None:
 
 
 def show_quarantine(catalogue: Path) -> None:
-    """Show the recordings that are left out, if there are any, with the reasons."""
+    """Show a table of the recordings in quarantine with the reasons, if there are any."""
     rows = _read(catalogue / "quarantine.csv")
     for row in rows:
-        del row["sha256"]  # so long that the reason would be out of sight
+        del row["sha256"]  # so long that it would push the reason out of the window
     if rows:
         shown = "" if len(rows) <= _MOST_ROWS else f"; the first {_MOST_ROWS:,} are listed"
         create_table_artifact(
@@ -51,9 +51,9 @@ def show_quarantine(catalogue: Path) -> None:
 
 
 def show_lineage(artefact: Path, workspace: Workspace) -> None:
-    """Give an artefact a page of its own, which links to those of its inputs, unless the server has one already.
+    """Show an artefact on its own page, with links to the pages of its inputs; does nothing if the page exists.
 
-    The page belongs to the run that made the artefact, or first found it in the workspace.
+    The page belongs to the run that made the artefact, or to the first run that found it in the workspace.
     """
     if Artifact.get(page_key(artefact)) is not None:
         return
@@ -68,20 +68,20 @@ def show_lineage(artefact: Path, workspace: Workspace) -> None:
 
 
 def page_key(artefact: Path) -> str:
-    """Returns the key of the artifact that is an artefact's page."""
+    """Returns the key of the Prefect artifact that is the page of an artefact."""
     return f"{artefact.parent.name}-{artefact.name}"
 
 
 def find_inputs(artefact: Path, workspace: Workspace) -> list[Path]:
-    """Returns the artefacts with pages that an artefact was made from."""
+    """Returns the direct inputs of an artefact that have a page."""
     keys = read_provenance(artefact)["inputs"].values()
-    kinds = [kind for kind in KINDS if kind != "features"]  # a store grows, so no single run made it
+    kinds = [kind for kind in KINDS if kind != "features"]  # a store has no page: it grows, so no single run made it
     found = (workspace.directory / kind / key for key in keys for kind in kinds)
     return [directory for directory in found if is_finished(directory)]
 
 
 def find_ancestors(artefact: Path, workspace: Workspace) -> list[Path]:
-    """Returns the artefacts that an artefact was made from, directly or not, in stage order."""
+    """Returns the direct and indirect inputs of an artefact that have a page, in stage order."""
     ancestors: set[Path] = set()
     pending = [artefact]
     while pending:
@@ -92,12 +92,12 @@ def find_ancestors(artefact: Path, workspace: Workspace) -> list[Path]:
 
 
 def _list_parts(artefacts: list[Path]) -> str:
-    # Relative, for the UI has two faces at two addresses.
+    # The links are relative, because Prefect has two UIs at two addresses.
     return "".join(f"- [{path.parent.name}/{path.name}](../key/{page_key(path)})\n" for path in artefacts)
 
 
 def _embed_pictures(markdown: str, directory: Path) -> str:
-    """Returns Markdown that holds the pictures it refers to, for a page cannot reach the workspace."""
+    """Returns the Markdown with its pictures embedded, because a page cannot read files of the workspace."""
 
     def embed(found: re.Match[str]) -> str:
         png = (directory / found["path"]).read_bytes()

@@ -1,4 +1,4 @@
-"""How a run that fails by a user's error looks in Prefect: a state with one sentence, and no traceback in the log."""
+"""Shows a user's error in Prefect as a failed state with one sentence, without a traceback in the log."""
 
 import functools
 import logging
@@ -20,13 +20,13 @@ _FAILED = re.compile(r"^(Finished in state Failed)\(.*\)$", re.DOTALL)
 
 
 class _SentenceOnce(logging.Filter):
-    """Keeps a user's error out of Prefect's log: its traceback, and the sentence in the line of a state."""
+    """Removes the traceback of a user's error, and the repeated sentence, from Prefect's log."""
 
     told: BaseException | None = None
-    """The error that the run's state holds."""
+    """The error in the state of the run; the log needs no second message on it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Returns whether a record is logged; the line of a failed state is kept without the state's message."""
+        """Returns whether to log a record; shortens the line of a failed state by the state's message."""
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         message = str(record.msg)
         if error is not None and (error is self.told or (_is_of_a_task(message) and isinstance(error, USER_ERRORS))):
@@ -37,7 +37,7 @@ class _SentenceOnce(logging.Filter):
 
 
 def _is_of_a_task(message: str) -> bool:
-    """Returns whether a message is of a task that is not tried again; what it raised reaches the flow."""
+    """Returns whether a message is on a task without further retries; its error goes on to the flow."""
     return message.startswith("Task run failed with exception")
 
 
@@ -45,9 +45,10 @@ _FILTER = _SentenceOnce()
 
 
 def fail_in_one_sentence(flow: Callable[P, R]) -> Callable[P, R]:
-    """Returns the function of a flow that ends a run in the state Failed, with the sentence of a user's error.
+    """Returns a flow's function that turns a user's error into the state Failed with one sentence.
 
-    Whoever called the flow gets the error itself. The run of a deployment has nobody who called it, so its log is told.
+    Prefect raises the error itself in the code that called the flow. A run of a deployment has no such caller, so the
+    error goes to the log of the run.
     """
 
     @functools.wraps(flow)
@@ -61,6 +62,6 @@ def fail_in_one_sentence(flow: Callable[P, R]) -> Callable[P, R]:
             if deployment.id:
                 get_run_logger().error(describe(error))
             state: Any = Failed(message=summarise(error), data=error)
-            return cast("R", state)  # Prefect raises the state's error where the flow was called
+            return cast("R", state)  # Prefect raises the state's error in the caller
 
     return run

@@ -1,4 +1,4 @@
-"""How far a stage is, in Prefect's UI: what its log tells, as a progress artifact."""
+"""Shows the progress of a stage in Prefect's UI. The stage reports its progress in its log records."""
 
 import logging
 import re
@@ -19,28 +19,28 @@ _STAGES = ("birdclef", "cache")
 
 
 class _LastEvent(logging.Handler):
-    """Keeps the last record that has a `progress`, 0 to 1."""
+    """Keeps the last log record that has a `progress`, 0 to 1."""
 
     def __init__(self) -> None:
         super().__init__()
         self.record: logging.LogRecord | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the record, or not."""
+        """Keep the record if it has a progress."""
         if hasattr(record, "progress"):
             self.record = record
 
 
 @contextmanager
 def show_progress(name: str) -> Iterator[None]:
-    """Show how far the stage in the body is; one that finds all in the workspace tells nothing, and so shows nothing.
+    """Show the progress of the stage in the body; shows nothing if the stage finds everything in the workspace.
 
     Args:
-        name: Of the artifact; what its key may not hold becomes a dash.
+        name: Name of the artifact. In its key, a dash replaces every character that Prefect does not allow.
     """
     last, over = _LastEvent(), threading.Event()
     key = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
-    # The server may be slow, and the stage must not wait for it; the context tells whose artifact it is.
+    # A thread, because the stage must not wait for a slow server. The copied context ties the artifact to this run.
     thread = threading.Thread(target=copy_context().run, args=(_update, key, last, over), daemon=True)
     for stage in _STAGES:
         logging.getLogger(stage).addHandler(last)
@@ -71,4 +71,4 @@ def _update(key: str, last: _LastEvent, over: threading.Event) -> None:
                 update_progress_artifact(artifact, percent, description=text)
             shown = record
         except HTTPError as error:
-            logger.warning("the progress of %s is not shown (%s: %s)", key, type(error).__name__, error)
+            logger.warning("could not show the progress of %s (%s: %s)", key, type(error).__name__, error)

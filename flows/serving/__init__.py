@@ -1,1 +1,1 @@
-"""The server, worker and deployments that `birdclef serve` keeps running."""
+"""`birdclef serve`: keeps a Prefect server and a worker running, and registers the deployments."""

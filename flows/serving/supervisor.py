@@ -1,4 +1,4 @@
-"""Processes that are kept running: restarted with back-off when they die, and never left behind."""
+"""Keeps processes running: restarts them with growing pauses when they die, and ends them all at the end."""
 
 import ctypes
 import logging
@@ -21,28 +21,28 @@ _MOST_QUICK_DEATHS = 5
 _QUICK_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 60
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG in Linux's prctl.h
-_LIBC = ctypes.CDLL(None)  # loaded here, for between fork and exec nothing should be
+_LIBC = ctypes.CDLL(None)  # loaded here, because a process must not load a library between fork and exec
 
 
 class ServeError(RuntimeError):
-    """Serving cannot start or go on; the message says why and what to do."""
+    """Serving cannot start or continue; the message says why and what to do."""
 
 
 class Part:
-    """A Prefect command that is restarted when it ends, after 1, 2, 4, ... seconds if it ends quickly.
+    """A Prefect command that is restarted when it ends, after 1, 2, 4, ... s if it ends within 60 s of its start.
 
-    It leads a process group, so that it and its children end together. They carry a mark, by which `end_leftovers`
-    finds those that outlived all else.
+    The process leads a process group, so that it and its children end together. All of them carry an environment
+    variable, so that `end_leftovers` can find processes that survived.
     """
 
     def __init__(self, name: str, arguments: tuple[str, ...], home: str, ready: Callable[[], bool]) -> None:
         """Describe a part without starting it.
 
         Args:
-            name: For the log.
-            arguments: Of `prefect`.
-            home: The mark.
-            ready: Whether what it needs is there; asked before each start.
+            name: Name in log messages.
+            arguments: Arguments of the command `prefect`.
+            home: Value of the environment variable that marks the processes.
+            ready: Returns whether the command can start; called before each start.
         """
         self._name = name
         self._arguments = arguments
@@ -53,10 +53,10 @@ class Part:
         self._quick_deaths = 0
 
     def tend(self) -> None:
-        """Start it if it does not run, is due and has what it needs.
+        """Start the process if it does not run, its pause is over and it is ready.
 
         Raises:
-            ServeError: If it died within a minute of its start, five times in a row.
+            ServeError: If the process died within 60 s of its start, five times in a row.
         """
         if self._process is not None:
             if self._process.poll() is None:
@@ -75,8 +75,8 @@ class Part:
         if self._quick_deaths >= _MOST_QUICK_DEATHS:
             raise ServeError(
                 f"The {self._name} ended {self._quick_deaths} times in a row within {_QUICK_SECONDS:.0f} s of its "
-                f"start, at last with status {process.returncode}. Its own message stands above; mend that, and serve "
-                "again."
+                f"start, the last time with status {process.returncode}. Fix the error that it printed above, and "
+                "start `birdclef serve` again."
             )
         pause = min(2 ** (self._quick_deaths - 1), LONGEST_PAUSE_SECONDS)
         self._start_at = time.monotonic() + pause
@@ -90,7 +90,7 @@ class Part:
         )
 
     def stop(self, seconds: float) -> None:
-        """End it and all its children, by force after some seconds."""
+        """End the process and all its children; kills them if they have not ended after `seconds`."""
         if self._process is None:
             return
         _signal_group(self._process, signal.SIGTERM)
@@ -104,7 +104,7 @@ class Part:
 
 
 def end_leftovers(home: str) -> int:
-    """Kill all processes that carry a mark, which nobody looks after any more; returns how many."""
+    """Kill all processes that an earlier `birdclef serve` with this Prefect home left; returns their number."""
     ended = 0
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -130,7 +130,7 @@ def _start(command: list[str], environment: Mapping[str, str], log_name: str) ->
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end this process if its parent dies, even by SIGKILL."""
+    """Let the kernel end this process if its parent dies, even by SIGKILL."""
     _LIBC.prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
