@@ -114,7 +114,10 @@ def baseline_task(split: Path, workspace: Workspace) -> Path:
 @task(name="zero-shot", **STAGE)
 def zero_shot_task(split: Path, catalogue: Path | None, workspace: Workspace) -> Path | None:
     """Predict with the labels of an embedding model; returns the predictions, or None if no model has labels."""
-    return predict_zero_shot(split, workspace, catalogue)
+    predictions = predict_zero_shot(split, workspace, catalogue)
+    if predictions:
+        show_lineage(predictions, workspace)
+    return predictions
 
 
 @task(name="evaluate", **STAGE)

@@ -11,10 +11,14 @@ import pandas as pd
 import pytest
 import soundfile
 import yaml
+from prefect.artifacts import Artifact
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from birdclef.baseline import BASELINE
 from cache.workspace.artefact import read_provenance
+from cache.workspace.workspace import Workspace
 from flows.experiment import load_arms, load_config
+from flows.prefect_ui.artifacts import find_ancestors, page_key
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -82,6 +86,14 @@ def test_report_tells_what_the_models_own_labels_reach_and_whom_they_lack(fused:
         text = (fused / page).read_text()
         assert "Tiny has own labels for 4 of the 20 species" in " ".join(text.split())
         assert "embeddings of Tiny. Its weights have the licence" in " ".join(text.split())
+
+
+def test_every_artefact_behind_a_report_has_the_page_that_the_report_links_to(fused: Path, prefect_server: str) -> None:
+    parts = find_ancestors(fused, Workspace.containing(fused))
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        lacking = [page_key(part) for part in parts if Artifact.get(page_key(part)) is None]
+    assert len(parts) > 5
+    assert lacking == []
 
 
 def test_report_judges_new_recordings_with_both_front_ends(
