@@ -1,7 +1,7 @@
 """The commands that use a trained model: `birdclef predict` and `birdclef export`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -53,10 +53,14 @@ def predict(
 def export(
     source: Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN")],
     output: Annotated[Path, typer.Option(help="File to write; its model card is written beside it.", dir_okay=False)],
-    to: Annotated[Literal["onnx"], typer.Option(help="Format.")] = "onnx",
+    to: Annotated[
+        str, typer.Option(help="Format of the file; an unknown name lists all formats.", metavar="FORMAT")
+    ] = "onnx",
 ) -> None:
     """Write a run as one file, with waveforms (or embeddings) in and probabilities out, and check its probabilities."""
     from birdclef.export import EXPORTERS
 
+    if to not in EXPORTERS:
+        raise typer.BadParameter(f"{to!r} is not a format. Formats: {', '.join(EXPORTERS)}.", param_hint="--to")
     difference = EXPORTERS[to](source, output)
     typer.echo(f"{output}: probabilities differ from the library's by {difference:.1e} at most")

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from birdclef.export import EXPORTERS
 from cache.workspace.artefact import KINDS
-from flows.command_line.app import main
+from flows.command_line.app import app, main
 from flows.experiment import load_config
 
 Birdclef = Callable[..., subprocess.CompletedProcess[str]]
@@ -111,6 +113,17 @@ def test_exported_run_predicts(
     labelled = birdclef("predict", str(tmp_path / "model.onnx"), str(recording), *options)
     assert labelled.returncode == 0, labelled.stderr
     assert (tmp_path / "a.txt").read_text().startswith("0.000000\t1.000000\t")
+
+
+def test_every_exporter_is_a_format_of_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(EXPORTERS, "plain", lambda run, output: 0.25)
+    arguments = ["export", str(tmp_path / "run"), "--output", str(tmp_path / "model")]
+    done = CliRunner().invoke(app, [*arguments, "--to", "plain"])
+    assert done.exit_code == 0, done.output
+    assert "differ from the library's by 2.5e-01 at most" in " ".join(done.output.split())
+    wrong = CliRunner().invoke(app, [*arguments, "--to", "paper"])
+    assert wrong.exit_code == 2
+    assert "'paper' is not a format. Formats: onnx" in wrong.output
 
 
 def test_reports_are_compared(
@@ -350,7 +363,7 @@ def test_verify_names_damage_and_repairs_only_it(
     assert f"part {part.name}: 1 of " in told.stdout
     repaired = birdclef(*arguments)
     assert repaired.returncode == 0, repaired.stderr
-    assert repaired.stdout.endswith("what is named above was computed again.\n")
+    assert repaired.stdout.endswith("the damaged parts above were computed again.\n")
     assert chunk.read_bytes() == content
 
 
@@ -375,4 +388,4 @@ def test_gc_shows_and_removes_what_nothing_refers_to(
     assert catalogue.is_dir()  # the newest of its features
     assert Path(first_run.stdout.splitlines()[-1]).is_dir()
     again = birdclef("gc", "--workspace", str(workspace))
-    assert again.stdout.endswith("holds nothing that could go.\n")
+    assert again.stdout.startswith("There is nothing to remove in ")
