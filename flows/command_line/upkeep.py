@@ -1,4 +1,4 @@
-"""The commands that look after a workspace: `birdclef status`, `verify` and `gc`."""
+"""The commands that maintain a workspace: `birdclef status`, `verify` and `gc`."""
 
 import json
 import os
@@ -23,13 +23,13 @@ def status(
     workspace: WorkspaceAddress = WORKSPACE,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Tell what runs, and what a workspace holds: artefacts with lineage, size and age."""
+    """Show the runs of the server, and the artefacts of a workspace with lineage, size and age."""
     opened, url = Workspace.open(workspace), os.environ.get("PREFECT_API_URL", "http://127.0.0.1:4200/api")
     runs, silence = None, f"no server answers at {url}"
     try:
         runs = read_runs(url)
     except HTTPError as error:
-        silence = f"the server at {url} answers {error.code}: is PREFECT_API_AUTH_STRING its user and password?"
+        silence = f"the server at {url} answers {error.code}; set PREFECT_API_AUTH_STRING to its user:password"
     except OSError:
         pass
     artefacts, at_work = list(read_status(opened)), opened.is_at_work()
@@ -47,7 +47,7 @@ def status(
         typer.echo(json.dumps(found))
         return
     typer.echo(format_status(artefacts, opened))
-    typer.echo(f"{'something' if at_work else 'nothing'} is being built in the workspace")
+    typer.echo("a process is building in the workspace" if at_work else "no process is building in the workspace")
     typer.echo(silence if runs is None else format_runs(runs, url))
 
 
@@ -55,10 +55,10 @@ def verify(
     config: Config,
     overrides: Overrides = None,
     workspace: WorkspaceAddress = WORKSPACE,
-    share: Annotated[float, typer.Option(help="Share of the parts that are read whole.", min=0, max=1)] = 1.0,
-    repair: Annotated[bool, typer.Option(help="Compute again what is damaged.")] = True,
+    share: Annotated[float, typer.Option(help="Share of the parts to read completely.", min=0, max=1)] = 1.0,
+    repair: Annotated[bool, typer.Option(help="Compute damaged parts again.")] = True,
 ) -> None:
-    """Check all features of an experiment against their digests and the audio; exit status 1 if damage stays."""
+    """Check all features of an experiment against digests and audio; the exit status is 1 if damage remains."""
     from cache.features import feature_recipe
 
     apply_settings()
@@ -71,25 +71,25 @@ def verify(
 
 
 def _verify(data: DataConfig, features: FeatureConfig, workspace: Workspace, share: float, *, repair: bool) -> bool:
-    """Print what is wrong with one store; returns whether it is sound now."""
+    """Returns whether a store is sound after the check; prints its damage."""
     from cache.verify import verify
 
     verdict = verify(data, features, workspace, share, repair=repair)
     for damage in verdict.damages:
         typer.echo(f"part {damage.part}: {damage.problem} ({len(damage.strips)} strips)")
     for recording in verdict.changed:
-        typer.echo(f"{recording}: the audio changed, but neither its size nor its time")
+        typer.echo(f"{recording}: the audio changed, but its size and modification time did not")
     if verdict.sound:
-        typer.echo(f"{verdict.store} is sound.")
+        typer.echo(f"{verdict.store.path} is sound.")
         return True
     if not repair:
-        typer.echo(f"{verdict.store} is damaged. Without --no-repair, what is named above is computed again.")
+        typer.echo(f"{verdict.store.path} is damaged. To compute the damaged parts above again, leave out --no-repair.")
         return False
     if verdict.lost:
         typer.echo(
-            f"{len(verdict.lost)} strips of other audio were lost: birdclef features of its data set makes them."
+            f"{len(verdict.lost)} strips of another data set were lost: run `birdclef features` for that data set."
         )
-    typer.echo(f"{verdict.store}: what is named above was computed again.")
+    typer.echo(f"{verdict.store.path}: the damaged parts above were computed again.")
     return True
 
 
@@ -98,12 +98,13 @@ def gc(
     keep_reports: Annotated[
         int | None,
         typer.Option(
-            help="Keep the champion, the one before it and so many of the newest reports; default: all.", min=1
+            help="Number of newest reports to keep, besides the champion and the previous champion; default: all.",
+            min=1,
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without confirmation.")] = False,
 ) -> None:
-    """Show what no report or run needs, and remove it once confirmed."""
+    """List the artefacts that no report or run needs, and remove them after confirmation."""
     from birdclef.champion import old_reports
     from cache.garbage import collect_garbage, find_garbage
 
@@ -113,7 +114,7 @@ def gc(
     for item in garbage:
         typer.echo(f"{format_size(item.size_bytes):>9}  {item.path.relative_to(opened.directory)}: {item.why}")
     if not garbage:
-        typer.echo(f"{workspace} holds nothing that could go.")
+        typer.echo(f"There is nothing to remove in {workspace}.")
         return
     if not yes:
         typer.confirm(f"Remove {format_size(sum(item.size_bytes for item in garbage))}?", abort=True)

@@ -115,7 +115,7 @@ def test_a_busy_worker_is_well_and_a_stopped_one_is_not(
     assert "stuck" not in str(find_ailment(prefect_server, WORKER))
 
     worker.send_signal(signal.SIGSTOP)
-    _wait_for(lambda: "a worker is stuck or gone: its last heartbeat" in str(find_ailment(prefect_server, WORKER)))
+    _wait_for(lambda: "a worker is stuck or has ended: its last heartbeat" in str(find_ailment(prefect_server, WORKER)))
     assert _is_running(prefect_server, busy_run)
 
     worker.send_signal(signal.SIGCONT)
