@@ -47,7 +47,7 @@ def status(
         typer.echo(json.dumps(found))
         return
     typer.echo(format_status(artefacts, opened))
-    typer.echo("a process is building in the workspace" if at_work else "no process is building in the workspace")
+    typer.echo(f"{'something' if at_work else 'nothing'} is being built in the workspace")
     typer.echo(silence if runs is None else format_runs(runs, url))
 
 

@@ -1,4 +1,4 @@
-"""Finds presets by name. They are the YAML files of `configs/`, and the package is installed with them."""
+"""Finds presets by name. They are the YAML files of `configs/`; an installed package contains them."""
 
 from pathlib import Path
 
