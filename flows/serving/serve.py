@@ -57,27 +57,7 @@ def serve(host: str, port: int, schedule: CronSchedule | None, parameters: dict[
     try:
         if ended := end_leftovers(home):
             logger.warning("serve: ended %d process(es) that a killed `birdclef serve` left", ended)
-        url, is_missing = choose_server(host, port)
-        os.environ["PREFECT_API_URL"] = url
-        if is_missing:
-            _warn_if_open(host)
-            parts.append(Part("server", ("server", "start", "--host", host, "--port", str(port)), home, lambda: True))
-        _wait_for_server(url, parts)
-        # Prefect read its settings before this URL was known, and would start a second, temporary server.
-        with temporary_settings({PREFECT_API_URL: url}):
-            asyncio.run(prepare_pool())
-            deploy()
-            asyncio.run(set_schedule(schedule, parameters))
-            worker = ("worker", "start", "--pool", POOL, "--name", WORKER)
-            parts.append(Part("worker", worker, home, lambda: _answers(url) and _ask(prepare_pool())))
-            logger.info(
-                "serve: ready at %s. From another terminal: export PREFECT_API_URL=%s; "
-                "prefect deployment run birdclef/full-pipeline --watch",
-                url.removesuffix("/api"),
-                url,
-                extra={"url": url, "schedule": schedule and schedule.cron},
-            )
-            _supervise(parts, url)
+        _serve_parts(parts, home, host, port, schedule, parameters)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
@@ -85,6 +65,33 @@ def serve(host: str, port: int, schedule: CronSchedule | None, parameters: dict[
             part.stop(_STOP_SECONDS)
         end_leftovers(home)
         lock.release()
+
+
+def _serve_parts(
+    parts: list[Part], home: str, host: str, port: int, schedule: CronSchedule | None, parameters: dict[str, Any]
+) -> None:
+    """Start server and worker, add them to `parts`, and supervise them until a stop is requested."""
+    url, is_missing = choose_server(host, port)
+    os.environ["PREFECT_API_URL"] = url
+    if is_missing:
+        _warn_if_open(host)
+        parts.append(Part("server", ("server", "start", "--host", host, "--port", str(port)), home, lambda: True))
+    _wait_for_server(url, parts)
+    # Prefect read its settings before this URL was known, and would start a second, temporary server.
+    with temporary_settings({PREFECT_API_URL: url}):
+        asyncio.run(prepare_pool())
+        deploy()
+        asyncio.run(set_schedule(schedule, parameters))
+        worker = ("worker", "start", "--pool", POOL, "--name", WORKER)
+        parts.append(Part("worker", worker, home, lambda: _answers(url) and _ask(prepare_pool())))
+        logger.info(
+            "serve: ready at %s. From another terminal: export PREFECT_API_URL=%s; "
+            "prefect deployment run birdclef/full-pipeline --watch",
+            url.removesuffix("/api"),
+            url,
+            extra={"url": url, "schedule": schedule and schedule.cron},
+        )
+        _supervise(parts, url)
 
 
 def choose_server(host: str, port: int) -> tuple[str, bool]:
