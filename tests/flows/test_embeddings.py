@@ -141,7 +141,7 @@ def test_settings_that_do_not_fit_a_members_features_are_refused_before_anything
         load_config(path, [model, "predict.shift_seconds=[-1.25, 0, 1.25]"])
     with pytest.raises(ValueError, match=r"train\.head: model\.backbone=resnet18 does not read"):
         load_config(path, [model, "train.head.model.backbone=resnet18"])
-    with pytest.raises(ValueError, match="member_features names 'heads', but train has head"):
+    with pytest.raises(ValueError, match="member_features names 'heads', but train only has head"):
         load_config(path, [model, "member_features.heads.n_mels=32"])
 
 

@@ -90,18 +90,18 @@ def test_webhook_that_keeps_failing_is_a_warning_without_its_address(
 ) -> None:
     receiver.statuses = [500] * 3
     notify(NOTIFICATION)
-    assert "could not be reached (status 500)" in caplog.text
+    assert "could not send to the webhook of $BIRDCLEF_WEBHOOK (status 500)" in caplog.text
     assert "s3cr3t" not in caplog.text
 
 
 @pytest.mark.parametrize(
     ("address", "told"),
     [
-        ("http://127.0.0.1:9/s3cr3t", "could not be reached (URLError)"),
-        ("http://127.0.0.1:s3cr3t/x", "could not be reached (InvalidURL)"),
-        ("http://127.0.0.1/s3cr3t path", "could not be reached (InvalidURL)"),
-        ("http://[s3cr3t", "could not be reached (ValueError)"),
-        ("file:///etc/s3cr3t", "is no http:// or https:// address"),
+        ("http://127.0.0.1:9/s3cr3t", "could not send to the webhook of $BIRDCLEF_WEBHOOK (URLError)"),
+        ("http://127.0.0.1:s3cr3t/x", "could not send to the webhook of $BIRDCLEF_WEBHOOK (InvalidURL)"),
+        ("http://127.0.0.1/s3cr3t path", "could not send to the webhook of $BIRDCLEF_WEBHOOK (InvalidURL)"),
+        ("http://[s3cr3t", "could not send to the webhook of $BIRDCLEF_WEBHOOK (ValueError)"),
+        ("file:///etc/s3cr3t", "does not start with http:// or https://"),
     ],
 )
 def test_address_that_leads_nowhere_is_a_warning_that_does_not_quote_it(

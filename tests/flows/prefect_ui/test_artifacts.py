@@ -62,7 +62,7 @@ def test_ancestors_of_a_report_are_in_stage_order(report: Path, tmp_path: Path) 
 
 
 def test_report_holds_its_pictures_and_links_to_its_parts(report: Path, split: Path, tmp_path: Path) -> None:
-    flow(show_report)(report, tmp_path)
+    flow(show_report)(report, Workspace(tmp_path))
     shown = Artifact.get("report")
     assert shown is not None
     assert shown.flow_run_id is not None
@@ -72,7 +72,7 @@ def test_report_holds_its_pictures_and_links_to_its_parts(report: Path, split: P
 
 
 def test_species_are_a_table(report: Path, tmp_path: Path) -> None:
-    flow(show_report)(report, tmp_path)
+    flow(show_report)(report, Workspace(tmp_path))
     table = Artifact.get("species")
     assert table is not None
     assert '"label": "007"' in str(table.data)
@@ -89,9 +89,9 @@ def test_quarantine_is_a_table(catalogue: Path) -> None:
 
 
 def test_page_of_an_artefact_belongs_to_the_run_that_made_it(split: Path, catalogue: Path, tmp_path: Path) -> None:
-    flow(show_lineage)(split, tmp_path)
+    flow(show_lineage)(split, Workspace(tmp_path))
     made = Artifact.get(page_key(split))
-    flow(show_lineage)(split, tmp_path)
+    flow(show_lineage)(split, Workspace(tmp_path))
     assert made is not None
     assert f"(../key/{page_key(catalogue)})" in str(made.data)
     assert Artifact.get(page_key(split)) == made
