@@ -92,6 +92,10 @@ class LogMelConfig(FeatureComputation):
         """Frames of a strip per second of audio."""
         return self.sample_rate / self.hop_length
 
+    def count_frames(self, seconds: float) -> int:
+        """Returns the number of frames in so many seconds of a strip, at least 1."""
+        return max(1, round(seconds * self.frames_per_second))
+
     @property
     def compared_log_mel(self) -> "LogMelConfig":
         """Log-mel used to detect silence and duplicates: the strip itself."""
@@ -206,6 +210,10 @@ class EmbeddingConfig(FeatureComputation):
     def frames_per_second(self) -> float:
         """Windows per second of audio."""
         return self.sample_rate / self.stride_samples
+
+    def count_frames(self, seconds: float) -> int:
+        """Returns the number of frames (windows) in so many seconds of a strip, at least 1."""
+        return max(1, round(seconds * self.frames_per_second))
 
     @property
     def compared_log_mel(self) -> LogMelConfig:

@@ -11,6 +11,8 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
+from cache.config.features import LogMelConfig
+
 SIMILARITY = 0.55
 """Least similarity of near-duplicates.
 
@@ -53,7 +55,7 @@ class Alignment:
 
 
 def align_strips(
-    first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]], frames_per_second: float
+    first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]], features: LogMelConfig
 ) -> Alignment:
     """Returns how two strips fit best, over all lags at which they overlap enough.
 
@@ -64,14 +66,15 @@ def align_strips(
     Args:
         first: In dB, (frames, channels).
         second: In dB, (frames, channels).
-        frames_per_second: Of both.
+        features: Front-end settings of both strips.
     """
-    first_detail, first_live = _band_detail(first, frames_per_second)
-    second_detail, second_live = _band_detail(second, frames_per_second)
+    background_frames = features.count_frames(_BACKGROUND_SECONDS)
+    first_detail, first_live = _band_detail(first, background_frames)
+    second_detail, second_live = _band_detail(second, background_frames)
     live = first_live & second_live
     a, b = (_centre(detail[:, live]) for detail in (first_detail, second_detail))  # (frames, bands)
     shorter = min(len(a), len(b))
-    least = max(1, min(_count_frames(LEAST_OVERLAP_SECONDS, frames_per_second), shorter // 2))
+    least = max(1, min(features.count_frames(LEAST_OVERLAP_SECONDS), shorter // 2))
     lags = np.arange(least - len(b), len(a) - least + 1)  # frame i of b lies at frame i + lag of a
     length = scipy.fft.next_fast_len(len(a) + len(b), real=True)
     spectrum = (scipy.fft.rfft(a, length, axis=0) * scipy.fft.rfft(b, length, axis=0).conj()).sum(axis=1)
@@ -81,14 +84,14 @@ def align_strips(
     similarity = product / np.sqrt(energy + _NO_ENERGY)
     best = int(similarity.argmax())
     return Alignment(
-        round(float(lags[best] / frames_per_second), 3),
-        round(float((stop - start)[best] / frames_per_second), 3),
+        round(float(lags[best] / features.frames_per_second), 3),
+        round(float((stop - start)[best] / features.frames_per_second), 3),
         round(float(similarity[best]), 3),
     )
 
 
 def _band_detail(
-    strip: NDArray[np.floating[Any]], frames_per_second: float
+    strip: NDArray[np.floating[Any]], background_frames: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Returns each band's level above its mean over 0.5 s, (frames, bands), and which bands hold sound, (bands,)."""
     channels = strip.shape[1]
@@ -97,7 +100,7 @@ def _band_detail(
     quiet, loud = np.percentile(level, (25, 90), axis=0).astype(np.float32)
     live = loud > level.min() + _LIVE_DB
     level = np.maximum(level, quiet - _QUIET_DB)  # holes that an encoder left
-    background = uniform_filter1d(level, _count_frames(_BACKGROUND_SECONDS, frames_per_second), axis=0, mode="nearest")
+    background = uniform_filter1d(level, background_frames, axis=0, mode="nearest")
     return np.asarray(np.clip(level - background, -_LARGEST_DB, _LARGEST_DB), np.float32), live
 
 
@@ -113,7 +116,3 @@ def _energy_between(
     total = np.append(0, np.cumsum(np.square(detail).sum(axis=1, dtype=np.float64)))
     energy: NDArray[np.float64] = total[stop] - total[start]
     return energy
-
-
-def _count_frames(seconds: float, frames_per_second: float) -> int:
-    return max(1, round(seconds * frames_per_second))

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cache.config.data import DataConfig
-from cache.config.features import FeatureConfig
+from cache.config.features import FeatureConfig, LogMelConfig
 from cache.front_end.log_mel import compute_log_mel
 from cache.recordings.table import audio_directory
 from cache.store.strip_store import StripStore
@@ -32,9 +32,9 @@ class ComparedLogMel:
     recordings: pd.DataFrame
 
     @property
-    def frames_per_second(self) -> float:
-        """Of the log-mel."""
-        return self.features.compared_log_mel.frames_per_second
+    def log_mel_config(self) -> LogMelConfig:
+        """Front-end settings of the compared log-mel."""
+        return self.features.compared_log_mel
 
     def read(self, sha256: str) -> NDArray[np.floating[Any]]:
         """Returns the log-mel of a recording, (frames, bands) in dB.

@@ -116,7 +116,7 @@ def _pair_by_sound(
         alignment = memory.recall(one.sha256, other.sha256) or memory.keep(
             one.sha256,
             other.sha256,
-            align_strips(compared.read(one.sha256), compared.read(other.sha256), compared.frames_per_second),
+            align_strips(compared.read(one.sha256), compared.read(other.sha256), compared.log_mel_config),
         )
         if alignment.is_near_duplicate:
             linked.merge(first, second)

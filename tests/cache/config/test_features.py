@@ -1,9 +1,11 @@
 """Front-end settings: what is refused, and what makes other features."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
-from cache.config.features import LogMelConfig
+from cache.config.features import EmbeddingConfig, LogMelConfig
 from cache.workspace.artefact import content_key
 
 
@@ -58,3 +60,10 @@ def test_whole_number_and_fraction_of_the_same_value_have_one_key() -> None:
 def test_odd_fft_length_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"n_fft=2047 is odd, .* take 2048"):
         LogMelConfig(n_fft=2047)
+
+
+def test_seconds_are_counted_in_whole_frames_and_never_in_none(tiny_model: Path) -> None:
+    log_mel = LogMelConfig()  # 62.5 frames per second
+    assert [log_mel.count_frames(seconds) for seconds in (4.0, 0.1, 0.001)] == [250, 6, 1]
+    embedding = EmbeddingConfig.model_validate({"kind": "embedding", "model": str(tiny_model), "stride_seconds": 0.25})
+    assert [embedding.count_frames(seconds) for seconds in (3.0, 0.6, 0.1)] == [12, 2, 1]

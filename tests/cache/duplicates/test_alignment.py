@@ -76,11 +76,11 @@ CHANGES: dict[str, tuple[Change, float]] = {
 }
 
 
-def near_duplicates(strips: dict[str, NDArray[np.float32]], frames_per_second: float = FPS) -> pd.DataFrame:
+def near_duplicates(strips: dict[str, NDArray[np.float32]], features: LogMelConfig = FEATURES) -> pd.DataFrame:
     names = sorted(strips)
-    fingerprints = [fingerprint_strip(strips[name], frames_per_second) for name in names]
+    fingerprints = [fingerprint_strip(strips[name], features.frames_per_second) for name in names]
     pairs = [(names[first], names[second]) for first, second in find_candidates(fingerprints)]
-    aligned = [(*pair, align_strips(*(strips[name] for name in pair), frames_per_second)) for pair in pairs]
+    aligned = [(*pair, align_strips(*(strips[name] for name in pair), features)) for pair in pairs]
     rows = [(one, other, alignment.lag_seconds) for one, other, alignment in aligned if alignment.is_near_duplicate]
     return pd.DataFrame(rows, columns=["recording_id", "other_recording_id", "lag_seconds"])
 
@@ -105,7 +105,7 @@ def test_copies_are_found_at_any_feature_configuration(
     alter, _ = CHANGES["trimmed"]
     strips = {name: strip_of(waveform, features) for name, waveform in waveforms.items()}
     strips |= {f"{name} copy": strip_of(alter(waveforms[name]), features) for name in NAMES}
-    found = near_duplicates(strips, features.frames_per_second)
+    found = near_duplicates(strips, features)
     assert list(found["other_recording_id"]) == [f"{name} copy" for name in found["recording_id"]]
     assert list(found["recording_id"]) == NAMES
 
@@ -113,7 +113,7 @@ def test_copies_are_found_at_any_feature_configuration(
 def test_songs_of_one_bird_at_one_place_are_no_near_duplicates(waveforms: dict[str, NDArray[np.float32]]) -> None:
     strips = {name: strip_of(waveform) for name, waveform in waveforms.items()}
     assert near_duplicates(strips).empty
-    assert max(align_strips(*pair, FPS).similarity for pair in combinations(strips.values(), 2)) < SIMILARITY
+    assert max(align_strips(*pair, FEATURES).similarity for pair in combinations(strips.values(), 2)) < SIMILARITY
 
 
 def test_silence_and_steady_noise_have_no_near_duplicates() -> None:
@@ -131,13 +131,13 @@ def test_silence_and_steady_noise_have_no_near_duplicates() -> None:
     }
     assert near_duplicates(strips).empty
     assert fingerprint_strip(strips["silence 0"], FPS).size == 0
-    assert align_strips(strips["silence 0"], strips["silence 1"], FPS).similarity == 0
+    assert align_strips(strips["silence 0"], strips["silence 1"], FEATURES).similarity == 0
 
 
 @pytest.mark.parametrize(("frames", "channels"), [(1, 128), (20, 128), (300, 1)])
 def test_what_is_too_short_or_narrow_is_compared_all_the_same(frames: int, channels: int) -> None:
     strip = np.random.default_rng(4).normal(-50, 8, (frames, channels)).astype(np.float32)
-    assert align_strips(strip, strip[:1], FPS).similarity <= 1
+    assert align_strips(strip, strip[:1], FEATURES).similarity <= 1
 
 
 def test_similarity_is_that_of_a_plain_loop_over_lags() -> None:
@@ -148,7 +148,7 @@ def test_similarity_is_that_of_a_plain_loop_over_lags() -> None:
     second[:, 0] -= 20
     details = [plain_detail(strip) for strip in (first, second)]
     best = max((plain_similarity(*details, lag), lag) for lag in range(27 - 55, 90 - 27 + 1))
-    alignment = align_strips(first, second, FPS)
+    alignment = align_strips(first, second, FEATURES)
     assert best[1] == 25
     assert alignment == Alignment(25 / FPS, 55 / FPS, pytest.approx(best[0], abs=1e-3))
 
@@ -174,4 +174,4 @@ def test_bands_above_a_low_pass_do_not_count() -> None:
     strip = rng.normal(-50, 6, (400, 64)).astype(np.float32)
     low_passed = strip.copy()
     low_passed[:, 40:] = -100
-    assert align_strips(strip, low_passed, FPS).similarity == pytest.approx(1, abs=0.01)
+    assert align_strips(strip, low_passed, FEATURES).similarity == pytest.approx(1, abs=0.01)
