@@ -21,7 +21,7 @@ from cache.config.data import DataConfig
 from cache.config.features import FeatureConfig
 from cache.front_end.kinds import equip_store, front_end_version
 from cache.recordings.hashes import hash_recordings
-from cache.recordings.table import audio_directory, read_recordings
+from cache.recordings.table import audio_directory, read_recordings, recording_address
 from cache.store.fragment import Failure
 from cache.store.strip_store import StripStore
 from cache.workspace.address import is_url
@@ -89,7 +89,7 @@ def find_missing(recordings: pd.DataFrame, audio: str, store: StripStore, featur
     """Returns the audio that the store has not seen, or that is worth another attempt, once each, ordered by hash."""
     again = {sha256 for sha256, failure in store.failures.items() if _may_succeed(failure, features)}
     sources = {
-        sha256: Source(sha256, f"{audio}/{name}", int(size))
+        sha256: Source(sha256, recording_address(audio, name), int(size))
         for name, size, sha256 in zip(recordings["recording_id"], recordings["size"], recordings["sha256"], strict=True)
         if sha256 and (sha256 not in store or sha256 in again)
     }

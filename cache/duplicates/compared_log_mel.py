@@ -1,5 +1,6 @@
 """The log-mel by which recordings are compared: read from the store, or computed anew where it holds embeddings."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from cache.config.data import DataConfig
 from cache.config.features import FeatureConfig, LogMelConfig
 from cache.front_end.log_mel import compute_log_mel
-from cache.recordings.table import audio_directory
+from cache.recordings.table import audio_directory, recording_address
 from cache.store.strip_store import StripStore
 from cache.workspace.address import read_bytes
 
@@ -40,12 +41,19 @@ class ComparedLogMel:
         """Returns the log-mel of a recording, (frames, bands) in dB.
 
         Raises:
-            OSError, UnusableAudioError: If it must be computed, and the recording is gone.
+            OSError: If the log-mel must be computed, and the file cannot be read.
+            ValueError: If the log-mel must be computed, and the file no longer has the digest `sha256`.
         """
         if self.features.kind == "log_mel":
             return self.strips.read(sha256)
         from cache.audio.decoding import decode_waveform  # here, for whoever only reads a catalogue loads no decoder
 
         name = self.recordings.loc[self.recordings["sha256"] == sha256, "recording_id"].iloc[0]
-        audio = read_bytes(f"{audio_directory(self.data)}/{name}")
+        address = recording_address(audio_directory(self.data), name)
+        audio = read_bytes(address)
+        if hashlib.sha256(audio).hexdigest() != sha256:
+            raise ValueError(
+                f"{address} changed after its features were computed: it no longer has the sha256 {sha256}. Run the "
+                "command again. If the error comes back, run birdclef verify, which reads every file anew."
+            )
         return compute_log_mel(decode_waveform(audio, self.features.sample_rate), self.features.compared_log_mel)

@@ -11,7 +11,7 @@ from cache.audio.decoding import UnusableAudioError, decode_waveform
 from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
 from cache.front_end.log_mel import compute_log_mel
-from cache.recordings.table import audio_directory
+from cache.recordings.table import audio_directory, recording_address
 from cache.workspace.address import read_bytes
 
 CLIP_RATE = 32_000
@@ -66,7 +66,7 @@ def read_log_mel(data: DataConfig, recording_id: str, sha256: str, features: Log
 
 def _read_waveform(data: DataConfig, recording_id: str, sha256: str, sample_rate: int) -> NDArray[np.float32]:
     """Returns the waveform of the file with a digest, (samples,)."""
-    audio = read_bytes(f"{audio_directory(data)}/{recording_id}")
+    audio = read_bytes(recording_address(audio_directory(data), recording_id))
     if hashlib.sha256(audio).hexdigest() != sha256:
         raise UnusableAudioError("changed", f"{recording_id} is no longer the file that was scored")
     return decode_waveform(audio, sample_rate)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cache.recordings.table import recording_address
 from cache.workspace.address import is_url, read_bytes, transfer
 from cache.workspace.artefact import content_key, file_key
 from cache.workspace.workspace import Workspace
@@ -72,7 +73,7 @@ def _read_memory(memory: Path, workspace: Workspace) -> pd.DataFrame:
 
 
 def _hash_files(names: Iterable[str], audio: str) -> list[str]:
-    addresses = [f"{audio}/{name}" for name in names]
+    addresses = [recording_address(audio, name) for name in names]
     if is_url(audio):
         return transfer(_hash_file, addresses)
     batches = [addresses[start : start + _HASHING_BATCH] for start in range(0, len(addresses), _HASHING_BATCH)]

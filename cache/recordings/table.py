@@ -64,6 +64,16 @@ def audio_directory(config: DataConfig) -> str:
     return f"{resolve_address(config.root)}/{config.audio}"
 
 
+def recording_address(audio: str, recording_id: str) -> str:
+    """Returns the path or URL of a recording's file.
+
+    Args:
+        audio: Path or URL of the audio folder, from `audio_directory`.
+        recording_id: Path of the file below the audio folder.
+    """
+    return f"{audio}/{recording_id}"
+
+
 def scan_audio(directory: str) -> dict[str, tuple[int, str]]:
     """Returns size in bytes and version of every file below a folder or URL, by relative POSIX path.
 

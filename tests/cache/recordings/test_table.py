@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cache.config.data import DataConfig
-from cache.recordings.table import audio_directory, read_recordings, scan_audio
+from cache.recordings.table import audio_directory, read_recordings, recording_address, scan_audio
 
 Prepare = Callable[[bytes | str], DataConfig]
 
@@ -201,6 +201,7 @@ def test_other_table_and_folder_names_are_used(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("primary_label,filename\nb,1.wav\n")
     config = DataConfig(root=str(tmp_path), metadata="table.csv", audio="clips")
     assert audio_directory(config) == str(tmp_path / "clips")
+    assert recording_address(audio_directory(config), "owl/1.ogg") == str(tmp_path / "clips" / "owl" / "1.ogg")
     assert list(read_recordings(config)["size"]) == [3]
 
 
