@@ -72,17 +72,15 @@ def find_damage(store: FeatureDirectory, share: float, rng: np.random.Generator)
             and the existence of arrays are checked in all.
         rng: Chooses them.
     """
-    mirror, folder = store.mirror, store.path
-    if mirror:
-        shutil.rmtree(folder / "index", ignore_errors=True)
+    if store.mirror:
+        shutil.rmtree(store.path / "index", ignore_errors=True)
         fetch_index(store)
-        arrays = {name.partition("/")[0] for name in mirror.sizes(folder / "parts")}
-    else:
-        arrays = {path.name for path in (folder / "parts").glob("*") if not path.name.startswith(".")}
-    fragments = {path.stem: path for path in sorted((folder / "index").glob("*.json"))}  # later: a builder may add some
+    arrays = _list_arrays(store)
+    # listed after the arrays: a builder may publish parts meanwhile, and each array is there before its fragment
+    fragments = {path.stem: path for path in sorted((store.path / "index").glob("*.json"))}
     for part in sorted(arrays - fragments.keys()):
         yield Damage(part, "the index fragment is missing")
-    layout = _layout(read_features(read_provenance(folder)["config"]))
+    layout = _layout(read_features(read_provenance(store.path)["config"]))
     read = rng.random(len(fragments)) < share
     for (part, path), whole in zip(fragments.items(), read, strict=True):
         try:
@@ -90,14 +88,9 @@ def find_damage(store: FeatureDirectory, share: float, rng: np.random.Generator)
         except DamagedPartError as error:
             yield Damage(part, f"the index fragment cannot be read ({error})")
             continue
-        problem = ""
-        if mirror and whole:
-            problem = _fetch_anew(store, part)
-        elif mirror and part not in arrays:
-            problem = "the array is missing"
-        elif mirror and not (folder / "parts" / part).is_dir():
-            continue  # not among those that are read
-        if not problem:
+        problem = _find_fault_of_mirror(store, part, there=part in arrays, whole=bool(whole)) if store.mirror else ""
+        here = not store.mirror or whole or (store.path / "parts" / part).is_dir()
+        if not problem and here:
             problem = _check_part(store, part, fragment, layout, whole=bool(whole))
         if problem:
             yield Damage(part, problem, tuple(strip.sha256 for strip in fragment.strips))
@@ -164,6 +157,21 @@ def _withdraw(store: FeatureDirectory, part: str) -> None:
         store.mirror.remove(array)
     fragment.unlink(missing_ok=True)
     shutil.rmtree(array, ignore_errors=True)
+
+
+def _list_arrays(store: FeatureDirectory) -> set[str]:
+    """Returns the ids of the parts whose arrays exist: at the URL if the directory mirrors one, else here."""
+    parts = store.path / "parts"
+    if store.mirror:
+        return {name.partition("/")[0] for name in store.mirror.sizes(parts)}
+    return {path.name for path in parts.glob("*") if not path.name.startswith(".")}
+
+
+def _find_fault_of_mirror(store: FeatureDirectory, part: str, *, there: bool, whole: bool) -> str:
+    """Returns what is wrong with a part at the URL, empty if nothing is; a part that is read whole is fetched anew."""
+    if whole:
+        return _fetch_anew(store, part)
+    return "" if there else "the array is missing"
 
 
 def _fetch_anew(store: FeatureDirectory, part: str) -> str:

@@ -1,7 +1,7 @@
-"""Processes that start in milliseconds: a server without threads imports what they need once, and forks each of them.
+"""Processes that start in milliseconds: a server without threads imports modules once, and forks each process.
 
-The standard library's own fork server would import the caller's main script into each, and lend its environment to
-whatever else of this process uses it.
+The fork server of the standard library does not fit. It would import the caller's main script into each process, and
+all other users of it in this process would get the same environment variables.
 """
 
 import gc
@@ -20,7 +20,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from typing import IO, NoReturn
 
-_LOOK_SECONDS = 1.0  # how often the server looks for its parent
+_LOOK_SECONDS = 1.0  # between two looks whether the parent still lives
 _SERVER = """
 from cache.computing.fork_server import fork_on_request
 import {imports}
@@ -33,10 +33,10 @@ class ForkServer:
     """The parent's side of the server.
 
     Args:
-        function: What a forked process runs: it is called with its end of a connection and the server's process id.
-        imports: Modules to import besides the function's, for it to find them loaded.
-        environment: Variables of the server and its processes besides this process's own.
-        idle_seconds: After so long without a living process the server ends itself.
+        function: Function that each forked process runs, with its end of a connection and the server's process id.
+        imports: Modules that the server imports besides the function's module, so that they are loaded after a fork.
+        environment: Environment variables that the server and its processes get besides those of this process.
+        idle_seconds: The server ends itself after this time without a living process.
     """
 
     def __init__(
@@ -64,27 +64,27 @@ class ForkServer:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Whether the server runs."""
         return self._process.poll() is None
 
     def fork(self) -> "ForkedProcess":
-        """Returns a process that starts as soon as the server has; if the server is dead, so is the process."""
+        """Returns a process that starts as soon as the server runs; if the server is dead, so is the process."""
         ours, theirs = Pipe()
         status, teller = Pipe(duplex=False)
         messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
-        with theirs, teller, suppress(OSError):  # of a server that is dead
+        with theirs, teller, suppress(OSError):  # raised if the server is dead
             handles = [theirs.fileno(), teller.fileno(), messages.fileno()]
             socket.send_fds(self._control, [b"f"], handles)
         return ForkedProcess(self, ours, status, messages)
 
     def end(self) -> int:
-        """Kill the server, if it runs; returns its exit status as `subprocess` gives it."""
+        """Kill the server, if it runs; returns its exit status, negative for a signal as in `subprocess`."""
         self._process.kill()
         self._control.close()
         return self._process.wait()
 
     def last_words(self) -> str:
-        """Returns the last line that it wrote to standard error."""
+        """Returns the last line that the server wrote to standard error."""
         return _last_line(self._messages)
 
 
@@ -92,7 +92,7 @@ class ForkedProcess:
     """The parent's side of a forked process.
 
     Attributes:
-        connection: To its function.
+        connection: Connection to the function that the process runs.
     """
 
     def __init__(self, server: ForkServer, connection: Connection, status: Connection, messages: IO[bytes]) -> None:
@@ -106,11 +106,11 @@ class ForkedProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended, nor its server."""
+        """Whether neither the process nor its server has ended."""
         return self._exit_status is None and not self._status.poll()
 
     def kill(self, pid: int | None) -> None:
-        """End it, and wait until it has; of a process that has not told its id yet, the server is ended."""
+        """End the process and wait for its end; if its id is not known yet (None), end the server instead."""
         if self.alive:
             if pid is None:
                 self._server.end()
@@ -120,7 +120,7 @@ class ForkedProcess:
         self.wait()
 
     def wait(self) -> int:
-        """Returns its exit status as `subprocess` gives it; that of the server, if it ended first."""
+        """Waits for the end; returns the exit status as in `subprocess`, the server's if the server ended first."""
         with self._lock:
             if self._exit_status is None:
                 try:
@@ -130,11 +130,11 @@ class ForkedProcess:
             return self._exit_status
 
     def last_words(self) -> str:
-        """Returns the last line that it wrote to standard error, or the server, if it wrote none."""
+        """Returns the last line that the process wrote to standard error; if there is none, the server's last line."""
         return _last_line(self._messages) or self._server.last_words()
 
     def close(self) -> None:
-        """Give its handles back."""
+        """Close the connection, the pipe and the file of messages."""
         self.connection.close()
         self._status.close()
         self._messages.close()
@@ -148,28 +148,19 @@ def _last_line(messages: IO[bytes]) -> str:
 def fork_on_request(
     control: int, parent: int, idle_seconds: float, function: Callable[[Connection, int], None]
 ) -> None:
-    """The server's side: fork a process for each request, and tell how each ended.
+    """The server's side: fork a process for each request, and report how each process ended.
 
     Args:
-        control: Socket on which requests come, a byte each with three handles: for the process its connection, for its
-            exit status a pipe, for its standard error a file.
-        parent: Process id; the server ends with it.
-        idle_seconds: As of `ForkServer`.
-        function: As of `ForkServer`.
+        control: Socket that brings the requests. Each is one byte with three handles for the new process: its
+            connection, a pipe for its exit status, and a file for its standard error.
+        parent: Process id of the parent; the server ends when the parent does.
+        idle_seconds: As in `ForkServer`.
+        function: As in `ForkServer`.
     """
     tellers: dict[int, Connection] = {}
-
-    def reap(*_: object) -> None:
-        while tellers:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            with tellers.pop(pid) as teller, suppress(BrokenPipeError):
-                teller.send(os.waitstatus_to_exitcode(status))
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what ends
-    signal.signal(signal.SIGCHLD, reap)
-    gc.freeze()  # what was imported is shared with the processes, and not written to by their collectors
+    signal.signal(signal.SIGCHLD, lambda *_: _report_ended(tellers))
+    gc.freeze()  # keeps the collectors of forked processes from writing to the memory that they share with the server
     idle_since = time.monotonic()
     with socket.socket(fileno=control) as requests:
         requests.settimeout(_LOOK_SECONDS)
@@ -184,21 +175,52 @@ def fork_on_request(
                 continue
             if not request:
                 return
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-            server, pid = os.getpid(), os.fork()
-            if pid == 0:
-                requests.close()
-                for other in tellers.values():
-                    other.close()
-                _run(handles, server, function)
-            tellers[pid] = Connection(handles[1], readable=False)
-            os.close(handles[0])
-            os.close(handles[2])
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+            _fork(handles, requests, tellers, function)
+
+
+def _report_ended(tellers: dict[int, Connection]) -> None:
+    """Send the exit status of each process that has ended, and remove its pipe.
+
+    Args:
+        tellers: Pipe for the exit status of each living process, by process id.
+    """
+    while tellers:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        with tellers.pop(pid) as teller, suppress(BrokenPipeError):
+            teller.send(os.waitstatus_to_exitcode(status))
+
+
+def _fork(
+    handles: list[int],
+    requests: socket.socket,
+    tellers: dict[int, Connection],
+    function: Callable[[Connection, int], None],
+) -> None:
+    """Fork a process that runs the function, and add its pipe; SIGCHLD waits until the pipe is there.
+
+    Args:
+        handles: Connection, exit status and standard error of the new process.
+        requests: The server's socket, which the new process closes.
+        tellers: Pipe for the exit status of each living process, by process id.
+        function: As in `ForkServer`.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    server, pid = os.getpid(), os.fork()
+    if pid == 0:
+        requests.close()
+        for other in tellers.values():
+            other.close()
+        _run(handles, server, function)
+    tellers[pid] = Connection(handles[1], readable=False)
+    os.close(handles[0])
+    os.close(handles[2])
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
 
 def _run(handles: list[int], server: int, function: Callable[[Connection, int], None]) -> NoReturn:
-    """Be the forked process, and end it."""
+    """Run the function as the forked process, then end the process."""
     exit_status = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

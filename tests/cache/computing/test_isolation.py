@@ -13,8 +13,9 @@ import numpy as np
 import psutil
 import pytest
 
-from cache.computing import isolation
-from cache.computing.isolation import ChildDiedError, compute_part_apart, end_children
+from cache.computing import children, isolation
+from cache.computing.children import ChildDiedError
+from cache.computing.isolation import compute_part_apart, end_children
 from cache.computing.part import Source
 from cache.config.features import LogMelConfig
 from cache.store.strip_store import StripStore
@@ -169,7 +170,7 @@ def test_recording_that_fails_once_is_kept(fault: bytes, good: list[bytes], tmp_
 def test_recording_whose_process_is_killed_again_and_again_is_left_to_the_next_build(
     good: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(isolation, "ATTEMPTS_IF_KILLED", 3)
+    monkeypatch.setattr(children, "ATTEMPTS_IF_KILLED", 3)
     spared, store = tmp_path / "spared", tmp_path / "store"
     sources = write_sources(tmp_path, [good[0], b"KILLED" + str(spared).encode(), good[1]])
     finished = list(compute_part_apart(sources, FEATURES, FeatureDirectory(store)))

@@ -1,0 +1,116 @@
+"""The child's side of the isolation: a process that computes one part after the other until nobody needs it."""
+
+import os
+import pickle
+import resource
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from cache.computing.part import Finished, Source, Started, compute_part
+from cache.config.features import FeatureConfig
+from cache.front_end.kinds import warm_up
+
+IDLE_SECONDS = 30.0
+"""A child without work ends itself after this time, so that no child stays behind on workers elsewhere."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Message: the child has started.
+
+    Attributes:
+        pid: Process id of the child.
+    """
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class PartPublished:
+    """Message: the part is visible in the store."""
+
+
+@dataclass(frozen=True)
+class Raised:
+    """Message: an error ended the part, but not the child.
+
+    Attributes:
+        error: The error, to be raised again in the parent.
+    """
+
+    error: BaseException
+
+
+def serve(connection: Connection, server: int) -> None:
+    """Compute parts until the parent closes the connection, sends nothing for a while, or the server is gone.
+
+    Args:
+        connection: Connection to the parent. It brings the arguments of `compute_part`; lists of `Started` and
+            `Finished` go back, and one `PartPublished` or `Raised` at the end of each part.
+        server: Process id of the fork server.
+    """
+    threading.Thread(target=_end_with, args=(server,), daemon=True).start()
+    cv2.setNumThreads(1)
+    connection.send(Ready(os.getpid()))
+    while connection.poll(IDLE_SECONDS):
+        try:
+            sources, features, store, refused = connection.recv()
+        except EOFError:
+            return
+        outcome: Any = PartPublished()
+        try:
+            warm_up(features, store)
+            _limit_memory(features)
+            for events in _group_events(compute_part(sources, features, store, refused), sources[-1]):
+                connection.send(events)
+        except Exception as error:  # the parent raises it again
+            outcome = Raised(_sendable(error))
+        connection.send(outcome)
+
+
+def _group_events(events: Iterator[Started | Finished], last: Source) -> Iterator[list[Started | Finished]]:
+    """Yields events in groups: the end of a recording goes with the start of the next one.
+
+    A message takes as long as hashing a file, so one message per recording is cheaper than two.
+    """
+    untold = []
+    for event in events:
+        untold.append(event)
+        if isinstance(event, Started) or event.source == last:
+            yield untold
+            untold = []
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, even in the middle of a recording that never ends."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _sendable(error: Exception) -> Exception:
+    """Returns the error itself, or a RuntimeError with its text if the error cannot be pickled."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - made here
+    except Exception:  # a foreign error may fail in any way
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _limit_memory(features: FeatureConfig) -> None:
+    """Let allocations fail above `features.memory_gb` more than the process uses now.
+
+    Does nothing where the system has no /proc/self/statm, which states the memory in use.
+    """
+    usage = Path("/proc/self/statm")
+    if usage.exists():
+        in_use = int(usage.read_text().split()[0]) * resource.getpagesize()
+        limit, (_, hard) = in_use + round(features.memory_gb * 1e9), resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

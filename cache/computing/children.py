@@ -1,0 +1,187 @@
+"""The parent's side of the child processes: one for each thread that computes parts, and how each of them ended."""
+
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cache.audio.decoding import DECODER
+from cache.computing.child import IDLE_SECONDS, PartPublished, Raised, Ready, serve
+from cache.computing.fork_server import ForkServer
+from cache.computing.part import Finished, Source, Started
+from cache.config.features import FeatureConfig
+from cache.store.fragment import Failure
+from cache.workspace.feature_directory import FeatureDirectory
+
+_ATTEMPTS = 2
+ATTEMPTS_IF_KILLED = 5  # somebody else ended the child, so the recording is probably not the reason
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+_START_SECONDS = 120.0  # time for a new child to start on a busy machine; no recording is blamed for it
+# imported before the memory limit is set, which might forbid to load them later: FFmpeg decodes, Zarr writes parts
+_IMPORTS = ("av.filter", "zarr")
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",  # the search for plugins takes 70 ms
+    # glibc would give each buffer back to the system and fault its pages in again, some 10 ms per minute of audio
+    "MALLOC_MMAP_THRESHOLD_": "1000000000",
+    "MALLOC_TRIM_THRESHOLD_": "1000000000",
+    "MALLOC_ARENA_MAX": "1",  # glibc would reserve 64 MB for each thread, and the memory limit counts them
+}
+# glibc copies by `rep movsb`, which on AMD takes up to nine times as long where the pages of both ends line up badly
+_TUNABLES = "glibc.cpu.x86_rep_movsb_threshold=1000000000"
+
+
+class ChildDiedError(RuntimeError):
+    """A child ended while it computed.
+
+    Attributes:
+        source: Recording that the child was decoding; None: it was at no recording.
+        failure: Failure to record for the recording after `attempts` deaths; None: record nothing, because somebody
+            else ended the children.
+        attempts: Deaths after which the computation goes on without the recording.
+    """
+
+    def __init__(self, source: Source | None, failure: Failure | None, detail: str, attempts: int = _ATTEMPTS) -> None:
+        super().__init__(detail)
+        self.source = source
+        self.failure = failure
+        self.attempts = attempts
+
+
+class Child:
+    """The parent's side of one child process."""
+
+    def __init__(self, server: ForkServer) -> None:
+        self._process = server.fork()
+        self._pid: int | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process and its server run."""
+        return self._process.alive
+
+    def compute(
+        self, sources: Sequence[Source], features: FeatureConfig, store: FeatureDirectory, refused: dict[str, Failure]
+    ) -> Iterator[Started | Finished]:
+        """Let the child compute a part; yields the events of its recordings. Unless the part ends, the child does."""
+        current: Source | None = None
+        part_ended = False
+        try:
+            self._process.connection.send((sources, features, store, refused))
+            while not isinstance(message := self._receive(current, features), PartPublished | Raised):
+                for event in message:
+                    current = event.source if isinstance(event, Started) else None
+                    yield event
+            part_ended = True
+        except (EOFError, ConnectionError, pickle.UnpicklingError) as error:
+            raise self._died(current) from error
+        finally:
+            if not part_ended:
+                self.end()
+        if isinstance(message, Raised):
+            raise message.error
+
+    def kill(self) -> None:
+        """End the process; the thread that waits for the child learns of it from the connection."""
+        self._process.kill(self._pid)
+
+    def end(self) -> None:
+        """End the process and close its connection."""
+        self.kill()
+        self._process.close()
+
+    def _receive(self, current: Source | None, features: FeatureConfig) -> Any:
+        """Returns the child's next message about its part.
+
+        Args:
+            current: Recording that the child decodes; None: it is at no recording.
+            features: Front-end settings.
+
+        Raises:
+            ChildDiedError: If no message comes in time.
+            EOFError, ConnectionError, UnpicklingError: If the child has died.
+        """
+        while True:
+            limit = features.timeout_seconds if self._pid else _START_SECONDS
+            if not self._process.connection.poll(limit):
+                raise self._overdue(current, limit)
+            message = self._process.connection.recv()
+            if not isinstance(message, Ready):
+                return message
+            self._pid = message.pid
+
+    def _overdue(self, source: Source | None, limit: float) -> ChildDiedError:
+        if not self._pid:
+            return ChildDiedError(None, None, f"A process that computes features did not start within {limit:g} s")
+        if source is None:
+            return ChildDiedError(None, None, f"A part was not written within features.timeout_seconds={limit:g}")
+        detail = f"not decoded within features.timeout_seconds={limit:g}"
+        failure = Failure(source.sha256, "timeout", detail, limit=limit, decoder=DECODER)
+        return ChildDiedError(source, failure, f"{source.address}: {detail}")
+
+    def _died(self, source: Source | None) -> ChildDiedError:
+        status = self._process.wait()
+        ending = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        if source is None:
+            last_words = self._process.last_words()
+            message = f"A process that computes features ended ({ending})" + (f": {last_words}" if last_words else "")
+            return ChildDiedError(None, None, message, ATTEMPTS_IF_KILLED)
+        if -status in _FROM_OUTSIDE:
+            message = f"{source.address}: its process was killed ({ending})"
+            return ChildDiedError(source, None, message, ATTEMPTS_IF_KILLED)
+        detail = f"its decoding ended the process ({ending})"
+        failure = Failure(source.sha256, "crash", detail, decoder=DECODER)
+        return ChildDiedError(source, failure, f"{source.address}: {detail}")
+
+
+class Children:
+    """The child of each thread that computes parts, and the server that forks them.
+
+    Attributes:
+        generation: How often `end` was called.
+    """
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self._server: ForkServer | None = None
+        self._by_thread: dict[int, Child] = {}
+        self._lock = threading.Lock()
+
+    def prepare(self) -> None:
+        """Start the server, if it does not run."""
+        with self._lock:
+            self._living_server()
+
+    def get(self, generation: int) -> Child:
+        """Returns the living child of this thread, started if there is none.
+
+        Raises:
+            ChildDiedError: If `end` was called since the generation began.
+        """
+        with self._lock:
+            if generation != self.generation:
+                raise ChildDiedError(None, None, "The computation of features was stopped.", attempts=0)
+            child = self._by_thread.get(threading.get_ident())
+            if child is None or not child.alive:
+                child = self._by_thread[threading.get_ident()] = Child(self._living_server())
+            return child
+
+    def end(self) -> None:
+        """End all children and the server; the next generation begins."""
+        with self._lock:
+            self.generation += 1
+            for child in self._by_thread.values():
+                child.kill()
+            self._by_thread.clear()
+            if self._server:
+                self._server.end()
+            self._server = None
+
+    def _living_server(self) -> ForkServer:
+        if self._server is None or not self._server.alive:
+            tunables = ":".join(filter(None, [os.environ.get("GLIBC_TUNABLES"), _TUNABLES]))
+            self._server = ForkServer(serve, _IMPORTS, {**_ENVIRONMENT, "GLIBC_TUNABLES": tunables}, IDLE_SECONDS)
+        return self._server
