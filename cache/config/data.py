@@ -11,19 +11,19 @@ from cache.config.section import ConfigSection
 
 
 class DataConfig(ConfigSection):
-    """Where the recordings lie, and which of them are usable."""
+    """Where the recordings are, and which of them are usable."""
 
     root: str
     """Folder that holds the metadata table and the audio folder."""
     metadata: str = "train_metadata.csv"
-    """Table of recordings, one row each, relative to `root`."""
+    """CSV table with one row per recording; path relative to `root`."""
     audio: str = "train_audio"
-    """Audio folder that the table's `filename` column is relative to, below `root`."""
+    """Audio folder, path relative to `root`. The table's `filename` column is relative to this folder."""
     min_seconds: PositiveFloat = 0.5
-    """Shorter recordings are quarantined."""
+    """Recordings shorter than this are quarantined."""
     silence_db: float = -60.0
-    """Recordings whose loudest mel power (dB) stays below this are quarantined as silent."""
+    """Recordings are quarantined as silent if their highest mel power, in dB, is below this."""
     max_quarantined_share: float = Field(default=0.1, ge=0, le=1)
-    """The build fails if a larger share of the recordings is unusable."""
+    """The build fails if more than this share of the recordings is quarantined, 0 to 1."""
 
     execution_fields: ClassVar[frozenset[str]] = frozenset({"root", "metadata", "audio", "max_quarantined_share"})

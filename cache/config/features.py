@@ -1,4 +1,4 @@
-"""Configuration of the features: log-mel, or embeddings of a model."""
+"""Configuration of the features: log-mel, or embeddings by a model."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -21,50 +21,54 @@ from cache.store.encoding import FLOAT16, StoredType, StripEncoding
 
 
 class FeatureComputation(ConfigSection):
-    """How features of any kind are computed."""
+    """Settings of the computation that all kinds of features share."""
 
     workers: PositiveInt | None = None
-    """Processes that compute on this machine; null: one per core."""
+    """Number of processes that compute on this machine; null: one per core."""
     cluster: str | None = None
-    """Address of a running Dask scheduler, such as tcp://host:8786; null: this machine computes."""
+    """Address of a running Dask scheduler, such as tcp://host:8786; null: compute on this machine."""
     timeout_seconds: PositiveFloat = 300.0
-    """A recording that takes longer to decode is quarantined."""
+    """A recording is quarantined if its features take longer than this."""
     memory_gb: PositiveFloat = 8.0
-    """A recording that takes more memory to decode is quarantined, beside what an embedding model takes."""
+    """A recording is quarantined if its features take more memory than this. The memory of an embedding model does not
+    count."""
 
 
 _COMPUTATION = frozenset(FeatureComputation.model_fields)
 
 
 class LogMelConfig(FeatureComputation):
-    """Log-mel front end, and how it is computed."""
+    """Settings of the log-mel front end and of its computation."""
 
     kind: Literal["log_mel"] = "log_mel"
     """Strips are log-mel spectrograms."""
     sample_rate: PositiveInt = 32_000
-    """Hz; every recording is mixed to mono and resampled to it."""
+    """Sample rate in Hz. Every recording is mixed to mono and resampled to this rate."""
     n_fft: PositiveInt = 2048
-    """FFT length in samples."""
+    """Length of the FFT, in samples; an even number."""
     hop_length: PositiveInt = 512
-    """Samples between frames."""
+    """Samples from one frame to the next."""
     n_mels: PositiveInt = 128
-    """Mel bands (Slaney scale and norm)."""
+    """Number of mel bands (Slaney scale and norm)."""
     fmin: float = Field(default=20.0, ge=0)
-    """Lowest frequency, Hz."""
+    """Lowest frequency of the mel bands, in Hz."""
     fmax: PositiveFloat = 16_000.0
-    """Highest frequency, Hz."""
+    """Highest frequency of the mel bands, in Hz; at most half of `sample_rate`."""
     floor_db: float = -100.0
-    """Lowest stored level, dB re 1."""
+    """Lowest stored level, in dB re 1; lower levels are raised to it."""
     dtype: StoredType = "float16"
-    """How strips are stored: float16, or uint8 at half the size, in steps of 0.5 dB up to `floor_db` + 127.5."""
+    """Type of the stored values: float16, or uint8 at half the size. uint8 has steps of 0.5 dB from `floor_db` to
+    `floor_db` + 127.5."""
 
-    # without `kind`, so that stores keep the keys that they had before there was another
+    # `kind` is left out so that log-mel stores keep the keys that they had before there was a second kind
     execution_fields: ClassVar[frozenset[str]] = _COMPUTATION | {"kind"}
 
     @model_validator(mode="after")
     def _check_front_end(self) -> Self:
         if self.n_fft % 2:
-            raise ValueError(f"n_fft={self.n_fft} is odd, and frames are centred: take {self.n_fft + 1}.")
+            raise ValueError(
+                f"n_fft={self.n_fft} is odd, but centred frames need an even length. Set n_fft={self.n_fft + 1}."
+            )
         if not self.fmin < self.fmax <= self.sample_rate / 2:
             raise ValueError(
                 f"fmin={self.fmin} and fmax={self.fmax} must satisfy fmin < fmax <= sample_rate / 2 = "
@@ -74,22 +78,22 @@ class LogMelConfig(FeatureComputation):
 
     @property
     def encoding(self) -> StripEncoding:
-        """How strips are stored."""
+        """How stored values stand for decibels."""
         return StripEncoding.of(self.dtype, self.floor_db)
 
     @property
     def channels(self) -> int:
-        """Values of a strip per frame."""
+        """Values per frame of a strip."""
         return self.n_mels
 
     @property
     def score_columns(self) -> int:
-        """Values behind each row of a strip: none."""
+        """Values stored behind each frame of a strip: none."""
         return 0
 
     @property
     def frames_per_second(self) -> float:
-        """Frames of a strip per second of audio."""
+        """Frames per second of audio."""
         return self.sample_rate / self.hop_length
 
     def count_frames(self, seconds: float) -> int:
@@ -103,40 +107,41 @@ class LogMelConfig(FeatureComputation):
 
 
 class EmbeddingModel(ConfigSection):
-    """A file that turns windows of sound into embeddings, and how it is fed."""
+    """A model that turns windows of sound into embeddings: its file, its input and its outputs."""
 
     name: str
-    """What the model is called in logs and reports."""
+    """Name of the model in logs and reports."""
     sha256: str
-    """Of the file."""
+    """sha256 of the model's file."""
     file: str = ""
-    """ONNX or TFLite file; a store holds a copy of it."""
+    """Path of the ONNX or TFLite file; a feature store keeps a copy of the file."""
     format: Literal["onnx", "tflite"]
-    """Of the file."""
+    """Format of the model's file."""
     licence: str
-    """Terms under which the weights may be used."""
+    """Licence of the weights."""
     sample_rate: PositiveInt
-    """Hz of the sound that it takes."""
+    """Sample rate of the model's input, in Hz."""
     window_seconds: PositiveFloat
-    """Length of a window."""
+    """Length of one window of the model."""
     stride_seconds: PositiveFloat
-    """From one window to the next, unless the experiment says otherwise."""
+    """Time from one window to the next, unless the experiment sets `stride_seconds`."""
     input: Literal["batch samples", "batch 1 samples", "batch samples 1"] = "batch samples"
-    """Shape of what it takes."""
+    """Shape of the model's input."""
     embedding: str
-    """Tensor that is the embedding, (batch, channels): an output, or in a TFLite file any tensor."""
+    """Name of the tensor that holds the embedding, (batch, channels). It must be an output in an ONNX file; in a TFLite
+    file it may be any tensor."""
     channels: PositiveInt
-    """Width of the embedding."""
+    """Number of values of an embedding."""
     scores: str | None = None
-    """Tensor with a score for each of the model's own labels, (batch, labels); null: it has none."""
+    """Name of the tensor with the scores of the model's own labels, (batch, labels); null: the model has no labels."""
     score_scale: Literal["logits", "probabilities"] = "logits"
-    """What these are: before the sigmoid, or after it."""
+    """Whether the scores are logits (before the sigmoid) or probabilities (after it)."""
     labels: str | None = None
-    """File with the model's own labels, a line each: scientific name, `_`, anything."""
+    """Path of the file with the model's own labels, one per line: scientific name, `_`, any text."""
     labels_sha256: str | None = None
-    """Of that file."""
+    """sha256 of the file of labels."""
     label_count: NonNegativeInt = 0
-    """Lines of that file."""
+    """Number of labels in the file of labels."""
 
     execution_fields: ClassVar[frozenset[str]] = frozenset({"file", "labels"})
 
@@ -144,31 +149,32 @@ class EmbeddingModel(ConfigSection):
     def _check_scores(self) -> Self:
         if bool(self.scores) != bool(self.label_count):
             raise ValueError(
-                f"scores={self.scores} with {self.label_count} labels: a model's scores are those of its own labels. "
+                f"scores={self.scores} does not go with {self.label_count} labels, because a model scores its labels. "
                 f"Give both `scores` and `labels` in the description of {self.name}, or neither."
             )
         return self
 
     @property
     def window_samples(self) -> int:
-        """Samples of a window."""
+        """Length of a window, in samples."""
         return round(self.window_seconds * self.sample_rate)
 
 
 class EmbeddingConfig(FeatureComputation):
-    """Embeddings of windows by a model that knows birds, and how they are computed."""
+    """Settings of embeddings by a pretrained bird model, and of their computation."""
 
     kind: Literal["embedding"]
-    """Strips are embeddings, one for each window of the model."""
+    """Strips are embeddings, one per window of the model."""
     model: EmbeddingModel
-    """Name of a shipped description (birdnet_v2.4), or path of one in YAML; a shown experiment holds all that it says,
-    with the digests of its files."""
+    """Name of a shipped description (birdnet_v2.4), or path of a description in YAML. `config show` prints the whole
+    description with the digests of its files."""
     stride_seconds: PositiveFloat | None = None
-    """From one window to the next; null: as the model's description says."""
+    """Time from one window to the next; null: the value in the model's description."""
     dtype: Literal["float16"] = "float16"
-    """How strips are stored. Not uint8: its steps are for decibels, and an embedding's channels differ in range."""
+    """Type of the stored values. uint8 is not possible: its steps are made for decibels, and the channels of an
+    embedding have different ranges."""
     batch_windows: PositiveInt = 1
-    """Windows that pass through the model at a time; one is fastest on a core whose cache holds its activations."""
+    """Number of windows per call of the model. 1 is fastest if the activations fit into the cache of a core."""
 
     execution_fields: ClassVar[frozenset[str]] = _COMPUTATION | {"batch_windows"}
 
@@ -178,27 +184,27 @@ class EmbeddingConfig(FeatureComputation):
         return read_description(model) if isinstance(model, str) else model
 
     def identity(self) -> dict[str, Any]:
-        """Returns the fields that define the result: the model by its content, not by where it lies."""
+        """Returns the fields that define the result; the model is given by its content, not by its path."""
         return {**super().identity(), "model": self.model.identity(), "stride_seconds": 1 / self.frames_per_second}
 
     @property
     def sample_rate(self) -> int:
-        """Hz; every recording is mixed to mono and resampled to it."""
+        """Sample rate in Hz. Every recording is mixed to mono and resampled to this rate."""
         return self.model.sample_rate
 
     @property
     def encoding(self) -> StripEncoding:
-        """How strips are stored."""
+        """How strips are stored: as float16."""
         return FLOAT16
 
     @property
     def channels(self) -> int:
-        """Values of a strip per window."""
+        """Values of an embedding, one row of a strip."""
         return self.model.channels
 
     @property
     def score_columns(self) -> int:
-        """Values behind each row of a strip: the scores of the model's own labels."""
+        """Values stored behind each row of a strip: the scores of the model's own labels."""
         return self.model.label_count
 
     @property
@@ -237,11 +243,11 @@ def _kind_of(features: Any) -> str:
 FeatureConfig = Annotated[
     Annotated[LogMelConfig, Tag("log_mel")] | Annotated[EmbeddingConfig, Tag("embedding")], Discriminator(_kind_of)
 ]
-"""Features of either kind: strips of (frames, channels) at so many frames per second."""
+"""Features of either kind: strips, (frames, channels), at `frames_per_second`."""
 
 _FEATURES: TypeAdapter[LogMelConfig | EmbeddingConfig] = TypeAdapter(FeatureConfig)
 
 
 def read_features(config: Mapping[str, Any]) -> LogMelConfig | EmbeddingConfig:
-    """Returns the features that an artefact's provenance or description holds as plain values."""
+    """Returns the features configuration that an artefact's provenance or description holds as plain values."""
     return _FEATURES.validate_python(dict(config))

@@ -1,4 +1,4 @@
-"""What all sections of an experiment's configuration share."""
+"""The base class of all sections of an experiment's configuration."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -17,7 +17,7 @@ class ConfigSection(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True)
 
     execution_fields: ClassVar[frozenset[str]] = frozenset()
-    """Fields that change how a result is computed, never what it is; they stay out of artefact keys."""
+    """Fields that change how a result is computed, but not the result; artefact keys leave them out."""
 
     def identity(self) -> dict[str, Any]:
         """Returns the fields that define the result, as plain JSON values."""

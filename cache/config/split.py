@@ -18,16 +18,17 @@ class SplitConfig(ConfigSection):
     seed: int = 42
     """Seed of the fold assignment."""
     group_by: str = "recordist"
-    """What must not be on both sides: `recordist`; `recordist+place`, within 0.1 degrees; `recording`, nothing but
-    duplicates; or a column of the table of recordings, such as a site's name."""
+    """What recordings must share to stay in one fold: `recordist`; `recordist+place`, a place is a cell of 0.1 degrees;
+    `recording`, which keeps only duplicates together; or the name of a column of the table, such as a site."""
     fold_column: str | None = None
-    """Column of the table that gives each recording's fold: 0 to folds - 1, or -1 for training only; null: assigned."""
+    """Column of the table with the fold of each recording: 0 to folds - 1, or -1 for training only; null: the folds are
+    computed."""
     test_share: float = Field(default=0.0, ge=0, le=0.5)
-    """Share of the recordings held out, group by group, from training and validation: one part in 2, 3, 4, ..."""
+    """Share of the recordings held out from training and validation: 0, or 1/2, 1/3, 1/4, ...; groups stay whole."""
     keep_folds_of: Annotated[str, Field(pattern=r"^(champion|[0-9a-f]{16})$")] | None = "champion"
-    """Split whose recordings keep their folds when others come or go: its key, or `champion` for the champion's, which
-    flows replace by its key, or by null while there is none; null: all are assigned anew. A split of other settings,
-    and `fold_column`, keep none."""
+    """Earlier split whose folds are kept when recordings are added or removed: its key, or `champion` for the split of
+    the champion. Flows replace `champion` by a key, or by null while there is no champion. null: all folds are computed
+    anew. Folds are also computed anew if the earlier split has other settings, or if `fold_column` is set."""
 
     execution_fields: ClassVar[frozenset[str]] = frozenset({"keep_folds_of"})  # it is an input of the split instead
 
@@ -35,12 +36,12 @@ class SplitConfig(ConfigSection):
     def _check_fold_source(self) -> Self:
         if self.fold_column and self.test_share:
             raise ValueError(
-                f"test_share={self.test_share} cannot be held out of the folds that fold_column='{self.fold_column}' "
-                "gives: set test_share=0, or leave the recordings out of the table."
+                f"test_share={self.test_share} cannot be held out, because fold_column='{self.fold_column}' fixes the "
+                "folds. Set test_share=0, or leave the test recordings out of the table."
             )
         if self.test_share and abs(1 / self.test_share - round(1 / self.test_share)) > 0.01 / self.test_share:
             parts = round(1 / self.test_share)
             raise ValueError(
-                f"test_share={self.test_share} is not one part in a whole number: take {1 / parts:.4g} (1/{parts})."
+                f"test_share={self.test_share} is not 1 divided by a whole number. Set {1 / parts:.4g} (1/{parts})."
             )
         return self

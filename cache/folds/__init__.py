@@ -1,1 +1,1 @@
-"""Which recordings stay together, and the fold of each."""
+"""Groups of recordings that stay together, and the fold of each recording."""

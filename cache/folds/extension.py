@@ -1,4 +1,4 @@
-"""Folds of an earlier split, kept when recordings came or went: known groups stay, new ones level the folds."""
+"""Keeps the folds of an earlier split when recordings are added or removed; new groups fill the folds evenly."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from scipy.sparse import coo_array
 from cache.folds.groups import PINNED_FOLD, TEST_FOLD
 
 UNASSIGNED = -3
-"""Fold of a recording, or a group, that the earlier split does not know."""
+"""Fold of a recording or group that the earlier split does not know."""
 
 
 def extend_folds(
@@ -16,18 +16,19 @@ def extend_folds(
 ) -> NDArray[np.int64]:
     """Returns the fold of each recording, the same within a group, (recordings,).
 
-    A group that holds known recordings stays where they are; its new recordings join them. A group that joins known
-    ones of several folds moves to the one that held most of its recordings, or stays held out if any of it was. What
-    was pinned to training tells nothing of its group, but that it must not be held out now. New groups are put where
-    they level each species best, as scikit-learn's `StratifiedGroupKFold` does it: one after the other, the largest
-    first, into the fold that leaves the smallest standard deviation of the species' shares.
+    A group with known recordings keeps their fold, and its new recordings get the same fold. If the known recordings of
+    a group come from several folds, the group gets the fold of most of them; if any of them was held out, the whole
+    group is held out. A pinned recording does not fix the fold of its group, but its group must not be held out now.
+
+    New groups are placed as in scikit-learn's `StratifiedGroupKFold`: one after the other, the largest first, each into
+    the fold that leaves the smallest standard deviation of the species' shares.
 
     Args:
         labels: Species of each recording, (recordings,).
         group: Group of each recording, (recordings,).
-        earlier: Fold of each recording in the earlier split, -1: pinned, -2: held out, -3: unknown, (recordings,).
-        shares: The folds, -2 among them if recordings are held out, and which share of the recordings belongs there.
-        seed: Of the order among groups of one size.
+        earlier: Fold of each recording in the earlier split, (recordings,); -1: pinned, -2: held out, -3: unknown.
+        shares: Share of the recordings that each fold gets, by fold; with -2 if recordings are held out.
+        seed: Seed of the order among groups of the same size.
     """
     home = _inherit(group, earlier)  # (groups,)
     folds, share = np.array(list(shares)), np.array(list(shares.values()))[:, np.newaxis]  # (folds,), (folds, 1)
@@ -41,7 +42,7 @@ def extend_folds(
     for index in order[np.argsort(-sizes[order], kind="stable")]:
         row = slice(counts.indptr[index], counts.indptr[index + 1])
         of_group = counts.indices[row]
-        added = counts.data[row] / share  # (folds, species), of the group
+        added = counts.data[row] / share  # (folds, species of the group)
         tried = filled[:, of_group] + np.eye(len(folds))[:, :, np.newaxis] * added  # (tried, folds, species)
         spread = (tried.std(axis=1) / total[of_group]).mean(axis=1).round(9)  # (tried,)
         barred = trained_on[index] & (folds == TEST_FOLD)
@@ -53,7 +54,7 @@ def extend_folds(
 
 
 def _inherit(group: NDArray[np.int64], earlier: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Returns the fold of each group that holds known recordings which were not pinned, else -3, (groups,)."""
+    """Returns the fold of each group by its known recordings that were not pinned, (groups,); -3 if it has none."""
     telling = (earlier != UNASSIGNED) & (earlier != PINNED_FOLD)
     known = pd.DataFrame({"group": group[telling], "fold": earlier[telling]})
     votes = known.groupby(["group", "fold"]).size().reset_index(name="recordings")

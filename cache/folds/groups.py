@@ -1,4 +1,4 @@
-"""Which recordings belong together: by recordist, place or any column, and as duplicates."""
+"""Groups of recordings that stay together: by recordist, place or any column, and duplicates."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ RECORDIST_AND_PLACE = "recordist+place"
 RECORDING = "recording"
 UNKNOWN_RECORDISTS = ("", "unknown")
 PLACE_DEGREES = 0.1
-"""Side of the cell in which recordings count as made in one place, about 11 km."""
+"""Side of a square cell of latitude and longitude, about 11 km; recordings in one cell are from one place."""
 
 PINNED_FOLD = -1
 """Fold of a recording that is always in training."""
@@ -21,17 +21,17 @@ TEST_FOLD = -2
 
 
 def group_recordings(recordings: pd.DataFrame, group_by: str = RECORDIST) -> NDArray[np.int64]:
-    """Returns the group of each recording, (recordings,): whatever must stay on one side of a split.
+    """Returns the group of each recording, (recordings,); a group is never divided between training and validation.
 
-    Two recordings share a group if they share what `group_by` says, the same sound, or label, recordist and duration.
-    A recording whose recordist, or whose value in the column, is unknown shares it with no other.
+    Two recordings share a group if they have the same value of `group_by`, the same sound, or the same label, recordist
+    and duration. An unknown recordist, or an empty value in the column, counts as different from all others.
 
     Args:
-        recordings: recording_id, label, recordist, sound, seconds, and the column that `group_by` names.
+        recordings: recording_id, label, recordist, sound, seconds, and the columns that `group_by` needs.
         group_by: `recordist`, `recordist+place`, `recording`, or the name of a column.
 
     Raises:
-        ValueError: If there is no such column.
+        ValueError: If the table lacks a column that `group_by` needs.
     """
     itself = np.arange(len(recordings))
     value, unknown = _values_to_share(recordings, group_by)
@@ -53,13 +53,15 @@ def group_recordings(recordings: pd.DataFrame, group_by: str = RECORDIST) -> NDA
 
 
 def count_leaks(recordings: pd.DataFrame, fold: NDArray[np.int64]) -> dict[str, float]:
-    """Returns how many validation recordings share recordist and species with a training recording of their fold.
+    """Returns counts of what the validation recordings share with the training recordings of their fold.
 
-    `shared_sounds` counts the sounds that stand on both sides.
+    `shared_pairs` counts pairs of recordist and species on both sides. `leaking_recordings` counts the validation
+    recordings of such pairs, and `leaking_share` is their share of all validation recordings. `shared_sounds` counts
+    the sounds on both sides.
 
     Args:
         recordings: label, recordist and sound.
-        fold: Validation fold of each recording, -1 for training only, -2 for neither, (recordings,).
+        fold: Validation fold of each recording, (recordings,); -1: training only, -2: held out.
     """
     known = ~_is_unknown(recordings["recordist"]) & (fold != TEST_FOLD)
     pair = recordings.groupby(["label", "recordist"], sort=False).ngroup().to_numpy()
@@ -84,26 +86,27 @@ def is_validated(fold: pd.Series) -> pd.Series:
 
 
 def is_trained_on(fold: pd.Series, validation_fold: int) -> pd.Series:
-    """Returns which recordings the model learns from whose validation fold this is."""
+    """Returns which recordings are in the training set of a validation fold."""
     return (fold != validation_fold) & (fold != TEST_FOLD)
 
 
 def table_column(recordings: pd.DataFrame, name: str, setting: str) -> pd.Series:
-    """Returns a column of the user's table, which bears another name if the cache computes one of its name.
+    """Returns a column of the user's table; `table_NAME` if the cache computes a column of the same name.
 
     Raises:
-        ValueError: If there is none; it names the setting that asked for it.
+        ValueError: If there is no such column; the message names the setting.
     """
     for candidate in (f"table_{name}", name):
         if candidate in recordings:
             return recordings[candidate]
     raise ValueError(
-        f"{setting}={name!r}: the table of recordings has no such column. It has {', '.join(recordings.columns)}."
+        f"{setting}={name!r}: the table of recordings has no such column. Set {setting} to one of its columns: "
+        f"{', '.join(recordings.columns)}."
     )
 
 
 def _values_to_share(recordings: pd.DataFrame, group_by: str) -> tuple[pd.Series, NDArray[np.bool_]]:
-    """Returns what recordings of one group have in common, and which recordings do not tell."""
+    """Returns the value that recordings of one group share, and which recordings have no known value."""
     if group_by in (RECORDIST, RECORDIST_AND_PLACE):
         recordist = recordings["recordist"]
         place = _place(recordings) if group_by == RECORDIST_AND_PLACE else ""
@@ -115,7 +118,7 @@ def _values_to_share(recordings: pd.DataFrame, group_by: str) -> tuple[pd.Series
 
 
 def _place(recordings: pd.DataFrame) -> pd.Series:
-    """Returns the cell of each recording as text; all recordings without coordinates lie in one."""
+    """Returns the cell of each recording as text; all recordings without coordinates share one cell."""
     missing = [name for name in ("latitude", "longitude") if name not in recordings]
     if missing:
         raise ValueError(

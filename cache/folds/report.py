@@ -1,4 +1,4 @@
-"""What a split leaks, and which species it cannot validate."""
+"""Reports what a split leaks, and which species it cannot validate."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from cache.folds.groups import PINNED_FOLD, TEST_FOLD, count_leaks
 
 
 def report_split(recordings: pd.DataFrame, split: pd.DataFrame, config: SplitConfig) -> dict[str, Any]:
-    """Returns what `split_report.json` holds: leaks, coverage, and recordings per fold."""
+    """Returns the content of `split_report.json`: leaks, coverage, and recordings per fold."""
     fold = split["fold"].to_numpy()
     validated = split[fold >= 0]
     never = sorted(set(split["label"]) - set(validated["label"]))
@@ -40,7 +40,7 @@ def report_split(recordings: pd.DataFrame, split: pd.DataFrame, config: SplitCon
 
 
 def _plain_stratified_folds(recordings: pd.DataFrame, config: SplitConfig) -> NDArray[np.int64]:
-    """Returns the folds that `StratifiedKFold`, which knows no recordist, would have made."""
+    """Returns the folds of `StratifiedKFold`, which ignores recordists, (recordings,)."""
     from sklearn.model_selection import StratifiedKFold
 
     labels = recordings["label"].to_numpy(str)

@@ -1,4 +1,4 @@
-"""The table of a split, read back."""
+"""Reads the table of a split."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from cache.workspace.workspace import Workspace
 
 
 def split_catalogue(split: Path, workspace: Workspace) -> Path:
-    """Returns the catalogue whose recordings a split divides."""
+    """Returns the catalogue that a split was made from."""
     return workspace.artefact("catalogues", read_provenance(split)["inputs"]["catalogue"])
 
 
 def read_split(directory: Path) -> pd.DataFrame:
-    """Returns recording_id, label, fold (-1: always in training, -2: held out), group, pinned."""
+    """Returns the table of a split: recording_id, label, fold (-1: always in training, -2: held out), group, pinned."""
     table = pd.read_csv(directory / "split.csv", dtype=str, keep_default_na=False)
     return table.assign(fold=table["fold"].astype("int64"), pinned=table["pinned"] == "True")

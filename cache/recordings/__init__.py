@@ -1,1 +1,1 @@
-"""The user's table of recordings, the hashes of its files, and what a catalogue says of them."""
+"""The user's table of recordings, the hashes of the audio files, excerpts, and the tables of a catalogue."""

@@ -1,4 +1,4 @@
-"""The tables of a catalogue, read back."""
+"""Reads the tables of a catalogue."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ _DUPLICATE_NAMES = ("recording_id", "other_recording_id", "label", "other_label"
 def read_catalogue(directory: Path) -> pd.DataFrame:
     """Returns the usable recordings: recording_id, label, secondary_labels, recordist, sha256, frames, seconds, ...
 
-    The column `sound` names the first recording that holds the same sound.
+    The column `sound` holds the recording_id of the first recording with the same sound.
     """
     types = {"frames": "int64", "seconds": "float64"}
     table = pd.read_csv(directory / "recordings.csv", dtype=str, keep_default_na=False)
@@ -44,5 +44,5 @@ def read_duplicates(directory: Path) -> pd.DataFrame:
 
 
 def feature_directory(catalogue: Path, workspace: Workspace) -> FeatureDirectory:
-    """Returns the feature directory whose strips a catalogue points at."""
+    """Returns the feature directory that holds the strips of a catalogue's recordings."""
     return workspace.feature_directory(read_provenance(catalogue)["inputs"]["features"])

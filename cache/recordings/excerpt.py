@@ -1,4 +1,4 @@
-"""Short sounds of recordings, small enough to travel inside a report."""
+"""Excerpts: short sounds cut from recordings, small enough to lie inside a report."""
 
 import hashlib
 import io
@@ -15,25 +15,25 @@ from cache.recordings.table import audio_directory, recording_address
 from cache.workspace.address import read_bytes
 
 CLIP_RATE = 32_000
-"""Sample rate of a clip, Hz: one that MP3 knows."""
-_COMPRESSION = 0.9  # of 0 to 1: some 7 kB per second
+"""Sample rate of an excerpt, Hz; one that MP3 supports."""
+_COMPRESSION = 0.9  # between 0 and 1; gives some 7 kB per second
 _FADE_SECONDS = 0.02
 _PEAK = 0.7
 
 
 def cut_clip(data: DataConfig, recording_id: str, sha256: str, middle: float, seconds: float) -> bytes:
-    """Returns an MP3 of a part of a recording, brought to one level, with its ends faded.
+    """Returns an excerpt of a recording as MP3, at the same peak level for all excerpts, with faded ends.
 
     Args:
-        data: Where the recordings lie.
-        recording_id: Of the recording.
+        data: Where the recordings are.
+        recording_id: Recording to cut from.
         sha256: Digest that the file must have.
-        middle: Middle of the part in seconds; near an end of the recording the part moves inwards.
-        seconds: Length of the part.
+        middle: Middle of the excerpt, in seconds; near an end of the recording the excerpt moves inwards.
+        seconds: Length of the excerpt; a shorter recording is taken whole.
 
     Raises:
         OSError: If the file cannot be read.
-        UnusableAudioError: If it is another file than the one that was scored, or does not decode.
+        UnusableAudioError: If the file has changed since it was scored, or does not decode.
     """
     waveform = _read_waveform(data, recording_id, sha256, CLIP_RATE)
     length = min(round(seconds * CLIP_RATE), len(waveform))
@@ -50,11 +50,11 @@ def cut_clip(data: DataConfig, recording_id: str, sha256: str, middle: float, se
 
 
 def read_log_mel(data: DataConfig, recording_id: str, sha256: str, features: LogMelConfig) -> NDArray[np.float32]:
-    """Returns the log-mel of a recording, (frames, n_mels) in dB, for features that do not store it.
+    """Returns the log-mel of a recording, (frames, n_mels) in dB, computed from the file.
 
     Args:
-        data: Where the recordings lie.
-        recording_id: Of the recording.
+        data: Where the recordings are.
+        recording_id: Recording to read.
         sha256: Digest that the file must have.
         features: Front-end settings.
 
@@ -65,7 +65,7 @@ def read_log_mel(data: DataConfig, recording_id: str, sha256: str, features: Log
 
 
 def _read_waveform(data: DataConfig, recording_id: str, sha256: str, sample_rate: int) -> NDArray[np.float32]:
-    """Returns the waveform of the file with a digest, (samples,)."""
+    """Returns the waveform of a recording whose file must have a digest, (samples,)."""
     audio = read_bytes(recording_address(audio_directory(data), recording_id))
     if hashlib.sha256(audio).hexdigest() != sha256:
         raise UnusableAudioError("changed", f"{recording_id} is no longer the file that was scored")

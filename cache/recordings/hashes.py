@@ -1,4 +1,4 @@
-"""The sha256 of every recording, remembered by path, size and version so that a rescan is cheap."""
+"""The sha256 of every recording. It is remembered by path, size and version, so that a rescan is cheap."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ from cache.workspace.artefact import content_key, file_key
 from cache.workspace.workspace import Workspace
 
 _HASHING_THREADS = 4
-_HASHING_BATCH = 32  # to pass a file to a thread takes as long as to hash it
+_HASHING_BATCH = 32  # files per task: to pass one file to a thread takes as long as to hash the file
 _IDENTITY = ["recording_id", "size", "version"]
 
 
@@ -23,13 +23,13 @@ def hash_recordings(
 ) -> pd.Series:
     """Returns the sha256 of each recording's file, in the order of `recordings`.
 
-    A file whose path, size and version are known is not read again. A file that cannot be read gets an empty hash.
+    A file with known path, size and version is not read again. A file that cannot be read gets an empty hash.
 
     Args:
         recordings: recording_id, size and version of each file.
-        audio: Path or URL of the folder that they lie in.
-        workspace: Where the hashes are remembered.
-        before_reading: Called first if any file must be read.
+        audio: Path or URL of the audio folder.
+        workspace: Workspace that keeps the hashes.
+        before_reading: Is called before the first file is read; not called if all hashes are known.
     """
     memory = _memory_of(audio, workspace)
     identity = recordings[_IDENTITY]
@@ -46,9 +46,9 @@ def hash_recordings(
 
 
 def find_changed(recordings: pd.DataFrame, audio: str, workspace: Workspace) -> list[str]:
-    """Returns the recordings whose bytes are not those that path, size and version stand for in memory.
+    """Returns the recording ids of the files whose content changed although path, size and version did not.
 
-    Every remembered file is read. A file that cannot be read is none of them.
+    Reads every file with a remembered hash. A file that cannot be read does not count as changed.
     """
     known = _read_memory(_memory_of(audio, workspace), workspace)
     remembered = recordings[_IDENTITY].merge(known, on=_IDENTITY)
@@ -58,7 +58,7 @@ def find_changed(recordings: pd.DataFrame, audio: str, workspace: Workspace) -> 
 
 
 def forget_hashes(audio: str, workspace: Workspace) -> None:
-    """Forget all hashes of an audio folder, so that its files are read again."""
+    """Remove the remembered hashes of an audio folder, so that its files are read again."""
     workspace.remove(_memory_of(audio, workspace))
 
 

@@ -1,4 +1,4 @@
-"""The checked table of recordings behind a data set: one row per audio file."""
+"""The user's table of recordings, checked: one row per audio file."""
 
 import ast
 import io
@@ -22,12 +22,12 @@ def read_recordings(config: DataConfig) -> pd.DataFrame:
 
     The columns are `recording_id` (the file's path below the audio folder), `label`, `secondary_labels`
     (space-separated, without the label itself), `recordist` (lower-cased author; empty if unknown), `size` and
-    `version` of the file (see `scan_audio`), and every other column of the table as text (under `table_NAME`, if the
-    name is taken by a column that the cache computes).
+    `version` of the file (see `scan_audio`), and every other column of the table as text. If the cache computes a
+    column of the same name, the table's column is renamed to `table_NAME`.
 
     Raises:
         FileNotFoundError: If the data set's folder, table or audio folder is missing.
-        ValueError: If the table is wrong; one message names every kind of problem with its rows.
+        ValueError: If the table has errors; one message lists each kind of error with its lines.
     """
     table = _read_table(config)
     files = scan_audio(audio_directory(config))
@@ -36,7 +36,7 @@ def read_recordings(config: DataConfig) -> pd.DataFrame:
         raise ValueError(
             f"{_table_address(config)} cannot be used:\n"
             + "\n".join(f"  {problem}" for problem in problems)
-            + "\nCorrect these rows (the header is line 1) or remove them, and run again."
+            + "\nCorrect or remove these rows (the header is line 1), and run again."
         )
     others = table.drop(columns=["primary_label", "secondary_labels", "filename"], errors="ignore")
     secondary = table.get("secondary_labels", pd.Series("[]", index=table.index))
@@ -60,7 +60,7 @@ def read_recordings(config: DataConfig) -> pd.DataFrame:
 
 
 def audio_directory(config: DataConfig) -> str:
-    """Returns the absolute path, or the URL, of the folder that recording ids are relative to."""
+    """Returns the absolute path or the URL of the audio folder; recording ids are paths below it."""
     return f"{resolve_address(config.root)}/{config.audio}"
 
 
@@ -77,13 +77,16 @@ def recording_address(audio: str, recording_id: str) -> str:
 def scan_audio(directory: str) -> dict[str, tuple[int, str]]:
     """Returns size in bytes and version of every file below a folder or URL, by relative POSIX path.
 
-    The version changes with the content: the modification time in ns, or what an object store says of a file.
+    The version changes with the content. It is the modification time in ns, or a hash of an object store's entry.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist, or the URL has no files.
     """
     files = list_files(directory) if is_url(directory) else _scan_folder(directory)
     if not files and (is_url(directory) or not Path(directory).is_dir()):
         raise FileNotFoundError(
-            f"The audio folder {directory} does not exist. Set data.root to the folder that holds it "
-            "(and data.audio to its name)."
+            f"The audio folder {directory} does not exist. Set data.root to the folder that contains it, and "
+            "data.audio to its name."
         )
     return files
 
@@ -93,7 +96,7 @@ def _scan_folder(directory: str) -> dict[str, tuple[int, str]]:
     if not Path(directory).is_dir():
         return files
     pending = [(directory, "")]
-    seen = set()  # a link may lead back to a folder above it
+    seen = set()  # a link may lead back to a folder above, which would never end
     while pending:
         folder, prefix = pending.pop()
         if (identity := os.path.realpath(folder)) in seen:
@@ -103,7 +106,7 @@ def _scan_folder(directory: str) -> dict[str, tuple[int, str]]:
             for entry in entries:
                 if entry.is_dir():
                     pending.append((entry.path, f"{prefix}{entry.name}/"))
-                elif entry.is_file():  # false for a link that leads nowhere
+                elif entry.is_file():  # false for a link to a file that does not exist
                     status = entry.stat()
                     files[f"{prefix}{entry.name}"] = (status.st_size, str(status.st_mtime_ns))
     return files
@@ -116,7 +119,7 @@ def _read_table(config: DataConfig) -> pd.DataFrame:
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise FileNotFoundError(
             f"There is no table of recordings at {path}. Set data.root to a folder with {config.metadata} and "
-            f"{config.audio}/, or make a generated one: birdclef synth {config.root}"
+            f"{config.audio}/, or generate a data set: birdclef synth {config.root}"
         ) from None
     try:
         with warnings.catch_warnings():
@@ -125,11 +128,16 @@ def _read_table(config: DataConfig) -> pd.DataFrame:
                 io.BytesIO(content), dtype=str, keep_default_na=False, index_col=False, skip_blank_lines=False
             )
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a readable CSV file: {error}. Save it as UTF-8, comma-separated.") from error
-    table = table[(table.fillna("") != "").any(axis=1)].fillna("")  # a blank line keeps its number
+        raise ValueError(
+            f"{path} is not a readable CSV file: {error}. Save the table as comma-separated values in UTF-8."
+        ) from error
+    table = table[(table.fillna("") != "").any(axis=1)].fillna("")  # the index keeps counting blank lines
     missing = [column for column in REQUIRED_COLUMNS if column not in table]
     if missing:
-        raise ValueError(f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.columns)}.")
+        raise ValueError(
+            f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.columns)}. Add the column(s), "
+            "or rename the ones that hold these values."
+        )
     if table.empty:
         raise ValueError(f"{path} has a header but no rows. Add one row per recording.")
     return table
@@ -140,7 +148,12 @@ def _table_address(config: DataConfig) -> str:
 
 
 def _find_problems(table: pd.DataFrame, files: dict[str, tuple[int, str]]) -> list[str]:
-    """Returns one line per kind of problem, with the lines of the file that have it."""
+    """Returns one text per kind of problem, with the lines of the table that have the problem.
+
+    Args:
+        table: Table of recordings, as text.
+        files: Size and version of each audio file, by relative path.
+    """
     names = table["filename"]
     outside = names.map(_escapes)
     checks = {

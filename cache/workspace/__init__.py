@@ -1,1 +1,1 @@
-"""Where artefacts lie: their keys, their publication, who is at work, and a copy of them at a URL."""
+"""The workspace: artefacts and their keys, publication, locks of builders, and a copy at a URL."""

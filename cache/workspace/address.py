@@ -1,4 +1,4 @@
-"""Files and folders by address: a path of this machine, or an fsspec URL such as s3://bucket/folder."""
+"""Reads and writes files by address: a path of this machine, or an fsspec URL such as s3://bucket/folder."""
 
 import errno
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 _TRANSFERS = 16
-"""Transfers at once: a request to an object store mostly waits."""
+"""Number of transfers at the same time; a request to an object store mostly waits."""
 
 _LOCAL = "file://"
 _OF_THIS_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -20,12 +20,12 @@ Result = TypeVar("Result")
 
 
 def is_url(address: str) -> bool:
-    """Whether an address lies elsewhere."""
+    """Whether an address is a URL and not a path."""
     return "://" in address
 
 
 def resolve_address(address: str) -> str:
-    """Returns the absolute path, or the URL without a slash at its end; a file:// URL is a path."""
+    """Returns the absolute path, or the URL without a slash at its end; a file:// URL becomes a path."""
     if is_url(address) and not address.startswith(_LOCAL):
         return address.rstrip("/")
     return str(Path(address.removeprefix(_LOCAL)).resolve())
@@ -35,7 +35,8 @@ def read_bytes(address: str) -> bytes:
     """Returns a file's content.
 
     Raises:
-        OSError: If it cannot be read; a ConnectionError if the place cannot be reached.
+        OSError: If the file cannot be read.
+        ConnectionError: If the URL cannot be reached.
     """
     if not is_url(address):
         return Path(address).read_bytes()
@@ -44,19 +45,19 @@ def read_bytes(address: str) -> bytes:
 
 
 def write_bytes(url: str, content: bytes) -> None:
-    """Write a file at a URL in one piece: it is there whole, or as it was before."""
+    """Write a file at a URL in one piece: afterwards the file is complete, or unchanged if the write failed."""
     with _reaching(url) as (filesystem, path):
         filesystem.pipe_file(path, content)
 
 
 def upload(source: Path, url: str) -> None:
-    """Copy a file of this machine to a URL, where it appears whole."""
+    """Copy a file of this machine to a URL, where it appears complete or not at all."""
     with _reaching(url) as (filesystem, path):
         filesystem.put_file(str(source), path)
 
 
 def download(url: str, target: Path) -> None:
-    """Copy the file at a URL to this machine, where it appears whole."""
+    """Copy the file at a URL to this machine, where it appears complete or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     with _reaching(url) as (filesystem, path):
@@ -65,7 +66,7 @@ def download(url: str, target: Path) -> None:
 
 
 def remove(url: str) -> None:
-    """Remove whatever lies at a URL or below it."""
+    """Remove all files at a URL and below it."""
     with _reaching(url) as (filesystem, path):
         if filesystem.exists(path):
             filesystem.rm(path, recursive=True)
@@ -74,8 +75,8 @@ def remove(url: str) -> None:
 def list_files(url: str) -> dict[str, tuple[int, str]]:
     """Returns size in bytes and version of every file below a URL, by relative path.
 
-    The version is a hash of all that the store tells about the file without opening it (entity tag, time, ...), so it
-    changes with the content.
+    The version is a hash of all that the store lists about the file (entity tag, time, ...), so it changes with the
+    content.
     """
     with _reaching(url) as (filesystem, path):
         found = filesystem.find(path, detail=True)
@@ -91,30 +92,31 @@ def list_files(url: str) -> dict[str, tuple[int, str]]:
 
 
 def transfer(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Returns what a function that waits for another machine gives for each item, in order; many wait at once."""
+    """Returns the function's result for each item, in order; several calls run at once, because each mostly waits."""
     with ThreadPoolExecutor(_TRANSFERS) as pool:
         return list(pool.map(function, items))
 
 
 @contextmanager
 def _reaching(url: str) -> Iterator[tuple[Any, str]]:
-    """Yields file system and path of a URL; whatever its library raises becomes an OSError that names the URL.
+    """Yields file system and path of a URL; errors of the file system become OSErrors that name the URL.
 
     Raises:
-        ImportError: If no installed package knows its protocol.
-        ValueError: If nothing does.
+        ImportError: If the package for the URL's protocol is not installed.
+        ValueError: If the protocol is unknown.
+        OSError: If the file system fails; FileNotFoundError, PermissionError or ConnectionError where these fit.
     """
-    # Imported here so that nothing pays for it where all files are local.
+    # Imported here so that programs with local files only do not load it.
     import fsspec
 
     protocol = url.partition("://")[0]
     try:
-        # other processes write there too, so a listing must not be remembered
+        # a remembered listing would be wrong, because other processes write there too
         filesystem, path = fsspec.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
-        raise ImportError(f"{url}: {error}; s3:// comes with `pip install 'birdclef[s3]'`.") from error
+        raise ImportError(f"{url}: {error}. For s3:// run `pip install 'birdclef[s3]'`.") from error
     except ValueError as error:
-        raise ValueError(f"{url}: {error}. Give a path, or a URL such as s3://bucket/folder.") from error
+        raise ValueError(f"{url}: {error}. Use a path, or a URL such as s3://bucket/folder.") from error
     try:
         yield filesystem, path
     except FileNotFoundError as error:

@@ -1,7 +1,7 @@
-"""Artefacts: immutable directories whose name is the hash of all that made them.
+"""Artefacts: immutable directories. The name of an artefact is a hash of its recipe.
 
-An existing artefact is the result of its recipe. So nothing is computed twice, and a changed setting never meets a
-stale result.
+If the artefact of a recipe exists, it is the recipe's result. So no result is computed twice, and a changed setting
+never gets an old result.
 """
 
 import hashlib
@@ -37,13 +37,13 @@ RECORDED_PACKAGES = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that defines an artefact.
+    """Everything that defines an artefact.
 
     Attributes:
         kind: One of `KINDS`.
-        config: Typed configuration section, dumped to JSON values.
-        inputs: Name to key (or content hash) of what the artefact is made from.
-        version: Number of the code's meaning; raised by hand when the same inputs give other numbers.
+        config: Fields of the configuration section that define the result, as JSON values.
+        inputs: Key or content hash of each input, by name.
+        version: Version of the computation; raised by hand when the same inputs give another result.
     """
 
     kind: str
@@ -75,7 +75,13 @@ def is_finished(directory: Path) -> bool:
 
 
 def write_provenance(directory: Path, recipe: Recipe, seconds: float) -> None:
-    """Write `provenance.json`: the recipe, the sha256 of all files, and when, how long and on what it was made."""
+    """Write `provenance.json`: the recipe, the sha256 of all files, time and duration of the build, and the machine.
+
+    Args:
+        directory: Directory of the artefact.
+        recipe: Recipe of the artefact.
+        seconds: Duration of the build.
+    """
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     record = {
         **asdict(recipe),
@@ -99,14 +105,14 @@ def read_provenance(directory: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(
             f"{directory} holds no finished artefact ({PROVENANCE} is missing). "
-            "Run the stage that makes it, or pass one of the directories that `birdclef status` lists."
+            "Run the stage that builds it, or give one of the directories that `birdclef status` lists."
         )
     record: dict[str, Any] = json.loads(path.read_text())
     return record
 
 
 def artefact_key(directory: Path) -> str:
-    """Returns the key that a finished artefact records about itself."""
+    """Returns the key of a finished artefact, as its provenance states it."""
     return str(read_provenance(directory)["key"])
 
 

@@ -1,11 +1,11 @@
-"""Files that are either complete or absent, even if the machine dies while they are written."""
+"""Writes files that are either complete or absent, even if the machine dies during the write."""
 
 import os
 from pathlib import Path
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file that is either complete or absent, even if the machine dies; text as UTF-8."""
+    """Write a file that is either complete or absent, even if the machine dies; text is encoded as UTF-8."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with partial.open("wb") as stream:
         stream.write(content.encode() if isinstance(content, str) else content)

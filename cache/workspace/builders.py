@@ -1,4 +1,4 @@
-"""Who is at work in a workspace: builders register, so that nothing is removed under their hands."""
+"""Locks of builders: as long as a process builds in a workspace, no other process removes anything there."""
 
 import uuid
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ _DOOR = "door.lock"
 
 
 class AtWorkError(RuntimeError):
-    """Something is being built in the workspace."""
+    """A process is building in the workspace, so nothing may be removed."""
 
 
 @contextmanager
 def at_work(workspace: Path) -> Iterator[None]:
-    """Keep others from removing anything in the workspace; any number may be at work at once.
+    """Keep other processes from removing anything in the workspace; any number of processes may build at once.
 
-    The lock dies with its process, so a killed builder is in nobody's way.
+    The lock ends with its process, so a killed builder blocks nobody.
     """
     folder = _folder(workspace)
     mine = FileLock(folder / f"{uuid.uuid4().hex}.lock")
@@ -32,12 +32,12 @@ def at_work(workspace: Path) -> Iterator[None]:
 
 
 def is_at_work(workspace: Path) -> bool:
-    """Whether a process is at work in the workspace."""
+    """Whether a process builds in the workspace now."""
     return any(is_held(path) for path in (workspace / ".work").glob("*.lock") if path.name != _DOOR)
 
 
 def is_held(lock_file: Path) -> bool:
-    """Whether a living process holds a lock; one in a place that cannot be written to counts as free."""
+    """Whether a living process holds a lock; a lock file that cannot be written counts as free."""
     try:
         FileLock(lock_file).acquire(timeout=0).lock.release()
     except Timeout:
@@ -52,7 +52,7 @@ def alone_at_work(workspace: Path) -> Iterator[None]:
     """Keep builders out of the workspace.
 
     Raises:
-        AtWorkError: If one is at work.
+        AtWorkError: If a process builds in the workspace.
     """
     folder = _folder(workspace)
     with FileLock(folder / _DOOR), ExitStack() as stack:
@@ -63,7 +63,7 @@ def alone_at_work(workspace: Path) -> Iterator[None]:
                 stack.enter_context(FileLock(path).acquire(timeout=0))
             except Timeout:
                 raise AtWorkError(
-                    f"Something is being built in {workspace}. Wait until it is done, or stop it, and try again."
+                    f"Something is being built in {workspace}. Wait until the build ends, or stop it, and try again."
                 ) from None
             path.unlink(missing_ok=True)
         yield

@@ -8,11 +8,11 @@ from cache.workspace.mirror import Mirror, publish_file, read_published_file
 
 @dataclass(frozen=True)
 class FeatureDirectory:
-    """Where the strips of one feature configuration lie. Unlike other artefacts it grows.
+    """The directory with the strips of one feature configuration. Unlike other artefacts, it grows.
 
     Attributes:
-        path: The directory on this machine.
-        mirror: The workspace's copy at a URL; None: the workspace is a folder.
+        path: Path of the directory on this machine.
+        mirror: Mirror of the workspace's URL; None: the workspace is a folder of this machine.
     """
 
     path: Path
@@ -25,18 +25,23 @@ class FeatureDirectory:
 
     @property
     def address(self) -> str:
-        """Where other machines find the directory: at the URL, or here."""
+        """Address of the directory for other machines: its URL, or its path if there is no URL."""
         return self.mirror.address(self.path) if self.mirror else str(self.path)
 
     def publish(self, name: str, content: bytes) -> None:
-        """Write one file of the directory, given by its relative path, here and at the URL."""
+        """Write one file of the directory on this machine, and at the URL if there is one.
+
+        Args:
+            name: Path of the file, relative to the directory.
+            content: Content of the file.
+        """
         publish_file(self.path / name, content, self.mirror)
 
     def fetch(self, name: str) -> Path:
-        """Returns the path of one file of the directory, fetched if it is only at the URL.
+        """Returns the path of one file of the directory; a file that is only at the URL is fetched.
 
         Raises:
-            FileNotFoundError: If the file is nowhere.
+            FileNotFoundError: If the file is neither here nor at the URL.
         """
         path = self.path / name
         if not path.is_file() and self.mirror and (content := read_published_file(path, self.mirror)):

@@ -1,4 +1,4 @@
-"""The workspace: where all artefacts lie, and the only place that knows whether it mirrors a URL."""
+"""The workspace: the folder of all artefacts. Only this module decides whether the folder mirrors a URL."""
 
 import json
 import logging
@@ -27,11 +27,11 @@ _ORIGIN = ".origin"
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder of artefacts, each at `kind/key`, which may mirror a URL.
+    """A folder of artefacts, each at `kind/key`; the folder may mirror a URL.
 
     Attributes:
-        directory: The folder on this machine.
-        mirror: The URL that it mirrors; None: it mirrors none.
+        directory: Folder on this machine.
+        mirror: Mirror of a URL; None: the folder mirrors no URL.
     """
 
     directory: Path
@@ -39,11 +39,12 @@ class Workspace:
 
     @classmethod
     def open(cls, address: str | Path, mirrors: Path | None = None) -> "Workspace":
-        """Returns the workspace at an address; a folder that mirrors a URL is made if it does not exist.
+        """Returns the workspace at an address; for a URL, the folder of its mirror is made if it does not exist.
 
         Args:
-            address: Path or URL.
-            mirrors: Folder of mirrors; None: `birdclef` in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache).
+            address: Path or URL of the workspace.
+            mirrors: Folder that holds the mirrors; None: `birdclef` in the user's cache folder ($XDG_CACHE_HOME, else
+                ~/.cache).
         """
         address = resolve_address(str(address))
         if not is_url(address):
@@ -68,18 +69,18 @@ class Workspace:
             return cls(directory)
 
     def address(self, path: Path | None = None) -> str:
-        """Returns where others find a file or folder of the workspace, or all of it: at the URL, or here."""
+        """Returns the address for other machines of a file or folder (None: the workspace): its URL, or its path."""
         path = self.directory if path is None else path
         return self.mirror.address(path) if self.mirror else str(path)
 
     def place(self, recipe: Recipe) -> Path:
-        """Returns the directory where a recipe's artefact lies, once it is made."""
+        """Returns the directory of a recipe's artefact, whether it exists or not."""
         return self.directory / recipe.kind / recipe.key
 
     def artefact(self, kind: str, key: str) -> Path:
-        """Returns the directory of an artefact, fetched if only the URL has it.
+        """Returns the directory of an artefact; an artefact that is only at the URL is fetched.
 
-        There may be no such artefact: `is_finished` tells, and `read_provenance` refuses.
+        The artefact may not exist: `is_finished` is false then, and `read_provenance` raises an error.
         """
         directory = self.directory / kind / key
         if not is_finished(directory):
@@ -87,34 +88,34 @@ class Workspace:
         return directory
 
     def artefacts(self, kind: str | None = None) -> Iterator[Path]:
-        """Yields every finished artefact on this machine, or those of one kind, by kind and then by key."""
+        """Yields the directories of the finished artefacts on this machine, of one kind or of all, by kind and key."""
         for each in KINDS if kind is None else (kind,):
             folder = self.directory / each
             if folder.is_dir():
                 yield from sorted(path for path in folder.iterdir() if is_finished(path))
 
     def feature_directory(self, key: str) -> FeatureDirectory:
-        """Returns the directory of a feature store, fetched (without its strips) if only the URL has it."""
+        """Returns the directory of a feature store; if it is only at the URL, it is fetched without its strips."""
         return FeatureDirectory(self.artefact("features", key), self.mirror)
 
     def publish(self, path: Path, content: bytes) -> None:
-        """Write a file of the workspace that is not part of an artefact, here and at the URL."""
+        """Write a file of the workspace that is not part of an artefact, here and at the URL, if there is one."""
         publish_file(path, content, self.mirror)
 
     def read(self, path: Path) -> bytes | None:
-        """Returns the content of such a file; None if there is none."""
+        """Returns the content of a file that `publish` wrote; None if there is none."""
         return read_published_file(path, self.mirror)
 
     def remove(self, path: Path) -> None:
-        """Remove such a file, here and at the URL."""
+        """Remove a file that `publish` wrote, here and at the URL."""
         remove_published_file(path, self.mirror)
 
     def at_work(self) -> AbstractContextManager[None]:
-        """Keeps others from removing anything while this process builds; any number may build at once."""
+        """Returns a context in which nobody removes anything here; any number of processes may build at once."""
         return at_work(self.directory)
 
     def alone_at_work(self) -> AbstractContextManager[None]:
-        """Keeps builders out; raises an AtWorkError if there is one."""
+        """Returns a context in which nobody builds here; it raises an AtWorkError if a process builds now."""
         return alone_at_work(self.directory)
 
     def is_at_work(self) -> bool:
@@ -129,9 +130,14 @@ class Workspace:
     def materialise(self, recipe: Recipe, build: Callable[[Path], None], *, resumable: bool = False) -> Path:
         """Returns the directory of the recipe's artefact; builds it if it is neither here nor at the URL.
 
-        `build` fills a staging directory that nobody reads; one rename publishes it. A lock that ends with its
-        process keeps two builders apart. With `resumable` the next build finds what a killed build left in staging;
-        otherwise staging starts empty.
+        The build writes into a staging directory that nobody reads, and one rename publishes it. A lock, which ends
+        with its process, keeps a second builder of the same artefact waiting.
+
+        Args:
+            recipe: Recipe of the artefact.
+            build: Writes the artefact's files into the directory that it is given.
+            resumable: Whether the build starts with the files that a killed build left in staging; otherwise staging
+                starts empty.
         """
         final = self.place(recipe)
         if is_finished(final):
@@ -155,17 +161,21 @@ class Workspace:
         return final
 
     def keep_unfinished(self, staging: Path, *, last: str) -> None:
-        """Send what a resumable build has so far to the URL, so that another machine can continue it.
+        """Send the present files of a resumable build to the URL, so that another machine can continue the build.
 
         Args:
-            staging: The build's staging directory.
-            last: The file in it that makes the others usable.
+            staging: Staging directory of the build.
+            last: File that makes the others usable; it is sent last.
         """
         if self.mirror:
             self.mirror.send(staging, staging, last=last)
 
     def _prepare(self, staging: Path, *, resumable: bool) -> None:
-        """Empty the staging directory, or bring there, whole or not at all, what a killed build left at the URL."""
+        """Empty the staging directory, unless the build is resumable.
+
+        A resumable build keeps the files in staging. If there is no staging directory here, all of its files are
+        fetched from the URL, or none if the transfer fails.
+        """
         if not resumable:
             shutil.rmtree(staging, ignore_errors=True)
         elif self.mirror and not staging.exists():
@@ -177,9 +187,9 @@ class Workspace:
         staging.mkdir(exist_ok=True)
 
     def fetch(self, final: Path) -> bool:
-        """Fetches an artefact from the URL; returns whether it is there and now here.
+        """Fetches an artefact from the URL; returns whether the artefact is finished on this machine now.
 
-        An artefact whose files differ from the digests in its provenance counts as missing.
+        If a file differs from its digest in the provenance, the artefact counts as missing and is not fetched.
         """
         provenance = self.mirror.read(final / PROVENANCE) if self.mirror else None
         if self.mirror is None or provenance is None:
@@ -191,7 +201,7 @@ class Workspace:
             self.mirror.fetch(final, incoming, list(digests))
             damaged = sorted(name for name, digest in digests.items() if file_key(incoming / name) != digest)
             if damaged:
-                logger.warning("%s is damaged (%s): it is made again", self.address(final), ", ".join(damaged))
+                logger.warning("%s is damaged (%s): it is built again", self.address(final), ", ".join(damaged))
                 return False
             (incoming / PROVENANCE).write_bytes(provenance)
             final.parent.mkdir(parents=True, exist_ok=True)
@@ -199,7 +209,7 @@ class Workspace:
             with suppress(OSError):  # another process fetched it meanwhile
                 incoming.rename(final)
         except FileNotFoundError as error:
-            logger.warning("%s is damaged (%s): it is made again", self.address(final), error)
+            logger.warning("%s is damaged (%s): it is built again", self.address(final), error)
             return False
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
@@ -207,6 +217,6 @@ class Workspace:
 
 
 def _clear_remains(final: Path) -> None:
-    """Remove what an interrupted removal or copy left in the place of an artefact."""
+    """Remove the files that an interrupted removal or copy left in the directory of an artefact."""
     if not is_finished(final):
         shutil.rmtree(final, ignore_errors=True)

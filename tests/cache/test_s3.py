@@ -202,7 +202,7 @@ def test_artefact_whose_files_are_not_its_own_is_made_again(
     assert len(made) == 1
     write_bytes(f"{url}/splits/{recipe.key}/plots/split.csv", b"another builder's\n")
     remade = Workspace.open(url, tmp_path / "third").materialise(recipe, build)
-    assert "is damaged (plots/split.csv): it is made again" in caplog.text
+    assert "is damaged (plots/split.csv): it is built again" in caplog.text
     assert (remade / "plots" / "split.csv").read_text() == "a,b\n"
     assert read_bytes(f"{url}/splits/{recipe.key}/plots/split.csv") == b"a,b\n"
     assert len(made) == 2

@@ -58,7 +58,7 @@ def test_whole_number_and_fraction_of_the_same_value_have_one_key() -> None:
 
 
 def test_odd_fft_length_is_refused() -> None:
-    with pytest.raises(ValidationError, match=r"n_fft=2047 is odd, .* take 2048"):
+    with pytest.raises(ValidationError, match=r"n_fft=2047 is odd, .* Set n_fft=2048"):
         LogMelConfig(n_fft=2047)
 
 
