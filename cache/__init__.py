@@ -1,1 +1,1 @@
-"""Offline feature cache: recordings to log-mel strips, catalogue and split manifests."""
+"""Feature cache: turns recordings into strips, a catalogue and a split."""

@@ -1,7 +1,8 @@
-"""The catalogue: which recordings of a data set are usable and where their strips are, and which are not and why."""
+"""Builds the catalogue of a data set: the usable recordings, the duplicates among them, and the quarantine."""
 
 import json
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,7 @@ import pandas as pd
 
 from cache.config.data import DataConfig
 from cache.config.features import read_features
-from cache.recordings.catalogue_tables import (
-    read_quarantine,
-)
+from cache.recordings.catalogue_tables import read_quarantine
 from cache.store.strip_store import StripStore
 from cache.workspace.artefact import Recipe, artefact_key, content_key, read_provenance
 from cache.workspace.feature_directory import FeatureDirectory
@@ -21,19 +20,19 @@ from cache.workspace.workspace import Workspace
 logger = logging.getLogger(__name__)
 
 VERSION = 3
-"""Raised by hand when the same recordings give another catalogue."""
+"""Version of the catalogue; raised by hand when the same recordings give another catalogue."""
 
 _SCANNED = ["size", "version"]
 
 
 def build_catalogue(recordings: pd.DataFrame, data: DataConfig, store: FeatureDirectory, workspace: Workspace) -> Path:
-    """Returns the catalogue of a data set whose strips are computed.
+    """Returns the directory of a data set's catalogue; the strips must be computed before.
 
     Args:
-        recordings: Of `read_recordings`, with the column `sha256`.
-        data: Limits for usable recordings.
-        store: Feature directory.
-        workspace: Where artefacts lie.
+        recordings: Table from `read_recordings`, with the column `sha256`.
+        data: Data set, with the limits for usable recordings.
+        store: Feature directory with the strips.
+        workspace: Workspace of the catalogue.
 
     Raises:
         ValueError: If more than `data.max_quarantined_share` of the recordings is unusable, or all of them.
@@ -46,7 +45,7 @@ def build_catalogue(recordings: pd.DataFrame, data: DataConfig, store: FeatureDi
     inputs = {
         "features": artefact_key(store.path),
         "table": content_key(table.to_csv(index=False)),
-        # once such a file can be read, or decoded with a higher limit, the catalogue is another one
+        # when such a file can be read, or decoded with a higher limit, the catalogue must get another key
         "unusable": content_key([unreadable, [failure.entry() for failure in failures]]),
     }
     recipe = Recipe("catalogues", data.identity(), inputs, VERSION)
@@ -63,7 +62,7 @@ def _write(
     workspace: Workspace,
     staging: Path,
 ) -> None:
-    # Imported here so that a catalogue found in the workspace does not pay for SciPy and matplotlib.
+    # Imported here so that a catalogue that exists does not load SciPy and matplotlib.
     from cache.duplicates.compared_log_mel import ComparedLogMel
     from cache.duplicates.pairs import find_duplicates, name_sounds
     from cache.plots.data_set import plot_catalogue
@@ -103,7 +102,7 @@ def _write(
 
 
 def _find_faults(table: pd.DataFrame, data: DataConfig, strips: StripStore) -> dict[str, tuple[str, str]]:
-    """Returns reason and detail of every recording that must not be used."""
+    """Returns the reason and the detail of each recording that must not be used, by recording_id."""
     labelled = table[["sha256", "label"]].drop_duplicates()
     contested = labelled[labelled.duplicated("sha256", keep=False)].groupby("sha256")["label"].agg(sorted)
     faults = {}
@@ -129,8 +128,8 @@ def _warn_of_doubtful_labels(duplicates: pd.DataFrame) -> None:
     if len(doubtful):
         first = doubtful.iloc[0]
         logger.warning(
-            "catalogue: %d pair(s) of recordings hold the same sound under two labels, such as %s and %s; see "
-            "duplicates.csv",
+            "catalogue: %d pair(s) of recordings hold the same sound under two labels, such as %s and %s. "
+            "duplicates.csv lists them",
             len(doubtful),
             first["recording_id"],
             first["other_recording_id"],
@@ -151,8 +150,8 @@ def _refuse_bad_data(directory: Path, data: DataConfig) -> None:
         reasons = read_quarantine(directory)["reason"].value_counts().to_dict()
         counted = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         limit = f", more than data.max_quarantined_share={data.max_quarantined_share:g}" if summary["usable"] else ""
+        remedy = f", or set data.max_quarantined_share={math.ceil(100 * share) / 100:g}" if summary["usable"] else ""
         raise ValueError(
             f"{summary['quarantined']} of {summary['recordings']} recordings are unusable ({counted}){limit}. "
-            f"They are listed with their reasons in "
-            f"{directory / 'quarantine.csv'}: mend or remove them, or raise the share."
+            f"{directory / 'quarantine.csv'} lists them with their reasons. Repair or remove these recordings{remedy}."
         )

@@ -1,4 +1,4 @@
-"""Stage 1: recordings to strips, computed in parallel with Dask, and the catalogue that points at them."""
+"""Stage 1: turns recordings into strips, in parallel with Dask, and builds the catalogue of the data set."""
 
 import logging
 import time
@@ -35,18 +35,23 @@ PART_RECORDINGS = 64
 PART_BYTES = 32_000_000
 _LOCAL = {
     "distributed.dashboard.link": "http://127.0.0.1:{port}/status",
-    "distributed.worker.profile.enabled": False,  # threads that wait for their processes
+    "distributed.worker.profile.enabled": False,  # the threads only wait for their child processes
     "distributed.admin.tick.interval": "1s",
-    "distributed.scheduler.work-stealing": False,  # from the only worker
+    "distributed.scheduler.work-stealing": False,  # there is only one worker
 }
-"""Of Dask on this machine: what it does by default for its own sake takes 5 % of a core, which computes here."""
+"""Dask settings for a local cluster. They switch off Dask's background work, which costs 5 % of a core."""
 WORKER_SECONDS = 120.0
-"""How long a scheduler may be without a worker when a build begins."""
-_SECONDS_BETWEEN_EVENTS = 0.5  # each costs this machine's cores about 1.5 ms
+"""Time that a build waits for the first worker of a scheduler."""
+_SECONDS_BETWEEN_EVENTS = 0.5  # each event costs about 1.5 ms of this machine's cores
 
 
 def build_features(data: DataConfig, features: FeatureConfig, workspace: Workspace) -> Path:
-    """Compute the strips that are missing; returns the directory of the data set's catalogue.
+    """Computes the missing strips; returns the directory of the data set's catalogue.
+
+    Args:
+        data: Data set.
+        features: Features to compute.
+        workspace: Workspace of the feature store and the catalogue.
 
     Raises:
         FileNotFoundError, ValueError: If the data set cannot be read, or too much of it is unusable.
@@ -67,7 +72,7 @@ def build_features(data: DataConfig, features: FeatureConfig, workspace: Workspa
 
 
 def open_feature_directory(features: FeatureConfig, workspace: Workspace) -> FeatureDirectory:
-    """Returns the store of a feature configuration, made empty if it does not exist."""
+    """Returns the feature directory of a configuration; a new one is made if it does not exist."""
     recipe = feature_recipe(features)
     store = workspace.feature_directory(recipe.key)
     if not is_finished(store.path):
@@ -81,12 +86,21 @@ def open_feature_directory(features: FeatureConfig, workspace: Workspace) -> Fea
 
 
 def feature_recipe(features: FeatureConfig) -> Recipe:
-    """Returns what defines the store of a feature configuration."""
+    """Returns the recipe of the feature store of a configuration."""
     return Recipe("features", features.identity(), {}, front_end_version(features))
 
 
 def find_missing(recordings: pd.DataFrame, audio: str, store: StripStore, features: FeatureConfig) -> list[Source]:
-    """Returns the audio that the store has not seen, or that is worth another attempt, once each, ordered by hash."""
+    """Returns the audio that must be computed, each sha256 once, ordered by sha256.
+
+    That is audio that the store does not know, and audio whose failure may not come again.
+
+    Args:
+        recordings: recording_id, size and sha256 (empty for a file that cannot be read).
+        audio: Path or URL of the audio folder.
+        store: Strips and failures so far.
+        features: Features to compute.
+    """
     again = {sha256 for sha256, failure in store.failures.items() if _may_succeed(failure, features)}
     sources = {
         sha256: Source(sha256, recording_address(audio, name), int(size))
@@ -97,7 +111,7 @@ def find_missing(recordings: pd.DataFrame, audio: str, store: StripStore, featur
 
 
 def _may_succeed(failure: Failure, features: FeatureConfig) -> bool:
-    """Whether the limit that stopped a recording is higher now, or its decoder knows more formats."""
+    """Whether another attempt may succeed: the limit that it exceeded is higher now, or the decoder is newer."""
     if failure.reason == "undecodable":
         return (failure.decoder or 0) < DECODER
     limits = {"timeout": features.timeout_seconds, "too_large": features.memory_gb}
@@ -105,9 +119,9 @@ def _may_succeed(failure: Failure, features: FeatureConfig) -> bool:
 
 
 def group_sources(sources: Sequence[Source]) -> list[list[Source]]:
-    """Returns the sources cut into parts, each closed once it is full.
+    """Returns the sources of each part: a part takes sources in order until it is full.
 
-    A part depends only on its own sources, so the groups that a killed build left are the same as they were.
+    Where a part ends depends only on its own sources. So after a killed build the other parts are the same as before.
     """
     groups: list[list[Source]] = [[]]
     for source in sources:
@@ -119,14 +133,14 @@ def group_sources(sources: Sequence[Source]) -> list[list[Source]]:
 
 
 def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store: FeatureDirectory) -> None:
-    """Run one Dask task per part, the heaviest first so that no worker idles at the end.
+    """Run one Dask task per part. The heaviest part goes first, so that no worker waits at the end.
 
     Args:
         groups: Recordings of each part.
         features: Front-end settings.
         store: Feature directory.
     """
-    # Imported here so that a rerun with nothing to compute does not pay for Dask.
+    # Imported here so that a rerun with nothing to compute does not load Dask.
     from distributed import as_completed
 
     sizes = [sum(source.size for source in group) for group in groups]
@@ -135,13 +149,15 @@ def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store:
         _client(features) as client,
         BuildProgress(sum(len(group) for group in groups), sum(sizes)) as progress,
     ):
-        topic = f"birdclef-features-{uuid.uuid4().hex}"  # other builds on the scheduler tell theirs
+        topic = (
+            f"birdclef-features-{uuid.uuid4().hex}"  # one topic per build, because a scheduler may serve several builds
+        )
         client.subscribe_topic(topic, lambda event: progress.add(map(Finished.from_message, event[1]["finished"])))
         tasks = client.map(
             _compute_part,
             [groups[index] for index in heaviest_first],
             features=features,
-            # workers elsewhere do not see this machine's mirror of a URL, so they make their own
+            # workers on other machines cannot use this machine's mirror of a URL, so they make their own
             store=store.address if features.cluster else store,
             topic=topic,
             pure=False,
@@ -153,7 +169,7 @@ def _compute(groups: Sequence[Sequence[Source]], features: FeatureConfig, store:
 def _compute_part(
     sources: Sequence[Source], features: FeatureConfig, store: FeatureDirectory | str, topic: str
 ) -> None:
-    """The Dask task: compute a part, telling under a topic twice a second which recordings are done."""
+    """The Dask task: compute a part, and report the finished recordings twice a second as events of a topic."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -162,8 +178,8 @@ def _compute_part(
     with store_here(store) as directory:
         if (key := feature_recipe(features).key) != directory.key:
             raise RuntimeError(
-                f"The Dask worker at {worker.address} would write other features ({key}) than those of "
-                f"{directory.address}: another release of birdclef is installed there. Install the same one as here."
+                f"The Dask worker at {worker.address} would write features {key} into {directory.address}, because "
+                "another release of birdclef is installed there. Install the same release there as here."
             )
         for finished in compute_part_apart(sources, features, directory):
             untold.append(asdict(finished))
@@ -175,7 +191,7 @@ def _compute_part(
 
 @contextmanager
 def store_here(store: FeatureDirectory | str) -> Iterator[FeatureDirectory]:
-    """Yields the feature directory, given as such or by its address; a URL is mirrored for as long as a part takes."""
+    """Yields a feature directory that is given as such or by its address; a URL is mirrored in a temporary folder."""
     if not isinstance(store, str):
         yield store
     elif not is_url(store):
@@ -188,7 +204,7 @@ def store_here(store: FeatureDirectory | str) -> Iterator[FeatureDirectory]:
 
 @contextmanager
 def _client(features: FeatureConfig) -> Iterator[Any]:
-    """Yields a client of the configured scheduler, or of threads here, each with a process to compute in."""
+    """Yields a Dask client: of the configured scheduler, or of local threads that each use a child process."""
     import dask
     from dask.system import CPU_COUNT
     from distributed import Client, LocalCluster

@@ -1,4 +1,4 @@
-"""What a workspace no longer needs: leftovers of killed work, artefacts that nothing refers to, dead parts."""
+"""Finds and removes what a workspace no longer needs: remains of killed builds, unused artefacts, unused parts."""
 
 import shutil
 import uuid
@@ -16,7 +16,7 @@ from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.workspace import Workspace
 
 MOSTLY_DEAD = 0.5
-"""A part is written anew once more than this share of its frames belongs to audio that no catalogue names."""
+"""A part is written again if more than this share of its frames belongs to audio that no catalogue names."""
 
 _ROOTS = ("reports", "runs", "sweeps", "comparisons")
 _OLD = "an old report, or only old reports need it"
@@ -24,13 +24,13 @@ _OLD = "an old report, or only old reports need it"
 
 @dataclass(frozen=True)
 class Garbage:
-    """Something that can go.
+    """A folder that can be removed.
 
     Attributes:
-        path: The folder.
-        why: It is not needed.
-        size_bytes: Of its files.
-        kept: Strips in it that are still needed, and are written to another part first.
+        path: Path of the folder.
+        why: Reason why the folder is not needed.
+        size_bytes: Size of all files in the folder.
+        kept: Strips in the folder that are still needed; they are copied to another part first.
     """
 
     path: Path
@@ -40,23 +40,23 @@ class Garbage:
 
 
 def find_garbage(workspace: Workspace, dropped: Collection[str] = ()) -> list[Garbage]:
-    """Returns what can go.
+    """Returns the folders that can be removed.
 
-    Kept are all reports and runs, the newest catalogue of each feature store, and whatever these were made from; not
-    the splits whose folds another one kept, and their catalogues.
+    These are kept: all reports, runs, sweeps and comparisons, the newest catalogue of each feature store, and all that
+    these were made from. A split is not kept only because a later split took over its folds.
 
     Args:
-        workspace: Where artefacts lie.
-        dropped: Keys of reports that can go too, with the runs that only they need.
+        workspace: Workspace to search.
+        dropped: Keys of reports that can be removed too, with the runs that only these reports need.
 
     Raises:
-        AtWorkError: If the workspace mirrors a URL: nothing could keep out builders on other machines.
+        AtWorkError: If the workspace mirrors a URL, because no lock keeps builders on other machines out.
     """
     if workspace.mirror:
         raise AtWorkError(
-            f"{workspace.address()} has no lock that would keep builders on other machines out while something is "
-            "removed. Run birdclef gc on a workspace in a folder, or remove by hand what `birdclef status` lists: "
-            "reports and runs first."
+            f"{workspace.address()} has no lock that would keep builders on other machines out during a removal. Run "
+            "birdclef gc on a workspace in a folder, or remove by hand what `birdclef status` lists, reports and runs "
+            "first."
         )
     artefacts = {path.name: path for path in workspace.artefacts()}
     unneeded = _reach(artefacts, [artefacts[key] for key in dropped if key in artefacts])
@@ -72,7 +72,7 @@ def find_garbage(workspace: Workspace, dropped: Collection[str] = ()) -> list[Ga
     garbage += [
         Garbage(path, "left by work that did not end", folder_bytes(path))
         for path in unfinished
-        if not path.name.startswith("runs-")  # a killed training goes on from its checkpoint
+        if not path.name.startswith("runs-")  # the next run continues a killed training from its checkpoint
     ]
     for store, audio in sorted(_find_live(kept).items()):
         garbage += _find_in_store(kept[store], audio)
@@ -82,15 +82,15 @@ def find_garbage(workspace: Workspace, dropped: Collection[str] = ()) -> list[Ga
 def collect_garbage(
     workspace: Workspace, confirmed: Iterable[Garbage] | None = None, dropped: Collection[str] = ()
 ) -> list[Garbage]:
-    """Remove what can go; returns it.
+    """Removes the folders that can be removed; returns them.
 
     Args:
-        workspace: Where artefacts lie.
-        confirmed: Remove nothing else, even if more could go by now; none: everything.
-        dropped: As `find_garbage`.
+        workspace: Workspace to clean.
+        confirmed: Folders that the user confirmed; no other folder is removed. None: all are removed.
+        dropped: As in `find_garbage`.
 
     Raises:
-        AtWorkError: If something is being built in the workspace.
+        AtWorkError: If a process builds in the workspace, or the workspace mirrors a URL.
     """
     paths = None if confirmed is None else {item.path for item in confirmed}
     with workspace.alone_at_work():
@@ -102,7 +102,9 @@ def collect_garbage(
                 if item.kept:
                     copy_strips(store, item.path.name, item.kept, Fragment.read(index).failures)
                 index.unlink(missing_ok=True)
-            gone = workspace.staging / f"gone-{uuid.uuid4().hex}"  # half removed, it must not look finished
+            gone = (
+                workspace.staging / f"gone-{uuid.uuid4().hex}"
+            )  # moved first, because a half-removed artefact must not look finished
             gone.parent.mkdir(exist_ok=True)
             item.path.rename(gone)
             shutil.rmtree(gone)
@@ -110,10 +112,10 @@ def collect_garbage(
 
 
 def folder_bytes(folder: Path) -> int:
-    """Returns the size of all files below a folder."""
+    """Returns the size of all files below a folder, in bytes."""
     size = 0
     for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # a builder beside this may move its files
+        with suppress(FileNotFoundError):  # a builder may move files at the same time
             size += path.stat().st_size if path.is_file() else 0
     return size
 
@@ -129,7 +131,12 @@ def _newest_catalogues(artefacts: Iterable[Path]) -> list[Path]:
 
 
 def _reach(artefacts: dict[str, Path], roots: Iterable[Path]) -> dict[str, Path]:
-    """Returns the roots and what they were made from, by key."""
+    """Returns the roots and everything that they were made from, by key.
+
+    Args:
+        artefacts: All artefacts, by key.
+        roots: Artefacts to begin with.
+    """
     reached: dict[str, Path] = {}
     pending = list(roots)
     while pending:
@@ -142,10 +149,10 @@ def _reach(artefacts: dict[str, Path], roots: Iterable[Path]) -> dict[str, Path]
 
 
 def _find_live(kept: dict[str, Path]) -> dict[str, set[str]]:
-    """Returns the audio that is needed in each feature store, by key.
+    """Returns the sha256 of the audio that is needed in each feature store, by the store's key.
 
-    It is what the store's own catalogues name, and where something was made from a split and another store, what the
-    split's catalogue names.
+    Needed is the audio in the store's own catalogues. If an artefact was made from this store and from the split of
+    another store, the audio in the split's catalogue is needed too.
     """
     pairs: set[tuple[str, str]] = set()
     for key, path in kept.items():
@@ -163,7 +170,7 @@ def _find_live(kept: dict[str, Path]) -> dict[str, set[str]]:
 
 
 def _find_in_store(store: Path, live: set[str]) -> Iterator[Garbage]:
-    for part in sorted((store / "parts").glob("*")):  # none in a copy without strips
+    for part in sorted((store / "parts").glob("*")):  # a copy of the store may have no parts
         index = store / "index" / f"{part.name}.json"
         if not index.is_file():
             yield Garbage(part, "left by a build that did not end", folder_bytes(part))

@@ -1,7 +1,7 @@
-"""Stage 1: stratified folds in which nothing by one recordist of one species, and no duplicate, crosses to validation.
+"""Stage 1: builds the split. Recordings of one recordist and species, and duplicates, never lie in two folds.
 
-Groups (recordist, duplicates) stay together; only a species that has no other group is taken out of its group and
-pinned to training. Folds of an earlier split are kept when recordings come or go.
+Groups (same recordist, duplicates) stay together. A species that occurs in one group only is the exception: its
+recordings are pinned to training. When recordings are added or removed, the folds of an earlier split are kept.
 """
 
 import json
@@ -26,19 +26,24 @@ from cache.workspace.workspace import Workspace
 logger = logging.getLogger(__name__)
 
 VERSION = 4
-"""Raised by hand when the same catalogue and settings give other folds."""
+"""Version of the folds; raised by hand when the same catalogue and settings give other folds."""
 
 
 def build_split(config: SplitConfig, catalogue: Path, workspace: Workspace) -> Path:
-    """Returns the directory of the split: `split.csv` and `split_report.json`.
+    """Returns the directory of the split, with `split.csv` and `split_report.json`.
 
-    With `config.keep_folds_of`, that split itself if it was made from this catalogue with these settings; otherwise one
-    in which the recordings that both have keep their folds, an existing one if there is such. `champion` counts as
-    null: this package knows no champion, and `birdclef.champion` puts a key in its place.
+    If `config.keep_folds_of` names a split that was made from this catalogue with these settings, that split is
+    returned. Otherwise the recordings that both catalogues hold keep their folds; a split that does so is reused if it
+    exists. The value `champion` counts as null here: `birdclef.champion` replaces it by a key.
+
+    Args:
+        config: Settings of the split.
+        catalogue: Directory of the catalogue.
+        workspace: Workspace of the split.
 
     Raises:
-        ValueError: If there are fewer groups, or recordings of each species, than folds, or if a (recordist, species)
-            pair crosses folds although recordists are to be kept together.
+        ValueError: If there are fewer groups than folds, if no species has as many recordings as folds, or if a
+            (recordist, species) pair lies in two folds although recordists must stay together.
         FileNotFoundError: If the workspace has no split `config.keep_folds_of`.
     """
     recipe = Recipe("splits", config.identity(), {"catalogue": artefact_key(catalogue)}, VERSION)
@@ -57,23 +62,36 @@ def build_split(config: SplitConfig, catalogue: Path, workspace: Workspace) -> P
 
 
 def _find_previous(key: str, config: SplitConfig, workspace: Workspace) -> Path | None:
-    """Returns the split whose folds are to be kept, if it has the same settings."""
+    """Returns the split whose folds are kept; None if its settings differ from the configuration.
+
+    Raises:
+        FileNotFoundError: If the workspace has no such split.
+    """
     previous = workspace.artefact("splits", key)
     if not is_finished(previous):
         raise FileNotFoundError(
-            f"split.keep_folds_of={key}: {previous} is not there. Copy it back with the catalogue that it names, or "
-            "set split.keep_folds_of=null to assign folds anew."
+            f"split.keep_folds_of={key}: {previous} does not exist. Copy it back with the catalogue that it names, or "
+            "set split.keep_folds_of=null to assign new folds."
         )
     settings, wanted = read_provenance(previous)["config"], config.identity()
     if settings == wanted:
         return previous
     differing = ", ".join(sorted(name for name in {*settings, *wanted} if settings.get(name) != wanted.get(name)))
-    logger.info("split: %s has other settings (%s), so folds are assigned anew", previous.name, differing)
+    logger.info("split: %s has other settings (%s), so all folds are assigned anew", previous.name, differing)
     return None
 
 
 def _find_like(previous: Path, recipe: Recipe, workspace: Workspace) -> Path | None:
-    """Returns the previous split if it is a recipe's, or the newest one of it in which no audio changes its fold."""
+    """Returns an existing split of a recipe that keeps the folds of an earlier split; None if there is none.
+
+    That is the earlier split itself if the recipe is the same, else the newest split in which no audio of the earlier
+    split, except pinned audio, has another fold.
+
+    Args:
+        previous: Earlier split.
+        recipe: Recipe of a split without an earlier one.
+        workspace: Workspace of the splits.
+    """
     earlier = _read_audio_folds(previous, workspace)
     earlier = earlier[earlier != PINNED_FOLD]
     found: list[tuple[str, Path]] = []
@@ -88,7 +106,7 @@ def _find_like(previous: Path, recipe: Recipe, workspace: Workspace) -> Path | N
 
 
 def _write(config: SplitConfig, catalogue: Path, previous: Path | None, workspace: Workspace, staging: Path) -> None:
-    # Imported here so that a split found in the workspace does not pay for matplotlib.
+    # Imported here so that a split that exists does not load matplotlib.
     from cache.plots.data_set import plot_split
 
     recordings = read_catalogue(catalogue)
@@ -99,14 +117,15 @@ def _write(config: SplitConfig, catalogue: Path, previous: Path | None, workspac
     lenient = config.fold_column or config.group_by != RECORDIST
     if report["leak"]["shared_pairs"] and lenient:
         logger.warning(
-            "split: %d (recordist, species) pairs stand on both sides, as split.%s lets them: scores are flattered",
+            "split: %d (recordist, species) pairs lie in training and validation, as split.%s allows: scores are too "
+            "optimistic",
             report["leak"]["shared_pairs"],
             f"fold_column={config.fold_column}" if config.fold_column else f"group_by={config.group_by}",
         )
     elif report["leak"]["shared_pairs"]:
         raise ValueError(
-            f"{report['leak']['shared_pairs']} (recordist, species) pairs stand on both sides of the split of "
-            f"{catalogue}. This is a defect of the grouping; please report it with the catalogue."
+            f"{report['leak']['shared_pairs']} (recordist, species) pairs lie in training and validation of the split "
+            f"of {catalogue}. This is a defect of the grouping. Please report it with the catalogue."
         )
     split.to_csv(staging / "split.csv", index=False)
     (staging / "split.png").write_bytes(plot_split(split, report))
@@ -116,17 +135,19 @@ def _write(config: SplitConfig, catalogue: Path, previous: Path | None, workspac
 def _extend(
     recordings: pd.DataFrame, config: SplitConfig, previous: Path, workspace: Workspace
 ) -> tuple[pd.DataFrame | None, dict[str, Any] | None]:
-    """Returns the split that keeps an earlier one's folds, and what was kept; none if it cannot be kept."""
+    """Returns the split that keeps the folds of an earlier one, and counts of kept folds; None if too few are left."""
     fold_of = _read_audio_folds(previous, workspace)
     earlier = recordings["sha256"].map(fold_of).fillna(UNASSIGNED).to_numpy(np.int64)
     known = earlier != UNASSIGNED
     if not known.any():
-        logger.warning("split: no recording of %s is left, so folds are assigned anew", previous.name)
+        logger.warning("split: no recording of %s is left, so all folds are assigned anew", previous.name)
         return None, None
     split = assign_folds(recordings, config, earlier)
     if empty := sorted(set(range(config.folds)) - set(split["fold"])):
         logger.warning(
-            "split: too little of %s is left, fold %s would be empty, so folds are assigned anew", previous.name, empty
+            "split: too few recordings of %s are left, fold %s would be empty, so all folds are assigned anew",
+            previous.name,
+            empty,
         )
         return None, None
     fold = split["fold"].to_numpy()
@@ -146,7 +167,7 @@ def _extend(
 
 
 def _read_audio_folds(split: Path, workspace: Workspace) -> pd.Series:
-    """Returns the fold of a split's audio, by its sha256: a file may have been renamed since."""
+    """Returns the fold of each audio of a split, by sha256, because files may have been renamed since."""
     catalogue = split_catalogue(split, workspace)
     audio = read_catalogue(catalogue)[["recording_id", "sha256"]]
     folds = read_split(split).merge(audio, on="recording_id").drop_duplicates("sha256")

@@ -1,4 +1,4 @@
-"""A generated corpus in BirdCLEF's layout: invented species, honest difficulties, no data needed."""
+"""Generates a corpus in BirdCLEF's layout: recordings of invented species, as hard as real ones, without any data."""
 
 import json
 import os
@@ -16,10 +16,10 @@ from cache.corpus.recordists import assign_recordists, draw_recordists
 from cache.corpus.species import MAX_SPECIES, Species, species_table
 
 VERSION = 1
-"""Raised by hand when the same plan gives another corpus."""
+"""Version of the corpus; raised by hand when the same plan gives another corpus."""
 
 STAMP = "synth.json"
-"""File beside the table that says which plan and version made the corpus."""
+"""File beside the table that states the plan and version of the corpus."""
 
 MIN_SPECIES = 20
 _RECORDINGS_PER_SPECIES = 3
@@ -31,14 +31,14 @@ _LAYOUT = 0  # stream of randomness
 
 @dataclass(frozen=True)
 class CorpusPlan:
-    """What to generate.
+    """Size, seed and lengths of a corpus to generate.
 
     Attributes:
-        species: How many, 20 to 96.
-        recordings: How many, at least three per species.
-        seed: Of recordists, counts and recordings; the species and their songs are the same for every seed.
-        min_seconds: Shortest recording.
-        max_seconds: Longest recording.
+        species: Number of species, 20 to 96.
+        recordings: Number of recordings, at least three per species.
+        seed: Seed of recordists, counts and recordings. The species and their songs are the same for every seed.
+        min_seconds: Length of the shortest recording, at least 1.
+        max_seconds: Length of the longest recording.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -52,37 +52,37 @@ class CorpusPlan:
 
     def __post_init__(self) -> None:
         if not MIN_SPECIES <= self.species <= MAX_SPECIES:
-            raise ValueError(f"species={self.species} is not in {MIN_SPECIES}..{MAX_SPECIES}: choose a number in it.")
+            raise ValueError(f"species={self.species} is out of range: set it from {MIN_SPECIES} to {MAX_SPECIES}.")
         if self.recordings < _RECORDINGS_PER_SPECIES * self.species:
             raise ValueError(
-                f"recordings={self.recordings} are too few for species={self.species}: ask for at least "
-                f"{_RECORDINGS_PER_SPECIES * self.species}, or for fewer species."
+                f"recordings={self.recordings} is too small for species={self.species}: set at least "
+                f"recordings={_RECORDINGS_PER_SPECIES * self.species}, or fewer species."
             )
         if self.seed < 0:
-            raise ValueError(f"seed={self.seed} is negative: choose 0 or more.")
+            raise ValueError(f"seed={self.seed} is negative: set 0 or more.")
         if not 1 <= self.min_seconds <= self.max_seconds:
             raise ValueError(
                 f"min_seconds={self.min_seconds} and max_seconds={self.max_seconds} must satisfy "
-                "1 <= min_seconds <= max_seconds."
+                "1 <= min_seconds <= max_seconds, such as min_seconds=5 and max_seconds=11."
             )
 
 
 def synthesize_corpus(directory: Path, plan: CorpusPlan) -> Path:
-    """Returns `directory`, holding train_metadata.csv, train_audio/<label>/<file> and synth.json.
+    """Generates a corpus; returns `directory`, with train_metadata.csv, train_audio/<label>/<file> and synth.json.
 
-    Whatever is interrupted leaves no half corpus: the files are made in a sibling folder that is renamed at the end.
-    A directory that already holds this plan's corpus is left as it is. The same plan gives the same bytes with the
-    same versions of numpy, scipy and libsndfile.
+    An interrupted run leaves no incomplete corpus: the files are written to a sibling folder, which is renamed at the
+    end. If the directory already holds the corpus of this plan, nothing is written. The same plan gives the same bytes
+    with the same versions of numpy, scipy and libsndfile.
 
     Raises:
-        FileExistsError: If `directory` holds anything else.
+        FileExistsError: If `directory` holds other files.
     """
     target = directory.resolve()
     if _holds_corpus(target, plan):
         return directory
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise FileExistsError(
-            f"{directory} exists and does not hold the corpus of {plan} (version {VERSION}). "
+            f"{directory} exists, but does not hold the corpus of {plan} (version {VERSION}). "
             "Name a new or empty folder, or remove this one."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -92,15 +92,16 @@ def synthesize_corpus(directory: Path, plan: CorpusPlan) -> Path:
         try:
             staging.rename(target)
         except OSError:
-            if not _holds_corpus(target, plan):  # somebody else's finished just before
+            if not _holds_corpus(target, plan):  # unless another process finished the same corpus before
                 raise
     return directory
 
 
 def zipf_counts(species: int, recordings: int) -> list[int]:
-    """Returns recordings per species, falling, in proportion to rank^-0.8 but at least three (two for the last two).
+    """Returns the number of recordings of each species, from most to fewest, (species,).
 
-    Each further recording goes where the share per recording is largest (the method of D'Hondt).
+    The numbers are in proportion to rank^-0.8, but at least three; the last two species get two. Each further recording
+    goes to the species with the highest weight per recording (the method of D'Hondt).
     """
     weights = np.arange(1, species + 1) ** -_ZIPF_EXPONENT
     counts = np.full(species, _RECORDINGS_PER_SPECIES)
@@ -111,7 +112,7 @@ def zipf_counts(species: int, recordings: int) -> list[int]:
 
 
 def plan_recordings(plan: CorpusPlan) -> list[PlannedRecording]:
-    """Returns who records which species, sorted by species; one or two recordings are by an unknown recordist."""
+    """Returns the recordist and the species of each recording, sorted by species; two recordists are unknown."""
     rng = seeded_generator(plan.seed, _LAYOUT)
     species = species_table(plan.species)
     counts = zipf_counts(plan.species, plan.recordings)
@@ -119,7 +120,7 @@ def plan_recordings(plan: CorpusPlan) -> list[PlannedRecording]:
     known = max(10, plan.recordings // _RECORDINGS_PER_RECORDIST)
     recordists = draw_recordists(known, _UNKNOWN_RECORDISTS, rng)
     assigned = assign_recordists(counts, [one.genus for one in by_frequency], known, rng)
-    for rank in range(_UNKNOWN_RECORDISTS):  # of the commonest species, which can spare one
+    for rank in range(_UNKNOWN_RECORDISTS):  # taken from the commonest species, which have enough recordings
         assigned[rank][0] = known + rank
     pairs = [(one, int(who)) for one, authors in zip(by_frequency, assigned, strict=True) for who in authors]
     pairs.sort(key=lambda pair: (pair[0].label, pair[1]))
@@ -132,14 +133,16 @@ def plan_recordings(plan: CorpusPlan) -> list[PlannedRecording]:
 
 def _write_corpus(directory: Path, plan: CorpusPlan) -> None:
     write = partial(_write_recording, directory / "train_audio", species_table(plan.species))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy, scipy and libsndfile let other threads run
+    with ThreadPoolExecutor(
+        os.cpu_count()
+    ) as pool:  # threads run in parallel, because numpy, scipy and libsndfile release the GIL
         rows = list(pool.map(write, plan_recordings(plan)))
     pd.DataFrame(rows).to_csv(directory / "train_metadata.csv", index=False)
     (directory / STAMP).write_text(json.dumps(_stamp(plan), indent=2) + "\n")
 
 
 def _write_recording(audio: Path, table: tuple[Species, ...], planned: PlannedRecording) -> dict[str, object]:
-    """Write one file below the audio folder; returns its row."""
+    """Writes one file below the audio folder; returns its row of the table."""
     others = tuple(species for species in table if species != planned.species)
     channels, row = render_recording(planned, others)
     path = audio / str(row["filename"])

@@ -1,4 +1,4 @@
-"""Whether the store still holds what was written, and the audio is still what was hashed; damage is withdrawn."""
+"""Checks whether the strips in the store and the hashes of the audio are still right, and repairs what is damaged."""
 
 import shutil
 from collections.abc import Collection, Iterator
@@ -26,12 +26,12 @@ _Layout = tuple[int, int, StripEncoding]
 
 @dataclass(frozen=True)
 class Damage:
-    """A part of the store that cannot be trusted.
+    """A damaged part of the store.
 
     Attributes:
-        part: Its id.
-        problem: What is wrong with it.
-        strips: sha256 of the audio whose strips are lost with it; empty if the fragment does not tell.
+        part: Id of the part.
+        problem: What is wrong with the part.
+        strips: sha256 of the audio of the part's strips; empty if the fragment cannot be read.
     """
 
     part: str
@@ -41,13 +41,13 @@ class Damage:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
         store: Feature directory.
-        damages: Parts that are not as they were written.
-        changed: Recordings whose audio changed without a trace in size and time.
-        lost: sha256 of audio outside the data set that has no strip any more.
+        damages: Damaged parts.
+        changed: Recordings whose content changed although size and modification time did not.
+        lost: sha256 of audio outside the data set whose strip was lost with a damaged part.
     """
 
     store: FeatureDirectory
@@ -62,15 +62,15 @@ class Verdict:
 
 
 def find_damage(store: FeatureDirectory, share: float, rng: np.random.Generator) -> Iterator[Damage]:
-    """Yields the parts of a feature directory that are not as they were written.
+    """Yields the damaged parts of a feature directory.
 
-    Of a directory that mirrors a URL, all that is read is fetched anew.
+    All parts are checked for a readable fragment and a complete array. In a random share of the parts, every strip is
+    read and compared with its digest. If the directory mirrors a URL, these parts and all fragments are fetched again.
 
     Args:
         store: Feature directory.
-        share: Of the parts, chosen at random, in which every strip is read and compared with its digest; fragments
-            and the existence of arrays are checked in all.
-        rng: Chooses them.
+        share: Share of the parts that are read whole, 0 to 1.
+        rng: Source of the random choice.
     """
     if store.mirror:
         shutil.rmtree(store.path / "index", ignore_errors=True)
@@ -99,22 +99,22 @@ def find_damage(store: FeatureDirectory, share: float, rng: np.random.Generator)
 def verify(
     data: DataConfig, features: FeatureConfig, workspace: Workspace, share: float, seed: int = 0, *, repair: bool
 ) -> Verdict:
-    """Returns what is wrong with the features of a data set; with `repair` it is computed again, and nothing else is.
+    """Returns what is wrong with the features of a data set; with `repair`, damaged parts are computed again.
 
-    Sound strips in a damaged part that are not of the data set's audio could not be made again from here: they go to a
-    part of their own.
+    A damaged part may hold undamaged strips of audio outside the data set, which cannot be computed again from it.
+    These strips are copied to a new part.
 
     Args:
         data: Data set.
-        features: Whose store is checked.
-        workspace: Where artefacts lie.
-        share: Of the parts that are read whole.
-        seed: Of their choice.
-        repair: Whether to withdraw what is damaged and build the features.
+        features: Features whose store is checked.
+        workspace: Workspace of the store.
+        share: Share of the parts that are read whole, 0 to 1.
+        seed: Seed of the choice of these parts.
+        repair: Whether to remove the damaged parts and build the features again.
 
     Raises:
         FileNotFoundError: If the features were never built.
-        AtWorkError: If something is being built in the workspace, so that nothing could be withdrawn.
+        AtWorkError: If a process builds in the workspace, so that damaged parts cannot be removed.
     """
     recipe = feature_recipe(features)
     store = workspace.feature_directory(recipe.key)
@@ -131,14 +131,24 @@ def verify(
         others.difference_update(hash_recordings(recordings, audio, workspace))
         kept = {_keep(store, damage.part, others, _layout(features)) for damage in damages}
         for damage in damages:
-            if damage.part not in kept:  # a copy that a killed verify left may have been damaged, and is sound now
+            if damage.part not in kept:  # the copy has the same id if a killed verify made the part; it is sound now
                 _withdraw(store, damage.part)
     build_features(data, features, workspace)
     return Verdict(store, damages, changed, tuple(sorted(others - StripStore(store).strips.keys())))
 
 
 def _keep(store: FeatureDirectory, part: str, audio: Collection[str], layout: _Layout) -> str | None:
-    """Copy what a damaged part holds of some audio's strips and is sound to a part of its own; returns its id."""
+    """Copies the undamaged strips of some audio from a damaged part to a new part; returns its id.
+
+    Args:
+        store: Feature directory.
+        part: Id of the damaged part.
+        audio: sha256 of the audio whose strips are kept.
+        layout: Channels, score columns and encoding of the features.
+
+    Returns:
+        Id of the new part; None if nothing can be kept.
+    """
     try:
         fragment = Fragment.read(store.path / "index" / f"{part}.json")
         array = _open_array(store, part, fragment, layout)
@@ -150,7 +160,7 @@ def _keep(store: FeatureDirectory, part: str, audio: Collection[str], layout: _L
 
 
 def _withdraw(store: FeatureDirectory, part: str) -> None:
-    """Take a part out of the store: its strips are missing then, and the next build computes them."""
+    """Remove a part from the store, here and at the URL. The next build computes its strips again."""
     fragment, array = store.path / "index" / f"{part}.json", store.path / "parts" / part
     if store.mirror:
         store.mirror.remove(fragment)
@@ -168,14 +178,14 @@ def _list_arrays(store: FeatureDirectory) -> set[str]:
 
 
 def _find_fault_of_mirror(store: FeatureDirectory, part: str, *, there: bool, whole: bool) -> str:
-    """Returns what is wrong with a part at the URL, empty if nothing is; a part that is read whole is fetched anew."""
+    """Returns what is wrong with a part's array at the URL, empty if nothing; if `whole`, fetches it again."""
     if whole:
         return _fetch_anew(store, part)
     return "" if there else "the array is missing"
 
 
 def _fetch_anew(store: FeatureDirectory, part: str) -> str:
-    """Returns what is wrong with the array that the mirrored URL has, empty if nothing is."""
+    """Fetches the array of a part from the URL again; returns what is wrong with it, empty if nothing."""
     shutil.rmtree(store.path / "parts" / part, ignore_errors=True)
     try:
         fetch_part(store, part)
@@ -185,7 +195,7 @@ def _fetch_anew(store: FeatureDirectory, part: str) -> str:
 
 
 def _check_part(store: FeatureDirectory, part: str, fragment: Fragment, layout: _Layout, *, whole: bool) -> str:
-    """Returns what is wrong with a part, empty if nothing is."""
+    """Returns what is wrong with a part on this machine, empty if nothing."""
     if fragment.identity != part:
         return f"the index fragment describes another part, {fragment.identity}"
     try:
@@ -203,7 +213,7 @@ def _open_array(store: FeatureDirectory, part: str, fragment: Fragment, layout: 
     """Returns the array of a part.
 
     Raises:
-        DamagedPartError: If it is missing, cannot be opened, or is not what fragment and store ask for.
+        DamagedPartError: If the array is missing, cannot be opened, or does not fit the fragment or the store.
     """
     directory = store.path / "parts" / part
     if not directory.is_dir():

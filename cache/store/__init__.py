@@ -1,1 +1,1 @@
-"""The strip store: parts in Zarr, their index fragments, and how strips are written and read."""
+"""The strip store: writes and reads strips, which lie in parts (Zarr arrays) with index fragments."""

@@ -1,9 +1,9 @@
-"""Reads rows straight from the chunk files of a part; Zarr is too slow for folds and for crops.
+"""Reads rows directly from the chunk files of a part, because Zarr is too slow for folds and crops.
 
-An uncompressed chunk is plain rows, so one system call brings any of them into memory that is there already. Zarr reads
-whole chunks and copies them, and gives zeros for a missing chunk, which is an error here. Measured on two busy cores,
-from the page cache: a fold loads at 86 % of the speed of one `.npy`, through zarr at 46 %, through zarrs at 68 %; a
-crop of 313 frames takes 0.03 ms, through zarr 1.7 ms, through zarrs 0.3 ms.
+An uncompressed chunk is plain rows, so one system call reads any of them into allocated memory. Zarr reads and copies
+whole chunks. For a missing chunk Zarr gives zeros, but here it is an error. Measured on two busy cores, from the page
+cache: a fold loads at 86 % of the speed of one `.npy`, through zarr at 46 %, through zarrs at 68 %; a crop of 313
+frames takes 0.03 ms, through zarr 1.7 ms, through zarrs 0.3 ms.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from cache.store.fragment import DamagedPartError
 
 
 def chunk_path(directory: Path, number: int) -> Path:
-    """Returns the file of a chunk, as Zarr names those that divide only the rows."""
+    """Returns the path of a chunk's file, as Zarr names the chunks of an array that is divided by rows only."""
     return directory / "c" / str(number) / "0"
 
 
@@ -23,10 +23,10 @@ def read_rows(directory: Path, chunk_frames: int, start: int, out: NDArray[Any])
     """Fill `out`, (rows, width) of the stored type, with the rows of an array from `start` on.
 
     Args:
-        directory: Of the array.
+        directory: Directory of the array.
         chunk_frames: Rows per chunk.
-        start: First row.
-        out: Memory of whole rows, one after the other.
+        start: First row to read.
+        out: Contiguous memory of whole rows.
 
     Raises:
         DamagedPartError: If a chunk is missing or too short.

@@ -1,4 +1,4 @@
-"""How strips are stored: as float16, or as bytes in steps of half a decibel."""
+"""The stored values of strips: float16, or uint8 in steps of half a decibel."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,12 +13,12 @@ StoredType = Literal["float16", "uint8"]
 
 @dataclass(frozen=True)
 class StripEncoding:
-    """Stored values and decibels: dB = stored * step_db + offset_db.
+    """The relation of stored values and decibels: dB = stored * step_db + offset_db.
 
     Attributes:
-        dtype: Of the stored values.
-        step_db: 1 for float16.
-        offset_db: 0 for float16.
+        dtype: Type of the stored values.
+        step_db: Decibels per step of the stored values; 1 for float16.
+        offset_db: Decibels of the stored value 0; 0 for float16.
     """
 
     dtype: StoredType = "float16"
@@ -27,18 +27,19 @@ class StripEncoding:
 
     @classmethod
     def of(cls, dtype: StoredType, floor_db: float) -> "StripEncoding":
-        """Returns the encoding of a store whose lowest level is `floor_db`."""
+        """Returns the encoding for a type of stored values and a lowest level."""
         return cls() if dtype == "float16" else cls(dtype, STEP_DB, floor_db)
 
     def encode(self, strip: NDArray[np.float32]) -> NDArray[Any]:
-        """Returns a strip in dB, (frames, channels), as it is stored.
+        """Returns the stored values of a strip in dB, (frames, channels).
 
-        float16 misses by up to 0.03 dB. uint8 misses by up to 0.25 dB, and cuts off what lies 127.5 dB above the floor.
+        The error is up to 0.03 dB for float16 and up to 0.25 dB for uint8. uint8 also clips levels above
+        floor + 127.5 dB.
         """
         if self.dtype == "float16":
-            import cv2  # here, for whoever only reads does without it
+            import cv2  # imported here because readers do not need it
 
-            # rounds as numpy does, in a tenth of its time
+            # rounds like NumPy, in a tenth of the time
             return np.asarray(cv2.addWeighted(strip, 1, strip, 0, 0, dtype=cv2.CV_16F))
         steps = np.rint((strip - np.float32(self.offset_db)) / np.float32(self.step_db))
         levels: NDArray[np.uint8] = np.clip(steps, 0, 255).astype(np.uint8)
@@ -52,4 +53,4 @@ class StripEncoding:
 
 
 FLOAT16 = StripEncoding()
-"""Stored values are decibels."""
+"""The encoding whose stored values are decibels."""

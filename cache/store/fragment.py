@@ -1,4 +1,4 @@
-"""What the index tells of a part: its strips, and the audio that gave none."""
+"""Index fragments: the strips of a part, and the audio that gave no strip."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -9,23 +9,23 @@ from cache.workspace.artefact import content_key
 
 
 class DamagedPartError(ValueError):
-    """A part whose array or fragment is not as it was written, or lacks bytes."""
+    """The array or fragment of a part differs from what was written, or bytes are missing."""
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Where a strip lies, and how loud it is.
+    """The place of a strip in the store, and its level.
 
     Attributes:
-        sha256: Hash of the audio file.
-        part: Id of the part that holds it.
-        start: First frame in the part.
-        frames: Length.
-        peak_db: Highest value of the log-mel.
-        mean_db: Mean of the log-mel over frames and bands.
-        digest: Of its stored bytes, so that damage and mix-ups are found.
-        fingerprint: Of its sound, as text; empty if it is to be compared with none.
-        seconds: Of the audio; None: as long as its frames.
+        sha256: sha256 of the audio file.
+        part: Id of the part that holds the strip.
+        start: First row of the strip in the part.
+        frames: Number of rows.
+        peak_db: Highest value of the log-mel, dB.
+        mean_db: Mean of the log-mel over frames and bands, dB.
+        digest: Digest of the stored bytes, which reveals damaged and exchanged strips.
+        fingerprint: Fingerprint of the sound, as text; empty if the strip must not be compared with others.
+        seconds: Duration of the audio; None: the frames give the duration.
     """
 
     sha256: str
@@ -44,11 +44,12 @@ class Failure:
     """Audio that gave no strip, and why.
 
     Attributes:
-        sha256: Hash of the audio file.
-        reason: The word under which it is quarantined.
-        detail: More on the reason.
-        limit: The limit of time or memory that it overran, if that is the reason: with a higher one it is tried again.
-        decoder: Version of the decoding that gave it; None: of an earlier release, which knew libsndfile alone.
+        sha256: sha256 of the audio file.
+        reason: Word for the reason, as in the quarantine.
+        detail: Details of the reason.
+        limit: Limit of time (s) or memory (GB) that the recording exceeded; a build with a higher limit tries again.
+            None: the reason is no limit.
+        decoder: Version of the decoding; None: an earlier release, which decoded by libsndfile only.
     """
 
     sha256: str
@@ -58,16 +59,16 @@ class Failure:
     decoder: int | None = None
 
     def entry(self) -> dict[str, Any]:
-        """Returns what a fragment says of it; what earlier releases wrote comes back as it was."""
+        """Returns the fields that a fragment stores; entries of earlier releases stay without `decoder`."""
         return {name: value for name, value in asdict(self).items() if name != "decoder" or value is not None}
 
 
 @dataclass(frozen=True)
 class Fragment:
-    """What one part of the store holds.
+    """The content of one part of the store.
 
     Attributes:
-        strips: In the order of their rows.
+        strips: Strips in the order of their rows.
         failures: Audio of the part that gave no strip.
     """
 
@@ -76,7 +77,7 @@ class Fragment:
 
     @property
     def identity(self) -> str:
-        """Id of the part."""
+        """Id of the part: a hash of the audio of its strips and of its failures."""
         return content_key([*(strip.sha256 for strip in self.strips), *(failure.entry() for failure in self.failures)])
 
     @classmethod
@@ -84,7 +85,7 @@ class Fragment:
         """Returns the fragment in a file.
 
         Raises:
-            DamagedPartError: If it is none.
+            DamagedPartError: If the file is missing or is not an index fragment.
         """
         try:
             fragment = json.loads(path.read_text())
@@ -98,6 +99,6 @@ class Fragment:
             ) from error
 
     def to_json(self) -> str:
-        """Returns the content of the fragment's file, whose name is the part that its strips lie in."""
+        """Returns the content of the fragment's file; the name of the file is the id of the part."""
         strips = [{name: value for name, value in asdict(strip).items() if name != "part"} for strip in self.strips]
         return json.dumps({"strips": strips, "failures": [failure.entry() for failure in self.failures]})

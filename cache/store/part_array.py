@@ -1,4 +1,4 @@
-"""The Zarr array of a part: how it is created and extended, opened and read."""
+"""Creates, extends, opens and reads the Zarr array of a part."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ class PartRows:
     """The rows of an uncompressed Zarr v3 array, (frames, channels).
 
     Attributes:
-        directory: Of the array.
+        directory: Directory of the array.
         frames: Rows of the array.
         channels: Values of a strip per row.
-        score_columns: Values behind them in each row: scores of an embedding model's own labels.
+        score_columns: Values behind the channels in each row: the scores of an embedding model's own labels.
         chunk_frames: Rows per chunk.
-        encoding: What the stored values mean.
-        features: Key of the feature directory that it was written for.
+        encoding: Encoding of the stored values.
+        features: Key of the feature directory that the array was written for.
     """
 
     directory: Path
@@ -38,12 +38,12 @@ class PartRows:
 
     @classmethod
     def open(cls, directory: Path) -> "PartRows":
-        """Returns the rows of an array.
+        """Returns the rows of the array in a directory.
 
         Raises:
-            DamagedPartError: If there is none, or one of another layout.
+            DamagedPartError: If there is no array, or its layout is not plain uncompressed rows.
         """
-        import zarr  # here, for its import takes 0.2 s and most commands open no array
+        import zarr  # imported here because the import takes 0.2 s, and most commands open no array
 
         try:
             store = zarr.storage.LocalStore(directory, read_only=True)
@@ -62,7 +62,7 @@ class PartRows:
 
     @property
     def chunks(self) -> list[Path]:
-        """Files that hold the rows."""
+        """Paths of the chunk files that hold the rows."""
         return [chunk_path(self.directory, number) for number in range(-(-self.frames // self.chunk_frames))]
 
     def read(self, start: int, out: NDArray[Any]) -> None:
@@ -77,7 +77,7 @@ class PartRows:
             read_rows(self.directory, self.chunk_frames, start, out)
 
     def read_whole(self, start: int, rows: int) -> NDArray[Any]:
-        """Returns some rows from `start` on with their scores, (rows, channels + scores) of the stored type.
+        """Returns `rows` rows from `start` on with their scores, (rows, channels + scores) of the stored type.
 
         Raises:
             DamagedPartError: If a chunk is missing or too short.
@@ -99,12 +99,12 @@ def _is_plain(array: Any) -> bool:
 
 
 class RowAppender:
-    """Creates the array of a part and appends rows to it, in memory bounded by a chunk.
+    """Creates the array of a part and appends rows to it; holds no more than one chunk in memory.
 
-    A full chunk is flushed to the disk while others are filled.
+    A full chunk is flushed to the disk while the next one is filled.
 
     Args:
-        array: Where it lies and what it holds; its `frames` are not looked at.
+        array: Directory and layout of the new array; `frames` is ignored.
     """
 
     def __init__(self, array: PartRows) -> None:
@@ -126,7 +126,7 @@ class RowAppender:
                 "offset_db": array.encoding.offset_db,
                 "scores": array.score_columns,
             },
-            config={"write_empty_chunks": True},  # a missing one is damage
+            config={"write_empty_chunks": True},  # so that a missing chunk is always damage
         )
         self._chunk = np.empty(self._array.chunks, self._array.dtype)
         self._filled = 0
@@ -144,7 +144,7 @@ class RowAppender:
                 self._write_chunk()
 
     def finish(self) -> None:
-        """Write the last rows; all is on the disk then."""
+        """Write the last rows, and wait until all rows are on the disk."""
         if self._filled:
             self._write_chunk()
         for flushed in self._flushed:
@@ -152,7 +152,7 @@ class RowAppender:
         flush_to_disk(self._directory / "zarr.json")
 
     def close(self) -> None:
-        """End the thread that flushes."""
+        """End the thread that flushes chunks."""
         self._flusher.shutdown()
 
     def _write_chunk(self) -> None:

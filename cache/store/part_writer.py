@@ -1,4 +1,4 @@
-"""Writes a part of the store: a Zarr array and its index fragment, which appear whole or not at all."""
+"""Writes a part of the store: a Zarr array and its index fragment, which appear complete or not at all."""
 
 import hashlib
 import shutil
@@ -17,17 +17,17 @@ from cache.store.part_array import PartRows, RowAppender
 from cache.workspace.feature_directory import FeatureDirectory
 
 CHUNK_FRAMES = 8192
-"""Most rows of a chunk."""
+"""Highest number of rows in a chunk."""
 _CHUNK_BYTES = 2**21
 
 
 def digest_strip(stored: NDArray[Any]) -> str:
-    """Returns 16 hex digits of the sha256 of a strip as it is stored, (frames, channels)."""
+    """Returns 16 hex digits of the sha256 of a strip's stored values, (frames, channels + scores)."""
     return hashlib.sha256(np.ascontiguousarray(stored).data).hexdigest()[:16]
 
 
 def find_damaged_strips(part: Path, fragment: Fragment) -> list[Strip]:
-    """Returns the strips of a fragment that do not lie in the array as they were written."""
+    """Returns the strips of a fragment whose rows in the array are missing or differ from their digest."""
     try:
         array = PartRows.open(part)
     except DamagedPartError:
@@ -44,9 +44,9 @@ def _is_sound(strip: Strip, array: PartRows) -> bool:
 
 
 class PartWriter:
-    """Writes one part, strip by strip, in memory bounded by a strip; `publish` makes it visible.
+    """Writes one part, strip by strip; `publish` makes the part visible. Holds no more than one strip in memory.
 
-    As a context manager it removes what was not published.
+    The end of the `with` block removes all files of a part that was not published.
     """
 
     def __init__(
@@ -86,17 +86,17 @@ class PartWriter:
         """Append a strip.
 
         Args:
-            sha256: Of the audio.
-            strip: With scores, if there are any, (frames, channels + scores).
-            fingerprint: Of its sound, if it may be compared with others.
-            log_mel: By which its level is told, (frames, bands) in dB; None: the strip is one.
-            seconds: Of the audio; None: as long as its frames.
+            sha256: sha256 of the audio.
+            strip: Strip with the scores behind it, if there are any, (frames, channels + scores).
+            fingerprint: Fingerprint of the sound; empty: the strip must not be compared with others.
+            log_mel: Log-mel that gives the level, (frames, bands) in dB; None: the strip itself.
+            seconds: Duration of the audio; None: the frames give the duration.
 
         Raises:
-            ValueError: If it holds non-finite values, or is not as wide as the part.
+            ValueError: If the strip holds non-finite values, or its width is not that of the part.
         """
         if not np.isfinite(strip).all():
-            raise ValueError(f"The strip of audio {sha256} holds non-finite values; it must not enter the store.")
+            raise ValueError(f"The strip of audio {sha256} holds non-finite values, so it cannot be stored.")
         stored = self._encoding.encode(strip)
         levels = strip if log_mel is None else log_mel
         peak_db, mean_db = round(float(levels.max()), 3), round(float(levels.mean(dtype=np.float64)), 3)
@@ -104,10 +104,14 @@ class PartWriter:
         self._append(Strip(sha256, "", first, len(stored), peak_db, mean_db, digest, fingerprint, seconds), stored)
 
     def copy_strip(self, strip: Strip, stored: NDArray[Any]) -> None:
-        """Append a strip of another part as it is stored there, (frames, channels).
+        """Append a strip of another part without a change.
+
+        Args:
+            strip: The strip in the other part.
+            stored: Its stored values, (frames, channels + scores).
 
         Raises:
-            ValueError: If it is not what was written there, or not as wide as this part.
+            ValueError: If the values differ from the strip's digest, or their width is not that of this part.
         """
         if digest_strip(stored) != strip.digest:
             raise ValueError(f"The strip of audio {strip.sha256} in part {strip.part} is damaged. Run birdclef verify.")
@@ -116,20 +120,20 @@ class PartWriter:
     def _append(self, strip: Strip, stored: NDArray[Any]) -> None:
         if stored.shape[1] != self._width:
             raise ValueError(
-                f"The strip of audio {strip.sha256} has {stored.shape[1]} values a row, the part in "
-                f"{self._store.path} has {self._width}, {self._score_columns} of them scores. Open the part for "
-                "as many, or mend the front end."
+                f"The strip of audio {strip.sha256} has {stored.shape[1]} values a row, but the part in "
+                f"{self._store.path} has {self._width}, {self._score_columns} of them scores. Correct the front "
+                "end, or open the part with the front end's width."
             )
         self._rows.append(stored)
         self._strips.append(strip)
         self._frames += len(stored)
 
     def add_failure(self, failure: Failure) -> None:
-        """Record audio that gives no strip."""
+        """Record audio that gave no strip."""
         self._failures.append(failure)
 
     def publish(self) -> str:
-        """Make the part visible: rename its array into place, then write its fragment; returns its id."""
+        """Make the part visible: move its array to its place, then write its fragment. Returns the id of the part."""
         self._rows.finish()
         fragment = Fragment(tuple(self._strips), tuple(self._failures))
         identity = fragment.identity
@@ -151,11 +155,17 @@ class PartWriter:
 
 
 def copy_strips(store: FeatureDirectory, part: str, strips: Iterable[Strip], failures: Iterable[Failure]) -> str:
-    """Write strips of a part, as they are stored there, and failures to a part of their own; returns its id.
+    """Copy strips of a part, and failures, to a new part without a change; returns the id of the new part.
+
+    Args:
+        store: Feature directory.
+        part: Id of the part that holds the strips.
+        strips: Strips to copy.
+        failures: Failures that the new part records.
 
     Raises:
         DamagedPartError: If the part's array cannot be opened.
-        ValueError: If a strip is not what was written there.
+        ValueError: If a strip differs from its digest.
     """
     array = PartRows.open(store.path / "parts" / part)
     with PartWriter(store, array.channels, array.encoding, array.score_columns) as writer:

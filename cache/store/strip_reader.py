@@ -1,4 +1,4 @@
-"""Strips of a store laid one after the other, read at once or piece by piece."""
+"""Reads many strips of a store as one array of rows, at once or piece by piece."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +13,20 @@ _LOADING_THREADS = 4
 
 
 class StripReader:
-    """The rows of some strips, in the order of their parts; a strip that is asked for twice lies there once.
+    """The rows of some strips, one strip after the other, in the order of their parts.
+
+    A strip that is asked for twice has its rows once.
 
     Attributes:
         starts: First row of each strip, (strips,).
-        lengths: Rows of each strip, (strips,).
-        rows: Of all strips together.
+        lengths: Number of rows of each strip, (strips,).
+        rows: Number of rows of all strips.
         channels: Values per row.
-        encoding: What the stored values mean.
+        encoding: Encoding of the stored values.
+
+    Args:
+        strips: Strips to read.
+        open_part: Returns the rows of a part, by its id.
     """
 
     def __init__(self, strips: Sequence[Strip], open_part: Callable[[str], PartRows]) -> None:
@@ -38,10 +44,10 @@ class StripReader:
         self.encoding = layout.encoding
 
     def load(self) -> NDArray[np.generic]:
-        """Returns all rows as they are stored, (rows, channels), each part read once and in order.
+        """Returns the stored values of all rows, (rows, channels); each part is read once, in order.
 
         Raises:
-            DamagedPartError: If an array lacks one of them.
+            DamagedPartError: If a chunk is missing or too short.
         """
         values = np.empty((self.rows, self.channels), self.encoding.dtype)
         members: dict[str, list[int]] = {}
@@ -58,19 +64,19 @@ class StripReader:
         return values
 
     def read(self, index: int, first: int, out: NDArray[np.generic]) -> None:
-        """Fill `out`, (rows, channels) of the stored type, with the rows of one strip from `first` on.
+        """Fill `out`, (rows, channels) of the stored type, with the rows of strip `index` from its row `first` on.
 
         Raises:
-            DamagedPartError: If its array lacks them.
+            DamagedPartError: If a chunk is missing or too short.
         """
         strip = self._strips[index]
         self._parts[strip.part].read(strip.start + first, out)
 
     def blocks(self, size: int) -> Iterator[NDArray[np.generic]]:
-        """Yields all rows as they are stored, `size` at a time, (size, channels); the last ones may be fewer.
+        """Yields the stored values of all rows in blocks, (size, channels); the last block may be shorter.
 
         Raises:
-            DamagedPartError: If an array lacks one of them.
+            DamagedPartError: If a chunk is missing or too short.
         """
         for first in range(0, self.rows, size):
             block = np.empty((min(size, self.rows - first), self.channels), self.encoding.dtype)

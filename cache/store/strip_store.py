@@ -1,16 +1,17 @@
-"""The strip store: content-addressed parts that appear whole or not at all.
+"""The strip store: content-addressed parts that appear complete or not at all.
 
 Layout of `features/<feature_key>/`:
 
     parts/<id>/       Zarr v3 array (frames, channels) float16 or uint8, the strips of one part one after the other;
-                      behind each row of an embedding lie the scores of the model's own labels, if it has any
-    index/<id>.json   fragment: which strip lies where in the part, and which audio gave none
-    model.*           embedding model that makes the strips, and `labels.txt`, its own labels
+                      in a row of an embedding, the scores of the model's own labels follow, if it has any
+    index/<id>.json   fragment: the place of each strip in the part, and the audio that gave no strip
+    model.*           embedding model that makes the strips
+    labels.txt        labels of the embedding model
 
-A part without its fragment does not exist for readers. A part's id hashes the audio whose strips are in it, so what
-is published twice has the same bytes, and no two tasks ever write one array.
+Readers ignore a part without a fragment. The id of a part is a hash of its audio, so a part that is published twice has
+the same bytes, and two tasks never write the same array.
 
-Chunks are not compressed: LZ4 and Zstandard save 21 % and 27 % of log-mel in float16, and cost most of the speed of
+Chunks are not compressed. LZ4 and Zstandard save 21 % and 27 % of log-mel in float16, but cost most of the speed of
 loading.
 """
 
@@ -35,7 +36,12 @@ from cache.workspace.feature_directory import FeatureDirectory
 
 
 class StripStore:
-    """Reads the strips that were published in a feature directory when it was opened."""
+    """Reads the strips of a feature directory; parts that are published later are not seen.
+
+    Attributes:
+        strips: Strips by the sha256 of their audio.
+        failures: Failures by the sha256 of audio that gave no strip.
+    """
 
     def __init__(self, directory: FeatureDirectory) -> None:
         self._directory = directory
@@ -50,18 +56,18 @@ class StripStore:
                 known = self.failures.setdefault(failure.sha256, failure)
                 self.failures[failure.sha256] = max(known, failure, key=_finality)
         for sha256 in self.strips:
-            self.failures.pop(sha256, None)  # it succeeded when it was tried again
+            self.failures.pop(sha256, None)  # a later attempt succeeded
 
     def __contains__(self, sha256: str) -> bool:
-        """Whether this audio was computed, with or without success."""
+        """Whether audio with this sha256 was computed, with or without success."""
         return sha256 in self.strips or sha256 in self.failures
 
     def read(self, sha256: str) -> NDArray[np.float16]:
-        """Returns one strip, (frames, channels), in dB if it is a log-mel.
+        """Returns one strip, (frames, channels); a log-mel is in dB.
 
         Raises:
             KeyError: If the store has no strip of this audio.
-            DamagedPartError: If the array lacks it.
+            DamagedPartError: If rows of the strip are missing.
         """
         strip = self._find(sha256)
         array = self._open(strip.part)
@@ -70,27 +76,30 @@ class StripStore:
         return array.encoding.decode(stored)
 
     def read_scores(self, sha256: str) -> NDArray[np.float16]:
-        """Returns what an embedding model itself says of a recording, (frames, labels) probabilities.
+        """Returns an embedding model's scores of its own labels for a recording, (frames, labels) probabilities.
 
         Raises:
             KeyError: If the store has no strip of this audio.
-            DamagedPartError: If the array lacks it.
+            DamagedPartError: If rows of the strip are missing.
         """
         strip = self._find(sha256)
         array = self._open(strip.part)
         return array.read_whole(strip.start, strip.frames)[:, array.channels :]
 
     def load(self, sha256s: Iterable[str]) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
-        """Returns many strips in one flat array, each part read once and in order.
+        """Returns many strips in one array; each part is read once, in order.
 
-        Raises:
-            KeyError: If the store has no strip of one of them.
-            DamagedPartError: If an array lacks one of them.
-            ValueError: If none is asked for.
+        Args:
+            sha256s: sha256 of the audio of each strip.
 
         Returns:
-            Values as they are stored, (total_frames, channels); for each requested strip its first row, (strips,), and
-            its length in rows, (strips,). A strip asked for twice is stored once.
+            Stored values, (total_frames, channels); first row of each strip, (strips,); number of rows of each strip,
+            (strips,). A strip that is asked for twice has its rows once.
+
+        Raises:
+            KeyError: If the store lacks one of the strips.
+            DamagedPartError: If rows of a strip are missing.
+            ValueError: If `sha256s` is empty.
         """
         reader = self.reader(sha256s)
         return reader.load(), reader.starts, reader.lengths
@@ -98,10 +107,13 @@ class StripStore:
     def reader(self, sha256s: Iterable[str]) -> StripReader:
         """Returns a reader of many strips.
 
+        Args:
+            sha256s: sha256 of the audio of each strip.
+
         Raises:
-            KeyError: If the store has no strip of one of them.
+            KeyError: If the store lacks one of the strips.
             DamagedPartError: If an array cannot be opened.
-            ValueError: If none is asked for.
+            ValueError: If `sha256s` is empty.
         """
         wanted = [self._find(sha256) for sha256 in sha256s]
         if not wanted:
@@ -123,7 +135,7 @@ class StripStore:
 
 
 def fetch_index(store: FeatureDirectory) -> None:
-    """Make the fragments on this machine those of the URL, if the feature directory mirrors one."""
+    """Make the fragments on this machine equal to those at the URL, if the feature directory mirrors one."""
     mirror, index = store.mirror, store.path / "index"
     if mirror is None:
         return
@@ -144,7 +156,7 @@ def fetch_part(store: FeatureDirectory, part: str) -> None:
     """Fetch the array of a part, if the feature directory mirrors a URL and this machine has no copy.
 
     Raises:
-        DamagedPartError: If what the URL has is not what was written.
+        DamagedPartError: If strips of the array at the URL differ from their digest.
     """
     mirror, final = store.mirror, store.path / "parts" / part
     if mirror is None or final.is_dir():
@@ -157,13 +169,13 @@ def fetch_part(store: FeatureDirectory, part: str) -> None:
         damaged = find_damaged_strips(incoming, Fragment.read(store.path / "index" / f"{part}.json"))
         if damaged:
             raise DamagedPartError(
-                f"{mirror.address(final)} is not as it was written: {len(damaged)} strips are damaged. "
+                f"{mirror.address(final)} differs from what was written: {len(damaged)} strips are damaged. "
                 "Run birdclef verify."
             )
-        with suppress(OSError):  # another process fetched it meanwhile
+        with suppress(OSError):  # another process has fetched it meanwhile
             incoming.rename(final)
 
 
 def _finality(failure: Failure) -> tuple[int, float]:
-    """Returns how little another attempt promises: by the newest decoder one without a limit, else the highest one."""
+    """Returns a sort key, by decoder and then by limit (none is highest); a higher key promises less from a retry."""
     return failure.decoder or 0, math.inf if failure.limit is None else failure.limit

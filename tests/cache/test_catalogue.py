@@ -245,9 +245,9 @@ def test_too_many_unusable_recordings_fail_the_build(mixed: DataConfig, tmp_path
     assert message.startswith("8 of 12 recordings are unusable (")
     for counted in ("2 undecodable", "2 label_conflict", "1 empty", "1 non_finite", "1 silent", "1 too_short"):
         assert counted in message
-    assert f"data.max_quarantined_share={share:g}" in message
-    assert "quarantine.csv: mend or remove them, or raise the share." in message
-    named = Path(message.split("listed with their reasons in ")[1].split(": mend")[0])
+    assert f"more than data.max_quarantined_share={share:g}." in message
+    assert message.endswith("remove these recordings, or set data.max_quarantined_share=0.67.")  # 8 / 12 = 0.667
+    named = Path(message.split(". ")[1].split(" lists them")[0])
     assert len(named.read_text().splitlines()) == 1 + 8
 
 

@@ -166,7 +166,9 @@ def test_damaged_part_in_a_bucket_is_refused_and_made_again(
     remove(f"{url}/{missing}")
     second = Workspace.open(url, tmp_path / "second")
     catalogue = second.artefact("catalogues", built.name)
-    with pytest.raises(DamagedPartError, match=r"is not as it was written: \d strips are damaged. Run birdclef verify"):
+    with pytest.raises(
+        DamagedPartError, match=r"differs from what was written: \d strips are damaged. Run birdclef verify"
+    ):
         load_values(catalogue, second)
     verdict = verify(there, FEATURES, second, share=1.0, repair=True)
     assert sorted(damage.part for damage in verdict.damages) == sorted(name.split("/")[3] for name in chunks[:2])

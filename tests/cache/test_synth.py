@@ -145,9 +145,9 @@ def test_corpus_of_another_plan_is_refused(corpus: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"species": 19}, r"species=19 is not in 20\.\.96"),
-        ({"species": 97}, r"species=97 is not in 20\.\.96"),
-        ({"species": 30, "recordings": 89}, "recordings=89 are too few for species=30: ask for at least 90"),
+        ({"species": 19}, r"species=19 is out of range: set it from 20 to 96"),
+        ({"species": 97}, r"species=97 is out of range: set it from 20 to 96"),
+        ({"species": 30, "recordings": 89}, "recordings=89 is too small for species=30: set at least recordings=90"),
         ({"seed": -1}, "seed=-1 is negative"),
         ({"min_seconds": 9.0, "max_seconds": 8.0}, "min_seconds=9.0 and max_seconds=8.0"),
         ({"min_seconds": 0.5}, "1 <= min_seconds"),
