@@ -1,1 +1,1 @@
-"""Audio files to waveforms."""
+"""Decodes audio files to waveforms."""

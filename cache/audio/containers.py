@@ -1,10 +1,11 @@
-"""Kinds of audio and video files, told by their first bytes.
+"""Recognises kinds of audio and video files by their first bytes.
 
-FFmpeg's own guess is not asked: it takes noise for MPEG audio, and knows playlists, which name other files and hosts.
+FFmpeg's own guess is not used: it takes noise for MPEG audio, and it accepts playlists, which name other files and
+hosts.
 """
 
 HEAD_BYTES = 2048
-"""How much of a file's beginning tells its kind."""
+"""Number of bytes from a file's beginning that are needed to recognise its kind."""
 
 _SIGNATURES = {
     "mov": ((4, (b"ftyp", b"moov", b"mdat", b"wide")),),
@@ -25,14 +26,14 @@ _SIGNATURES = {
     "flv": ((0, (b"FLV\x01",)),),
     "mpeg": ((0, (b"\x00\x00\x01\xba",)),),
 }
-"""FFmpeg's name of each kind, and what its files hold at which places."""
+"""FFmpeg's name of each kind, with the byte positions of its signature and the possible bytes there."""
 
 
 def name_container(head: bytes) -> str | None:
-    """Returns FFmpeg's name for the kind of file that holds sound, None if it is no such file.
+    """Returns FFmpeg's name for the kind of a file; None if it is no known kind that holds sound.
 
     Args:
-        head: The first `HEAD_BYTES` of the file, or all of it if it is shorter.
+        head: The first `HEAD_BYTES` bytes of the file, or the whole file if it is shorter.
     """
     for name, marks in _SIGNATURES.items():
         if all(head.startswith(values, place) for place, values in marks):
@@ -45,7 +46,7 @@ def name_container(head: bytes) -> str | None:
 
 
 def _is_adts(head: bytes) -> bool:
-    """Whether a header of an AAC frame (ISO 13818-7, 6.2) stands first, and the next one where the frame ends."""
+    """Whether the file begins with an AAC frame (ISO 13818-7, 6.2), and a second frame follows at its end."""
     if len(head) < 7:
         return False
     second = ((head[3] & 0x03) << 11) | (head[4] << 3) | (head[5] >> 5)
@@ -57,7 +58,7 @@ def _is_adts_header(start: bytes) -> bool:
 
 
 def _is_transport_stream(head: bytes) -> bool:
-    """Whether MPEG packets of 188 bytes follow each other, each alone or behind a time stamp of 4 bytes."""
+    """Whether the file begins with MPEG packets of 188 bytes; each may follow a time stamp of 4 bytes."""
     return any(
         len(head) > 4 * size and all(head[first + number * size] == 0x47 for number in range(4))
         for first, size in ((0, 188), (4, 192))

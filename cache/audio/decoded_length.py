@@ -1,16 +1,18 @@
-"""How far a recording was decoded, which is its length in the end, whatever its header promises."""
+"""Counts the decoded seconds of a recording; a header may state a wrong length."""
 
 
 class Heard:
-    """How much of a recording was decoded, which is its length once it has ended; all its streams may share one.
+    """Seconds of a recording that are decoded so far; at the end this is the recording's length.
+
+    Several decoders of the same recording may share one object.
 
     Attributes:
-        seconds: By the stream that is farthest.
+        seconds: Seconds decoded by the decoder that is farthest.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     def reach(self, seconds: float) -> None:
-        """Keep that a stream was decoded so far."""
+        """Report that a decoder has come to a place in the recording, in seconds."""
         self.seconds = max(self.seconds, seconds)

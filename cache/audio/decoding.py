@@ -1,4 +1,4 @@
-"""Audio bytes to a mono waveform at one sample rate."""
+"""Decodes audio bytes to a mono waveform at a wanted sample rate."""
 
 import io
 from collections.abc import Iterator
@@ -14,11 +14,16 @@ from cache.audio.ffmpeg import holds_sound, read_blocks
 from cache.audio.vorbis import decode_vorbis
 
 DECODER = 1
-"""Version of the decoding; raised by hand when it reads more formats: what was undecodable before is tried again."""
+"""Version of the decoding; raised by hand when it reads more formats. Undecodable recordings are then tried again."""
 
 
 class UnusableAudioError(ValueError):
-    """Audio that gives no waveform; `reason` is the word under which it is quarantined."""
+    """Audio that gives no usable waveform.
+
+    Attributes:
+        reason: Word for the reason, as in the quarantine.
+        detail: Details of the reason.
+    """
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -30,23 +35,23 @@ class UnusableAudioError(ValueError):
 
 
 def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
-    """Returns what really decodes of an audio file, mixed to mono and resampled.
+    """Returns the waveform of an audio file, mixed to mono and resampled.
 
-    The header's length is not trusted: some encoders promise more samples than there are. The format is told from
-    the content, not from a file name. libsndfile reads the file in one piece, because its MP3 decoder gives other
-    samples when it is read in blocks. FFmpeg reads Ogg Vorbis, and what libsndfile does not open.
+    The length in the header is ignored, because some encoders state more samples than there are. The format is
+    recognised by the content, not by a file name. libsndfile reads the file in one piece, because its MP3 decoder gives
+    other samples in blocks. FFmpeg reads Ogg Vorbis, and files that libsndfile does not open.
 
     Args:
         audio: A whole file in any format that libsndfile (WAV, FLAC, MP3, Ogg, ...) or FFmpeg (M4A, WebM, WMA, MP4,
-            MOV, ...) reads; of a video, the first audio stream.
-        sample_rate: Wanted rate, Hz.
+            MOV, ...) reads. A video gives its first audio stream.
+        sample_rate: Sample rate of the waveform, Hz.
 
     Returns:
         Waveform, (samples,), float32, nominally in [-1, 1].
 
     Raises:
         UnusableAudioError: With reason `undecodable`, `empty` or `non_finite`.
-        MemoryError: If the samples, or those that the header promises, do not fit.
+        MemoryError: If there is no memory for the samples, or for the samples that the header states.
     """
     try:
         channels, native_rate = _decode_channels(audio)
@@ -58,9 +63,9 @@ def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
         raise UnusableAudioError("empty", "no sample decodes")
     found = len(channels)
     waveform = mix_to_mono(channels)
-    del channels  # half of the memory that a stereo file takes
+    del channels  # frees half of the memory that a stereo file takes
     with np.errstate(over="ignore", invalid="ignore"):
-        energy = np.dot(waveform, waveform)  # if it is finite all samples are, and it takes a third of the time
+        energy = np.dot(waveform, waveform)  # finite only if all samples are; takes a third of the time of isfinite
     if not np.isfinite(energy) and not np.isfinite(waveform).all():
         raise UnusableAudioError("non_finite", f"{int((~np.isfinite(waveform)).sum())} samples are NaN or infinite")
     if native_rate != sample_rate:
@@ -71,7 +76,7 @@ def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
 
 
 def _decode_channels(audio: bytes) -> tuple[NDArray[np.float32], int]:
-    """Returns the samples of a file, (samples, channels), and their rate."""
+    """Returns the samples of a file, (samples, channels), and their sample rate in Hz."""
     if (decoded := decode_vorbis(audio)) is not None:
         channels, rate = decoded
         return channels.T, rate
@@ -88,14 +93,14 @@ def _decode_channels(audio: bytes) -> tuple[NDArray[np.float32], int]:
 
 
 def read_refused(content: BinaryIO, refusal: Exception) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Yields the samples of a file that libsndfile does not open, (samples, channels), and their rate in Hz.
+    """Yields the samples of a file that libsndfile does not open, (samples, channels), and their sample rate in Hz.
 
     Args:
         content: The whole file.
-        refusal: What libsndfile says of it.
+        refusal: Error of libsndfile.
 
     Raises:
-        MemoryError, OSError: As `read_blocks`.
+        MemoryError, OSError: As in `read_blocks`.
         UnusableAudioError: With reason `undecodable`, if FFmpeg does not open the file either.
     """
     content.seek(0)
@@ -109,7 +114,13 @@ def read_refused(content: BinaryIO, refusal: Exception) -> Iterator[tuple[NDArra
 
 
 def mix_to_mono(channels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the mean over channels of (samples, channels); numpy's own mean over a short axis is 20 times slower."""
+    """Returns the mean over the channels, (samples,).
+
+    NumPy's own mean over a short axis takes 20 times as long.
+
+    Args:
+        channels: (samples, channels).
+    """
     waveform = channels[:, 0]  # (samples,)
     if channels.shape[1] > 1:
         waveform = waveform + channels[:, 1]
@@ -120,7 +131,12 @@ def mix_to_mono(channels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def describe_decoder_error(audio: bytes, error: Exception) -> str:
-    """Returns what is wrong with audio that libsndfile does not open, as far as its first bytes tell."""
+    """Returns in words why libsndfile does not open audio.
+
+    Args:
+        audio: First bytes of the file, or the whole file.
+        error: Error of libsndfile.
+    """
     if audio.startswith(b"version https://git-lfs"):
         return "a Git-LFS pointer, not audio: fetch the file with `git lfs pull`"
     if not audio:

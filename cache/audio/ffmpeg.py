@@ -1,10 +1,12 @@
-"""What libsndfile does not open, by FFmpeg: AAC, ALAC, WMA, Opus in WebM, the sound of videos.
+"""Decodes files that libsndfile does not open, by FFmpeg: AAC, ALAC, WMA, Opus in WebM, the sound of videos.
 
-Samples that an encoder put before the sound (priming) are dropped where the file tells of them: by an edit list in MP4,
-M4A and MOV, by a codec delay in WebM and Matroska. ADTS, MPEG-TS, FLV and AVI files do not tell, so their sound begins
-late, by 0.02 s for AAC at 44.1 kHz. From WMA, FFmpeg drops the two frames that Windows' encoder adds. What fills up the
-last frame stays. Time is counted in samples: a gap in a file's time stamps is not filled, and sound that begins after a
-video's first picture begins at 0.
+Encoders put extra samples before the sound (priming). FFmpeg drops them if the file states their number: in an edit
+list of MP4, M4A and MOV, in a codec delay of WebM and Matroska. ADTS, MPEG-TS, FLV and AVI files do not state it, so
+their sound begins late, by 0.02 s for AAC at 44.1 kHz. For WMA, FFmpeg drops the two frames that Windows' encoder adds.
+Extra samples at the end of the last frame stay.
+
+Time is counted in samples. A gap in a file's time stamps is not filled, and sound that begins after the first picture
+of a video begins at 0.
 """
 
 import errno
@@ -23,11 +25,11 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 _BLOCK_SECONDS = 60
-_OPTIONS = {"protocol_whitelist": "none"}  # a file that names others must not have them read
+_OPTIONS = {"protocol_whitelist": "none"}  # FFmpeg must not open other files that a file names
 
 
 class _Readable:
-    """A file for FFmpeg, which is told of a seek to nowhere, as in a damaged file, and not stopped by it."""
+    """A file object for FFmpeg: an impossible seek, as in a damaged file, gives an error code and no exception."""
 
     def __init__(self, content: BinaryIO) -> None:
         self.read = content.read
@@ -42,23 +44,24 @@ class _Readable:
 
 
 def holds_sound(content: BinaryIO) -> bool:
-    """Whether FFmpeg may be asked for the sound of a file, as far as its first bytes tell."""
+    """Whether the first bytes of a file show a kind of file whose sound FFmpeg can decode."""
     content.seek(0)
     return name_container(content.read(HEAD_BYTES)) is not None
 
 
 def read_blocks(content: BinaryIO) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Yields the samples of a file's first audio stream, (samples, channels), and their rate in Hz.
+    """Yields the samples of a file's first audio stream, (samples, channels), and their sample rate in Hz.
 
-    Packets that do not decode are left out, and a file that breaks off ends there, as by the program `ffmpeg`.
+    As in the program `ffmpeg`, packets that do not decode are left out, and a file that is cut off ends there.
 
     Args:
-        content: A whole file, of which `holds_sound` is true.
+        content: A whole file for which `holds_sound` is true.
 
     Raises:
-        MemoryError: If the samples do not fit.
+        MemoryError: If there is no memory for the samples.
         OSError: If the file cannot be read.
-        ValueError: If there is no audio stream, no decoder for it, none of its packets decodes, or its rate changes.
+        ValueError: If the file has no audio stream, if there is no decoder for the stream, if no packet decodes, or if
+            the sample rate changes.
     """
     waiting: list[NDArray[np.float32]] = []
     rate = channels = found = 0
@@ -77,7 +80,7 @@ def read_blocks(content: BinaryIO) -> Iterator[tuple[NDArray[np.float32], int]]:
 
 
 def stated_seconds(content: BinaryIO) -> float:
-    """Returns the length that a file states, 0 if it states none or cannot be opened."""
+    """Returns the length that a file states, in seconds; 0 if it states none or cannot be opened."""
     from av import FFmpegError
 
     try:
@@ -91,7 +94,7 @@ def _decode_frames(content: BinaryIO) -> Iterator["AudioFrame"]:
     """Yields the frames of the first audio stream.
 
     Raises:
-        MemoryError, OSError, ValueError: As `read_blocks`.
+        MemoryError, OSError, ValueError: As in `read_blocks`.
     """
     found = False
     problems: list[str] = []
@@ -107,7 +110,7 @@ def _decode_frames(content: BinaryIO) -> Iterator["AudioFrame"]:
 
 @contextmanager
 def _keep_problems(problems: list[str]) -> Iterator[None]:
-    """Add to a list, in words, what FFmpeg cannot do; a lack of memory is raised."""
+    """Append the messages of FFmpeg's errors to a list; only a lack of memory is raised."""
     from av import FFmpegError
 
     try:
@@ -119,12 +122,12 @@ def _keep_problems(problems: list[str]) -> Iterator[None]:
 
 
 def _open(content: BinaryIO) -> "InputContainer":
-    """Returns the opened file.
+    """Returns the file, opened by FFmpeg.
 
     Raises:
-        FFmpegError, OSError, ValueError: If it cannot be opened.
+        FFmpegError, OSError, ValueError: If the file cannot be opened.
     """
-    # Imported here, for most of what imports this opens nothing by FFmpeg.
+    # Imported here because most programs that import this module open no file by FFmpeg.
     import av
 
     content.seek(0)

@@ -1,18 +1,18 @@
-"""Pages of Ogg streams (RFC 3533)."""
+"""Reads and rewrites the pages of Ogg streams (RFC 3533)."""
 
 import zlib
 from collections.abc import Iterator
 
 PAGE = b"OggS"
-"""What each page begins with."""
+"""First bytes of each page."""
 
 _REVERSED_BITS = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 
 def fix_serial(stream: bytes, serial: int) -> bytes:
-    """Returns the Ogg stream with another serial number on each page, and the pages' checksums to match.
+    """Returns the Ogg stream with a given serial number on each page, and with the checksums that fit.
 
-    libsndfile draws the serial number at random, so two encodings of the same samples differ.
+    libsndfile chooses a random serial number, so without this two encodings of the same samples differ.
 
     Args:
         stream: A whole Ogg file with one logical stream.
@@ -30,7 +30,7 @@ def fix_serial(stream: bytes, serial: int) -> bytes:
 
 
 def last_granule_position(stream: bytes) -> int:
-    """Returns what the last page of an Ogg stream counts up to: samples, if it holds Vorbis; -1 if it tells none."""
+    """Returns the position that the last page of an Ogg stream states; -1 if none. For Vorbis it counts samples."""
     page = stream.rfind(PAGE)
     return int.from_bytes(stream[page + 6 : page + 14], "little", signed=True)
 
@@ -38,7 +38,7 @@ def last_granule_position(stream: bytes) -> int:
 def page_checksum(page: bytes) -> int:
     """Returns the CRC-32 of an Ogg page whose checksum field is zero (RFC 3533: 0x04C11DB7, highest bit first).
 
-    zlib has the same polynomial lowest bit first, so the bits of input and output are reversed.
+    zlib computes the same polynomial with the lowest bit first, so the bits of input and output are reversed here.
     """
     mirrored = zlib.crc32(page.translate(_REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{mirrored:032b}"[::-1], 2)

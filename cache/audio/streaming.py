@@ -1,4 +1,4 @@
-"""Audio of any length, decoded and turned into its log-mel strip piece by piece in bounded memory."""
+"""Decodes audio of any length piece by piece, in bounded memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,16 +17,16 @@ BLOCK_SECONDS = 60
 
 
 def stream_waveform(path: Path, sample_rate: int, heard: Heard | None = None) -> Iterator[NDArray[np.float32]]:
-    """Yields the waveform of a file piece by piece, (samples,), within 1e-6 of what `decode_waveform` returns.
+    """Yields the waveform of a file piece by piece, (samples,), within 1e-6 of the result of `decode_waveform`.
 
     Args:
         path: A file in any format that `decode_waveform` reads.
-        sample_rate: Wanted rate, Hz.
-        heard: Is told how much was decoded, before it is yielded.
+        sample_rate: Sample rate of the waveform, Hz.
+        heard: Gets the decoded seconds before each piece is yielded.
 
     Raises:
         OSError: If the file cannot be opened.
-        UnusableAudioError: With reason `undecodable`, `empty` or `non_finite`; some of it may have been yielded before.
+        UnusableAudioError: With reason `undecodable`, `empty` or `non_finite`; pieces may have been yielded before.
     """
     resampler: soxr.ResampleStream | None = None
     found = 0
@@ -47,7 +47,7 @@ def stream_waveform(path: Path, sample_rate: int, heard: Heard | None = None) ->
 
 
 def header_seconds(path: Path) -> float:
-    """Returns the length that a file's header promises, 0 if it has none: good enough for a progress bar."""
+    """Returns the seconds that a file's header states, 0 if none. They may be wrong, so use them for progress only."""
     try:
         return float(soundfile.info(path).duration)
     except (soundfile.SoundFileError, TypeError):
@@ -62,7 +62,7 @@ def header_seconds(path: Path) -> float:
 
 
 def _read_blocks(content: BinaryIO) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Yields samples, (samples, channels), and their rate, until no more decode: a header may promise more."""
+    """Yields samples, (samples, channels), and their sample rate in Hz, until no more samples decode."""
     try:
         audio = soundfile.SoundFile(content)
     except (soundfile.SoundFileError, TypeError, ValueError) as error:

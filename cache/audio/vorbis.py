@@ -1,6 +1,6 @@
-"""Ogg Vorbis by FFmpeg: its decoder, which browsers use as well, takes some three quarters of libvorbis's time.
+"""Decodes Ogg Vorbis by FFmpeg, whose decoder takes some three quarters of libvorbis's time. Browsers use it too.
 
-The loop over packets is FFmpeg's own, for that of PyAV costs as much in Python as the decoding.
+FFmpeg itself loops over the packets. A loop in Python by PyAV would take as long as the decoding.
 """
 
 import os
@@ -12,34 +12,35 @@ from numpy.typing import NDArray
 
 from cache.audio.ogg import PAGE, last_granule_position
 
-_FIRST_PACKET = slice(28, 35)  # the page that begins a stream holds one packet
-_SAMPLES = 32_768  # asked for at once, of each channel
+_FIRST_PACKET = slice(28, 35)  # bytes of the first packet; the first page of a stream holds one packet
+_SAMPLES = 32_768  # per channel and call
 HAS_MEMORY_FILES = hasattr(os, "memfd_create") and Path("/proc/self/fd").exists()
 
 
 def decode_vorbis(audio: bytes) -> tuple[NDArray[np.float32], int] | None:
-    """Returns the samples of a file, (channels, samples), and their rate in Hz, if it is one stream of Ogg Vorbis.
+    """Returns the samples of an Ogg file with one Vorbis stream, (channels, samples), and their sample rate in Hz.
 
-    They meet libvorbis's within 1e-6 of full scale. If other than as many decode as the last page states, as of a file
-    that is cut off, damaged, chained or recorded from the middle of a stream, what to make of it is left to libsndfile.
+    The samples equal those of libvorbis within 1e-6 of full scale. If the number of decoded samples differs from what
+    the last page states, returns None, and libsndfile decodes the file. This happens if the file is cut off, damaged,
+    chained, or recorded from the middle of a stream.
 
     Args:
         audio: A whole file.
 
     Returns:
-        None if it is something else, or this system has no files in memory. From three channels on they may be in
-        another order than libsndfile's.
+        None for other kinds of files, and on systems without files in memory. With three or more channels, the channels
+        may be in another order than in libsndfile.
 
     Raises:
-        MemoryError: If the samples, or those that the last page states, do not fit.
-        OSError: If the system gives no file.
+        MemoryError: If there is no memory for the samples, or for the samples that the last page states.
+        OSError: If the system cannot make a file in memory.
     """
     if not (HAS_MEMORY_FILES and audio.startswith(PAGE) and audio[_FIRST_PACKET] == b"\x01vorbis"):
         return None
     stated = last_granule_position(audio)
     if stated <= 0:
         return None
-    # Imported here, for most of what imports this decodes nothing.
+    # Imported here because most programs that import this module decode nothing.
     from av import FFmpegError
 
     try:
@@ -54,10 +55,18 @@ def decode_vorbis(audio: bytes) -> tuple[NDArray[np.float32], int] | None:
 
 
 def _decode_file(path: str, stated: int) -> tuple[NDArray[np.float32], int] | None:
-    """Returns the samples of an Ogg file, (channels, samples), and their rate; None if they are not as many as stated.
+    """Returns the samples of an Ogg file, (channels, samples), and their sample rate in Hz.
+
+    Args:
+        path: Path of the file.
+        stated: Number of samples that the last page states.
+
+    Returns:
+        None if the number of decoded samples differs from `stated`.
 
     Raises:
-        FFmpegError, MemoryError: If they do not decode, or do not fit.
+        FFmpegError: If the file does not decode.
+        MemoryError: If there is no memory for the samples.
     """
     from av import AudioFrame
     from av.filter import Graph

@@ -1,1 +1,1 @@
-"""Features computed in child processes that may crash, hang or run out of memory."""
+"""Computes features in child processes, which may crash, hang or run out of memory."""

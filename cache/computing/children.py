@@ -1,4 +1,4 @@
-"""The parent's side of the child processes: one for each thread that computes parts, and how each of them ended."""
+"""The parent's side of the child processes: starts one child per thread, talks to it, and finds out how it ended."""
 
 import os
 import pickle

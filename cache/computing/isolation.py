@@ -86,10 +86,10 @@ def _judge_death(death: ChildDiedError, deaths: Counter[tuple[str, int]], refuse
 
 
 def prepare_children() -> None:
-    """Start the import of what children need, beside what this process does meanwhile, so the first child is quick."""
+    """Start the fork server now, so that it imports its modules while this process does other work."""
     _children.prepare()
 
 
 def end_children() -> None:
-    """End the child processes of all threads, and the computations that still go on in them."""
+    """End the child processes of all threads, with the computations that still run in them."""
     _children.end()

@@ -1,4 +1,4 @@
-"""One part of the store: its recordings decoded, turned into strips and published together."""
+"""Computes one part of the store: decodes its recordings, turns them into strips and publishes them together."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,13 @@ from cache.workspace.feature_directory import FeatureDirectory
 
 @dataclass(frozen=True)
 class Source:
-    """One audio file to compute: its hash, its path or URL, and its size in bytes."""
+    """One audio file to compute.
+
+    Attributes:
+        sha256: sha256 of the file.
+        address: Path or URL of the file.
+        size: Size of the file in bytes.
+    """
 
     sha256: str
     address: str
@@ -29,21 +35,21 @@ class Source:
 
 @dataclass(frozen=True)
 class Started:
-    """A recording is being decoded from now on."""
+    """Event: the decoding of a recording begins."""
 
     source: Source
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A recording is done.
+    """Event: a recording is done, with or without a strip.
 
     Attributes:
         source: The recording.
-        seconds: Of audio in its strip; 0 if it gave none.
-        reason: Why it gave no strip; empty if it did, `unreadable` if nothing is known of the recording itself: the
-            file vanished or changed since it was hashed, or somebody kept ending its process.
-        detail: More on the reason.
+        seconds: Duration of the audio in its strip; 0 if there is no strip.
+        reason: Word for the reason why there is no strip; empty if there is one. `unreadable` means that the file
+            vanished or changed since it was hashed, or that its process was killed again and again.
+        detail: Details of the reason.
     """
 
     source: Source
@@ -53,25 +59,25 @@ class Finished:
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Self:
-        """Returns what `dataclasses.asdict` took apart."""
+        """Returns the event that `dataclasses.asdict` turned into a message."""
         return cls(**{**message, "source": Source(**message["source"])})
 
 
 def compute_part(
     sources: Sequence[Source], features: FeatureConfig, store: FeatureDirectory, refused: Mapping[str, Failure]
 ) -> Iterator[Started | Finished]:
-    """Compute a group of recordings and publish its part; yields before and after each of them.
+    """Compute a group of recordings and publish its part; yields an event before and after each recording.
 
     A file that vanished or changed since it was hashed is left out; the catalogue lists it as unreadable.
 
     Args:
-        sources: The recordings, in the order of their strips.
+        sources: Recordings in the order of their strips.
         features: Front-end settings.
         store: Feature directory.
-        refused: By sha256, recordings that must not be decoded, and the failure to record instead.
+        refused: Failures to record for recordings that must not be decoded, by sha256.
 
     Raises:
-        OSError: If the part cannot be written, or the audio's place not be reached. Nothing of it is visible then.
+        OSError: If the part cannot be written, or the URL of the audio cannot be reached. Nothing is published then.
     """
     with PartWriter(store, features.channels, features.encoding, features.score_columns) as writer:
         for source in sources:
@@ -95,7 +101,7 @@ def _add_recording(source: Source, features: FeatureConfig, store: FeatureDirect
         if not (np.isfinite(log_mel).all() and (strip is log_mel or np.isfinite(strip).all())):
             raise UnusableAudioError("non_finite", f"samples up to {np.abs(waveform).max():g} overflow in power")
     except ConnectionError:
-        raise  # nothing is known about the recording
+        raise  # the recording itself may be fine
     except OSError as error:
         return Finished(source, reason="unreadable", detail=str(error))
     except UnusableAudioError as error:

@@ -1,4 +1,4 @@
-"""How far the computation of features is: recordings, hours of audio, speed, quarantine, time left."""
+"""Shows the progress of a build: recordings, hours of audio, speed, unusable recordings, time left."""
 
 import logging
 import sys
@@ -18,9 +18,16 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class BuildProgress:
-    """Counts finished recordings; shows a bar on a terminal, else a line in the log from time to time.
+    """Counts finished recordings; shows a bar on a terminal, or else a log line every 10 s.
 
-    The time left goes by bytes of audio files, since recordings differ a thousandfold in length.
+    The time left is estimated from the bytes of the audio files, because recordings differ a thousandfold in length.
+
+    Attributes:
+        reasons: Number of unusable recordings by reason.
+
+    Args:
+        recordings: Number of recordings to compute.
+        total_bytes: Size of their files.
     """
 
     def __init__(self, recordings: int, total_bytes: int) -> None:
@@ -46,7 +53,7 @@ class BuildProgress:
             logger.info("features: %s", self.summary(), extra=self._fields())
 
     def add(self, finished: Iterable[Finished]) -> None:
-        """Count recordings that are done, each once: a part whose Dask worker died is computed and told of again."""
+        """Count finished recordings, each once. If a Dask worker dies, its part is computed and reported again."""
         for recording in finished:
             if recording.source.sha256 in self._counted:
                 continue
@@ -66,7 +73,7 @@ class BuildProgress:
             logger.info("features: %s, %.0f min left", self.summary(), left / 60, extra=self._fields())
 
     def summary(self) -> str:
-        """Returns what was done so far, in words."""
+        """Returns the present counts and the speed as text."""
         elapsed = max(time.monotonic() - self._started, 1e-9)
         return (
             f"{self._done_recordings} of {self._recordings} recordings, {self._audio_seconds / 3600:.2f} h of audio, "

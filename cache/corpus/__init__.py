@@ -1,1 +1,1 @@
-"""The generated corpus: species, their songs, recordists and places."""
+"""Makes the recordings of the generated corpus: species, their songs, recordists and places."""

@@ -1,4 +1,4 @@
-"""One recording of the generated corpus: its sound, its row of the table and its bytes."""
+"""Makes one recording of the generated corpus: its sound, its row of the table and the bytes of its file."""
 
 import io
 from dataclasses import dataclass
@@ -21,26 +21,26 @@ from cache.corpus.song import sing, vary_grammar
 from cache.corpus.soundscape import move_away, record, render_background
 from cache.corpus.species import Species
 
-_DIALECT, _RECORDING = 1, 2  # streams of randomness beside the corpus' own
+_DIALECT, _RECORDING = 1, 2  # keys of the random streams of a dialect and of a recording
 _FORMATS = {
     "ogg": ("OGG", "VORBIS"),
     "mp3": ("MP3", "MPEG_LAYER_III"),
     "wav": ("WAV", "PCM_16"),
     "flac": ("FLAC", "PCM_16"),
 }
-_BLOCK_SAMPLES = 65_536  # libsndfile's Vorbis encoder keeps a whole write on the stack
+_BLOCK_SAMPLES = 65_536  # per write, because libsndfile's Vorbis encoder keeps a whole write on the stack
 
 
 @dataclass(frozen=True)
 class PlannedRecording:
-    """What to make; sound and row follow from it alone, whatever else is made before or beside it.
+    """The plan of one recording. Sound and row depend on this plan only, not on other recordings.
 
     Attributes:
-        index: Its row of the table.
-        seed: The corpus' seed.
-        seconds_range: Shortest and longest duration.
-        species: Who sings.
-        recordist: Who records.
+        index: Row of the recording in the table.
+        seed: Seed of the corpus.
+        seconds_range: Shortest and longest duration, s.
+        species: Species that sings.
+        recordist: Recordist.
         recordist_index: Number of the recordist.
     """
 
@@ -58,11 +58,11 @@ def render_recording(
     """Returns the sound of one recording and its row of the table.
 
     Args:
-        planned: What to make.
-        others: Species of which one may sing in the background.
+        planned: Plan of the recording.
+        others: Other species; one of them may sing in the background.
 
     Returns:
-        (samples, channels) within [-1, 1] at the recordist's sample rate, and the value of each column.
+        Sound, (samples, channels) within [-1, 1] at the recordist's sample rate, and the value of each column.
     """
     rng = seeded_generator(planned.seed, _RECORDING, planned.index)
     recordist, seconds = planned.recordist, rng.uniform(*planned.seconds_range)
@@ -86,13 +86,13 @@ def render_recording(
 
 
 def encode_audio(channels: NDArray[np.float32], sample_rate: int, codec: str, serial: int) -> bytes:
-    """Returns an audio file's bytes.
+    """Returns the bytes of an audio file.
 
     Args:
-        channels: (samples, channels) within [-1, 1].
-        sample_rate: Hz.
+        channels: Sound, (samples, channels) within [-1, 1].
+        sample_rate: Sample rate, Hz.
         codec: ogg, mp3, wav or flac.
-        serial: Number of the stream in an Ogg file.
+        serial: Serial number of the stream in an Ogg file.
     """
     container, subtype = _FORMATS[codec]
     stream = io.BytesIO()
@@ -105,7 +105,7 @@ def encode_audio(channels: NDArray[np.float32], sample_rate: int, codec: str, se
 
 
 def seeded_generator(seed: int, *key: int) -> np.random.Generator:
-    """Returns the generator of one thing (its key), independent of what others drew."""
+    """Returns the random generator of a key; its numbers do not depend on what other generators drew."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
@@ -116,7 +116,15 @@ def _hear(
     distance: tuple[float, float],
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """Returns an individual of a species at a distance (level in dB, nearness), (samples,)."""
+    """Returns the sound of one individual at a distance, (samples,).
+
+    Args:
+        planned: Plan of the recording.
+        species: Species of the individual.
+        seconds: Length of the recording.
+        distance: Level in dB, and nearness: 0 far, 1 close.
+        rng: Source of randomness.
+    """
     dialect_rng = seeded_generator(planned.seed, _DIALECT, planned.recordist_index, species.number)
     dialect = vary_grammar(species.grammar, DIALECT_SPREAD, dialect_rng)
     individual = vary_grammar(dialect, INDIVIDUAL_SPREAD, rng)
@@ -128,7 +136,7 @@ def _hear(
 def _describe(
     planned: PlannedRecording, secondary: list[str], nearness: float, rng: np.random.Generator
 ) -> dict[str, object]:
-    """Returns the row of the table, columns in BirdCLEF's order."""
+    """Returns the row of the table, with the columns in BirdCLEF's order."""
     species, recordist = planned.species, planned.recordist
     return {
         "primary_label": species.label,

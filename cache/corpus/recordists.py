@@ -1,4 +1,4 @@
-"""Invented recordists: where they live, what they record with, and which species they go for."""
+"""Draws invented recordists: their homes, microphones, and the species that each of them records."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from cache.corpus.difficulty import BACKGROUND_LEVEL_DB, GAIN_DB, NOISE_FLOOR_DB
 from cache.corpus.soundscape import Microphone, Site, draw_microphone, draw_site
 
 UNKNOWN = ""
-"""Name of a recordist who is not known."""
+"""Name of an unknown recordist."""
 
 _FIRST_NAMES = (
     "Amina", "Bartosz", "Chipo", "Dineo", "Elif", "Farid", "Greta", "Hana", "Ines", "Joao", "Kwame", "Lindiwe",
@@ -29,14 +29,14 @@ class Recordist:
     """One author of recordings.
 
     Attributes:
-        name: As in the author column.
-        latitude: Home, degrees.
-        longitude: Home, degrees.
-        microphone: Colour of the recordings.
-        site: Background of the recordings.
-        codec: File name ending: ogg, mp3, wav or flac.
-        sample_rate: Hz.
-        stereo: Whether there are two channels.
+        name: Name in the author column.
+        latitude: Latitude of the home, degrees.
+        longitude: Longitude of the home, degrees.
+        microphone: Microphone, which colours the recordings.
+        site: Site, which gives the background of the recordings.
+        codec: Ending of the file names: ogg, mp3, wav or flac.
+        sample_rate: Sample rate of the recordings, Hz.
+        stereo: Whether the recordings have two channels.
     """
 
     name: str
@@ -50,7 +50,13 @@ class Recordist:
 
 
 def draw_recordists(known: int, unknown: int, rng: np.random.Generator) -> list[Recordist]:
-    """Returns `known` recordists with different names, then `unknown` ones; codecs and rates take turns."""
+    """Returns recordists: first known ones, with different names, then unknown ones. Codecs and rates take turns.
+
+    Args:
+        known: Number of known recordists.
+        unknown: Number of unknown recordists.
+        rng: Source of randomness.
+    """
     names = [f"{first} {last}" for first in _FIRST_NAMES for last in _LAST_NAMES]
     order = rng.permutation(len(names))
     recordists = []
@@ -77,14 +83,14 @@ def assign_recordists(
 ) -> list[NDArray[np.int64]]:
     """Returns, for each species, the recordist of each of its recordings, (count,).
 
-    A species goes to max(3, count // 4) recordists in unequal shares (each recording to another one if there are
-    fewer), each time the one with the least work, if possible without a species of the same genus: so a recordist
-    records the same few, dissimilar species again and again.
+    max(3, count // 4) recordists record a species, in unequal shares; a species with fewer recordings has another
+    recordist for each. The recordists with the fewest recordings so far are chosen, if possible without another species
+    of the same genus. So each recordist records the same few, dissimilar species again and again.
 
     Args:
-        counts: Recordings per species.
+        counts: Number of recordings of each species.
         genera: Genus of each species.
-        recordists: How many there are.
+        recordists: Number of recordists.
         rng: Source of randomness.
     """
     load = np.zeros(recordists)
@@ -101,7 +107,7 @@ def assign_recordists(
 
 
 def _split_unequally(count: int, parts: int) -> NDArray[np.int64]:
-    """Returns positive integers, falling, that sum to `count`, (parts,): most likely one large and some small."""
+    """Returns positive integers with the sum `count`, from large to small, in proportion to 0.75^index, (parts,)."""
     weights = 0.75 ** np.arange(parts)
     portions = np.ones(parts, np.int64)
     for _ in range(count - parts):

@@ -1,4 +1,4 @@
-"""Song grammars of invented birds, and their waveforms."""
+"""Defines the song grammars of invented birds, and renders songs as waveforms."""
 
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ from cache.corpus.difficulty import (
 )
 
 _FADE_SECONDS = 0.012
-_HIGHEST_SHARE_OF_RATE = 0.46  # a partial above it would alias
+_HIGHEST_SHARE_OF_RATE = 0.46  # a partial above this share of the sample rate would alias
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Syllable:
     Attributes:
         contour: Pitch at equally spaced times, octaves above the song's centre.
         seconds: Duration at tempo 1.
-        partials_db: Levels of the fundamental and its overtones.
-        warble_octaves: Depth of a fast sinusoidal change of pitch; 0 for none.
-        warble_hz: Its rate.
-        buzz_hz: Rate at which the loudness pulses; 0 for a clear tone.
+        partials_db: Levels of the fundamental and its overtones, dB.
+        warble_octaves: Depth of a fast sinusoidal change of pitch; 0: no warble.
+        warble_hz: Rate of the warble.
+        buzz_hz: Rate at which the loudness pulses; 0: a clear tone.
     """
 
     contour: tuple[float, ...]
@@ -41,7 +41,13 @@ class Syllable:
 
 @dataclass(frozen=True)
 class Phrase:
-    """Syllables (indices into the grammar's inventory) sung one after another, repeated."""
+    """Syllables that are sung one after another, several times.
+
+    Attributes:
+        syllables: Indices into the grammar's inventory.
+        fewest: Least number of repeats.
+        most: Highest number of repeats.
+    """
 
     syllables: tuple[int, ...]
     fewest: int
@@ -50,15 +56,15 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Grammar:
-    """All that defines a species' song.
+    """Everything that defines a species' song.
 
     Attributes:
         centre_hz: Frequency that the contours are relative to.
-        inventory: The syllables.
-        phrases: Their order within a song.
+        inventory: Syllables of the song.
+        phrases: Phrases in their order within a song.
         gap_seconds: Silence between syllables at tempo 1.
         pause_seconds: Mean silence between songs.
-        tempo: Factor on the speed of everything within a song.
+        tempo: Factor on the speed of a song.
         drift_octaves: Change of pitch from the song's first to its last syllable.
     """
 
@@ -72,10 +78,10 @@ class Grammar:
 
 
 def vary_grammar(grammar: Grammar, spread: float, rng: np.random.Generator) -> Grammar:
-    """Returns the song of one dialect or individual: pitch, tempo, contours and repeats moved by chance.
+    """Returns the grammar of one dialect or individual, with random changes of pitch, tempo, contours and repeats.
 
     Args:
-        grammar: What to vary.
+        grammar: Grammar to vary.
         spread: Factor on the standard deviations in `cache.corpus.difficulty`; 0 gives the same grammar.
         rng: Source of randomness.
     """
@@ -128,7 +134,7 @@ def render_syllable(syllable: Syllable, centre_hz: float, seconds: float, sample
 
 
 def compose_song(grammar: Grammar, rng: np.random.Generator) -> list[int]:
-    """Returns one song as indices into the inventory; now and then a phrase is missing or comes too early."""
+    """Returns one song as indices into the inventory; sometimes a phrase is left out or comes too early."""
     phrases = [phrase for phrase in grammar.phrases if rng.random() >= PHRASE_SLIP] or list(grammar.phrases)
     for index in range(len(phrases) - 1):
         if rng.random() < PHRASE_SLIP:
@@ -142,12 +148,12 @@ def compose_song(grammar: Grammar, rng: np.random.Generator) -> list[int]:
 
 
 def sing(grammar: Grammar, seconds: float, sample_rate: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Returns songs with pauses between them; the bird may begin late and be cut off by the end.
+    """Returns songs with pauses between them; the first song may begin late, and the end may cut the last one off.
 
     Args:
-        grammar: The individual's song.
+        grammar: Grammar of the individual.
         seconds: Length of the recording.
-        sample_rate: Hz.
+        sample_rate: Sample rate, Hz.
         rng: Source of randomness.
 
     Returns:

@@ -1,4 +1,4 @@
-"""All but the song that is heard in a generated recording: distance, background and microphone."""
+"""Adds to a generated recording what is not song: distance, background and microphone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from cache.corpus.difficulty import COLOUR_DB, FAR_LOW_PASS_HZ, LOW_PASS_HZ, REV
 
 BACKGROUNDS = ("wind", "rain", "stream", "insects", "traffic")
 
-_COLOUR_HZ = np.geomspace(60, 20_000, 22)  # knots of a microphone's response
+_COLOUR_HZ = np.geomspace(60, 20_000, 22)  # frequencies at which a microphone's response is given
 _SILENT_DB = -90.0
 _SPECTRA: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # Hz, dB
     "wind": ((20, 150, 600, 2000, 16_000), (0, -2, -22, -42, -70)),
@@ -23,13 +23,13 @@ _SPECTRA: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # Hz, dB
 
 @dataclass(frozen=True)
 class Microphone:
-    """A recorder's colour.
+    """The sound properties of a microphone and its recorder.
 
     Attributes:
         response_db: Response at geometrically spaced frequencies from 60 Hz to 20 kHz.
-        low_pass_hz: Above it the microphone is deaf.
-        noise_floor_db: RMS of its own white noise, dB re full scale.
-        gain_db: Gain over the usual level.
+        low_pass_hz: Frequency above which the microphone records nothing.
+        noise_floor_db: RMS level of the recorder's own white noise, dB re full scale.
+        gain_db: Gain relative to the usual level.
     """
 
     response_db: tuple[float, ...]
@@ -40,14 +40,14 @@ class Microphone:
 
 @dataclass(frozen=True)
 class Site:
-    """What sounds around a recordist.
+    """The background sounds at a recordist's site.
 
     Attributes:
-        main: One of `BACKGROUNDS`.
-        other: Another one, fainter.
-        level_db: RMS of the main background, dB re full scale.
-        insect_hz: Pitch of the insects there.
-        insect_rate_hz: Rate of their chirps.
+        main: Main background, one of `BACKGROUNDS`.
+        other: Fainter background, another one of `BACKGROUNDS`.
+        level_db: RMS level of the main background, dB re full scale.
+        insect_hz: Pitch of the insects.
+        insect_rate_hz: Rate of the insects' chirps.
     """
 
     main: str
@@ -58,7 +58,13 @@ class Site:
 
 
 def draw_microphone(noise_floor_db: float, gain_db: float, rng: np.random.Generator) -> Microphone:
-    """Returns a microphone with a random tilt, resonances and upper limit."""
+    """Returns a microphone with random slope, resonances and upper limit.
+
+    Args:
+        noise_floor_db: As in `Microphone`.
+        gain_db: As in `Microphone`.
+        rng: Source of randomness.
+    """
     ripple = np.convolve(COLOUR_DB * rng.standard_normal(len(_COLOUR_HZ) + 2), (0.4, 0.8, 0.4), mode="valid")
     tilt = TILT_DB_PER_OCTAVE * rng.standard_normal() * np.log2(_COLOUR_HZ / 2000)
     low_cut = -12 * np.maximum(0, np.log2(rng.uniform(60, 300) / _COLOUR_HZ))
@@ -67,7 +73,7 @@ def draw_microphone(noise_floor_db: float, gain_db: float, rng: np.random.Genera
 
 
 def draw_site(level_db: float, rng: np.random.Generator) -> Site:
-    """Returns a site with two different backgrounds and insects of its own pitch."""
+    """Returns a site with two different random backgrounds, and insects of a random pitch."""
     main, other = rng.choice(BACKGROUNDS, 2, replace=False)
     return Site(str(main), str(other), level_db, float(rng.uniform(3000, 8500)), float(rng.uniform(6, 30)))
 
@@ -75,12 +81,12 @@ def draw_site(level_db: float, rng: np.random.Generator) -> Site:
 def move_away(
     waveform: NDArray[np.float32], sample_rate: int, nearness: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Returns the waveform as heard from a distance: dull and with an echo, at unchanged peak level.
+    """Returns the waveform as heard from a distance: low-passed, with an echo, at the same peak level, (samples,).
 
     Args:
-        waveform: (samples,).
-        sample_rate: Hz.
-        nearness: 0 far, 1 close.
+        waveform: Sound nearby, (samples,).
+        sample_rate: Sample rate, Hz.
+        nearness: 0: far, 1: close.
         rng: Source of randomness.
     """
     shortest, longest = REVERBERATION_SECONDS
@@ -98,7 +104,7 @@ def move_away(
 
 
 def render_background(site: Site, samples: int, sample_rate: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Returns the site's two backgrounds at its level, (samples,)."""
+    """Returns the sum of the site's two backgrounds at the site's level, (samples,)."""
     main = _render_kind(site.main, site, samples, sample_rate, rng)
     other = _render_kind(site.other, site, samples, sample_rate, rng)
     return np.float32(10 ** (site.level_db / 20)) * (main + np.float32(0.4) * other)
@@ -107,7 +113,7 @@ def render_background(site: Site, samples: int, sample_rate: int, rng: np.random
 def record(
     waveform: NDArray[np.float32], microphone: Microphone, sample_rate: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Returns what the microphone makes of the sound before it, (samples,), within [-1, 1]."""
+    """Returns the sound as the microphone records it, (samples,), within [-1, 1]."""
     length = scipy.fft.next_fast_len(len(waveform), real=True)
     hertz = np.geomspace(10, 24_000, 300)
     deaf_db = 36 * np.maximum(0, np.log2(hertz / microphone.low_pass_hz))
@@ -121,7 +127,7 @@ def record(
 def _render_kind(
     kind: str, site: Site, samples: int, sample_rate: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Returns one background of RMS 1, (samples,)."""
+    """Returns one background with RMS 1, (samples,)."""
     if kind == "insects":
         width = site.insect_hz * np.array((0.5, 0.93, 1.0, 1.07, 1.6))
         noise = _shape_noise((tuple(width), (-60.0, -12.0, 0.0, -12.0, -60.0)), samples, sample_rate, rng)
@@ -145,7 +151,7 @@ def _gusts(samples: int, sample_rate: int, rng: np.random.Generator) -> NDArray[
 def _shape_noise(
     spectrum_db: tuple[tuple[float, ...], tuple[float, ...]], samples: int, sample_rate: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Returns Gaussian noise of the given power spectrum (Hz, dB; straight lines over log frequency), (samples,)."""
+    """Returns Gaussian noise with a power spectrum (Hz, dB; straight lines over log frequency), (samples,)."""
     length = scipy.fft.next_fast_len(samples, real=True)
     spectrum = rng.standard_normal((1 + length // 2, 2), np.float32).view(np.complex64)[:, 0]  # (1 + length // 2,)
     spectrum *= _response(spectrum_db, length, sample_rate)
@@ -160,9 +166,9 @@ def _response(
     """Returns the amplitude at each frequency of a spectrum, (1 + length // 2,).
 
     Args:
-        knots: Hz and dB; straight lines over log frequency, nothing below the first and above the last.
-        length: Samples that the spectrum belongs to.
-        sample_rate: Hz.
+        knots: Frequencies in Hz and their levels in dB; straight lines over log frequency, silence outside.
+        length: Number of samples that the spectrum belongs to.
+        sample_rate: Sample rate, Hz.
     """
     hertz = np.geomspace(10, 24_000, 600)
     level_db = np.interp(np.log(hertz), np.log(knots[0]), knots[1], left=_SILENT_DB, right=_SILENT_DB)

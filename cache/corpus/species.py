@@ -1,8 +1,8 @@
 """The invented species of the generated corpus: names, codes and songs.
 
-Species come in genera of four. A genus shares its frequency band and its syllables; its species differ in the
-direction of their notes, in their order and in their tempo, which a mean spectrum hardly shows. The songs do not
-depend on a corpus' seed: a species sings the same in every corpus.
+Each genus has four species. The species of a genus share a frequency band and syllables. They differ in the direction
+of their notes, in the order of the notes and in the tempo, which a mean spectrum hardly shows. The songs do not depend
+on the seed of a corpus: a species sings the same song in every corpus.
 """
 
 import re
@@ -27,12 +27,12 @@ class Species:
     """One invented species.
 
     Attributes:
-        number: Its row in the table.
-        label: Code in the style of eBird, such as synflu1; not a real one.
-        genus: Index of its genus.
+        number: Row of the species in the table of species.
+        label: Invented code in the style of eBird, such as synflu1.
+        genus: Index of the genus.
         scientific_name: Invented binomial.
         common_name: Invented English name.
-        grammar: Its song.
+        grammar: Grammar of the song.
     """
 
     number: int
@@ -45,12 +45,13 @@ class Species:
 
 @dataclass(frozen=True)
 class SongForm:
-    """A species' way with its genus' syllables.
+    """How a species uses the syllables of its genus.
 
     Attributes:
-        score: Phrases such as "a*1-2 bC*3-4": syllables by letter (a capital: reversed in time) times repeats.
+        score: Phrases such as "a*1-2 bC*3-4": syllables by letter (a capital letter: reversed in time), then `*`, the
+            least and the highest number of repeats.
         tempo: Factor on the genus' speed.
-        shift_octaves: Its pitch above the genus' centre.
+        shift_octaves: Pitch above the genus' centre.
         drift_octaves: Change of pitch over a song.
     """
 
@@ -62,7 +63,7 @@ class SongForm:
 
 @dataclass(frozen=True)
 class Genus:
-    """What related species share, and the form of each one's song."""
+    """The common properties of related species, and the form of each species' song."""
 
     stem: str
     noun: str
@@ -192,21 +193,21 @@ MAX_SPECIES = len(_GENERA) * SPECIES_PER_GENUS * len(_GENUS_ENDINGS)
 
 
 def species_table(count: int) -> tuple[Species, ...]:
-    """Returns the first `count` <= MAX_SPECIES species, genera taking turns; a longer table begins with a shorter."""
+    """Returns the first `count` species, at most `MAX_SPECIES`; genera take turns. `count` changes no species."""
     return tuple(_make_species(number) for number in range(count))
 
 
 def parse_score(score: str) -> tuple[tuple[Phrase, ...], frozenset[int]]:
-    """Returns the phrases of a score, and which syllables of the inventory it reverses.
+    """Returns the phrases of a score, and the indices of the syllables that it reverses.
 
     Raises:
-        ValueError: If a phrase is not syllables, `*`, fewest, `-`, most.
+        ValueError: If a phrase does not have the form of `SongForm.score`.
     """
     phrases, reversed_syllables = [], set()
     for text in score.split():
         match = re.fullmatch(r"([a-zA-Z]+)\*(\d+)-(\d+)", text)
         if match is None:
-            raise ValueError(f"Phrase {text!r} of the score {score!r} is not of the form ab*2-3: write it so.")
+            raise ValueError(f"Phrase {text!r} of the score {score!r} does not have the form ab*2-3.")
         letters, fewest, most = match.groups()
         phrases.append(Phrase(tuple(ord(letter.lower()) - ord("a") for letter in letters), int(fewest), int(most)))
         reversed_syllables |= {ord(letter.lower()) - ord("a") for letter in letters if letter.isupper()}
@@ -214,7 +215,7 @@ def parse_score(score: str) -> tuple[tuple[Phrase, ...], frozenset[int]]:
 
 
 def _make_species(number: int) -> Species:
-    """Returns species `number`: genera take turns; the table's second round is of new, shifted genera."""
+    """Returns species `number`. Genera take turns; after all their species, new genera with shifted songs follow."""
     base_index, turn = number % len(_GENERA), number // len(_GENERA)
     round_number, position = divmod(turn, SPECIES_PER_GENUS)
     base, form = _GENERA[base_index], _GENERA[base_index].forms[position]

@@ -1,1 +1,1 @@
-"""Recordings that hold the same sound."""
+"""Finds recordings that hold the same sound."""

@@ -1,6 +1,6 @@
-"""Whether two strips hold the same sound: their comparison at every lag.
+"""Compares two strips at every lag, to decide whether they hold the same sound.
 
-Comparisons are kept: raise `mel.VERSION` when they change.
+The results are remembered. If a change here gives other results, raise `cache.front_end.log_mel.VERSION`.
 """
 
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ SIMILARITY = 0.55
 """Least similarity of near-duplicates.
 
 Measured over 3 s and more, with 64 and 128 channels: different recordings of a species reach 0.46, generated songs of
-the same syllables 0.54; copies at 50 kbit/s have at least 0.59, and all but 1 % of those at 28 kbit/s 0.55. With 8
-channels different recordings of a species reach 0.67.
+the same syllables 0.54. Copies at 50 kbit/s have at least 0.59, and 99 % of the copies at 28 kbit/s have at least 0.55.
+With 8 channels, different recordings of a species reach 0.67.
 """
 BRIEF_SECONDS = 3.0
 BRIEF_SIMILARITY = 0.67
-"""Least similarity over less than `BRIEF_SECONDS`, in which two calls of one bird reach 0.66."""
+"""Least similarity of near-duplicates that overlap less than `BRIEF_SECONDS`; two calls of one bird reach 0.66."""
 LEAST_OVERLAP_SECONDS = 5.0
-"""Least overlap of near-duplicates, or half of the shorter one if that is less."""
+"""Least overlap of two compared strips; if half of the shorter strip is less, that half."""
 
 _COMPARED_BANDS = 32
 _BACKGROUND_SECONDS = 0.5
@@ -36,11 +36,11 @@ _NO_ENERGY = 1e-3
 
 @dataclass(frozen=True)
 class Alignment:
-    """How two strips fit best.
+    """The lag at which two strips are most similar.
 
     Attributes:
-        lag_seconds: How much later the same sound comes in the first than in the second.
-        overlap_seconds: Length of what both then hold.
+        lag_seconds: Time by which the same sound comes later in the first strip than in the second.
+        overlap_seconds: Length of the overlap at this lag.
         similarity: Correlation over the overlap, at most 1.
     """
 
@@ -50,22 +50,22 @@ class Alignment:
 
     @property
     def is_near_duplicate(self) -> bool:
-        """Whether both hold the same sound."""
+        """Whether both strips hold the same sound."""
         return self.similarity >= (SIMILARITY if self.overlap_seconds >= BRIEF_SECONDS else BRIEF_SIMILARITY)
 
 
 def align_strips(
     first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]], features: LogMelConfig
 ) -> Alignment:
-    """Returns how two strips fit best, over all lags at which they overlap enough.
+    """Returns the lag at which two strips are most similar, among all lags with enough overlap.
 
-    What is correlated is the level of up to 32 bands without its mean over 0.5 s, which is the background, and without
-    its mean over the bands, which is loudness: what is left, even of noise, is alike only in recordings of one sound.
-    Bands that are empty in either, as above a low-pass, are left out.
+    The levels of up to 32 bands are correlated. Before, two means are subtracted: over 0.5 s, which is the background,
+    and over the bands, which is the loudness. The rest, even of noise, is similar only in recordings of the same sound.
+    Bands that are empty in one of the strips, as above a low-pass, are left out.
 
     Args:
-        first: In dB, (frames, channels).
-        second: In dB, (frames, channels).
+        first: Strip in dB, (frames, channels).
+        second: Strip in dB, (frames, channels).
         features: Front-end settings of both strips.
     """
     background_frames = features.count_frames(_BACKGROUND_SECONDS)
@@ -93,26 +93,37 @@ def align_strips(
 def _band_detail(
     strip: NDArray[np.floating[Any]], background_frames: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Returns each band's level above its mean over 0.5 s, (frames, bands), and which bands hold sound, (bands,)."""
+    """Returns each band's level above its local mean, (frames, bands), and which bands hold sound, (bands,).
+
+    Args:
+        strip: Strip in dB, (frames, channels).
+        background_frames: Length of the local mean, in frames.
+    """
     channels = strip.shape[1]
     first = np.arange(min(_COMPARED_BANDS, channels)) * channels // min(_COMPARED_BANDS, channels)  # (bands,)
     level = np.add.reduceat(strip.astype(np.float32), first, axis=1) / np.diff(first, append=channels)
     quiet, loud = np.percentile(level, (25, 90), axis=0).astype(np.float32)
     live = loud > level.min() + _LIVE_DB
-    level = np.maximum(level, quiet - _QUIET_DB)  # holes that an encoder left
+    level = np.maximum(level, quiet - _QUIET_DB)  # fills gaps that an encoder left
     background = uniform_filter1d(level, background_frames, axis=0, mode="nearest")
     return np.asarray(np.clip(level - background, -_LARGEST_DB, _LARGEST_DB), np.float32), live
 
 
 def _centre(detail: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns details without their mean over the bands, (frames, bands)."""
+    """Returns details minus their mean over the bands, (frames, bands)."""
     return np.asarray(detail - detail.sum(axis=1, keepdims=True) / max(detail.shape[1], 1), np.float32)
 
 
 def _energy_between(
     detail: NDArray[np.float32], start: NDArray[np.int64], stop: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Returns the sum of squares from each first frame to before each last, (lags,), of (frames, bands)."""
+    """Returns the sum of squares of some ranges of frames, (lags,).
+
+    Args:
+        detail: Details, (frames, bands).
+        start: First frame of each range, (lags,).
+        stop: Frame after the last one of each range, (lags,).
+    """
     total = np.append(0, np.cumsum(np.square(detail).sum(axis=1, dtype=np.float64)))
     energy: NDArray[np.float64] = total[stop] - total[start]
     return energy

@@ -1,4 +1,4 @@
-"""The log-mel by which recordings are compared: read from the store, or computed anew where it holds embeddings."""
+"""Log-mel for comparisons: read from the store, or computed from the audio if the store holds embeddings."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from cache.workspace.address import read_bytes
 
 @dataclass(frozen=True)
 class ComparedLogMel:
-    """Gives the log-mel of recordings.
+    """Reads or computes the log-mel of recordings.
 
     Attributes:
-        strips: Store with their strips.
-        features: What the strips are.
-        data: Where the recordings lie.
-        recordings: recording_id and sha256.
+        strips: Store with the strips of the recordings.
+        features: Features of the store.
+        data: Where the recordings are.
+        recordings: recording_id and sha256 of each recording.
     """
 
     strips: StripStore
@@ -46,7 +46,7 @@ class ComparedLogMel:
         """
         if self.features.kind == "log_mel":
             return self.strips.read(sha256)
-        from cache.audio.decoding import decode_waveform  # here, for whoever only reads a catalogue loads no decoder
+        from cache.audio.decoding import decode_waveform  # here, because log-mel needs no decoder
 
         name = self.recordings.loc[self.recordings["sha256"] == sha256, "recording_id"].iloc[0]
         address = recording_address(audio_directory(self.data), name)

@@ -1,8 +1,8 @@
-"""Fingerprints of strips, and the pairs of recordings that share some of theirs: candidates for the same sound.
+"""Computes fingerprints of strips, and finds pairs with common values: candidates for the same sound.
 
-Re-encoding, gain, resampling and trimming change a file's bytes, and so its hash, but hardly its strip. All recordings
-of a store have the same bands and frames, so strips are compared as they are. Fingerprints are kept: raise
-`mel.VERSION` when they change.
+Re-encoding, gain, resampling and trimming change a file's bytes, and so its hash, but hardly its strip. All strips of a
+store have the same bands and frame rate, so they can be compared directly. Fingerprints are stored. If a change here
+gives other fingerprints, raise `cache.front_end.log_mel.VERSION`.
 """
 
 import base64
@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 VALUES = 108
-"""Most values of a fingerprint, which are 576 characters of text."""
+"""Highest number of values in a fingerprint; they take 576 characters of text."""
 SHARED_VALUES = 2
-"""How many values two fingerprints must share for their strips to be compared."""
+"""Number of values that two fingerprints must share before their strips are compared."""
 COMMON_VALUE = 64
-"""A value that more fingerprints hold than this is no sign of the same sound."""
+"""A value in more fingerprints than this is too common to indicate the same sound."""
 
 _FINGERPRINT_BANDS = 8
-_FINGERPRINT_SHARE = 0.85  # low bit rates and low sample rates lose the highest channels
+_FINGERPRINT_SHARE = 0.85  # the highest channels are left out: low bit rates and sample rates lose them
 _MOMENTS_PER_SECOND = 60  # whatever the frame rate
 _SMOOTHING, _STEP, _SPACING = 7, 9, 6  # moments
 _JOINED = 4
@@ -34,21 +34,21 @@ _DB_PER_NEPER = 10 / math.log(10)  # of power
 
 
 def fingerprint_strip(strip: NDArray[np.floating[Any]], frames_per_second: float) -> NDArray[np.uint32]:
-    """Returns the fingerprint of a strip: up to `VALUES` values, ascending, of which near-duplicates share some.
+    """Returns the fingerprint of a strip: up to `VALUES` ascending values; near-duplicates share some of them.
 
-    A value joins the sub-fingerprints of four moments 0.1 s apart. Each has a bit for every two neighbouring bands:
-    whether their difference in level grows from one moment to the next (equation 1 of Haitsma and Kalker 2002, A Highly
-    Robust Audio Fingerprinting System, ISMIR). It occurs with its two least certain bits either way. Moments at which
-    more than a quarter of the bits is left to chance, as in silence, have no value. The smallest values after a
-    permutation are kept, a sample that strips with the same sound draw alike (bottom-k sketch; Broder 1997, On the
-    Resemblance and Containment of Documents).
+    A value joins the sub-fingerprints of four moments 0.1 s apart. A sub-fingerprint has one bit for every two
+    neighbouring bands: whether their difference in level grows from one moment to the next (equation 1 of Haitsma and
+    Kalker 2002, A Highly Robust Audio Fingerprinting System, ISMIR). Each value is taken four times, with all
+    combinations of its two least certain bits. Moments at which chance decides more than a quarter of the bits, as in
+    silence, give no value. After a permutation the smallest values are kept: a sample that is the same for strips with
+    the same sound (bottom-k sketch; Broder 1997, On the Resemblance and Containment of Documents).
 
     Args:
-        strip: In dB, (frames, channels).
-        frames_per_second: Of the strip.
+        strip: Strip in dB, (frames, channels).
+        frames_per_second: Frame rate of the strip.
 
     Returns:
-        (values,); none if the strip is silent, steady or shorter than 0.6 s.
+        Values, (values,); no value if the strip is silent, steady or shorter than 0.6 s.
     """
     change = _contrast_change(strip, frames_per_second)  # (bits of a moment, moments)
     joined = change.shape[1] - (_JOINED - 1) * _SPACING
@@ -75,18 +75,21 @@ def fingerprint_to_text(fingerprint: NDArray[np.uint32]) -> str:
 
 
 def fingerprint_from_text(text: str) -> NDArray[np.uint32]:
-    """Returns what `fingerprint_to_text` wrote, (values,)."""
+    """Returns the fingerprint in a text of `fingerprint_to_text`, (values,)."""
     return np.frombuffer(base64.b64decode(text), "<u4").astype(np.uint32)
 
 
 def find_candidates(fingerprints: Sequence[NDArray[np.uint32]]) -> NDArray[np.int64]:
     """Returns the pairs of fingerprints that share `SHARED_VALUES` values, (pairs, 2), in ascending order.
 
-    Of many that hold one value, each is paired with the next 16 only: near-duplicates stay connected, and the time
-    grows with the number of values, not of pairs.
+    If many fingerprints hold a value, each is paired with the next 16 only. Near-duplicates stay connected that way,
+    and the time grows with the number of values, not of pairs.
 
     Args:
-        fingerprints: (values,) each.
+        fingerprints: Fingerprint of each strip, (values,) each.
+
+    Returns:
+        Indices of the two fingerprints of each pair, (pairs, 2).
     """
     count = len(fingerprints)
     if not count:
@@ -107,13 +110,13 @@ def find_candidates(fingerprints: Sequence[NDArray[np.uint32]]) -> NDArray[np.in
 
 
 def _contrast_change(strip: NDArray[np.floating[Any]], frames_per_second: float) -> NDArray[np.float32]:
-    """Returns how the difference in level of neighbouring bands changes at each moment, in dB, (bits, moments)."""
+    """Returns the change over time of the level difference of neighbouring bands, in dB, (bits, moments)."""
     pooling = _pooling(strip.shape[1])
-    power = strip[:, : len(pooling)] * np.float32(1 / _DB_PER_NEPER)  # (frames, channels), still its logarithm
+    power = strip[:, : len(pooling)] * np.float32(1 / _DB_PER_NEPER)  # (frames, channels), logarithm of the power
     level = np.log(np.asarray(cv2.exp(power, dst=power)) @ pooling)  # (frames, bands)
     total = np.cumsum(np.diff(level.T, axis=0), axis=1, dtype=np.float64)  # (bits, frames)
     frames_per_moment = frames_per_second / _MOMENTS_PER_SECOND
-    frame = np.arange(int((len(strip) - 1) / frames_per_moment)) * frames_per_moment  # (moments,), between frames
+    frame = np.arange(int((len(strip) - 1) / frames_per_moment)) * frames_per_moment  # (moments,), position in frames
     before = frame.astype(np.int64)
     total = total[:, before] + (frame - before) * (total[:, before + 1] - total[:, before])  # (bits, moments)
     smooth = total[:, _SMOOTHING:] - total[:, :-_SMOOTHING]
@@ -124,7 +127,7 @@ def _contrast_change(strip: NDArray[np.floating[Any]], frames_per_second: float)
 
 @lru_cache(maxsize=4)
 def _pooling(channels: int) -> NDArray[np.float32]:
-    """Returns the weights of the used channels in the bands of a fingerprint, (channels, bands)."""
+    """Returns the weight of each used channel in each band of a fingerprint, (channels, bands)."""
     used = max(min(_FINGERPRINT_BANDS, channels), math.ceil(_FINGERPRINT_SHARE * channels))
     band = np.arange(used) * min(_FINGERPRINT_BANDS, used) // used  # (channels,)
     return np.asarray(band[:, np.newaxis] == np.unique(band), np.float32)

@@ -1,4 +1,4 @@
-"""Which recordings of a data set hold the same sound, in the same bytes or in others."""
+"""Finds the recordings of a data set that hold the same sound, in the same bytes or in other bytes."""
 
 import io
 from dataclasses import astuple
@@ -31,19 +31,22 @@ def find_duplicates(
 ) -> pd.DataFrame:
     """Returns the pairs of recordings that are likely to hold the same sound, in ascending order.
 
-    Each recording is paired with the first that has the same bytes, with others of the same sound (`similarity.py`)
-    until all of them are linked, and with the first that has the same label, recordist and duration.
+    A recording is paired with the first recording of the same bytes, with recordings of the same sound (`alignment.py`)
+    until all of these are linked, and with the first recording of the same label, recordist and duration.
 
     Args:
         recordings: recording_id, sha256, label, recordist and seconds.
-        strips: Store with their strips.
+        strips: Store with the strips of the recordings.
         compared: Log-mel of the recordings.
-        memory: File that remembers comparisons of strips, so that a grown data set is not compared all over again.
-        workspace: Where it lies.
+        memory: File that remembers comparisons, so that known pairs of a grown data set are not compared again.
+        workspace: Workspace of the file.
 
     Returns:
-        recording_id, other_recording_id, label, other_label, why, lag_seconds (how much later the sound comes in the
-        first of them), overlap_seconds and similarity; the last three are NaN where strips were not compared.
+        recording_id, other_recording_id, label, other_label, why, lag_seconds (time by which the sound comes later in
+        the first recording), overlap_seconds and similarity. The last three are NaN for pairs that were not compared.
+
+    Raises:
+        OSError, ValueError: As in `ComparedLogMel.read`.
     """
     ordered = recordings.sort_values("recording_id", ignore_index=True)
     audio = ordered.drop_duplicates("sha256")
@@ -60,11 +63,11 @@ def find_duplicates(
 
 
 def name_sounds(recordings: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
-    """Returns for each recording the first one that holds its sound, directly or by way of others, or itself.
+    """Returns for each recording the first recording_id with the same sound, linked directly or through other pairs.
 
     Args:
         recordings: recording_id.
-        pairs: Of `find_duplicates`; those that only share label, recordist and duration do not count.
+        pairs: Pairs from `find_duplicates`. Pairs that only share label, recordist and duration do not count.
     """
     names = np.sort(recordings["recording_id"].to_numpy(str))
     sure = pairs[pairs["why"] != SAME_TAKE]
@@ -80,7 +83,7 @@ def name_sounds(recordings: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
 
 
 def _pair_with_first(ordered: pd.DataFrame, keys: list[str], why: str) -> pd.DataFrame:
-    """Returns each recording that shares keys with an earlier one, beside the first of these."""
+    """Returns pairs of each recording that shares the keys with an earlier recording, and the first such recording."""
     first = ordered.groupby(keys, sort=False)["recording_id"].transform("first")
     later = first != ordered["recording_id"]
     pairs = {"recording_id": first[later], "other_recording_id": ordered.loc[later, "recording_id"], "why": why}
@@ -90,19 +93,19 @@ def _pair_with_first(ordered: pd.DataFrame, keys: list[str], why: str) -> pd.Dat
 def _pair_by_sound(
     audio: pd.DataFrame, strips: StripStore, compared: ComparedLogMel, memory: "_Memory"
 ) -> pd.DataFrame:
-    """Returns pairs that hold the same sound, enough to link all that do: of three alike, two pairs.
+    """Returns pairs of the same sound, as many as link all such recordings: two pairs for three recordings.
 
     Args:
-        audio: recording_id, sha256 and seconds, each sha256 once, by recording_id.
-        strips: Store with their strips.
+        audio: recording_id, sha256 and seconds, each sha256 once, sorted by recording_id.
+        strips: Store with the strips.
         compared: Log-mel of the recordings.
-        memory: Of comparisons.
+        memory: Earlier comparisons; new ones are added.
     """
     located = [strips.strips[sha256] for sha256 in audio["sha256"]]
     first_of: dict[str, int] = {}
     rows = []
     seconds = audio["seconds"].tolist()
-    for index, strip in enumerate(located):  # another tag in the file leaves the strip as it is
+    for index, strip in enumerate(located):  # files that differ only in their tags have equal strips
         first = first_of.setdefault(strip.digest, index)
         if first != index:
             rows.append((first, index, 0.0, seconds[index], 1.0))
@@ -130,7 +133,7 @@ def _pair_by_sound(
 
 
 class _Memory:
-    """Comparisons of strips by the hashes of their audio, in a file of the workspace."""
+    """Remembered comparisons by the sha256 of both files, in a file of the workspace."""
 
     def __init__(self, path: Path, workspace: Workspace) -> None:
         self._path = path
@@ -143,17 +146,17 @@ class _Memory:
         self._grown = False
 
     def recall(self, sha256: str, other_sha256: str) -> Alignment | None:
-        """Returns how two strips fit, if it is known."""
+        """Returns the alignment of two strips; None if it is not known."""
         return self._known.get((sha256, other_sha256))
 
     def keep(self, sha256: str, other_sha256: str, alignment: Alignment) -> Alignment:
-        """Returns how two strips fit, and remembers it."""
+        """Remembers the alignment of two strips, and returns it."""
         self._known[sha256, other_sha256] = alignment
         self._grown = True
         return alignment
 
     def save(self) -> None:
-        """Write what is new."""
+        """Write the file, if there are new alignments."""
         if not self._grown:
             return
         rows = [

@@ -105,7 +105,7 @@ def _spread(
     Raises:
         ValueError: If there are fewer groups than folds, or no species has as many recordings as folds.
     """
-    # Imported here so that a split found in the workspace does not pay for scikit-learn.
+    # Imported here so that a split that exists does not load scikit-learn.
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups_of_species = pd.DataFrame({"label": labels, "group": group}).groupby("label")["group"].nunique()

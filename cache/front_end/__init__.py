@@ -1,1 +1,1 @@
-"""Waveforms to strips: log-mel, or embeddings of a pretrained model."""
+"""Turns waveforms into strips: log-mel, or embeddings by a pretrained model."""

@@ -1,4 +1,4 @@
-"""An embedding model at work: windows of sound to embeddings and scores, on one thread."""
+"""Runs an embedding model on one thread: turns windows of sound into embeddings and scores."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -18,19 +18,23 @@ from cache.workspace.feature_directory import FeatureDirectory
 logger = logging.getLogger(__name__)
 
 VERSION = 1
-"""Raised by hand when the same audio, model and settings give other numbers."""
+"""Version of the embeddings; raised by hand when the same audio, model and settings give other numbers."""
 
 _LEAST_REST = 0.5
-"""Share of a window that must be left at a recording's end for a window of its own, as BirdNET-Analyzer has it."""
-_ONNX_EXTRA = "Embeddings by an ONNX model need onnxruntime: pip install 'birdclef[onnx]'."
-_TFLITE_EXTRA = "Embeddings by a TFLite model need ai-edge-litert: pip install 'birdclef[birdnet]'."
+"""Least share of the last window that must be sound, as in BirdNET-Analyzer; a shorter rest is left out."""
+_ONNX_EXTRA = "Embeddings by an ONNX model need onnxruntime. Run: pip install 'birdclef[onnx]'."
+_TFLITE_EXTRA = "Embeddings by a TFLite model need ai-edge-litert. Run: pip install 'birdclef[birdnet]'."
 
 
 class Runtime(Protocol):
     """A loaded model."""
 
     def __call__(self, windows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Returns the embeddings of windows, (batch, channels), and their scores, (batch, labels), if there are any."""
+        """Returns the embeddings, (batch, channels), and the scores, (batch, labels), if the model has labels.
+
+        Args:
+            windows: Windows of sound, (batch, samples).
+        """
         ...
 
 
@@ -43,17 +47,17 @@ class Embedder:
         self._runtime = runtime
 
     def embed(self, pieces: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-        """Yields the strip of a waveform, (windows, channels + scores) at a time.
+        """Yields the strip of a waveform in pieces, (windows, channels + scores).
 
-        A window begins every `stride_samples`. At the end, what is left for one is filled up with zeros if it is half a
-        window or more, or all there is, and else left out.
+        A window begins every `stride_samples`. The last window is filled with zeros. If less than half of it would be
+        sound, it is left out, unless it is the only window.
 
         Args:
-            pieces: Of the waveform, (samples,) each.
+            pieces: Pieces of the waveform, (samples,) each.
 
         Raises:
-            UnusableAudioError: With reason `non_finite`, if the model gives values that no strip can hold.
-            ValueError: If the model gives something else than its description says.
+            UnusableAudioError: With reason `non_finite`, if the model gives values that float16 cannot hold.
+            ValueError: If the shape of an output differs from the model's description.
         """
         window, stride = self._model.window_samples, self._features.stride_samples
         pending = np.empty(0, np.float32)
@@ -83,8 +87,8 @@ class Embedder:
             for output, width in zip(outputs, widths, strict=True):
                 if output.shape != (len(batch), width):
                     raise ValueError(
-                        f"{self._model.name} gives {output.shape} for {len(batch)} windows where its description "
-                        f"promises {(len(batch), width)}. Mend `channels`, `embedding`, `scores` or `labels` there."
+                        f"{self._model.name} gives {output.shape} for {len(batch)} windows, but its description "
+                        f"states {(len(batch), width)}. Correct `channels`, `embedding`, `scores` or `labels` there."
                     )
             if len(outputs) > 1 and self._model.score_scale == "logits":
                 outputs[1] = (1 / (1 + np.exp(-outputs[1]))).astype(np.float32)
@@ -97,12 +101,12 @@ class Embedder:
 
 
 def keep_model(model: EmbeddingModel, store: FeatureDirectory) -> None:
-    """Copy a model and its labels into its feature directory, from where all workers and later predictions take it.
+    """Copy a model and its labels into its feature directory, where all workers and later predictions read them.
 
-    A copy that is damaged there is replaced.
+    A damaged copy is replaced.
 
     Raises:
-        ValueError: If the file is not the one that the configuration names.
+        ValueError: If the digest of a file differs from the configuration.
     """
     logger.info("features: embeddings of %s, whose weights stand under %s", model.name, model.licence)
     for source, name, sha256 in _files(model):
@@ -110,12 +114,15 @@ def keep_model(model: EmbeddingModel, store: FeatureDirectory) -> None:
         if target.is_file() and file_key(target) == sha256:
             continue
         if not source or file_key(Path(source)) != sha256:
-            raise ValueError(f"{source or target} is not the file of {model.name} that was configured.")
+            raise ValueError(
+                f"{source or target} is not the file of {model.name} that was configured: its sha256 is not {sha256}. "
+                "Bring that file back."
+            )
         store.publish(name, Path(source).read_bytes())
 
 
 def copy_model(model: EmbeddingModel, store: FeatureDirectory, folder: Path) -> None:
-    """Copy a model from its feature directory into another folder, from which `open_embedder` loads it too.
+    """Copy a model from its feature directory into another folder, from which `open_embedder` can load it.
 
     Raises:
         FileNotFoundError: If the directory holds no model.
@@ -127,7 +134,7 @@ def copy_model(model: EmbeddingModel, store: FeatureDirectory, folder: Path) -> 
 
 
 def labels_file(store: FeatureDirectory) -> Path:
-    """Returns the file of a store that lists the labels of its model."""
+    """Returns the path of the file of a feature directory that lists the labels of its model."""
     return store.fetch("labels.txt")
 
 
@@ -136,25 +143,25 @@ loaded: dict[EmbeddingModel, Runtime] = {}
 
 
 def open_embedder(features: EmbeddingConfig, store: FeatureDirectory) -> Embedder:
-    """Returns the embedder of a feature directory; a process loads its model once.
+    """Returns the embedder of a feature directory; each process loads a model once.
 
     Raises:
         FileNotFoundError: If the directory holds no model.
-        ImportError: If the package that runs it is not installed.
-        ValueError: If it is another model, or none, or lacks the tensors that its description names.
+        ImportError: If the package that runs the model is not installed.
+        ValueError: If the file is another model, is not readable, or lacks tensors that the description names.
     """
     model = features.model
     if model not in loaded:
         path = store.fetch(f"model.{model.format}")
         if file_key(path) != model.sha256:
-            raise ValueError(f"{path} is not {model.name} with sha256 {model.sha256}: bring that file back.")
+            raise ValueError(f"{path} is not {model.name} with sha256 {model.sha256}. Bring that file back.")
         load = {"onnx": _load_onnx, "tflite": _load_tflite}[model.format]
         loaded[model] = load(model, path)
     return Embedder(features, loaded[model])
 
 
 def _files(model: EmbeddingModel) -> list[tuple[str, str, str]]:
-    """Returns source, name in the store and sha256 of a model and its labels."""
+    """Returns source path, name in the store and sha256 of the files of a model."""
     files = [(model.file, f"model.{model.format}", model.sha256)]
     if model.labels_sha256:
         files.append((model.labels or "", "labels.txt", model.labels_sha256))
@@ -213,12 +220,15 @@ def _wanted(model: EmbeddingModel, known: list[str]) -> list[str]:
     wanted = [model.embedding, *([model.scores] if model.scores else [])]
     for name in wanted:
         if name not in known:
-            raise ValueError(f"{model.name} has no tensor {name!r}; the last ones are {', '.join(known[-5:])}.")
+            raise ValueError(
+                f"{model.name} has no tensor {name!r}; its last tensors are {', '.join(known[-5:])}. Correct "
+                "`embedding` or `scores` in its description."
+            )
     return wanted
 
 
 def _shaped(windows: NDArray[np.float32], model: EmbeddingModel) -> NDArray[np.float32]:
-    """Returns windows, (batch, samples), in the shape that the model takes."""
+    """Returns windows, (batch, samples), in the shape of the model's input."""
     batch, samples = windows.shape
     shapes = {
         "batch samples": (batch, samples),

@@ -1,4 +1,4 @@
-"""Sound to strip: the one place where the kinds of features part."""
+"""Turns sound into strips, by the kind of features. Only this module distinguishes the kinds."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,25 +17,25 @@ from cache.workspace.feature_directory import FeatureDirectory
 
 
 def front_end_version(features: FeatureConfig) -> int:
-    """Returns the number of the code's meaning behind a store: that of the log-mel, and of embeddings before it."""
+    """Returns the front end's version: that of the log-mel, plus 100 times that of embeddings if these are stored."""
     return mel.VERSION if features.kind == "log_mel" else 100 * embedding_model.VERSION + mel.VERSION
 
 
 def equip_store(features: FeatureConfig, store: FeatureDirectory) -> None:
-    """Put into a feature directory what its front end needs to work in any process.
+    """Copy the files that the front end needs in any process, such as a model, into a feature directory.
 
     Raises:
-        ValueError: As `keep_model`.
+        ValueError: As in `keep_model`.
     """
     if features.kind == "embedding":
         keep_model(features.model, store)
 
 
 def warm_up(features: FeatureConfig, store: FeatureDirectory) -> None:
-    """Load what the front end needs, before this process meets its first recording.
+    """Load what the front end needs before the first recording, so that no recording is blamed for the load.
 
     Raises:
-        FileNotFoundError, ImportError, ValueError: As `open_embedder`.
+        FileNotFoundError, ImportError, ValueError: As in `open_embedder`.
     """
     if features.kind == "embedding":
         open_embedder(features, store)
@@ -44,16 +44,16 @@ def warm_up(features: FeatureConfig, store: FeatureDirectory) -> None:
 def compute_strip(
     waveform: NDArray[np.float32], log_mel: NDArray[np.float32], features: FeatureConfig, store: FeatureDirectory
 ) -> NDArray[np.float32]:
-    """Returns the strip of a waveform, with the scores behind it, (frames, channels + scores).
+    """Returns the strip of a waveform with the scores behind it, (frames, channels + scores).
 
     Args:
         waveform: (samples,).
-        log_mel: Of the waveform by `features.compared_log_mel`, (frames, bands) in dB.
+        log_mel: Log-mel of the waveform by `features.compared_log_mel`, (frames, bands) in dB.
         features: Front-end settings.
         store: Feature directory.
 
     Raises:
-        UnusableAudioError: As `Embedder.embed`.
+        UnusableAudioError: As in `Embedder.embed`.
     """
     if features.kind == "log_mel":
         return log_mel
@@ -63,16 +63,16 @@ def compute_strip(
 def stream_strip(
     recording: Path, features: FeatureConfig, store: FeatureDirectory, heard: Heard | None = None
 ) -> Iterator[NDArray[np.float32]]:
-    """Yields the strip of a file without scores, (frames, channels) at a time, in bounded memory.
+    """Yields the strip of a file without scores in pieces, (frames, channels), in bounded memory.
 
     Args:
         recording: A file in any format that `decode_waveform` reads.
         features: Front-end settings.
         store: Feature directory.
-        heard: As `stream_waveform`.
+        heard: As in `stream_waveform`.
 
     Raises:
-        OSError, UnusableAudioError: As `stream_waveform`, and `Embedder.embed`.
+        OSError, UnusableAudioError: As in `stream_waveform` and `Embedder.embed`.
     """
     if features.kind == "log_mel":
         yield from stream_log_mel(recording, features, heard)

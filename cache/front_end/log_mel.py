@@ -1,4 +1,4 @@
-"""Waveform to log-mel strip."""
+"""Computes the log-mel strip of a waveform."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,31 +13,32 @@ from numpy.typing import NDArray
 from cache.config.features import LogMelConfig
 
 VERSION = 6
-"""Raised by hand when the same audio and settings give other numbers."""
+"""Version of the log-mel; raised by hand when the same audio and settings give other numbers."""
 
-_BLOCK_FRAMES = 128  # a megabyte
-_BUFFER = 2048  # elements, of a frame by default
+_BLOCK_FRAMES = 128  # one megabyte of samples in float32
+_BUFFER = 2048  # elements, as many as a frame has by default
 _MOST_BANDS, _FEWEST_BANDS = 16, 8
-_GROUP_PARTS = 200  # a wider group would multiply too many zeros
+_GROUP_PARTS = 200  # a wider group of bands would multiply too many zeros
 _BREAK_HZ = 1000.0
 _HZ_PER_MEL = 200.0 / 3
 _BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
 _LOG_STEP = float(np.log(6.4)) / 27
 _DB_PER_NEPER = 10 / float(np.log(10))  # of power
 _SINGLE_PRECISION_DB = 110.0
-"""How far a bin may lie below the power of its whole frame for a float32 FFT to be exact enough; a band, whose bins
-err independently, by 10 log10 of their number farther. It then misses librosa by 0.006 dB (331 field recordings); at
-145 dB, as MP3's low-pass leaves the highest bands, by 0.4 dB."""
+"""Largest distance of a bin below the power of its whole frame at which a float32 FFT is exact enough. The bins of a
+band err independently, so the distance of a band may be larger by 10 log10 of its number of bins. Up to this distance
+the log-mel differs from librosa by at most 0.006 dB (331 field recordings). At 145 dB, where MP3's low-pass leaves the
+highest bands, it differs by 0.4 dB."""
 
 
 @dataclass(frozen=True)
 class BandGroup:
-    """Neighbouring mel bands, and the part of a packed spectrum that reaches them.
+    """Neighbouring mel bands, and the parts of a packed spectrum that they need.
 
     Attributes:
-        bands: Which bands.
-        parts: Real and imaginary parts of the bins that any of them weights.
-        weights: Mel filters over these parts, (parts, bands): both parts of a bin have the same weight.
+        bands: Range of the bands.
+        parts: Range of the real and imaginary parts of all bins that the bands weight.
+        weights: Mel filters over these parts, (parts, bands); both parts of a bin have the same weight.
     """
 
     bands: slice
@@ -51,9 +52,9 @@ class MelFrontEnd:
 
     Attributes:
         window: Periodic Hann, (n_fft,).
-        single_window: The same in float32.
-        groups: The Slaney mel filters, without most of their zeros.
-        smallest: The share of a frame's power that a band must have for a float32 FFT to be exact enough, (n_mels,).
+        single_window: The same window in float32, (n_fft,).
+        groups: Slaney mel filters, without most of their zeros.
+        smallest: Least share of a frame's power that makes a float32 FFT exact enough for a band, (n_mels,).
     """
 
     window: NDArray[np.float64]
@@ -64,7 +65,7 @@ class MelFrontEnd:
 
 @lru_cache(maxsize=4)
 def front_end(features: LogMelConfig) -> MelFrontEnd:
-    """Returns the front end of a configuration, computed once per process."""
+    """Returns window and filters of a configuration; they are computed once per process."""
     filters = slaney_filters(features)  # (n_mels, 1 + n_fft // 2)
     bins = filters.sum(axis=1) ** 2 / np.maximum(np.square(filters).sum(axis=1), np.finfo(np.float32).tiny)  # (n_mels,)
     parts_of_bin = np.full(filters.shape[1], 2)
@@ -76,7 +77,11 @@ def front_end(features: LogMelConfig) -> MelFrontEnd:
 
 
 def _group_bands(filters: NDArray[np.float32]) -> Iterator[BandGroup]:
-    """Yields the bands of filters over the parts of a spectrum, (n_mels, n_fft), in groups quick to multiply."""
+    """Yields groups of bands that are fast to multiply.
+
+    Args:
+        filters: Mel filters over the parts of a spectrum, (n_mels, n_fft).
+    """
     first = 0
     while first < len(filters):
         for count in (_MOST_BANDS, _FEWEST_BANDS):
@@ -92,8 +97,9 @@ def _group_bands(filters: NDArray[np.float32]) -> Iterator[BandGroup]:
 def slaney_filters(features: LogMelConfig) -> NDArray[np.float32]:
     """Returns triangular mel filters of equal area on Slaney's scale, (n_mels, 1 + n_fft // 2).
 
-    The default of `librosa.filters.mel`, whose import would take longer than all else that starts a worker. The scale
-    is linear to 1 kHz and logarithmic above: M. Slaney, Auditory Toolbox, Interval Research technical report 1998-010.
+    They are the default of `librosa.filters.mel`. librosa is not used, because its import takes longer than the rest of
+    a worker's start. The scale is linear up to 1 kHz and logarithmic above: M. Slaney, Auditory Toolbox, Interval
+    Research technical report 1998-010.
     """
     mels = np.linspace(_hz_to_mel(features.fmin), _hz_to_mel(features.fmax), features.n_mels + 2)
     edges = np.where(mels < _BREAK_MEL, mels * _HZ_PER_MEL, _BREAK_HZ * np.exp(_LOG_STEP * (mels - _BREAK_MEL)))
@@ -110,12 +116,12 @@ def _hz_to_mel(hertz: float) -> float:
     return _BREAK_MEL + float(np.log(hertz / _BREAK_HZ)) / _LOG_STEP
 
 
-@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what overflows is quarantined as non-finite
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # recordings that overflow are quarantined as non-finite
 def compute_log_mel(waveform: NDArray[np.float32], features: LogMelConfig) -> NDArray[np.float32]:
     """Returns the log-mel strip of a waveform: 10 log10(mel power), dB re 1, floored, without normalisation.
 
-    Same definition as `librosa.feature.melspectrogram(power=2, center=True, pad_mode="constant")`, which it meets
-    within 0.01 dB above the floor.
+    The definition is that of `librosa.feature.melspectrogram(power=2, center=True, pad_mode="constant")`. Above the
+    floor, the values differ from librosa's by at most 0.01 dB.
 
     Args:
         waveform: (samples,) in [-1, 1].
@@ -131,7 +137,7 @@ def compute_log_mel(waveform: NDArray[np.float32], features: LogMelConfig) -> ND
         rows = wide[start : start + _BLOCK_FRAMES]
         strip[rows] = _precise_mel_power(waveform, rows.tolist(), features, front)
     if np.isfinite(total).all():
-        cv2.log(strip, dst=strip)  # defined for finite numbers only, in a fifth of NumPy's time
+        cv2.log(strip, dst=strip)  # takes a fifth of NumPy's time, but is defined for finite numbers only
     else:
         np.log(strip, out=strip)
     strip *= _DB_PER_NEPER
@@ -140,7 +146,7 @@ def compute_log_mel(waveform: NDArray[np.float32], features: LogMelConfig) -> ND
 
 @contextmanager
 def _small_buffer() -> Iterator[None]:
-    """Keep NumPy from passing several rows that do not adjoin through its buffer at once, in twice the time."""
+    """Limit NumPy's buffer to one row: with several separate rows per buffer, NumPy takes twice the time."""
     usual = np.setbufsize(_BUFFER)
     try:
         yield
@@ -152,10 +158,12 @@ def _small_buffer() -> Iterator[None]:
 def _mel_power(
     waveform: NDArray[np.float32], features: LogMelConfig, front: MelFrontEnd
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Returns the mel power of every frame, (frames, n_mels), and its total power, (frames,), by a float32 FFT."""
+    """Returns the mel power of all frames, (frames, n_mels), and their total power, (frames,), by a float32 FFT."""
     mel_power = np.empty((1 + len(waveform) // features.hop_length, features.n_mels), np.float32)
     total = np.empty(len(mel_power), np.float32)
-    stretch = np.empty((_BLOCK_FRAMES - 1) * features.hop_length + features.n_fft, np.float32)  # what a block spans
+    stretch = np.empty(
+        (_BLOCK_FRAMES - 1) * features.hop_length + features.n_fft, np.float32
+    )  # the samples of a block of frames
     strides = features.hop_length * stretch.itemsize, stretch.itemsize
     shape = _BLOCK_FRAMES, features.n_fft
     windows = np.lib.stride_tricks.as_strided(stretch, shape, strides, writeable=False)
@@ -184,7 +192,7 @@ def _precise_mel_power(
 
 
 def _copy_samples(waveform: NDArray[np.float32], frame: int, features: LogMelConfig, target: NDArray[Any]) -> None:
-    """Fill the target, (samples,), from where a frame begins on, with zeros beyond the waveform's ends."""
+    """Fill the target, (samples,), with the waveform from the start of a frame on; zeros beyond the waveform's ends."""
     first = frame * features.hop_length - features.n_fft // 2
     begin, end = max(0, -first), min(len(target), len(waveform) - first)
     target[:begin] = 0
@@ -195,14 +203,14 @@ def _copy_samples(waveform: NDArray[np.float32], frame: int, features: LogMelCon
 def _write_mel_power(
     windowed: NDArray[Any], groups: tuple[BandGroup, ...], mel_power: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Write the mel power of frames; returns the power of all parts of their spectra, (frames, n_fft).
+    """Writes the mel power of frames; returns the power of all parts of their spectra, (frames, n_fft).
 
-    The FFT runs in the precision of the samples, the rest in float32.
+    The FFT has the precision of the samples, the rest is float32.
 
     Args:
-        windowed: Samples of each frame, (frames, n_fft); they are overwritten.
+        windowed: Windowed samples of each frame, (frames, n_fft); they are overwritten.
         groups: Mel filters.
-        mel_power: Where to write, (frames, n_mels).
+        mel_power: Output, (frames, n_mels).
     """
     parts = cv2.dft(windowed, dst=windowed, flags=cv2.DFT_ROWS).astype(np.float32, copy=False)
     np.square(parts, out=parts)
@@ -217,6 +225,13 @@ def _find_wide_frames(
     smallest: NDArray[np.float32],
     floor_power: np.float32,
 ) -> NDArray[np.int64]:
-    """Returns the frames with a band that lies above the floor, yet too far below the total for a float32 FFT."""
+    """Returns the frames that need a float64 FFT, (frames,): a band is above the floor, but too far below the total.
+
+    Args:
+        power: Mel power, (all frames, n_mels).
+        total: Total power, (all frames,).
+        smallest: As in `MelFrontEnd`.
+        floor_power: Power of the lowest stored level.
+    """
     doubtful = (power < total[:, np.newaxis] * smallest) & (power > np.float32(0.5) * floor_power)  # (frames, n_mels)
     return np.flatnonzero(doubtful.any(axis=1))

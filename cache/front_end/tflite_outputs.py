@@ -1,24 +1,24 @@
-"""Inner tensors of a TFLite file as outputs of it.
+"""Makes inner tensors of a TFLite file its outputs.
 
-An interpreter gives the values of outputs only: whatever lies between is fused away (or, if it is told to keep all
-tensors, costs four times the time and five times the memory with BirdNET V2.4). So the file is given another list of
-outputs before it is loaded; nothing else in it changes.
+An interpreter gives the values of outputs only, because it fuses the tensors in between. It can keep all tensors, but
+with BirdNET V2.4 this takes four times the time and five times the memory. So the list of outputs in the file is
+replaced before the file is loaded; nothing else in the file changes.
 """
 
 import struct
 from collections.abc import Sequence
 
 _SUBGRAPHS, _OUTPUTS = 2, 2
-"""Places of these fields in the tables `Model` and `SubGraph` of TensorFlow Lite's schema, version 3."""
+"""Numbers of these fields in the tables `Model` and `SubGraph` of TensorFlow Lite's schema, version 3."""
 
 
 def replace_outputs(content: bytes, tensors: Sequence[int]) -> bytes:
-    """Returns a TFLite file whose first subgraph gives other tensors.
+    """Returns a TFLite file whose first subgraph has the given tensors as outputs.
 
-    The list is appended, and the offset to it written over the one to the list that was there.
+    The new list is appended to the file, and the offset to the old list is overwritten with the offset to the new one.
 
     Args:
-        content: Of the file, a FlatBuffer.
+        content: Content of the file, a FlatBuffer.
         tensors: Indices of the tensors.
     """
     buffer = bytearray(content)
@@ -33,11 +33,11 @@ def replace_outputs(content: bytes, tensors: Sequence[int]) -> bytes:
 
 
 def _follow(buffer: bytearray, place: int) -> int:
-    """Returns where the offset at a place leads."""
+    """Returns the place that the offset at `place` points to."""
     return place + int(struct.unpack_from("<I", buffer, place)[0])
 
 
 def _field(buffer: bytearray, table: int, number: int) -> int:
-    """Returns the place of a table's field."""
+    """Returns the place of field `number` of the table at `table`."""
     fields = table - int(struct.unpack_from("<i", buffer, table)[0])
     return table + int(struct.unpack_from("<H", buffer, fields + 4 + 2 * number)[0])

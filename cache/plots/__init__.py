@@ -1,1 +1,1 @@
-"""Pictures of a data set, and the style that all pictures share."""
+"""Pictures of a data set, and the common style of all pictures."""

@@ -1,4 +1,4 @@
-"""Pictures of a data set: its long tail, its recordists, what is unusable, and how a split shares it out."""
+"""Draws pictures of a data set (species, recordists, quarantine) and of a split."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from cache.plots.style import ACCENT, FAINT, INK, WARNING, render
 
 
 def plot_catalogue(usable: pd.DataFrame, quarantine: pd.DataFrame) -> bytes:
-    """Returns recordings, hours and recordists of each species, and the reasons of the quarantine, as a PNG.
+    """Returns a PNG with recordings, hours and recordists of each species, and the reasons of the quarantine.
 
     Args:
         usable: label, seconds and recordist of the usable recordings.
-        quarantine: reason of the others.
+        quarantine: reason of the unusable recordings.
     """
     per_species = (
         usable.groupby("label")
@@ -38,7 +38,7 @@ def plot_catalogue(usable: pd.DataFrame, quarantine: pd.DataFrame) -> bytes:
             axes.set(xlabel="species, most recordings first", xlim=(0.5, len(rank) + 0.5), yscale="log")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axes.yaxis.set_minor_locator(NullLocator())  # small ticks take half of the time to draw
+            axes.yaxis.set_minor_locator(NullLocator())  # small ticks would double the time to draw
         counts.set(title=f"{len(usable):,} recordings of {len(rank)} species", ylabel="recordings")
         hours.set(title=f"{per_species['hours'].sum():,.1f} hours", ylabel="hours")
         known = per_species[per_species["recordists"] > 0]
@@ -62,11 +62,11 @@ def plot_catalogue(usable: pd.DataFrame, quarantine: pd.DataFrame) -> bytes:
 
 
 def plot_split(split: pd.DataFrame, report: dict[str, Any]) -> bytes:
-    """Returns the size of each fold, each species' share in it, and the leak beside a plain split's, as a PNG.
+    """Returns a PNG with the size of each fold, each species' share in it, and the leaks of this and a plain split.
 
     Args:
         split: label and fold of each recording.
-        report: Of the split.
+        report: Content of `split_report.json`.
     """
     names = {-1: "only\ntraining", -2: "held\nout"}
     folds = sorted(set(split["fold"]), key=lambda fold: (fold < 0, fold))
@@ -96,7 +96,7 @@ def plot_split(split: pd.DataFrame, report: dict[str, Any]) -> bytes:
 
 
 def _plot_bars(axes: Axes, values: pd.Series, colour: str) -> None:
-    """Draw horizontal bars with their values, the first on top; nothing if there are none."""
+    """Draw horizontal bars with their values, the first on top; without values, draw nothing."""
     if values.empty:
         axes.set_axis_off()
         return

@@ -1,4 +1,4 @@
-"""How the project's pictures look, and their way to PNG."""
+"""The common style of all pictures, and their rendering as PNG."""
 
 import io
 from collections.abc import Callable
@@ -23,12 +23,13 @@ _STYLE: dict[Any, Any] = {
 
 
 def render(size: tuple[float, float], plot: Callable[[Figure], None], *, fitted: bool = True) -> bytes:
-    """Returns a PNG of a figure of a size in inches.
+    """Returns a figure as PNG.
 
     Args:
-        size: Width and height.
+        size: Width and height in inches.
         plot: Draws into the figure.
-        fitted: Whether the axes are placed by what they hold, which takes a third of the time; else `plot` places them.
+        fitted: Whether matplotlib places the axes by their content, which takes a third of the time; otherwise `plot`
+            places them.
     """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=size, layout="constrained" if fitted else None)

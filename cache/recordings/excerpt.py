@@ -59,7 +59,7 @@ def read_log_mel(data: DataConfig, recording_id: str, sha256: str, features: Log
         features: Front-end settings.
 
     Raises:
-        OSError, UnusableAudioError: As `cut_clip`.
+        OSError, UnusableAudioError: As in `cut_clip`.
     """
     return compute_log_mel(_read_waveform(data, recording_id, sha256, features.sample_rate), features)
 

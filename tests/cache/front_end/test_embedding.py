@@ -84,8 +84,14 @@ def test_windows_that_pass_together_give_what_they_give_alone(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"embedding": "middle"}, "Tiny has no tensor 'middle'; the last ones are embedding, scores"),
-        ({"channels": 5}, r"Tiny gives \(1, 4\) for 1 windows where its description promises \(1, 5\)"),
+        (
+            {"embedding": "middle"},
+            "Tiny has no tensor 'middle'; its last tensors are embedding, scores. Correct `embedding`",
+        ),
+        (
+            {"channels": 5},
+            r"Tiny gives \(1, 4\) for 1 windows, but its description states \(1, 5\). Correct `channels`",
+        ),
     ],
 )
 def test_model_that_is_not_as_described_is_refused(
@@ -108,8 +114,11 @@ def test_model_without_labels_has_no_scores(
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("scores", "scores=None with 4 labels: .* Give both `scores` and `labels` in the description of Tiny"),
-        ("labels", "scores=scores with 0 labels"),
+        (
+            "scores",
+            "scores=None does not go with 4 labels, .* Give both `scores` and `labels` in the description of Tiny",
+        ),
+        ("labels", "scores=scores does not go with 0 labels"),
     ],
 )
 def test_scores_without_labels_or_labels_without_scores_are_refused(
@@ -154,7 +163,7 @@ def test_missing_runtime_is_named_with_what_installs_it(
     model = features.model.model_copy(update={"name": "Homeless", "format": form})
     keep_model(model, FeatureDirectory(tmp_path))
     monkeypatch.setitem(sys.modules, package, None)
-    wanted = rf"{package.replace('_', '-')}: pip install 'birdclef\[{extra}\]'"
+    wanted = rf"{package.replace('_', '-')}\. Run: pip install 'birdclef\[{extra}\]'"
     with pytest.raises(ImportError, match=wanted) as caught:
         open_embedder(features.model_copy(update={"model": model}), FeatureDirectory(tmp_path))
     assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args  # workers send it
@@ -166,5 +175,5 @@ def test_another_model_in_the_place_of_the_described_one_is_refused(
     features = configure(describe_tiny_model(name="Swapped"))
     keep_model(features.model, FeatureDirectory(tmp_path))
     (tmp_path / "model.onnx").write_bytes(b"another")
-    with pytest.raises(ValueError, match=r"model\.onnx is not Swapped with sha256 [0-9a-f]{64}: bring that file back"):
+    with pytest.raises(ValueError, match=r"model\.onnx is not Swapped with sha256 [0-9a-f]{64}\. Bring that file back"):
         open_embedder(features, FeatureDirectory(tmp_path))

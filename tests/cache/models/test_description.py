@@ -46,7 +46,10 @@ def test_unknown_description_is_refused_with_the_shipped_ones() -> None:
 @pytest.mark.parametrize(
     ("description", "message"),
     [
-        ({"package": "no_such_package", "file": "a.onnx"}, "no_such_package, which is not installed: pip install"),
+        (
+            {"package": "no_such_package", "file": "a.onnx"},
+            r"no_such_package, which is not installed\. Run: pip install",
+        ),
         ({"file": "gone.onnx"}, r"gone\.onnx: no such file"),
         (["file"], "must be a mapping with the key `file`"),
     ],
