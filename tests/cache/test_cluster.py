@@ -76,7 +76,7 @@ def test_workers_elsewhere_build_the_same_store(
     data = write_dataset(tmp_path / "data", rows, audio).model_copy(update={"max_quarantined_share": 0.5})
     monkeypatch.chdir(tmp_path)
     data = data.model_copy(update={"root": "data"})
-    there = build_features(data, FEATURES.model_copy(update={"cluster": cluster}), Workspace(Path("there")))
+    there = build_features(data, FEATURES.model_copy(update={"cluster": cluster}), Workspace.open("there"))
     here = build_features(data, FEATURES, Workspace(tmp_path / "here"))
     assert there.name == here.name
     assert read_store(tmp_path / "there") == read_store(tmp_path / "here")
