@@ -47,6 +47,7 @@ class ForkServer:
         idle_seconds: float,
     ) -> None:
         self._control, theirs = socket.socketpair()
+        weakref.finalize(self, self._control.close)
         self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the server
         weakref.finalize(self, self._messages.close)
         code = _SERVER.format(
