@@ -6,7 +6,6 @@ PROJECT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
     "It holds names or numbers and decides nothing.": (
         "birdclef/report/metric_names.py",
-        "birdclef/scores/prediction_files.py",
         "cache/corpus/difficulty.py",
         "flows/command_line/options.py",
     ),
@@ -33,14 +32,35 @@ ELSEWHERE = {
     "It needs predictions of a model's own labels, which tests/birdclef/test_zero_shot.py makes.": (
         "birdclef/scores/own_labels.py",
     ),
+    "It needs trials of several seeds, which tests/birdclef/test_compare.py makes.": (
+        "birdclef/comparison/trial_scores.py",
+    ),
+    "It is a part of one training, which tests/birdclef/training/test_loop.py runs.": (
+        "birdclef/training/non_finite_loss.py",
+        "birdclef/training/species_data.py",
+        "birdclef/training/species_training.py",
+    ),
+    "It is a command: tests/flows/command_line/test_app.py and tests/flows/serving/test_serve.py run it.": (
+        "flows/command_line/comparisons.py",
+        "flows/command_line/corpus.py",
+        "flows/command_line/foreground.py",
+        "flows/command_line/predict.py",
+        "flows/command_line/previews.py",
+        "flows/command_line/serve.py",
+        "flows/command_line/stages.py",
+    ),
+    "It is a flow: tests/flows/test_pipeline.py and tests/flows/command_line/test_app.py run it.": (
+        "flows/compare.py",
+        "flows/stages.py",
+        "flows/sweep.py",
+    ),
     "It needs processes that train together and die: tests/birdclef/training/test_distributed.py.": (
         "birdclef/devices/ranks.py",
     ),
     "It needs children that die, which tests/cache/computing/test_isolation.py plants.": (
+        "cache/computing/child.py",
+        "cache/computing/children.py",
         "cache/computing/fork_server.py",
-    ),
-    "It needs a store with duplicates, of log-mel in test_pairs.py and of embeddings in test_kinds.py.": (
-        "cache/duplicates/compared_log_mel.py",
     ),
     "It needs a bucket: tests/cache/test_s3.py.": (
         "cache/workspace/address.py",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from av import AudioFrame, AudioStream
     from av.container import InputContainer
 
-_BLOCK_SECONDS = 60
+BLOCK_SECONDS = 60
 _OPTIONS = {"protocol_whitelist": "none"}  # FFmpeg must not open other files that a file names
 
 
@@ -69,7 +69,7 @@ def read_blocks(content: BinaryIO) -> Iterator[tuple[NDArray[np.float32], int]]:
         samples = _to_float(frame)  # (channels, samples)
         if rate not in (0, frame.sample_rate):
             raise ValueError(f"the sample rate changes from {rate} to {frame.sample_rate} Hz")
-        if waiting and (found >= _BLOCK_SECONDS * rate or len(samples) != channels):
+        if waiting and (found >= BLOCK_SECONDS * rate or len(samples) != channels):
             yield np.concatenate(waiting, axis=1).T, rate
             waiting, found = [], 0
         rate, channels = frame.sample_rate, len(samples)

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from cache.computing import children, isolation
+from cache.computing import children
 from cache.computing.children import ChildDiedError
 from cache.computing.isolation import compute_part_apart, end_children
 from cache.computing.part import Source

@@ -150,7 +150,7 @@ def test_worker_that_sees_a_store_by_its_url_computes_parts_of_it(
     with store_here(workspace.address(store)) as directory:
         warm_up(built.features, directory)  # as a child does first
         list(compute_part(sources, built.features, directory, {}))
-        assert read_provenance(directory.path)["key"] == store.key
+        assert read_provenance(directory.path)["key"] == store.name
     stored, before = StripStore(FeatureDirectory(store)), StripStore(built.store)
     assert set(stored.strips) == set(recordings["sha256"])
     for sha256 in stored.strips:
