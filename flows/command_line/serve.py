@@ -13,7 +13,7 @@ from flows.experiment import load_config
 from flows.settings import apply_settings, show_stage_messages
 
 
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - one argument for each option
     config: Annotated[
         Path | None, typer.Argument(help="Preset or YAML file of the scheduled runs; default: demo.")
     ] = None,

@@ -47,6 +47,11 @@ def find_ailment(url: str, worker: str | None) -> str | None:
         return f"The server at {url} answers {error.code} {error.reason}. Look for the reason in the server's log."
     except OSError as error:
         return f"The server at {url} does not answer ({error}). Start it, or set PREFECT_API_URL to its address."
+    return _find_ailment_of(worker, workers, url)
+
+
+def _find_ailment_of(worker: str, workers: list[dict[str, str]], url: str) -> str | None:
+    """Returns what is wrong with one of the workers that the server knows; None if nothing is wrong."""
     heartbeats = {found["name"]: (found["status"], found["last_heartbeat_time"]) for found in workers}
     if worker not in heartbeats:
         return (

@@ -60,4 +60,4 @@ def test_pair_of_the_same_bytes_has_no_lag(catalogue: Path) -> None:
 
 
 def test_catalogue_leads_to_the_features_that_it_was_made_from(catalogue: Path, tmp_path: Path) -> None:
-    assert feature_directory(catalogue, Workspace(tmp_path)) == tmp_path / "features" / ("f" * 16)
+    assert feature_directory(catalogue, Workspace(tmp_path)).path == tmp_path / "features" / ("f" * 16)

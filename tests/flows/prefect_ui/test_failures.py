@@ -26,10 +26,11 @@ def _newest_run(server: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("log", ["text", "json"])
 def test_user_error_is_told_once_and_is_the_state_of_the_run(
-    birdclef: Birdclef, prefect_server: str, tmp_path: Path, log: str
+    birdclef_alone: Birdclef, prefect_server: str, tmp_path: Path, log: str
 ) -> None:
     options = ["--log-json"] if log == "json" else []
-    failed = birdclef(*options, "run", "demo", f"data.root={tmp_path}/none", "--workspace", str(tmp_path))
+    arguments = (*options, "run", "demo", f"data.root={tmp_path}/none", "--workspace", str(tmp_path))
+    failed = birdclef_alone(*arguments, PREFECT_API_URL=prefect_server)
     assert failed.returncode == 1
     sentence = f"FileNotFoundError: There is no table of recordings at {tmp_path}/none/train_metadata.csv."
     assert (failed.stdout + failed.stderr).count("There is no table of recordings") == 1
