@@ -41,7 +41,7 @@ def write_report(name: str, workspace: Path) -> Path:
 
 def decide(report: Path, verdict: str, workspace: Workspace) -> None:
     with deciding(workspace) as decisions:
-        record(report, verdict, "test", None, decisions, Workspace(workspace))  # type: ignore[arg-type]
+        record(report, verdict, "test", None, decisions, workspace)  # type: ignore[arg-type]
 
 
 def test_champion_is_the_last_report_that_was_not_refused(tmp_path: Path) -> None:

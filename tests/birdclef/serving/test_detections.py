@@ -58,5 +58,5 @@ def test_recordings_that_a_form_cannot_tell_apart_are_refused() -> None:
     check_names([one, other], "long")
     with pytest.raises(ValueError, match=r"same row ids \(a_5"):
         check_names([one, other], "submission")
-    with pytest.raises(ValueError, match="there are 2"):
+    with pytest.raises(ValueError, match="2 were given"):
         check_names([one, other], "audacity")

@@ -151,7 +151,7 @@ def test_worker_that_sees_a_store_by_its_url_computes_parts_of_it(
         warm_up(built.features, directory)  # as a child does first
         list(compute_part(sources, built.features, directory, {}))
         assert read_provenance(directory.path)["key"] == store.name
-    stored, before = StripStore(FeatureDirectory(store)), StripStore(built.store)
+    stored, before = StripStore(workspace.feature_directory(store.name)), StripStore(built.store)
     assert set(stored.strips) == set(recordings["sha256"])
     for sha256 in stored.strips:
         np.testing.assert_array_equal(stored.read_scores(sha256), before.read_scores(sha256))
