@@ -105,13 +105,12 @@ def _frozen_features(config: TrainConfig, store: FeatureDirectory, sha256s: list
     from birdclef.devices.gpu_lock import alone_on, gpus_in_use
     from birdclef.inference.frozen_features import pool_features
     from birdclef.model.network import build_model
-    from birdclef.strips.fold import count_frames
     from birdclef.strips.input_statistics import input_statistics
     from birdclef.strips.residency import load_strips
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     features = read_features(read_provenance(store.path)["config"])
-    frames = count_frames(config.clip_seconds, features)
+    frames = features.count_frames(config.clip_seconds)
     with alone_on(gpus_in_use("auto", 1)):
         strips = load_strips(StripStore(store), sha256s, device, config.residency)
         model = build_model(config.model, 1, strips.channels).to(device).eval()

@@ -49,8 +49,8 @@ class TrainConfig(ConfigSection):
     recordings_per_species: PositiveInt = 4
     """Number of recordings of each species in a batch."""
     micro_batch: PositiveInt | None = None
-    """Number of views that pass through the model at a time; null: the whole batch. A lower number saves memory, and
-    the gradient is still that of the whole batch."""
+    """Number of views that pass through the model at a time; null: the whole batch. A lower number saves memory. The
+    loss is still that of the whole batch, but batch norm sees one micro-batch at a time."""
     species_exponent: Probability = 0.5
     """A species is drawn with a probability proportional to its number of recordings to this power: 0 draws all species
     equally often, 1 as often as they are recorded."""

@@ -86,7 +86,7 @@ class LogMelRun:
     def __init__(self, trained: TrainedRun, features: LogMelConfig) -> None:
         self._model = trained.model
         self._features = features
-        self._frames = count_frames(trained)
+        self._frames = trained.features.count_frames(trained.clip_seconds)
         self._samples = round(trained.clip_seconds * features.sample_rate)
         self.module = WaveformModel(trained.model, features, self._frames).eval()
 
@@ -134,7 +134,7 @@ class EmbeddingRun:
 
     def __init__(self, trained: TrainedRun, features: EmbeddingConfig) -> None:
         self._model = trained.model
-        self._shape = _CHECKED_WINDOWS, count_frames(trained), features.channels
+        self._shape = _CHECKED_WINDOWS, features.count_frames(trained.clip_seconds), features.channels
         self.module = EmbeddingHead(trained.model).eval()
 
     def make_inputs(self) -> NDArray[np.float32]:
@@ -153,11 +153,6 @@ def exportable(trained: TrainedRun) -> Exportable:
     if trained.features.kind == "log_mel":
         return LogMelRun(trained, trained.features)
     return EmbeddingRun(trained, trained.features)
-
-
-def count_frames(trained: TrainedRun) -> int:
-    """Returns the number of frames in a window, at least 1."""
-    return max(1, round(trained.clip_seconds * trained.features.frames_per_second))
 
 
 @torch.inference_mode()

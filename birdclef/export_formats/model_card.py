@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from birdclef.export_formats.exportable import count_frames
 from birdclef.model.trained_run import TrainedRun
 from birdclef.report.rendering import render
 from birdclef.serving.onnx_classifier import embedding_folder
@@ -49,7 +48,7 @@ def describe_model(run: Path, workspace: Workspace, trained: TrainedRun, output:
         "split": read_provenance(split)["config"],
         "features": trained.features,
         "clip_seconds": trained.clip_seconds,
-        "frames": count_frames(trained),
+        "frames": trained.features.count_frames(trained.clip_seconds),
         "folder": embedding_folder(output).name,
         "fold": trained.fold,
         "megabytes": size / 1e6,

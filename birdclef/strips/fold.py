@@ -35,12 +35,7 @@ class FoldData:
 
     def clip_frames(self, seconds: float) -> int:
         """Returns the number of frames in a time, at least 1."""
-        return count_frames(seconds, self.features)
-
-
-def count_frames(seconds: float, features: FeatureConfig) -> int:
-    """Returns the number of frames of some features in a time, at least 1."""
-    return max(1, round(seconds * features.frames_per_second))
+        return self.features.count_frames(seconds)
 
 
 def read_labelled_recordings(split: Path, catalogue: Path) -> pd.DataFrame:
