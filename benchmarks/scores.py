@@ -18,8 +18,9 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from benchmarks.page import Page, format_table, publish
 from birdclef.config.evaluate import EvaluateConfig
+from birdclef.metrics.headline import HEADLINE_METRICS
 from birdclef.metrics.ranking import PADDING_ROWS
-from birdclef.scores.scorer import HEADLINE_METRICS, Scorer, build_scorer, shuffle_recordings
+from birdclef.scores.scorer import Scorer, build_scorer, shuffle_recordings
 
 SKLEARN_RESAMPLES = 3
 FOLDS = 5

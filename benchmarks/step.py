@@ -25,7 +25,7 @@ from birdclef.config.train import TrainConfig
 from birdclef.model.network import SpeciesModel, build_model
 from birdclef.strips.fold import FoldData, read_fold
 from birdclef.training.data import TrainingData
-from birdclef.training.loop import fit
+from birdclef.training.fit import fit
 from birdclef.training.objective import build_objective
 from cache.features import build_features
 from cache.split import build_split

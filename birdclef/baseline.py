@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdclef.config.train import TrainConfig
-from birdclef.model.pretrained import identify_weights
+from birdclef.model.weights_identity import identify_weights
 from cache.config.features import read_features
-from cache.folds.table import split_catalogue
+from cache.folds.split_table import split_catalogue
 from cache.recordings.catalogue_tables import feature_directory
 from cache.store.strip_store import StripStore
 from cache.workspace.artefact import Recipe, artefact_key, read_provenance

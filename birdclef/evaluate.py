@@ -47,7 +47,7 @@ def evaluate(
     def write(staging: Path) -> None:
         # Imported here so that a report that the workspace holds already costs no import of matplotlib.
         from birdclef.report.page import write_report
-        from birdclef.scores.scoring import score_members
+        from birdclef.scores.report_scores import score_members
 
         scored = score_members(config, members, baseline, workspace, zero_shot)
         write_report(scored, config, experiment, recipe.key, workspace, staging)

@@ -1,11 +1,10 @@
 """Stage 3, first half: predicts the validation recordings of a run, once for each view."""
 
 import logging
-from itertools import product
 from pathlib import Path
 from typing import Any
 
-from birdclef.config.predict import PredictConfig
+from birdclef.config.predict import PredictConfig, ViewConfig
 from cache.workspace.artefact import Recipe, artefact_key
 from cache.workspace.workspace import Workspace
 
@@ -62,31 +61,23 @@ def _predict(config: PredictConfig, run: Path, workspace: Workspace, staging: Pa
     check_views(config, trained.features)
     fold = read_fold(workspace.artefact("splits", trained.split), trained.fold, workspace, trained.store)
     strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), device, "auto")
-    frames = fold.clip_frames(trained.clip_seconds)
-    windows = plan_windows(strips.lengths, frames, fold.clip_frames(config.stride_seconds))
+    frames = fold.features.count_frames(trained.clip_seconds)
+    windows = plan_windows(strips.lengths, frames, fold.features.count_frames(config.stride_seconds))
     probabilities: list[np.ndarray] = []
     views: list[dict[str, Any]] = []
-    settings = list(product(config.shift_seconds, config.gain_db, config.shift_bands))
-    weights = config.view_weights or (1.0,) * len(settings)
-    for setting, weight in zip(settings, weights, strict=True):
+    for view_config in config.views():
         started = time.perf_counter()
-        shift_seconds, gain_db, shift_bands = setting
-        view = View(round(shift_seconds * fold.features.frames_per_second), gain_db, shift_bands)
+        view = View.planned(view_config, fold.features.frames_per_second)
         output = predict_view(trained.model, strips, windows, frames, view, config.batch_windows)
         probabilities.append(aggregate_windows(output.logits, windows[0], len(strips), config.aggregation).numpy())
         if not views:
             write_features(staging, output.features.numpy())
         cost = {"windows": len(output.logits), "seconds": round(time.perf_counter() - started, 3)}
-        views.append({**_describe_view(*setting), "weight": weight, **cost})
+        views.append({**_describe_view(view_config), **cost})
     write_predictions(staging, fold.validation, probabilities, views)
     logger.info("predict: %d recordings, %d windows, %d views", len(strips), len(windows[0]), len(views))
 
 
-def _describe_view(shift_seconds: float, gain_db: float, shift_bands: int) -> dict[str, Any]:
-    bands = f", {shift_bands:+d} bands" if shift_bands else ""
-    return {
-        "view": f"shift {shift_seconds:+g} s, gain {gain_db:+g} dB{bands}",
-        "shift_seconds": shift_seconds,
-        "gain_db": gain_db,
-        "shift_bands": shift_bands,
-    }
+def _describe_view(view: ViewConfig) -> dict[str, Any]:
+    bands = f", {view.shift_bands:+d} bands" if view.shift_bands else ""
+    return {"view": f"shift {view.shift_seconds:+g} s, gain {view.gain_db:+g} dB{bands}", **view._asdict()}

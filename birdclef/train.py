@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from birdclef.config.train import TrainConfig
-from birdclef.model.pretrained import identify_weights
+from birdclef.model.weights_identity import identify_weights
 from cache.config.features import FeatureConfig
 from cache.recordings.catalogue_tables import feature_directory
 from cache.workspace.artefact import Recipe, artefact_key
@@ -81,7 +81,7 @@ def _fit(
     from birdclef.model.network import build_model
     from birdclef.model.trained_run import save_run
     from birdclef.strips.fold import read_fold
-    from birdclef.training.loop import fit_and_measure
+    from birdclef.training.fit import fit_and_measure
 
     data = read_fold(split, fold, workspace, store)
     check_member(config, data.features)

@@ -7,7 +7,7 @@ from typing import Any
 
 from birdclef.scores.prediction_files import read_own_labels, write_own_labels, write_unviewed_predictions
 from cache.config.features import read_features
-from cache.folds.table import split_catalogue
+from cache.folds.split_table import split_catalogue
 from cache.recordings.catalogue_tables import feature_directory
 from cache.workspace.artefact import Recipe, artefact_key, read_provenance
 from cache.workspace.feature_directory import FeatureDirectory

@@ -19,9 +19,9 @@ from cache.computing.part import Finished, Source
 from cache.computing.progress import BuildProgress
 from cache.config.data import DataConfig
 from cache.config.features import FeatureConfig
-from cache.front_end.kinds import equip_store, front_end_version
+from cache.front_end.strip import equip_store, front_end_version
 from cache.recordings.hashes import hash_recordings
-from cache.recordings.table import audio_directory, read_recordings, recording_address
+from cache.recordings.user_table import audio_directory, read_recordings, recording_address
 from cache.store.fragment import Failure
 from cache.store.strip_store import StripStore
 from cache.workspace.address import is_url

@@ -18,7 +18,7 @@ from cache.folds.assignment import assign_folds
 from cache.folds.extension import UNASSIGNED
 from cache.folds.groups import PINNED_FOLD, RECORDIST
 from cache.folds.report import report_split
-from cache.folds.table import read_split, split_catalogue
+from cache.folds.split_table import read_split, split_catalogue
 from cache.recordings.catalogue_tables import read_catalogue
 from cache.workspace.artefact import Recipe, artefact_key, is_finished, read_provenance
 from cache.workspace.workspace import Workspace

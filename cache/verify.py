@@ -11,7 +11,7 @@ from cache.config.data import DataConfig
 from cache.config.features import FeatureConfig, read_features
 from cache.features import build_features, feature_recipe
 from cache.recordings.hashes import find_changed, forget_hashes, hash_recordings
-from cache.recordings.table import audio_directory, read_recordings
+from cache.recordings.user_table import audio_directory, read_recordings
 from cache.store.encoding import StripEncoding
 from cache.store.fragment import DamagedPartError, Fragment
 from cache.store.part_array import PartRows

@@ -25,7 +25,7 @@ ELSEWHERE = {
         "birdclef/export_formats/model_card.py",
         "birdclef/serving/onnx_classifier.py",
     ),
-    "It is a part of the scores that tests/birdclef/scores/test_scoring.py holds to plain loops.": (
+    "It is a part of the scores that tests/birdclef/scores/test_report_scores.py holds to plain loops.": (
         "birdclef/scores/member_scores.py",
         "birdclef/scores/scorer.py",
     ),
@@ -35,10 +35,10 @@ ELSEWHERE = {
     "It needs trials of several seeds, which tests/birdclef/test_compare.py makes.": (
         "birdclef/comparison/trial_scores.py",
     ),
-    "It is a part of one training, which tests/birdclef/training/test_loop.py runs.": (
+    "It is a part of one training, which tests/birdclef/training/test_fit.py runs.": (
         "birdclef/training/non_finite_loss.py",
-        "birdclef/training/species_data.py",
-        "birdclef/training/species_training.py",
+        "birdclef/training/data_module.py",
+        "birdclef/training/lightning_module.py",
     ),
     "It is a command: tests/flows/command_line/test_app.py and tests/flows/serving/test_serve.py run it.": (
         "flows/command_line/comparisons.py",

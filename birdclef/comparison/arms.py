@@ -6,7 +6,9 @@ The other members of the experiment are companions: they are trained as configur
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
+from birdclef.config.objective import ContrastKind
 from birdclef.config.train import TrainConfig
 
 REFERENCE = "ce"
@@ -20,11 +22,12 @@ ARMS: dict[str, tuple[str, ...]] = {
     "supcon": ("objective.kind=supcon", "objective.contrast=supcon", _PLAIN),
     "joint": ("objective.kind=joint", "objective.contrast=supcon", _PLAIN),
     "joint-adjusted": ("objective.kind=joint", "objective.contrast=supcon", _ADJUSTED),
-    "balanced": ("objective.kind=joint", "objective.contrast=balanced", _PLAIN),
     "balanced-adjusted": ("objective.kind=joint", "objective.contrast=balanced", _ADJUSTED),
-    "prototype": ("objective.kind=joint", "objective.contrast=prototype", _PLAIN),
-    "parametric": ("objective.kind=joint", "objective.contrast=parametric", _PLAIN),
-    "soft": ("objective.kind=joint", "objective.contrast=soft", _PLAIN),
+    **{
+        contrast: ("objective.kind=joint", f"objective.contrast={contrast}", _PLAIN)
+        for contrast in get_args(ContrastKind)
+        if contrast != "supcon"  # `joint` is this arm
+    },
 }
 """Name of each arm to the settings that it changes in the member."""
 

@@ -11,14 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from birdclef.config.evaluate import EvaluateConfig
+from birdclef.metrics.bootstrap import Metric
 from birdclef.metrics.classification import score_species
+from birdclef.metrics.headline import HEADLINE_METRICS, METRIC_TITLES
 from birdclef.metrics.predictions import Predictions
-from birdclef.report.metric_names import METRIC_NAMES
 from birdclef.report.rendering import render
-from birdclef.scores.scorer import HEADLINE_METRICS, Scorer, build_scorer
-
-COMPARED = ("macro_f1", "accuracy", "top_3_accuracy", "macro_roc_auc", "padded_cmap", "expected_calibration_error")
-"""Headline metrics that reports are compared by: those that need probabilities alone, and no thresholds."""
+from birdclef.scores.scorer import Scorer, build_scorer
 
 _NAMED_SPECIES = 10
 
@@ -78,7 +76,11 @@ def compare_reports(reports: Sequence[Path], config: EvaluateConfig) -> dict[str
         "left_out": {one.name: len(one.recordings) - len(common) for one in predicted},
         "same_folds": all(_same_folds(first, other, common) for other in predicted[1:]),
         "confidence": config.confidence,
-        "metrics": {name: _compare_metric(name, predictions, scorer) for name in COMPARED},
+        "metrics": {
+            name: _compare_metric(metric.function, predictions, scorer)
+            for name, metric in HEADLINE_METRICS.items()
+            if metric.compared
+        },
         "species": _compare_species(predictions, scorer, species),
     }
 
@@ -89,7 +91,7 @@ def describe_diff(diff: Mapping[str, Any]) -> str:
     content = {
         "diff": diff,
         "interval": f"{100 * diff['confidence']:g} % interval",
-        "metric_names": METRIC_NAMES,
+        "metric_titles": METRIC_TITLES,
         "winners": [one for one in species if one["gain"] > 0][:_NAMED_SPECIES],
         "losers": [one for one in species[::-1] if one["gain"] < 0][:_NAMED_SPECIES],
     }
@@ -147,9 +149,8 @@ def _same_folds(first: ReportPredictions, other: ReportPredictions, common: Sequ
     return len(set(zip(*folds, strict=True))) == len(set(folds[0])) == len(set(folds[1]))
 
 
-def _compare_metric(name: str, predictions: Sequence[Predictions], scorer: Scorer) -> list[dict[str, Any]]:
+def _compare_metric(metric: Metric, predictions: Sequence[Predictions], scorer: Scorer) -> list[dict[str, Any]]:
     """Returns a metric of each report, and the paired difference of each later report to the first."""
-    metric = HEADLINE_METRICS[name]
     values = [float(metric(one, scorer.labels, None)[0]) for one in predictions]
     resampled = [metric(one, scorer.labels, scorer.resamples) for one in predictions]
     return [

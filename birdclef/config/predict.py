@@ -1,6 +1,8 @@
 """Configuration of prediction: windows and test-time views."""
 
-from typing import ClassVar, Literal, Self
+from collections.abc import Iterator
+from itertools import product
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from pydantic import (
     PositiveFloat,
@@ -11,6 +13,15 @@ from pydantic import (
 from cache.config.section import ConfigSection
 
 DetectionFormat = Literal["submission", "long", "raven", "audacity"]
+
+
+class ViewConfig(NamedTuple):
+    """One combination of the settings of test-time views, with its weight."""
+
+    shift_seconds: float
+    gain_db: float
+    shift_bands: int
+    weight: float
 
 
 class PredictConfig(ConfigSection):
@@ -36,10 +47,19 @@ class PredictConfig(ConfigSection):
 
     @model_validator(mode="after")
     def _weigh_each_view(self) -> Self:
-        views = len(self.shift_seconds) * len(self.gain_db) * len(self.shift_bands)
+        views = len(list(self._combinations()))
         if self.view_weights is not None and len(self.view_weights) != views:
             raise ValueError(
                 f"view_weights has {len(self.view_weights)} values for {views} views "
                 "(shift_seconds x gain_db x shift_bands): give one for each, or null"
             )
         return self
+
+    def views(self) -> list[ViewConfig]:
+        """Returns the test-time views in the order of `view_weights`."""
+        combinations = list(self._combinations())
+        weights = self.view_weights or (1.0,) * len(combinations)
+        return [ViewConfig(*settings, weight) for settings, weight in zip(combinations, weights, strict=True)]
+
+    def _combinations(self) -> Iterator[tuple[float, float, int]]:
+        return product(self.shift_seconds, self.gain_db, self.shift_bands)

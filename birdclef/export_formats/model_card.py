@@ -9,7 +9,7 @@ from birdclef.report.rendering import render
 from birdclef.serving.onnx_classifier import embedding_folder
 from birdclef.strips.fold import read_labelled_recordings
 from cache.folds.groups import is_trained_on
-from cache.folds.table import split_catalogue
+from cache.folds.split_table import split_catalogue
 from cache.recordings.catalogue_tables import read_species
 from cache.workspace.artefact import read_provenance
 from cache.workspace.workspace import Workspace

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
+from birdclef.config.predict import ViewConfig
 from birdclef.model.network import SpeciesModel
 from birdclef.strips.crops import gather_windows
 from birdclef.strips.residency import Strips
@@ -52,6 +53,11 @@ class View:
     shift_frames: int = 0
     gain_db: float = 0.0
     shift_bands: int = 0
+
+    @classmethod
+    def planned(cls, config: ViewConfig, frames_per_second: float) -> Self:
+        """Returns the view of given settings for strips of a frame rate."""
+        return cls(round(config.shift_seconds * frames_per_second), config.gain_db, config.shift_bands)
 
     def of(self, windows: Tensor) -> Tensor:
         """Returns windows with the gain and the shift in bands of the view, (batch, 1, n_mels, frames)."""

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from birdclef.losses.class_prior import check_log_prior
+from birdclef.losses.log_prior import check_log_prior
 
 
 class LogitAdjustedLoss(nn.Module):

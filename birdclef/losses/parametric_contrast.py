@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from birdclef.losses.class_prior import check_log_prior
 from birdclef.losses.contrast import (
     ContrastBatch,
     count_classes,
@@ -14,6 +13,7 @@ from birdclef.losses.contrast import (
     weigh_anchors,
 )
 from birdclef.losses.log_partition import weigh_log_partitions
+from birdclef.losses.log_prior import check_log_prior
 
 _PAIR_WEIGHT = 0.05
 """Weight of a pair of rows; the paper's alpha. The weight of the centre, the paper's beta, is 1."""

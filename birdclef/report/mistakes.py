@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.report.plots import plot_strip
-from birdclef.scores.scoring import Scored
+from birdclef.scores.report_scores import Scored
 from cache.audio.decoding import UnusableAudioError
 from cache.config.data import DataConfig
 from cache.config.features import read_features
-from cache.recordings.excerpt import cut_clip, read_log_mel
+from cache.recordings.excerpt import cut_excerpt, read_log_mel
 from cache.store.strip_store import StripStore
 
 logger = logging.getLogger(__name__)
@@ -32,14 +32,14 @@ class Exhibit:
         recording_id: Identifier of the recording.
         sha256: sha256 of the audio file.
         picture: PNG of the strip, five seconds around the loudest frame.
-        clip: MP3 of the same seconds; None if the report has no sound of the recording.
+        excerpt: MP3 of the same seconds; None if the report has no sound of the recording.
         silence: Reason why there is no sound; empty if there is one.
     """
 
     recording_id: str
     sha256: str
     picture: bytes
-    clip: bytes | None
+    excerpt: bytes | None
     silence: str
 
 
@@ -119,8 +119,8 @@ class Exhibitor:
         first = find_loudest(strip, frames)
         picture = plot_strip(strip[first : first + frames])
         middle = (first + frames / 2) / frames_per_second
-        clip, silence = self._cut(recording_id, sha256, middle)
-        return Exhibit(recording_id, sha256, picture, clip, silence)
+        excerpt, silence = self._cut(recording_id, sha256, middle)
+        return Exhibit(recording_id, sha256, picture, excerpt, silence)
 
     def _log_mel(self, recording_id: str, sha256: str) -> tuple[NDArray[Any], float]:
         """Returns the strip that the picture shows, (frames, channels), and its frames per second.
@@ -141,7 +141,7 @@ class Exhibitor:
         if self._refusal:
             return None, self._refusal
         try:
-            clip = cut_clip(self._data, recording_id, sha256, middle, _SHOWN_SECONDS)
+            excerpt = cut_excerpt(self._data, recording_id, sha256, middle, _SHOWN_SECONDS)
         except UnusableAudioError as error:
             return None, error.detail
         except OSError as error:
@@ -152,11 +152,11 @@ class Exhibitor:
             )
             self._refusal = "the recordings were out of reach"
             return None, self._refusal
-        if len(clip) > self._room:
+        if len(excerpt) > self._room:
             self._refusal = "no room left: evaluate.clip_megabytes"
             return None, self._refusal
-        self._room -= len(clip)
-        return clip, ""
+        self._room -= len(excerpt)
+        return excerpt, ""
 
 
 def find_loudest(strip: NDArray[Any], frames: int) -> int:

@@ -13,13 +13,13 @@ import yaml
 
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.metrics.classification import confusion_matrix
+from birdclef.metrics.headline import METRIC_TITLES
 from birdclef.metrics.predictions import Predictions
 from birdclef.report import plots
 from birdclef.report.embedding_map import map_embeddings
-from birdclef.report.metric_names import METRIC_NAMES
 from birdclef.report.mistakes import list_errors, show_mistakes
 from birdclef.report.rendering import render
-from birdclef.scores.scoring import Scored
+from birdclef.scores.report_scores import Scored
 from cache.config.data import DataConfig
 from cache.workspace.artefact import read_provenance
 from cache.workspace.workspace import Workspace
@@ -82,7 +82,7 @@ def write_report(
     content = {
         "report": report,
         "interval": f"{100 * config.confidence:g} % interval",
-        "metric_names": METRIC_NAMES,
+        "metric_titles": METRIC_TITLES,
         "picture_titles": PICTURE_TITLES,
         "pictures": pictures,
         "mistakes": show_mistakes(errors.head(config.worst_errors), scored, config, data),

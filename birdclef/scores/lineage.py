@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from cache.folds.table import read_split, split_catalogue
+from cache.folds.split_table import read_split, split_catalogue
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue
 from cache.workspace.artefact import read_provenance
 from cache.workspace.feature_directory import FeatureDirectory

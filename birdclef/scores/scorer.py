@@ -7,35 +7,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from birdclef.config.evaluate import EvaluateConfig
-from birdclef.metrics.bootstrap import Metric, estimate, percentile_interval, resample_groups
-from birdclef.metrics.calibration import expected_calibration_error
-from birdclef.metrics.classification import (
-    Floats,
-    Resamples,
-    accuracy,
-    macro_f1,
-    macro_f1_by_thresholds,
-    micro_f1,
-    micro_f1_by_thresholds,
-    top_3_accuracy,
-    top_5_accuracy,
-)
+from birdclef.metrics.bootstrap import estimate, percentile_interval, resample_groups
+from birdclef.metrics.classification import Floats, Resamples, macro_f1
+from birdclef.metrics.headline import HEADLINE_METRICS
 from birdclef.metrics.predictions import Labels, Predictions
-from birdclef.metrics.ranking import macro_roc_auc, padded_cmap
 from birdclef.metrics.thresholds import cross_fit_decisions
-
-HEADLINE_METRICS: dict[str, Metric] = {
-    "macro_f1": macro_f1,
-    "macro_f1_by_thresholds": macro_f1_by_thresholds,
-    "micro_f1": micro_f1,
-    "micro_f1_by_thresholds": micro_f1_by_thresholds,
-    "accuracy": accuracy,
-    "top_3_accuracy": top_3_accuracy,
-    "top_5_accuracy": top_5_accuracy,
-    "macro_roc_auc": macro_roc_auc,
-    "padded_cmap": padded_cmap,
-    "expected_calibration_error": expected_calibration_error,
-}
 
 
 @dataclass(frozen=True)
@@ -70,7 +46,9 @@ class Scorer:
             permutations: Shuffled recording indices, (permutations, recordings).
         """
         return {
-            name: asdict(estimate(metric, predictions, self.labels, self.resamples, self.confidence, permutations))
+            name: asdict(
+                estimate(metric.function, predictions, self.labels, self.resamples, self.confidence, permutations)
+            )
             for name, metric in HEADLINE_METRICS.items()
         }
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +128,5 @@ def assemble_classifier(
 def _as_member(runs: Sequence[TrainedRun], settings: PredictConfig) -> Member:
     """Returns the member with the given runs, which share a front end."""
     features = runs[0].features
-    seen = list(product(settings.shift_seconds, settings.gain_db, settings.shift_bands))
-    weights = settings.view_weights or (1.0,) * len(seen)
-    views = [
-        (View(round(shift * features.frames_per_second), gain, bands), weight)
-        for (shift, gain, bands), weight in zip(seen, weights, strict=True)
-    ]
+    views = [(View.planned(view, features.frames_per_second), view.weight) for view in settings.views()]
     return Member([run.model for run in runs], features, runs[0].store, views)

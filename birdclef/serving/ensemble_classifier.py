@@ -18,7 +18,7 @@ from birdclef.scores.ensemble import combine_members
 from birdclef.serving.windows import Grid, Window, cut_windows
 from cache.audio.decoded_length import Heard
 from cache.config.features import FeatureConfig
-from cache.front_end.kinds import stream_strip
+from cache.front_end.strip import stream_strip
 from cache.workspace.feature_directory import FeatureDirectory
 
 

@@ -15,7 +15,7 @@ from birdclef.serving.windows import PLAIN_THRESHOLD, Grid, Window, cut_windows
 from cache.audio.decoded_length import Heard
 from cache.audio.streaming import stream_waveform
 from cache.config.features import FeatureConfig, read_features
-from cache.front_end.kinds import stream_strip
+from cache.front_end.strip import stream_strip
 from cache.workspace.feature_directory import FeatureDirectory
 
 METADATA = "birdclef"

@@ -7,7 +7,7 @@ import pandas as pd
 
 from cache.config.features import FeatureConfig, read_features
 from cache.folds.groups import is_trained_on, is_validated
-from cache.folds.table import read_split, split_catalogue
+from cache.folds.split_table import read_split, split_catalogue
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue, read_species
 from cache.store.strip_store import StripStore
 from cache.workspace.artefact import read_provenance
@@ -32,10 +32,6 @@ class FoldData:
     species: list[str]
     features: FeatureConfig
     store: FeatureDirectory
-
-    def clip_frames(self, seconds: float) -> int:
-        """Returns the number of frames in a time, at least 1."""
-        return self.features.count_frames(seconds)
 
 
 def read_labelled_recordings(split: Path, catalogue: Path) -> pd.DataFrame:

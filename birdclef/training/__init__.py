@@ -1,1 +1,1 @@
-"""The training loop, and its batches, objective, optimiser and memory."""
+"""Fitting a model: its batches, objective, optimiser and memory."""

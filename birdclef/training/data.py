@@ -79,7 +79,7 @@ class TrainingData:
 
     def __init__(self, fold: FoldData, config: TrainConfig, device: torch.device) -> None:
         self._config = config
-        self.crop_frames = fold.clip_frames(config.clip_seconds)
+        self.crop_frames = fold.features.count_frames(config.clip_seconds)
         self._device = device
         self.labels: NDArray[np.int64] = fold.train["label_index"].to_numpy(np.int64)
         self.classes = len(fold.species)
@@ -204,6 +204,6 @@ def split_for_cache(crops: Tensor) -> Sequence[Tensor]:
 def load_validation(fold: FoldData, config: TrainConfig, device: torch.device) -> ValidationData:
     """Returns the validation recordings cut into windows that do not overlap."""
     strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), device, config.residency)
-    frames = fold.clip_frames(config.clip_seconds)
+    frames = fold.features.count_frames(config.clip_seconds)
     labels = torch.tensor(fold.validation["label_index"].to_numpy())
     return ValidationData(strips, labels, plan_windows(strips.lengths, frames, frames), frames)

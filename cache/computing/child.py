@@ -15,7 +15,7 @@ import cv2
 
 from cache.computing.part import Finished, Source, Started, compute_part
 from cache.config.features import FeatureConfig
-from cache.front_end.kinds import warm_up
+from cache.front_end.strip import warm_up
 
 IDLE_SECONDS = 30.0
 """A child without work ends itself after this time, so that no child stays behind on workers elsewhere."""

@@ -10,8 +10,8 @@ import numpy as np
 from cache.audio.decoding import DECODER, UnusableAudioError, decode_waveform
 from cache.config.features import FeatureConfig
 from cache.duplicates.fingerprint import fingerprint_strip, fingerprint_to_text
-from cache.front_end.kinds import compute_strip
 from cache.front_end.log_mel import compute_log_mel
+from cache.front_end.strip import compute_strip
 from cache.store.fragment import Failure
 from cache.store.part_writer import PartWriter
 from cache.workspace.address import read_bytes

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cache.config.data import DataConfig
 from cache.config.features import FeatureConfig, LogMelConfig
 from cache.front_end.log_mel import compute_log_mel
-from cache.recordings.table import audio_directory, recording_address
+from cache.recordings.user_table import audio_directory, recording_address
 from cache.store.strip_store import StripStore
 from cache.workspace.address import read_bytes
 

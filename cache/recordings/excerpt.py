@@ -11,17 +11,17 @@ from cache.audio.decoding import UnusableAudioError, decode_waveform
 from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
 from cache.front_end.log_mel import compute_log_mel
-from cache.recordings.table import audio_directory, recording_address
+from cache.recordings.user_table import audio_directory, recording_address
 from cache.workspace.address import read_bytes
 
-CLIP_RATE = 32_000
+EXCERPT_RATE = 32_000
 """Sample rate of an excerpt, Hz; one that MP3 supports."""
 _COMPRESSION = 0.9  # between 0 and 1; gives some 7 kB per second
 _FADE_SECONDS = 0.02
 _PEAK = 0.7
 
 
-def cut_clip(data: DataConfig, recording_id: str, sha256: str, middle: float, seconds: float) -> bytes:
+def cut_excerpt(data: DataConfig, recording_id: str, sha256: str, middle: float, seconds: float) -> bytes:
     """Returns an excerpt of a recording as MP3, at the same peak level for all excerpts, with faded ends.
 
     Args:
@@ -35,17 +35,17 @@ def cut_clip(data: DataConfig, recording_id: str, sha256: str, middle: float, se
         OSError: If the file cannot be read.
         UnusableAudioError: If the file has changed since it was scored, or does not decode.
     """
-    waveform = _read_waveform(data, recording_id, sha256, CLIP_RATE)
-    length = min(round(seconds * CLIP_RATE), len(waveform))
-    first = int(np.clip(round(middle * CLIP_RATE) - length // 2, 0, len(waveform) - length))
+    waveform = _read_waveform(data, recording_id, sha256, EXCERPT_RATE)
+    length = min(round(seconds * EXCERPT_RATE), len(waveform))
+    first = int(np.clip(round(middle * EXCERPT_RATE) - length // 2, 0, len(waveform) - length))
     part = waveform[first : first + length].copy()
     part *= _PEAK / max(float(np.abs(part).max()), 1e-6)
-    fade = min(round(_FADE_SECONDS * CLIP_RATE), length // 2)
+    fade = min(round(_FADE_SECONDS * EXCERPT_RATE), length // 2)
     ramp = np.linspace(0, 1, fade, dtype=np.float32)
     part[:fade] *= ramp
     part[length - fade :] *= ramp[::-1]
     stream = io.BytesIO()
-    soundfile.write(stream, part, CLIP_RATE, format="MP3", bitrate_mode="CONSTANT", compression_level=_COMPRESSION)
+    soundfile.write(stream, part, EXCERPT_RATE, format="MP3", bitrate_mode="CONSTANT", compression_level=_COMPRESSION)
     return stream.getvalue()
 
 
@@ -59,7 +59,7 @@ def read_log_mel(data: DataConfig, recording_id: str, sha256: str, features: Log
         features: Front-end settings.
 
     Raises:
-        OSError, UnusableAudioError: As in `cut_clip`.
+        OSError, UnusableAudioError: As in `cut_excerpt`.
     """
     return compute_log_mel(_read_waveform(data, recording_id, sha256, features.sample_rate), features)
 

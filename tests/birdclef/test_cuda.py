@@ -26,10 +26,10 @@ from birdclef.strips.fold import FoldData
 from birdclef.strips.residency import load_strips
 from birdclef.strips.windows import plan_windows
 from birdclef.training.data import TrainingData, Views
-from birdclef.training.loop import fit
+from birdclef.training.fit import fit
+from birdclef.training.lightning_module import SpeciesLightningModule
 from birdclef.training.micro_batches import heads_in_chunks
 from birdclef.training.objective import Objective, build_objective
-from birdclef.training.species_training import SpeciesTraining
 from birdclef.training.trainer import MovingAverage
 from cache.store.strip_store import StripStore
 from cache.workspace.workspace import Workspace
@@ -229,9 +229,9 @@ def test_a_run_that_died_ends_near_the_weights_of_one_that_did_not(
     fold_data: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = configure(precision="32", objective={"kind": "joint"}, model={**SETTINGS["model"], "dropout": 0.3})  # type: ignore[dict-item]
-    original = SpeciesTraining.training_step
+    original = SpeciesLightningModule.training_step
 
-    def dying(self: SpeciesTraining, views: Views, batch_idx: int) -> Tensor:
+    def dying(self: SpeciesLightningModule, views: Views, batch_idx: int) -> Tensor:
         if self.current_epoch == 2 and batch_idx == 1:
             raise RuntimeError("killed")
         return original(self, views, batch_idx)
@@ -242,7 +242,7 @@ def test_a_run_that_died_ends_near_the_weights_of_one_that_did_not(
         model = build_model(config.model, 3)
         if name == "died":
             with monkeypatch.context() as patch:
-                patch.setattr(SpeciesTraining, "training_step", dying)
+                patch.setattr(SpeciesLightningModule, "training_step", dying)
                 with pytest.raises(RuntimeError, match="killed"):
                     fit(model, fold_data, config, Workspace(tmp_path), tmp_path / name)
             torch.manual_seed(0)

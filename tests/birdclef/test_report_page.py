@@ -12,7 +12,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.report.page import write_report
-from birdclef.scores.scoring import score_members
+from birdclef.scores.report_scores import score_members
 from cache.workspace.workspace import Workspace
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

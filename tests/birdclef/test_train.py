@@ -28,7 +28,7 @@ from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
 from cache.config.split import SplitConfig
 from cache.features import build_features
-from cache.folds.table import read_split
+from cache.folds.split_table import read_split
 from cache.split import build_split
 from cache.store.strip_store import StripStore
 from cache.synth import CorpusPlan, synthesize_corpus

@@ -13,7 +13,7 @@ from cache.config.features import LogMelConfig
 from cache.features import find_missing, open_feature_directory
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue, read_quarantine, read_species
 from cache.recordings.hashes import hash_recordings
-from cache.recordings.table import audio_directory, read_recordings
+from cache.recordings.user_table import audio_directory, read_recordings
 from cache.store.fragment import Failure
 from cache.store.strip_store import StripStore
 from cache.workspace.artefact import artefact_key

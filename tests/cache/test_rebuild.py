@@ -18,7 +18,7 @@ from cache.features import find_missing, group_sources, open_feature_directory
 from cache.garbage import collect_garbage
 from cache.recordings.catalogue_tables import feature_directory
 from cache.recordings.hashes import hash_recordings
-from cache.recordings.table import audio_directory, read_recordings
+from cache.recordings.user_table import audio_directory, read_recordings
 from cache.store.strip_store import StripStore
 from cache.verify import find_damage
 from cache.workspace.feature_directory import FeatureDirectory

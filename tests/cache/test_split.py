@@ -16,7 +16,7 @@ from cache.config.features import LogMelConfig
 from cache.config.split import SplitConfig
 from cache.features import open_feature_directory
 from cache.folds.groups import PINNED_FOLD
-from cache.folds.table import read_split
+from cache.folds.split_table import read_split
 from cache.split import build_split
 from cache.store.part_writer import PartWriter
 from cache.workspace.artefact import artefact_key, read_provenance

@@ -12,7 +12,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from birdclef.champion import Decision, champion_report, read_decisions
-from cache.folds.table import read_split
+from cache.folds.split_table import read_split
 from cache.workspace.artefact import read_provenance
 from cache.workspace.workspace import Workspace
 

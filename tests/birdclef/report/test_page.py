@@ -19,12 +19,12 @@ from jsonschema import Draft202012Validator
 from matplotlib import image
 
 from birdclef.config.evaluate import EvaluateConfig
+from birdclef.metrics.headline import METRIC_TITLES
 from birdclef.report import templates
-from birdclef.report.metric_names import METRIC_NAMES
 from birdclef.report.mistakes import list_errors
 from birdclef.report.page import PICTURE_TITLES, replace_nan, write_report
 from birdclef.report.rendering import render
-from birdclef.scores.scoring import Scored, score_members
+from birdclef.scores.report_scores import Scored, score_members
 from cache.workspace.workspace import Workspace
 
 CONFIG = EvaluateConfig(bootstrap_samples=30, permutations=3, worst_errors=3, confidence=0.9)
@@ -423,7 +423,7 @@ def test_report_on_embeddings_says_that_only_its_heads_saw_nothing_of_a_recordis
     content = {
         "report": {**report, "lineage": {**report["lineage"], "member_features": [store]}},
         "interval": "90 % interval",
-        "metric_names": METRIC_NAMES,
+        "metric_titles": METRIC_TITLES,
         "picture_titles": PICTURE_TITLES,
         "pictures": dict.fromkeys(PICTURE_TITLES, b""),
         "mistakes": [],

@@ -21,7 +21,7 @@ from birdclef.devices.ranks import run_in_ranks
 from birdclef.model.network import build_model
 from birdclef.strips.fold import FoldData
 from birdclef.training.distributed import synchronise_batch_norm
-from birdclef.training.loop import fit
+from birdclef.training.fit import fit
 from cache.workspace.workspace import Workspace
 
 FUNCTIONS = '''
@@ -77,17 +77,17 @@ def gradients(cases):
 
 
 def fail_in_the_second_epoch(*arguments):
-    from birdclef.training.loop import fit
-    from birdclef.training.species_training import SpeciesTraining
+    from birdclef.training.fit import fit
+    from birdclef.training.lightning_module import SpeciesLightningModule
 
-    begin = SpeciesTraining.on_train_epoch_start
+    begin = SpeciesLightningModule.on_train_epoch_start
 
     def fail(self):
         if self.current_epoch == 1:
             raise ValueError(f"epoch 1 does not suit rank {self.global_rank}")
         begin(self)
 
-    SpeciesTraining.on_train_epoch_start = fail
+    SpeciesLightningModule.on_train_epoch_start = fail
     return fit(*arguments)
 
 

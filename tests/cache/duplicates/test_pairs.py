@@ -16,7 +16,7 @@ from cache.corpus.soundscape import draw_microphone, draw_site, record, render_b
 from cache.corpus.species import species_table
 from cache.duplicates.pairs import SAME_BYTES, SAME_SOUND, SAME_TAKE, name_sounds
 from cache.features import build_features
-from cache.folds.table import read_split
+from cache.folds.split_table import read_split
 from cache.recordings.catalogue_tables import read_catalogue, read_duplicates
 from cache.split import build_split
 from cache.workspace.artefact import read_provenance

@@ -13,7 +13,7 @@ from cache.config.data import DataConfig
 from cache.config.split import SplitConfig
 from cache.folds.assignment import assign_folds
 from cache.folds.groups import PINNED_FOLD, TEST_FOLD, count_leaks, group_recordings
-from cache.recordings.table import read_recordings
+from cache.recordings.user_table import read_recordings
 
 
 def brute_force_groups(table: pd.DataFrame) -> list[int]:

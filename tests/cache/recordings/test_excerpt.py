@@ -10,7 +10,7 @@ import soundfile
 
 from cache.audio.decoding import UnusableAudioError
 from cache.config.data import DataConfig
-from cache.recordings.excerpt import CLIP_RATE, cut_clip
+from cache.recordings.excerpt import EXCERPT_RATE, cut_excerpt
 
 RATE = 48_000
 
@@ -29,42 +29,42 @@ def digest(data: DataConfig) -> str:
     return hashlib.sha256((Path(data.root) / "train_audio" / "owl" / "1.flac").read_bytes()).hexdigest()
 
 
-def read(clip: bytes) -> np.ndarray:
-    waveform, rate = soundfile.read(io.BytesIO(clip))
-    assert rate == CLIP_RATE
+def read(excerpt: bytes) -> np.ndarray:
+    waveform, rate = soundfile.read(io.BytesIO(excerpt))
+    assert rate == EXCERPT_RATE
     return waveform
 
 
 def frequency(waveform: np.ndarray) -> float:
-    return np.abs(np.fft.rfft(waveform)).argmax() * CLIP_RATE / len(waveform)
+    return np.abs(np.fft.rfft(waveform)).argmax() * EXCERPT_RATE / len(waveform)
 
 
 @pytest.mark.parametrize(("middle", "hertz"), [(1.5, 500), (8.0, 2000), (0.0, 500), (10.0, 2000)])
-def test_clip_holds_the_part_that_was_asked_for(data: DataConfig, middle: float, hertz: float) -> None:
-    clip = cut_clip(data, "owl/1.flac", digest(data), middle, 3.0)
-    assert clip.startswith((b"ID3", b"\xff\xfb", b"\xff\xf3"))
-    waveform = read(clip)
-    assert len(waveform) == pytest.approx(3 * CLIP_RATE, abs=0.1 * CLIP_RATE)  # MP3 pads to whole frames
+def test_excerpt_holds_the_part_that_was_asked_for(data: DataConfig, middle: float, hertz: float) -> None:
+    excerpt = cut_excerpt(data, "owl/1.flac", digest(data), middle, 3.0)
+    assert excerpt.startswith((b"ID3", b"\xff\xfb", b"\xff\xf3"))
+    waveform = read(excerpt)
+    assert len(waveform) == pytest.approx(3 * EXCERPT_RATE, abs=0.1 * EXCERPT_RATE)  # MP3 pads to whole frames
     assert frequency(waveform) == pytest.approx(hertz, abs=2)
-    assert len(clip) < 40_000
+    assert len(excerpt) < 40_000
 
 
-def test_clip_is_brought_to_one_level_and_faded(data: DataConfig) -> None:
-    waveform = read(cut_clip(data, "owl/1.flac", digest(data), 5.0, 2.0))
+def test_excerpt_is_brought_to_one_level_and_faded(data: DataConfig) -> None:
+    waveform = read(cut_excerpt(data, "owl/1.flac", digest(data), 5.0, 2.0))
     assert np.abs(waveform).max() == pytest.approx(0.7, abs=0.1)
     assert np.abs(waveform[:60]).max() < 0.1  # the fade takes 640 samples
 
 
-def test_short_recording_is_its_own_clip(data: DataConfig) -> None:
-    waveform = read(cut_clip(data, "owl/1.flac", digest(data), 5.0, 60.0))
-    assert len(waveform) == pytest.approx(10 * CLIP_RATE, abs=0.1 * CLIP_RATE)
+def test_short_recording_is_its_own_excerpt(data: DataConfig) -> None:
+    waveform = read(cut_excerpt(data, "owl/1.flac", digest(data), 5.0, 60.0))
+    assert len(waveform) == pytest.approx(10 * EXCERPT_RATE, abs=0.1 * EXCERPT_RATE)
 
 
 def test_changed_file_is_not_played_for_the_one_that_was_scored(data: DataConfig) -> None:
     with pytest.raises(UnusableAudioError, match=r"owl/1\.flac is no longer the file that was scored"):
-        cut_clip(data, "owl/1.flac", "0" * 64, 5.0, 2.0)
+        cut_excerpt(data, "owl/1.flac", "0" * 64, 5.0, 2.0)
 
 
 def test_missing_file_is_an_error(data: DataConfig) -> None:
     with pytest.raises(FileNotFoundError):
-        cut_clip(data, "owl/2.flac", "0" * 64, 5.0, 2.0)
+        cut_excerpt(data, "owl/2.flac", "0" * 64, 5.0, 2.0)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from cache.recordings.hashes import hash_recordings
-from cache.recordings.table import scan_audio
+from cache.recordings.user_table import scan_audio
 from cache.workspace.workspace import Workspace
 
 NAMES = ("a/1.ogg", "a/2.ogg", 'b/3, odd "name".ogg')

@@ -47,7 +47,7 @@ def test_user_error_has_its_traceback_once_if_that_is_asked_for(birdclef: Birdcl
     failed = birdclef("-v", "features", "demo", f"data.root={tmp_path}/none", "--workspace", str(tmp_path))
     assert failed.returncode == 1
     assert failed.stderr.count("Traceback (most recent call last)") == 1
-    assert "cache/recordings/table.py" in failed.stderr
+    assert "cache/recordings/user_table.py" in failed.stderr
     wrong = birdclef("--verbose", "config", "show", "smal")
     assert wrong.stderr.count("Traceback (most recent call last)") == 1
     assert "FileNotFoundError: There is no preset 'smal'" in wrong.stderr

@@ -209,7 +209,9 @@ def test_run_of_a_preset_that_fails_is_told_in_one_sentence(served: Served, tmp_
     assert [entry["level"] for entry in logged if sentence in entry["message"]] == [logging.ERROR]
     told = served.log.read_text()[before:]
     assert told.count(sentence) == 1
-    assert "cache/recordings/table.py" not in told  # where it is raised; the server's own tracebacks are its affair
+    assert (
+        "cache/recordings/user_table.py" not in told
+    )  # where it is raised; the server's own tracebacks are its affair
     assert not any("Traceback" in entry["message"] for entry in logged)
 
 

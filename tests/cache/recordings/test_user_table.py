@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cache.config.data import DataConfig
-from cache.recordings.table import audio_directory, read_recordings, recording_address, scan_audio
+from cache.recordings.user_table import audio_directory, read_recordings, recording_address, scan_audio
 
 Prepare = Callable[[bytes | str], DataConfig]
 

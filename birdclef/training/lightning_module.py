@@ -15,18 +15,18 @@ from birdclef.metrics.classification import macro_f1
 from birdclef.metrics.predictions import Predictions
 from birdclef.model.network import SpeciesModel, freeze_stages
 from birdclef.training.data import Views, derive_seed
+from birdclef.training.data_module import SpeciesDataModule
 from birdclef.training.distributed import average_gradients, average_statistics, gather_heads, rank
 from birdclef.training.embedding_geometry import alignment, uniformity
 from birdclef.training.micro_batches import heads_in_chunks
 from birdclef.training.non_finite_loss import NonFiniteLossError
 from birdclef.training.objective import Objective
 from birdclef.training.schedule import rate_factor
-from birdclef.training.species_data import SpeciesData
 
 logger = logging.getLogger(__name__)
 
 
-class SpeciesTraining(pl.LightningModule):
+class SpeciesLightningModule(pl.LightningModule):
     """Trains a model on views. For `supcon`, the last epochs train the classifier on the frozen encoder.
 
     Args:
@@ -70,7 +70,7 @@ class SpeciesTraining(pl.LightningModule):
         """Put frozen modules into eval mode, so that their batch norm neither adapts nor mixes samples."""
         # Lightning has only a fixed interval, which may skip the last epoch.
         self.trainer.check_val_every_n_epoch = 1 if self.validating else self.current_epoch + 2
-        statistics = cast("SpeciesData", self.trainer.datamodule).batch_statistics  # type: ignore[attr-defined]
+        statistics = cast("SpeciesDataModule", self.trainer.datamodule).batch_statistics  # type: ignore[attr-defined]
         self.log_dict(statistics)
         for module in self._frozen:
             module.eval()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from birdclef.losses.class_prior import check_log_prior
+from birdclef.losses.log_prior import check_log_prior
 
 
 def test_shares_of_all_classes_pass_through() -> None:

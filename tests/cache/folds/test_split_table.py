@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cache.folds.table import read_split
+from cache.folds.split_table import read_split
 
 
 def test_names_that_look_like_numbers_or_nothing_stay_text_and_folds_are_numbers(tmp_path: Path) -> None:

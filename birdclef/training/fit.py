@@ -10,12 +10,12 @@ from birdclef.devices.peak_memory import PeakMemory
 from birdclef.model.network import SpeciesModel
 from birdclef.strips.fold import FoldData
 from birdclef.training.data import TrainingData, ValidationData, derive_seed, load_validation
+from birdclef.training.data_module import SpeciesDataModule
 from birdclef.training.distributed import rank, synchronise_batch_norm
+from birdclef.training.lightning_module import SpeciesLightningModule
 from birdclef.training.memory_plan import plan_memory
 from birdclef.training.non_finite_loss import NonFiniteLossError, save_batch
 from birdclef.training.objective import build_objective
-from birdclef.training.species_data import SpeciesData
-from birdclef.training.species_training import SpeciesTraining
 from birdclef.training.trainer import BEST_CHECKPOINT, LAST_CHECKPOINT, build_trainer, choose_dtype, quiet_lightning
 from cache.workspace.workspace import Workspace
 
@@ -52,7 +52,7 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, workspace: Wor
         try:
             trainer.fit(
                 _prepare(model, training, validation, config, device),
-                datamodule=SpeciesData(training, validation, config.views),
+                datamodule=SpeciesDataModule(training, validation, config.views),
                 ckpt_path=str(last) if last.is_file() else None,
                 weights_only=True,
             )
@@ -73,7 +73,7 @@ def _prepare(
     validation: ValidationData,
     config: TrainConfig,
     device: torch.device,
-) -> SpeciesTraining:
+) -> SpeciesLightningModule:
     """Returns the Lightning module of a model that knows its input statistics; logs the memory that it will need."""
     model.set_input_statistics(*training.statistics)
     if config.devices > 1 and device.type == "cuda":
@@ -86,7 +86,7 @@ def _prepare(
         torch.Generator().manual_seed(derive_seed(config.seed, 0)),
     )
     windows = (validation.labels, validation.windows[0])
-    return SpeciesTraining(model, objective, config, training.steps_per_epoch, windows)
+    return SpeciesLightningModule(model, objective, config, training.steps_per_epoch, windows)
 
 
 def fit_and_measure(

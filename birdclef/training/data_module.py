@@ -14,7 +14,7 @@ from birdclef.training.distributed import own_part
 from birdclef.training.sampler import describe_batches
 
 
-class SpeciesData(pl.LightningDataModule):
+class SpeciesDataModule(pl.LightningDataModule):
     """Gives Lightning batches of indices, and turns each batch into views or windows on the device.
 
     Attributes:

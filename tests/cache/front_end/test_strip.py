@@ -16,7 +16,7 @@ from cache.config.features import EmbeddingConfig
 from cache.features import build_features, open_feature_directory, store_here
 from cache.front_end import embedding
 from cache.front_end.embedding import open_embedder
-from cache.front_end.kinds import stream_strip, warm_up
+from cache.front_end.strip import stream_strip, warm_up
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue, read_duplicates, read_quarantine
 from cache.store.part_writer import CHUNK_FRAMES
 from cache.store.strip_store import StripStore

@@ -21,7 +21,7 @@ from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.train import TrainConfig
 from birdclef.metrics.calibration import calibrate, fit_temperature
 from birdclef.metrics.thresholds import fit_thresholds
-from birdclef.scores.scoring import Scored, score_members
+from birdclef.scores.report_scores import Scored, score_members
 from cache.workspace.workspace import Workspace
 
 SPECIES = ["abbowl", "barwre", "cdove", "d|<i>finch", "eremit"]

@@ -17,9 +17,9 @@ from birdclef.config.train import TrainConfig
 from birdclef.model.network import SpeciesModel, build_model
 from birdclef.strips.fold import FoldData
 from birdclef.training.data import TrainingData
-from birdclef.training.loop import fit
+from birdclef.training.fit import fit
+from birdclef.training.lightning_module import SpeciesLightningModule
 from birdclef.training.objective import build_objective
-from birdclef.training.species_training import SpeciesTraining
 from cache.config.features import LogMelConfig
 from cache.store.part_writer import PartWriter
 from cache.workspace.feature_directory import FeatureDirectory
@@ -93,14 +93,14 @@ class KilledError(Exception):
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     """Let training die in an epoch, after its first step."""
-    original = SpeciesTraining.training_step
+    original = SpeciesLightningModule.training_step
 
-    def dying(self: SpeciesTraining, views: Any, batch_idx: int) -> torch.Tensor:
+    def dying(self: SpeciesLightningModule, views: Any, batch_idx: int) -> torch.Tensor:
         if self.current_epoch == epoch and batch_idx == 1:
             raise KilledError
         return original(self, views, batch_idx)
 
-    monkeypatch.setattr(SpeciesTraining, "training_step", dying)
+    monkeypatch.setattr(SpeciesLightningModule, "training_step", dying)
 
 
 @pytest.mark.parametrize("objective", ["ce", "supcon", "joint"])
@@ -207,13 +207,13 @@ def test_the_average_follows_the_recurrence_with_a_rising_decay(
     ringing: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visited: list[torch.Tensor] = []
-    original = SpeciesTraining.on_train_batch_start
+    original = SpeciesLightningModule.on_train_batch_start
 
-    def record(self: SpeciesTraining, batch: Any, batch_idx: int) -> None:
+    def record(self: SpeciesLightningModule, batch: Any, batch_idx: int) -> None:
         visited.append(self.model.classifier.weight.detach().clone())
         original(self, batch, batch_idx)
 
-    monkeypatch.setattr(SpeciesTraining, "on_train_batch_start", record)
+    monkeypatch.setattr(SpeciesLightningModule, "on_train_batch_start", record)
     settings = config(epochs=1, steps_per_epoch=4, ema_decay=0.9)
     averaged = train(ringing, settings, tmp_path / "averaged")["model.classifier.weight"]
     last = train(ringing, config(epochs=1, steps_per_epoch=4, ema_decay=0.0), tmp_path / "plain")
@@ -243,7 +243,7 @@ def test_only_matrices_decay_and_heads_learn_faster(ringing: FoldData) -> None:
     settings = config(weight_decay=0.1, learning_rate=1e-3, head_learning_rate_factor=10.0, warmup_share=0.0)
     model = start(settings)
     objective = build_objective(settings.objective, torch.full((3,), 1 / 3), 128, torch.Generator())
-    module = SpeciesTraining(model, objective, settings, 1, (torch.zeros(1), torch.zeros(1)))
+    module = SpeciesLightningModule(model, objective, settings, 1, (torch.zeros(1), torch.zeros(1)))
     configured: OptimizerLRSchedulerConfig = module.configure_optimizers()
     decay_of, rate_of = {}, {}
     for group in configured["optimizer"].param_groups:
@@ -292,14 +292,14 @@ def test_the_last_epoch_is_validated_whatever_the_interval(ringing: FoldData, tm
 
 def test_telemetry_is_logged_each_epoch(ringing: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     norms: list[float] = []
-    original = SpeciesTraining.on_before_optimizer_step
+    original = SpeciesLightningModule.on_before_optimizer_step
 
-    def record(self: SpeciesTraining, optimizer: torch.optim.Optimizer) -> None:
+    def record(self: SpeciesLightningModule, optimizer: torch.optim.Optimizer) -> None:
         gradients = [value.grad.flatten() for value in self.model.parameters() if value.grad is not None]
         norms.append(float(torch.cat(gradients).norm()))
         original(self, optimizer)
 
-    monkeypatch.setattr(SpeciesTraining, "on_before_optimizer_step", record)
+    monkeypatch.setattr(SpeciesLightningModule, "on_before_optimizer_step", record)
     started = time.perf_counter()
     train(ringing, config(epochs=2, steps_per_epoch=3, clip_norm=1e-3), tmp_path)
     passed = time.perf_counter() - started
@@ -317,7 +317,7 @@ def test_prototypes_are_learnt_without_decay_at_the_rate_of_the_heads(ringing: F
         objective={"contrast": "balanced"}, weight_decay=0.1, learning_rate=1e-3, head_learning_rate_factor=10.0
     )
     objective = build_objective(settings.objective, torch.full((3,), 1 / 3), 128, torch.Generator())
-    module = SpeciesTraining(start(settings), objective, settings, 1, (torch.zeros(1), torch.zeros(1)))
+    module = SpeciesLightningModule(start(settings), objective, settings, 1, (torch.zeros(1), torch.zeros(1)))
     configured: OptimizerLRSchedulerConfig = module.configure_optimizers()
     (group,) = [
         group

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from birdclef.model.pretrained import identify_weights
+from birdclef.model.weights_identity import identify_weights
 
 
 @pytest.mark.parametrize("weights", ["none", "hub"])
