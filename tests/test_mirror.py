@@ -5,7 +5,6 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
     "It holds names or numbers and decides nothing.": (
-        "birdclef/report/metric_names.py",
         "cache/corpus/difficulty.py",
         "flows/command_line/options.py",
     ),
