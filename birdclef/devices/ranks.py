@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 import torch
@@ -47,7 +47,8 @@ def run_in_ranks(function: Callable[..., Any], arguments: Sequence[Any], ranks: 
         RuntimeError: If a process is killed.
         Exception: The error that the function raised, with the process's traceback as a note.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([function.__module__])  # imported once, not once in every process
     messages: multiprocessing.Queue[_Message] = context.Queue()
     port = _free_port()
     task = pickle.dumps((function, tuple(arguments)))  # copies tensors; torch's pickler would share their memory
@@ -70,7 +71,7 @@ def run_in_ranks(function: Callable[..., Any], arguments: Sequence[Any], ranks: 
             process.join()
 
 
-def _attend(processes: Sequence[SpawnProcess], messages: "multiprocessing.Queue[_Message]") -> Any:
+def _attend(processes: Sequence[ForkServerProcess], messages: "multiprocessing.Queue[_Message]") -> Any:
     """Returns the first process's result when all processes have one; raises the error of the lowest rank otherwise."""
     results: dict[int, Any] = {}
     errors: dict[int, Exception] = {}
@@ -104,7 +105,7 @@ def _receive(
             errors[rank] = content
 
 
-def _raise_if_killed(ended: Sequence[SpawnProcess]) -> None:
+def _raise_if_killed(ended: Sequence[ForkServerProcess]) -> None:
     """Raise an error if a process was killed; errors of the others are then only a consequence."""
     killed = [process for process in ended if process.exitcode not in (0, None)]
     if killed:

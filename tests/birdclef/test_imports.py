@@ -4,8 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import birdclef
 
 ROOT = Path(birdclef.__path__[0])
@@ -48,14 +46,12 @@ def test_only_what_needs_sound_loads_decoders() -> None:
     assert loaded_by(*(set(MODULES) - SOUNDING)).isdisjoint(DECODERS)
 
 
-@pytest.mark.parametrize("stage", ["train", "predict", "baseline", "evaluate"])
-def test_a_stage_that_finds_its_artefact_pays_for_no_framework(stage: str) -> None:
-    assert loaded_by(f"birdclef.{stage}").isdisjoint({"torch", "lightning", "timm", "sklearn", "matplotlib"})
+def test_stages_that_find_their_artefacts_pay_for_no_framework() -> None:
+    loaded = loaded_by(*(f"birdclef.{stage}" for stage in ("train", "predict", "baseline", "evaluate")))
+    assert loaded.isdisjoint({"torch", "lightning", "timm", "sklearn", "matplotlib"})
 
 
-@pytest.mark.parametrize(
-    "reader", ["comparison.diff", "comparison.trial_scores", "export_formats.model_card", "champion"]
-)
-def test_a_reader_of_reports_loads_no_plotting(reader: str) -> None:
-    loaded = loaded_by(f"birdclef.{reader}")
+def test_readers_of_reports_load_no_plotting() -> None:
+    readers = ("comparison.diff", "comparison.trial_scores", "export_formats.model_card", "champion")
+    loaded = loaded_by(*(f"birdclef.{reader}" for reader in readers))
     assert loaded.isdisjoint({"matplotlib", "sklearn", "birdclef.report.plots", "birdclef.report.page"})
