@@ -40,7 +40,9 @@ types: install ## mypy, strict
 imports: install ## import contracts
 	$(BIN)/lint-imports
 
-PYTEST := pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# One worker more than there are cores, because many tests wait for a server.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST := pytest --numprocesses $(WORKERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
 # The tensors are small: more threads would only wait for each other.
 pytest coverage soak: export OMP_NUM_THREADS = 1
 
