@@ -14,8 +14,8 @@ import pandas as pd
 
 from cache.audio.decoding import DECODER
 from cache.catalogue import build_catalogue
-from cache.computing.isolation import compute_part_apart, end_children, prepare_children
 from cache.computing.part import Finished, Source
+from cache.computing.process_isolation import compute_part_apart, end_children, prepare_children
 from cache.computing.progress import BuildProgress
 from cache.config.data import DataConfig
 from cache.config.features import FeatureConfig
