@@ -54,7 +54,7 @@ def test_a_stage_that_finds_its_artefact_pays_for_no_framework(stage: str) -> No
 
 
 @pytest.mark.parametrize(
-    "reader", ["comparison.diff", "comparison.trial_scores", "export_formats.model_card", "champion"]
+    "reader", ["comparison.diff", "comparison.trial_scores", "export_formats.model_card", "champion", "promote"]
 )
 def test_a_reader_of_reports_loads_no_plotting(reader: str) -> None:
     loaded = loaded_by(f"birdclef.{reader}")
