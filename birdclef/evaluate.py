@@ -11,7 +11,7 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 """Raised by hand when the same predictions and settings give another report."""
 
 
@@ -51,6 +51,7 @@ def evaluate(
 
         scored = score_members(config, members, baseline, workspace, zero_shot)
         write_report(scored, config, experiment, recipe.key, workspace, staging)
+        _log_verdict(scored.report["verdict"])
         macro_f1 = scored.report["metrics"]["macro_f1"]
         logger.info(
             "evaluate: macro-F1 %.3f [%.3f, %.3f]",
@@ -61,3 +62,9 @@ def evaluate(
         )
 
     return workspace.materialise(recipe, write)
+
+
+def _log_verdict(verdict: Mapping[str, Any]) -> None:
+    """Log whether training paid; a warning if it did not."""
+    level = logging.WARNING if verdict["outcome"] in ("not_paid", "partly") else logging.INFO
+    logger.log(level, "evaluate: %s", " ".join(filter(None, (verdict["sentence"], verdict["advice"]))))

@@ -14,13 +14,13 @@ from prefect.runtime import flow_run
 from prefect.tasks import exponential_backoff
 
 from birdclef.baseline import predict_baseline, predict_frozen_baseline
-from birdclef.champion import describe_decisions, read_decisions
 from birdclef.compare import compare
 from birdclef.comparison.arms import Trial
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.predict import DetectionFormat, PredictConfig
 from birdclef.config.promote import PromoteConfig
 from birdclef.config.train import TrainConfig
+from birdclef.decisions import describe_decisions, read_decisions
 from birdclef.evaluate import evaluate
 from birdclef.predict import predict
 from birdclef.promote import promote

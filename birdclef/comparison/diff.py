@@ -42,7 +42,13 @@ class ReportPredictions:
     probabilities: NDArray[np.float64]
 
 
-def compare_reports(reports: Sequence[Path], config: EvaluateConfig) -> dict[str, Any]:
+COMPARED_METRICS = tuple(name for name, metric in HEADLINE_METRICS.items() if metric.compared)
+"""Names of the metrics that reports can be compared by."""
+
+
+def compare_reports(
+    reports: Sequence[Path], config: EvaluateConfig, metrics: Sequence[str] = COMPARED_METRICS
+) -> dict[str, Any]:
     """Returns how later reports differ from the first, on the recordings that all of them scored.
 
     All reports share the resamples of the recordists, so the differences are paired. Two recordings are the same if
@@ -53,6 +59,7 @@ def compare_reports(reports: Sequence[Path], config: EvaluateConfig) -> dict[str
     Args:
         reports: Directories of two reports or more.
         config: Number of resamples, their seed, and confidence.
+        metrics: Names of the metrics, some of `COMPARED_METRICS`.
 
     Raises:
         FileNotFoundError: If a directory is not a report.
@@ -76,11 +83,7 @@ def compare_reports(reports: Sequence[Path], config: EvaluateConfig) -> dict[str
         "left_out": {one.name: len(one.recordings) - len(common) for one in predicted},
         "same_folds": all(_same_folds(first, other, common) for other in predicted[1:]),
         "confidence": config.confidence,
-        "metrics": {
-            name: _compare_metric(metric.function, predictions, scorer)
-            for name, metric in HEADLINE_METRICS.items()
-            if metric.compared
-        },
+        "metrics": {name: _compare_metric(HEADLINE_METRICS[name].function, predictions, scorer) for name in metrics},
         "species": _compare_species(predictions, scorer, species),
     }
 

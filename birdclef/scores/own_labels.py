@@ -19,7 +19,8 @@ def describe_own_labels(
     """Returns the scores of the model's own labels and of the members, on the recordings of covered species.
 
     A species is covered if the model has an own label for it. The own labels choose among covered species only, the
-    members among all species.
+    members among all species. `all_species` compares both on all scored recordings; there the own labels miss every
+    recording of a species that they do not cover.
 
     Args:
         zero_shot: Directory of predictions by `predict_zero_shot`.
@@ -45,10 +46,15 @@ def describe_own_labels(
     both = Predictions(own[inside]), Predictions(np.asarray(combined.probabilities)[inside])
     resampled = [macro_f1(each, labels, resamples, covered) for each in both]
     values = [float(macro_f1(each, labels, None, covered)[0]) for each in both]
+    everywhere = Predictions(np.where(covered, own, -1.0))  # so that no species without a label is ever chosen
     return {
         **described,
         "macro_f1": scorer.interval(values[0], resampled[0]),
         "accuracy": float(accuracy(both[0], labels)[0]),
         "members_macro_f1": scorer.interval(values[1], resampled[1]),
         "difference_macro_f1": scorer.interval(values[1] - values[0], resampled[1] - resampled[0]),
+        "all_species": {
+            "macro_f1": scorer.macro_f1(everywhere),
+            "difference_macro_f1": scorer.macro_f1_difference(combined, everywhere),
+        },
     }

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from birdclef.champion import choose_report, describe_decisions, read_decisions, roll_back
+from birdclef.champion import choose_report, roll_back
+from birdclef.decisions import describe_decisions, read_decisions
 from cache.workspace.workspace import Workspace
 from flows.command_line.options import WORKSPACE, WorkspaceAddress
 

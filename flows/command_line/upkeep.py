@@ -98,7 +98,7 @@ def gc(
     keep_reports: Annotated[
         int | None,
         typer.Option(
-            help="Number of newest reports to keep, besides the champion and the previous champion; default: all.",
+            help="Number of newest reports to keep, besides the champion, the one before and the best; default: all.",
             min=1,
         ),
     ] = None,

@@ -1,11 +1,14 @@
 """Reports on the workspace of tests/conftest.py."""
 
 import json
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from birdclef.config.evaluate import EvaluateConfig
+from birdclef.config.train import TrainConfig
 from birdclef.evaluate import evaluate
 from cache.workspace.workspace import Workspace
 
@@ -80,6 +83,27 @@ def test_fewer_members_give_another_report(
 ) -> None:
     alone = {"scratch": evaluation_members["scratch"]}
     assert evaluate(CONFIG, alone, evaluation_baseline, EXPERIMENT, Workspace(evaluation_workspace)) != report
+
+
+def test_log_begins_with_a_warning_if_training_did_not_pay(
+    write_member: Callable[..., list[Path]],
+    evaluation_baseline: Path,
+    evaluation_workspace: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = CONFIG.model_copy(update={"bootstrap_samples": 200, "permutations": 20})
+    guesses = {"guesses": write_member(TrainConfig(seed=41), skill=0.0)}
+    with caplog.at_level(logging.INFO, "birdclef.evaluate"):
+        report = evaluate(config, guesses, evaluation_baseline, EXPERIMENT, Workspace(evaluation_workspace))
+    first, second = [record for record in caplog.records if record.name == "birdclef.evaluate"]
+    verdict = json.loads((report / "report.json").read_text())["verdict"]
+    assert (first.levelname, first.getMessage()) == (
+        "WARNING",
+        f"evaluate: {verdict['sentence']} {verdict['advice']}",
+    )
+    assert "Training did not pay here: logistic regression on log-mel statistics reaches" in first.getMessage()
+    assert "is not shown to be better than chance" in first.getMessage()
+    assert second.getMessage().startswith("evaluate: macro-F1 ")
 
 
 def test_members_on_different_recordings_are_refused_and_leave_no_report(

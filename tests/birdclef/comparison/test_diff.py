@@ -42,6 +42,8 @@ def test_metrics_and_differences_are_those_of_the_predictions(reports: list[Path
     assert diff["reports"] == [report.name for report in reports]
     assert diff["recordings"] == 137
     assert diff["same_folds"]
+    alone = compare_reports(reports, CONFIG, ["macro_f1"])["metrics"]
+    assert alone == {"macro_f1": diff["metrics"]["macro_f1"]}
     truth = read(reports[0])[0]
     taken = [read(report)[1].argmax(axis=1) for report in reports]
     options = {"average": "macro", "labels": np.unique(truth), "zero_division": 0}

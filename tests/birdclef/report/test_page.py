@@ -150,6 +150,24 @@ def test_json_is_what_was_scored(report: dict[str, Any], scored: Scored) -> None
     assert report["members"] == scored.report["members"]
 
 
+def test_verdict_is_the_first_line_of_every_form(
+    report: dict[str, Any], scored: Scored, markdown: str, page: Page
+) -> None:
+    verdict = report["verdict"]
+    assert next(iter(scored.report)) == "verdict"
+    assert verdict["sentence"].startswith(("Training paid here: ", "It is unclear ", "Training did not pay here: "))
+    assert markdown.startswith(f"**{verdict['sentence']}**")
+    (shown,) = [text for _, text in page.texts if text == verdict["sentence"]]
+    texts = [text for owner, text in page.texts if owner in ("strong", "small", "span")]
+    assert texts.index(shown) == 0
+
+
+def test_hostile_model_is_escaped_in_the_verdict(report: dict[str, Any]) -> None:
+    told = {"report": {"verdict": {"outcome": "paid", "sentence": "a <b>|c", "advice": "d <i>|"}}}
+    assert render("verdict.md.j2", told).strip() == "**a &lt;b>\\|c** d &lt;i>\\|"
+    assert "<strong>a &lt;b&gt;|c</strong> d &lt;i&gt;|" in render("verdict.html.j2", told)
+
+
 def test_undefined_number_is_null_in_json(report: dict[str, Any]) -> None:
     (unscored,) = [entry for entry in report["per_species"] if entry["label"] == "eremit"]
     assert [unscored[name] for name in ("recall", "f1", "roc_auc", "average_precision")] == [None] * 4
@@ -356,7 +374,7 @@ def test_hostile_text_is_escaped_in_markdown(markdown: str) -> None:
 def test_markdown_shows_the_metrics_of_the_report(markdown: str, report: dict[str, Any]) -> None:
     macro_f1 = report["metrics"]["macro_f1"]
     headline = f"# macro-F1 {macro_f1['value']:.3f} [{macro_f1['low']:.3f}, {macro_f1['high']:.3f}]"
-    assert markdown.splitlines()[0] == headline
+    assert markdown.splitlines()[1:3] == ["", headline]  # below the verdict
     rows = {split_cells(line)[0]: split_cells(line) for line in markdown.splitlines() if line.startswith("|")}
     assert rows["metric"][2] == "90 % interval"
     names = {"macro_f1": "Macro-F1", "accuracy": "Accuracy", "macro_roc_auc": "Macro ROC-AUC"}
