@@ -52,12 +52,11 @@ def evaluate(
         scored = score_members(config, members, baseline, workspace, zero_shot)
         write_report(scored, config, experiment, recipe.key, workspace, staging)
         _log_verdict(scored.report["verdict"])
-        macro_f1 = scored.report["metrics"]["macro_f1"]
+        macro_f1, coverage = scored.report["metrics"]["macro_f1"], scored.report["coverage"]
         logger.info(
-            "evaluate: macro-F1 %.3f [%.3f, %.3f]",
-            macro_f1["value"],
-            macro_f1["low"],
-            macro_f1["high"],
+            "evaluate: macro-F1 %.3f [%.3f, %.3f]; %d of %d species, %d of %d recordings scored",
+            *(macro_f1[name] for name in ("value", "low", "high")),
+            *(coverage[f"{what}{how}"] for what in ("species", "recordings") for how in ("_scored", "")),
             extra={"report": recipe.key, "macro_f1": macro_f1["value"]},
         )
 

@@ -56,7 +56,7 @@ def compare_flow(
             seeds,
             {name: experiment.train[name] for name in companions},
         )
-        finished = _run_trials(trials, experiment, split, catalogues, opened)
+        finished = _run_trials(trials, experiment.with_folds(split), split, catalogues, opened)
         baselines = predict_baselines(experiment, split, catalogues, opened)
         return opened.address(compare_task(experiment.evaluate, finished, baselines, companions, opened))
 

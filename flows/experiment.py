@@ -17,7 +17,8 @@ from birdclef.config.train import TrainConfig
 from cache.config.data import DataConfig
 from cache.config.features import EmbeddingConfig, FeatureConfig, LogMelConfig
 from cache.config.section import ConfigSection
-from cache.config.split import SplitConfig
+from cache.config.split import AUTO, MOST_FOLDS, SplitConfig
+from cache.workspace.artefact import read_provenance
 from flows.configuration.origins import show_origins
 from flows.configuration.overrides import apply_overrides, as_overrides, read_tree
 from flows.configuration.presets import find_config
@@ -58,9 +59,10 @@ class ExperimentConfig(ConfigSection):
 
     def _check_folds(self, name: str) -> None:
         folds = self.folds_of(name)
-        if not folds or len(set(folds)) < len(folds) or max(folds) >= self.split.folds:
+        count = MOST_FOLDS if self.split.folds == AUTO else self.split.fold_count
+        if not folds or len(set(folds)) < len(folds) or max(folds) >= count:
             raise ValueError(
-                f"train.{name}.folds={list(folds)} must name at least one fold from 0 to {self.split.folds - 1}, and "
+                f"train.{name}.folds={list(folds)} must name at least one fold from 0 to {count - 1}, and "
                 f"each fold once (split.folds={self.split.folds}). Set train.{name}.folds=null to train all folds."
             )
         first = next(iter(self.train))
@@ -75,9 +77,26 @@ class ExperimentConfig(ConfigSection):
         return self.member_features.get(member, self.features)
 
     def folds_of(self, member: str) -> tuple[int, ...]:
-        """Returns the validation folds that a member is trained for."""
+        """Returns the validation folds that a member is trained for; with `split.folds=auto` all that are possible."""
         folds = self.train[member].folds
-        return tuple(range(self.split.folds)) if folds is None else folds
+        if folds is not None:
+            return folds
+        return tuple(range(MOST_FOLDS if self.split.folds == AUTO else self.split.fold_count))
+
+    def with_folds(self, split: Path) -> Self:
+        """Returns the experiment with the number of folds of its split in place of `auto`.
+
+        Args:
+            split: Directory of the split.
+
+        Raises:
+            ValueError: If a member names a fold that the split does not have.
+        """
+        folds = read_provenance(split)["config"]["folds"]
+        settled = self.model_copy(update={"split": self.split.model_copy(update={"folds": folds})})
+        for name in self.train:
+            settled._check_folds(name)
+        return settled
 
     def why_no_prediction(self) -> str | None:
         """Returns why the experiment's report cannot predict new recordings; None if it can."""

@@ -73,7 +73,7 @@ def train_flow(
     """
     with prepare(config, overrides, workspace) as (experiment, opened):
         split, catalogues = make_split(experiment, opened), make_member_catalogues(experiment, opened)
-        members = train_members(experiment, split, catalogues, opened)
+        members = train_members(experiment.with_folds(split), split, catalogues, opened)
         return [opened.address(run) for runs in members.values() for run in runs.values()]
 
 

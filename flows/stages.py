@@ -11,6 +11,7 @@ from prefect import get_run_logger
 from birdclef.baseline import FROZEN_BASELINE, baseline_name
 from birdclef.champion import keep_champion_folds
 from birdclef.zero_shot import zero_shot_name
+from cache.split import check_split
 from cache.workspace.workspace import Workspace
 from flows.experiment import ExperimentConfig, load_config
 from flows.monitoring.notify import notify_of_run
@@ -67,7 +68,8 @@ def make_member_catalogues(experiment: ExperimentConfig, workspace: Workspace) -
 
 
 def make_split(experiment: ExperimentConfig, workspace: Workspace) -> Path:
-    """Returns the split of the experiment's catalogue."""
+    """Returns the split of the experiment's catalogue; settings that the table does not allow are refused first."""
+    check_split(experiment.split, experiment.data, workspace)
     return build_split_task(experiment.split, make_catalogue(experiment, workspace), workspace)
 
 
@@ -89,6 +91,7 @@ def make_report(experiment: ExperimentConfig, workspace: Workspace) -> Path:
     if reason := experiment.why_no_prediction():
         get_run_logger().warning("The report may become champion, but `birdclef predict` will refuse it: %s.", reason)
     split, catalogues = make_split(experiment, workspace), make_member_catalogues(experiment, workspace)
+    experiment = experiment.with_folds(split)
     predictions = {
         member: [predict_task(member, fold, experiment.predict, run, workspace) for fold, run in runs.items()]
         for member, runs in train_members(experiment, split, catalogues, workspace).items()

@@ -51,7 +51,6 @@ ELSEWHERE = {
     ),
     "It is a flow: tests/flows/test_pipeline.py and tests/flows/command_line/test_app.py run it.": (
         "flows/compare.py",
-        "flows/stages.py",
         "flows/sweep.py",
     ),
     "It needs processes that train together and die: tests/birdclef/training/test_distributed.py.": (

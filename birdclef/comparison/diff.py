@@ -16,7 +16,9 @@ from birdclef.metrics.classification import score_species
 from birdclef.metrics.headline import HEADLINE_METRICS, METRIC_TITLES
 from birdclef.metrics.predictions import Predictions
 from birdclef.report.rendering import render
+from birdclef.report.species_names import name_species
 from birdclef.scores.scorer import Scorer, build_scorer
+from cache.folds.overlap import name_groups
 
 _NAMED_SPECIES = 10
 
@@ -31,14 +33,18 @@ class ReportPredictions:
 
     Attributes:
         name: Key of the report.
-        recordings: recording_id, sha256, label, fold and group of each recording; no sha256 occurs twice.
+        recordings: recording_id, sha256, label, recordist, fold and group of each recording; no sha256 occurs twice.
         species: Label of each column of `probabilities`.
+        names: Name of each species by its label.
+        split: Settings of the split.
         probabilities: (recordings, classes).
     """
 
     name: str
     recordings: pd.DataFrame
     species: list[str]
+    names: dict[str, str]
+    split: dict[str, Any]
     probabilities: NDArray[np.float64]
 
 
@@ -51,10 +57,10 @@ def compare_reports(
 ) -> dict[str, Any]:
     """Returns how later reports differ from the first, on the recordings that all of them scored.
 
-    All reports share the resamples of the recordists, so the differences are paired. Two recordings are the same if
-    their audio is the same. A recording with different labels in two reports is left out. A species that one report
-    does not know gets probability 0 in that report. No common recording is of such a species, but another report may
-    predict it.
+    All reports share the resamples of the first report's groups, such as recordists, so the differences are paired.
+    Two recordings are the same if their audio is the same. A recording with different labels in two reports is left
+    out. A species that one report does not know gets probability 0 in that report. No common recording
+    is of such a species, but another report may predict it.
 
     Args:
         reports: Directories of two reports or more.
@@ -83,6 +89,8 @@ def compare_reports(
         "left_out": {one.name: len(one.recordings) - len(common) for one in predicted},
         "same_folds": all(_same_folds(first, other, common) for other in predicted[1:]),
         "confidence": config.confidence,
+        "resampled": name_groups(first.split, recordings["recordist"]),
+        "names": {label: name for one in predicted for label, name in one.names.items()},
         "metrics": {name: _compare_metric(HEADLINE_METRICS[name].function, predictions, scorer) for name in metrics},
         "species": _compare_species(predictions, scorer, species),
     }
@@ -93,6 +101,7 @@ def describe_diff(diff: Mapping[str, Any]) -> str:
     species = diff["species"]
     content = {
         "diff": diff,
+        "names": diff["names"],
         "interval": f"{100 * diff['confidence']:g} % interval",
         "metric_titles": METRIC_TITLES,
         "winners": [one for one in species if one["gain"] > 0][:_NAMED_SPECIES],
@@ -114,10 +123,12 @@ def read_report_predictions(report: Path) -> ReportPredictions:
             )
     recordings = pd.read_csv(report / "recordings.csv", dtype=str, keep_default_na=False)
     once = ~recordings["sha256"].duplicated().to_numpy()
-    key = json.loads((report / "report.json").read_text())["key"]
+    content = json.loads((report / "report.json").read_text())
+    names, split = name_species(pd.DataFrame(content["per_species"])), content["lineage"]["split"]["config"]
     with np.load(report / "oof.npz", allow_pickle=False) as archive:
         probabilities, species = archive["probabilities"][once], archive["species"].tolist()
-    return ReportPredictions(key, recordings[once].reset_index(drop=True), species, probabilities)
+    scored = recordings[once].reset_index(drop=True)
+    return ReportPredictions(content["key"], scored, species, names, split, probabilities)
 
 
 def _find_common(reports: Sequence[ReportPredictions]) -> list[str]:

@@ -17,6 +17,7 @@ from birdclef.scores.lineage import trace
 from birdclef.scores.prediction_files import prediction_seconds, read_out_of_fold
 from birdclef.scores.scorer import Scorer
 from birdclef.strips.fold import read_labelled_recordings
+from cache.folds.overlap import name_groups
 from cache.recordings.catalogue_tables import read_species
 from cache.workspace.artefact import read_provenance
 from cache.workspace.workspace import Workspace
@@ -37,8 +38,8 @@ def score_trials(
 ) -> dict[str, Any]:
     """Returns the content of `comparison.json`; the arguments are those of `birdclef.compare.compare`.
 
-    Each resample draws recordists and seeds with replacement. All arms share the draws, so their differences are
-    paired.
+    Each resample draws groups of recordings, such as recordists, and seeds with replacement. All arms share the draws,
+    so their differences are paired.
     """
     paths = [path for _, directories in trials for path in directories]
     lineage, *_ = [trace(paths, baseline, workspace) for baseline in baselines.values()]
@@ -63,6 +64,7 @@ def score_trials(
         "reference": REFERENCE,
         "confidence": config.confidence,
         "seeds": seeds,
+        "resampled": name_groups(read_provenance(lineage.split)["config"], recordings["recordist"]),
         "budgets": budgets,
         "recordings": len(recordings),
         "species": int(recordings["label"].nunique()),

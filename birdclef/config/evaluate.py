@@ -20,7 +20,7 @@ class EvaluateConfig(ConfigSection):
     ensemble: EnsembleMethod = "mean"
     """Method that combines the members' probabilities. `fitted` learns a weight for each member by cross-fitting."""
     bootstrap_samples: PositiveInt = 1000
-    """Number of resamples of the groups (recordists) for each interval."""
+    """Number of resamples for each interval; what `split.group_by` keeps together is drawn together."""
     permutations: PositiveInt = 100
     """Number of random shuffles of the predictions for each score at chance level."""
     confidence: float = Field(default=0.95, gt=0, lt=1)

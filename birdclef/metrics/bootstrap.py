@@ -32,7 +32,7 @@ class Estimate:
 def resample_groups(groups: NDArray[np.int64], samples: int, generator: np.random.Generator) -> Resamples:
     """Returns how often each recording counts when groups are drawn with replacement.
 
-    Whole groups are drawn, because recordings by the same recordist are alike.
+    Whole groups are drawn, because recordings of a group, such as those by one recordist, are alike.
 
     Args:
         groups: Index of each recording's group, (recordings,).

@@ -22,7 +22,13 @@ from birdclef.metrics.classification import (
 from birdclef.metrics.predictions import Labels, Predictions
 from birdclef.metrics.ranking import average_precision, roc_auc
 from birdclef.metrics.thresholds import fit_thresholds
-from birdclef.scores.coverage import describe_coverage, describe_duplicates, describe_quarantine, describe_split
+from birdclef.scores.coverage import (
+    describe_coverage,
+    describe_duplicates,
+    describe_overlap,
+    describe_quarantine,
+    describe_split,
+)
 from birdclef.scores.ensemble import check_members, combine_out_of_fold
 from birdclef.scores.lineage import Lineage, describe, trace
 from birdclef.scores.member_scores import describe_ensemble, score_each_member
@@ -110,6 +116,7 @@ def score_members(
         "baseline": _describe_baseline(baseline, recordings, predictions, scorer, permutations),
         "zero_shot": describe_own_labels(zero_shot, recordings, predictions, scorer) if zero_shot else None,
         "coverage": describe_coverage(catalogue, recordings, species, lineage),
+        "overlap": describe_overlap(catalogue, recordings, lineage),
         "buckets": _score_buckets(predictions, recordings, species, scorer),
         "per_species": _score_each_species(predictions, scorer.labels, species, thresholds),
         "confusions": _list_confusions(predictions, scorer.labels, species),

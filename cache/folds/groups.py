@@ -63,7 +63,7 @@ def count_leaks(recordings: pd.DataFrame, fold: NDArray[np.int64]) -> dict[str, 
         recordings: label, recordist and sound.
         fold: Validation fold of each recording, (recordings,); -1: training only, -2: held out.
     """
-    known = ~_is_unknown(recordings["recordist"]) & (fold != TEST_FOLD)
+    known = ~is_unknown(recordings["recordist"]) & (fold != TEST_FOLD)
     pair = recordings.groupby(["label", "recordist"], sort=False).ngroup().to_numpy()
     table = pd.DataFrame({"pair": pair, "fold": fold})[known]
     folds_of_pair = table.groupby("pair")["fold"].nunique()
@@ -110,7 +110,7 @@ def _values_to_share(recordings: pd.DataFrame, group_by: str) -> tuple[pd.Series
     if group_by in (RECORDIST, RECORDIST_AND_PLACE):
         recordist = recordings["recordist"]
         place = _place(recordings) if group_by == RECORDIST_AND_PLACE else ""
-        return recordist + place, _is_unknown(recordist)
+        return recordist + place, is_unknown(recordist)
     if group_by == RECORDING:
         return recordings["recording_id"], np.ones(len(recordings), bool)
     column = table_column(recordings, group_by, "split.group_by")
@@ -131,5 +131,6 @@ def _place(recordings: pd.DataFrame) -> pd.Series:
     return place
 
 
-def _is_unknown(recordist: pd.Series) -> NDArray[np.bool_]:
+def is_unknown(recordist: pd.Series) -> NDArray[np.bool_]:
+    """Returns which recordings have no known recordist, (recordings,)."""
     return recordist.isin(UNKNOWN_RECORDISTS).to_numpy(bool)

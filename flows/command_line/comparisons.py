@@ -46,7 +46,7 @@ def compare(
 def diff(
     reports: Annotated[list[Path], typer.Argument(help="Directories of reports; each is compared with the first.")],
     output: Annotated[Path | None, typer.Option(help="JSON file to write as well.", dir_okay=False)] = None,
-    samples: Annotated[int, typer.Option(help="Number of resamples of the recordists.", min=1)] = 1000,
+    samples: Annotated[int, typer.Option(help="Number of resamples for each interval.", min=1)] = 1000,
     confidence: Annotated[float, typer.Option(help="Coverage of the intervals.", min=0.01, max=0.999)] = 0.95,
 ) -> None:
     """Compare reports on the same recordings: paired intervals, and the species that gained or lost."""

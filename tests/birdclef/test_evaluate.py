@@ -34,6 +34,26 @@ def test_report_lies_under_its_key(report: Path, evaluation_workspace: Path) -> 
     assert {"report.md", "per_species.csv", "errors.csv", "oof.npz"} <= {path.name for path in report.iterdir()}
 
 
+def test_log_says_the_coverage_with_the_figure(
+    evaluation_members: Members,
+    evaluation_baseline: Path,
+    evaluation_workspace: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level("INFO"):
+        made = evaluate(
+            CONFIG.model_copy(update={"seed": 11}),
+            {"scratch": evaluation_members["scratch"]},
+            evaluation_baseline,
+            EXPERIMENT,
+            Workspace(evaluation_workspace),
+        )
+    value = json.loads((made / "report.json").read_text())["metrics"]["macro_f1"]["value"]
+    (line,) = [one.getMessage() for one in caplog.records if "evaluate: macro-F1" in one.getMessage()]
+    assert line.startswith(f"evaluate: macro-F1 {value:.3f} [")
+    assert line.endswith("; 4 of 6 species, 137 of 144 recordings scored")  # as tests/conftest.py counts them
+
+
 def test_provenance_names_settings_and_predictions(
     report: Path, evaluation_members: Members, evaluation_baseline: Path
 ) -> None:

@@ -11,6 +11,8 @@ import yaml
 
 from birdclef.comparison.arms import ARMS
 from cache.config.section import ConfigSection
+from cache.workspace.artefact import Recipe
+from cache.workspace.workspace import Workspace
 from flows.configuration.overrides import as_overrides
 from flows.experiment import ExperimentConfig, expand_grid, load_arms, load_config, show_config
 
@@ -183,6 +185,20 @@ def test_member_that_an_override_gives_whole_is_added() -> None:
     assert config.train["other"].epochs == 3
 
 
+def test_automatic_number_of_folds_becomes_that_of_the_split(tmp_path: Path) -> None:
+    experiment = load_config(Path("demo"), ["split.folds=auto", "train.cnn.folds=[0, 3]"])
+    with pytest.raises(ValueError, match=r"folds=\[5\] must name at least one fold from 0 to 4, .*folds=auto"):
+        load_config(Path("demo"), ["split.folds=auto", "train.cnn.folds=[5]"])
+
+    def split_of(folds: int) -> Path:
+        return Workspace(tmp_path).materialise(Recipe("splits", {"folds": folds}, {}, 1), lambda staging: None)
+
+    assert experiment.with_folds(split_of(4)).split.folds == 4
+    assert load_config(Path("demo"), ["split.folds=auto"]).with_folds(split_of(2)).folds_of("cnn") == (0, 1)
+    with pytest.raises(ValueError, match=r"train\.cnn\.folds=\[0, 3\] must name .* from 0 to 2"):
+        experiment.with_folds(split_of(3))
+
+
 def test_members_of_other_folds_are_refused() -> None:
     path = CONFIGS / "ensemble.yaml"
     first, second = load_config(path, ["train.*.folds=[1, 0]"]).train
@@ -283,7 +299,7 @@ def test_list_that_fits_only_with_another_value_of_the_grid_is_one_value() -> No
 
 
 def test_grid_with_a_wrong_value_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"split\.folds: Input should be greater than or equal to 2 \(got 1\)"):
+    with pytest.raises(ValueError, match=r"split\.folds: Input should be a whole number from 2 on, or auto \(got 1\)"):
         expand_grid(CONFIGS / "demo.yaml", ["split.folds=[2,1]"])
 
 

@@ -1,5 +1,6 @@
 """Reports of tests/conftest.py's members, held against each other; expected numbers are scikit-learn's."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,7 +109,24 @@ def test_table_names_winners_and_losers(reports: list[Path]) -> None:
     assert f"# {reports[1].name} against {reports[0].name}" in text
     assert "| Macro-F1 | " in text
     assert "## Species that lost most" in text
-    assert "d\\|&lt;i>finch" in text
+    assert "| D \\| Finch | " in text
+    assert "Each 95 % interval comes from resampling recordists, and" in text
+
+
+def test_intervals_are_said_to_resample_what_the_first_report_groups(reports: list[Path], tmp_path: Path) -> None:
+    content = json.loads((reports[0] / "report.json").read_text())
+    content["lineage"]["split"]["config"]["group_by"] = "site"
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    for name in ("oof.npz", "recordings.csv"):
+        (tmp_path / name).write_bytes((reports[0] / name).read_bytes())
+    text = describe_diff(compare_reports([tmp_path, reports[1]], CONFIG))
+    assert "interval comes from resampling groups of recordings with the same site, and" in text
+    table = pd.read_csv(reports[1] / "recordings.csv", dtype=str, keep_default_na=False)
+    table.assign(recordist="").to_csv(tmp_path / "recordings.csv", index=False)
+    content["lineage"]["split"]["config"]["group_by"] = "recordist"
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    text = describe_diff(compare_reports([tmp_path, reports[1]], CONFIG))
+    assert "resampling recordings, because no recordist is known, and" in text
 
 
 def test_what_does_not_compare_is_refused(
