@@ -1,4 +1,4 @@
-"""Writes reports that hold what decisions read: scores, folds, leak, settings and out-of-fold predictions."""
+"""Writes reports that hold what decisions read: scores, species, folds, leak, settings and out-of-fold predictions."""
 
 import json
 from pathlib import Path
@@ -50,6 +50,7 @@ def write_report(
     macro_f1 = float(f1_score(truth, predicted, average="macro"))
     content = {
         "metrics": {"macro_f1": {"value": macro_f1, "low": macro_f1 - 0.02, "high": macro_f1 + 0.02, "chance": 0.025}},
+        "per_species": [{"label": label, "common_name": "", "scientific_name": ""} for label in species],
         "split": {"leak": {"leaking_share": changes.get("leaking_share", 0.0)}},
         "lineage": {
             "split": {"key": "0" * 16, "config": {"group_by": "recordist", **changes.get("split", {})}},
