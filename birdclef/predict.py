@@ -27,7 +27,7 @@ def predict(config: PredictConfig, run: Path, workspace: Workspace) -> Path:
         workspace: Where artefacts lie.
 
     Raises:
-        ValueError: If the views do not suit the kind of features.
+        ValueError: If the views do not suit the kind of features, or change nothing.
     """
     recipe = Recipe("predictions", config.identity(), {"run": artefact_key(run)}, VERSION)
     return workspace.materialise(recipe, lambda staging: _write(config, run, workspace, staging))
@@ -58,7 +58,7 @@ def _predict(config: PredictConfig, run: Path, workspace: Workspace, staging: Pa
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trained = load_run(run, workspace, device)
-    check_views(config, trained.features)
+    check_views(config, trained.features, trained.model.normalisation)
     fold = read_fold(workspace.artefact("splits", trained.split), trained.fold, workspace, trained.store)
     strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), device, "auto")
     frames = fold.features.count_frames(trained.clip_seconds)

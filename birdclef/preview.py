@@ -1,4 +1,4 @@
-"""Draws a picture of what each augmentation does to a crop."""
+"""Draws a picture of what each augmentation does to the input of a model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from birdclef.config.augment import AugmentConfig
 from birdclef.config.train import TrainConfig
+from birdclef.model.normalisation import normalise
 from birdclef.strips.fold import FoldData, read_fold
 from birdclef.training.data import TrainingData
 from cache.plots.style import render
@@ -21,6 +22,7 @@ _RECORDINGS = 8
 _PROBABILITIES = tuple(name for name in AugmentConfig.model_fields if name.endswith("_probability"))
 _ALONE = {
     "gain": {"gain_probability": 1.0},
+    "filter": {"filter_probability": 1.0},
     "background": {"background_probability": 1.0},
     "noise": {"noise_probability": 1.0},
     "time stretch": {"stretch_probability": 1.0},
@@ -34,9 +36,10 @@ _ALONE = {
 def preview_augmentations(
     config: TrainConfig, split: Path, fold: int, workspace: Workspace, output: Path, catalogue: Path | None = None
 ) -> None:
-    """Write a PNG with a crop before and after each augmentation of a member, at probability 1.
+    """Write a PNG with the input of a member's model before and after each augmentation, at probability 1.
 
-    Each row shows one crop before and after. The rows show different training recordings, up to eight.
+    Each row shows one crop before and after, normalised as the model receives it, where masks are 0. The rows show
+    different training recordings, up to eight. A gain is left out if the model's normalisation subtracts it again.
 
     Args:
         config: Settings of the member.
@@ -58,7 +61,10 @@ def preview_augmentations(
     some = replace(data, train=data.train.iloc[np.unique(chosen)].reset_index(drop=True))
     nothing = dict.fromkeys(_PROBABILITIES, 0.0)
     before = _crops(config, some, nothing)
-    rows = {name: _crops(config, some, {**nothing, **settings}) for name, settings in _ALONE.items()}
+    unseen = {"gain"} if config.model.normalisation == "band_median" else set()
+    rows = {
+        name: _crops(config, some, {**nothing, **settings}) for name, settings in _ALONE.items() if name not in unseen
+    }
     titles = some.train["recording_id"].tolist()
 
     def plot(figure: Figure) -> None:
@@ -77,12 +83,13 @@ def preview_augmentations(
 
 
 def _crops(config: TrainConfig, fold: FoldData, augment: dict[str, float]) -> NDArray[np.float32]:
-    """Returns one crop of each recording in dB, (recordings, n_mels, frames)."""
+    """Returns one crop of each recording as the model receives it, (recordings, n_mels, frames)."""
     settings = {**config.augment.model_dump(), "mixup_alpha": 0.0, **augment}
     one_view = config.model_copy(update={"augment": AugmentConfig.model_validate(settings), "views": 1})
     data = TrainingData(fold, one_view, torch.device("cpu"))
-    crops: NDArray[np.float32] = data.make_views(0, 0, torch.arange(len(fold.train))).crops[:, 0].numpy()
-    return crops
+    crops = data.make_views(0, 0, torch.arange(len(fold.train))).crops
+    received: NDArray[np.float32] = normalise(crops, config.model.normalisation, *data.statistics)[:, 0].numpy()
+    return received
 
 
 def _show(axes: Axes, crop: NDArray[np.float32], levels: NDArray[np.float64], fold: FoldData) -> None:

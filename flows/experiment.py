@@ -51,7 +51,7 @@ class ExperimentConfig(ConfigSection):
             features = self.features_of(name)
             try:
                 check_member(member, features)
-                check_views(self.predict, features)
+                check_views(self.predict, features, member.model.normalisation)
             except ValueError as error:
                 raise ValueError(f"train.{name}: {error}") from error
             self._check_folds(name)

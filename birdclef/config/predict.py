@@ -32,7 +32,8 @@ class PredictConfig(ConfigSection):
     shift_seconds: tuple[float, ...] = (0.0,)
     """Shifts of all windows in time, s. Each shift is a view."""
     gain_db: tuple[float, ...] = (0.0,)
-    """Gains, dB. Each gain is a view, for each shift in time."""
+    """Gains, dB. Each gain is a view, for each shift in time. With `model.normalisation=band_median` only 0 is allowed,
+    because it subtracts every gain again."""
     shift_bands: tuple[int, ...] = (0,)
     """Shifts of the spectrum by whole mel bands, up (positive) or down. Each shift is a view, for each gain."""
     view_weights: tuple[PositiveFloat, ...] | None = None

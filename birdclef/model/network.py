@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from birdclef.config.model import POOLS, ModelConfig
+from birdclef.model.normalisation import normalise
 from birdclef.model.pooling import WindowPool
 
 logger = logging.getLogger(__name__)
 
-_BAND_SCALE_DB = 10.0
 _BATCH_COUNTER = "num_batches_tracked"
 """Buffer of batch norm that has no effect on what it computes; old PyTorch did not save it."""
 
@@ -66,10 +66,7 @@ class SpeciesModel(nn.Module):
 
     def encode(self, crops: Tensor) -> Tensor:
         """Returns pooled backbone features, (batch, width), of crops, (batch, 1, channels, frames)."""
-        if self.normalisation != "band_median":
-            normalised = (crops - self.mean_db) / self.deviation_db
-        else:
-            normalised = (crops - crops.median(dim=3, keepdim=True).values) / _BAND_SCALE_DB
+        normalised = normalise(crops, self.normalisation, self.mean_db, self.deviation_db)
         features: Tensor = self.backbone(normalised.contiguous(memory_format=torch.channels_last))
         return features
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from birdclef.augment.chain import build_augmentation
-from birdclef.augment.log_mel import mixup
+from birdclef.augment.mixup import mixup
 from birdclef.config.train import TrainConfig
 from birdclef.strips.activity import ActiveCrops, frame_activity
 from birdclef.strips.crops import draw_offsets, gather_crops
@@ -89,12 +89,12 @@ class TrainingData:
         self._one_hot = torch.eye(self.classes, device=device)
         secondary = _mark_secondary(fold)
         self._secondary_there = secondary.to(device) if secondary.any() else None
-        self.augmentation = build_augmentation(config.augment, fold.features, self.strips, self.crop_frames, device)
+        self.statistics = input_statistics(self.strips, config.model.normalisation)
+        self.augmentation = build_augmentation(config, fold.features, self.strips, self.statistics[0], device)
         self._active_crops: ActiveCrops | None = None
         if config.crop_choice == "active":
             activity = frame_activity(self.strips, store, sha256s, fold.features)
             self._active_crops = ActiveCrops(self.strips, activity, self.crop_frames)
-        self.statistics = input_statistics(self.strips, config.model.normalisation)
         waits = isinstance(self.strips, StreamedStrips) or self.strips.place.type != device.type
         self._prefetcher = Prefetcher(self.gather, self._following) if waits else None
 
@@ -142,15 +142,18 @@ class TrainingData:
         gathered = self._prefetcher.get(batch) if self._prefetcher else self.gather(batch)
         crops, *others = (part.to(self._device, non_blocking=True) for part in gathered)
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._config.seed, epoch, step, 2))
+        mixes = self._config.augment.mixup_alpha > 0
         for block, *behind in zip(*map(split_for_cache, (crops, *others)), strict=True):
-            block.copy_(self.augmentation.augment(block, *behind, generator=generator))
+            augmented = self.augmentation.augment(block, *behind, generator=generator)
+            block.copy_(augmented if mixes else self.augmentation.mask(augmented, generator))
         rows = recordings.repeat_interleave(self._config.views).to(self._device, non_blocking=True)
         labels = self._labels_there[rows]
         targets = self._one_hot[labels]
         secondary = None if self._secondary_there is None else self._secondary_there[rows]
-        if self._config.augment.mixup_alpha:
+        if mixes:
             alpha, mix = self._config.augment.mixup_alpha, self.augmentation.mix
             crops, targets, partner = mixup(crops, targets, alpha, generator, mix)
+            crops = self.augmentation.mask(crops, generator)
             secondary = None if secondary is None else secondary | secondary[partner]
         return Views(crops, labels, targets, rows, secondary)
 

@@ -70,7 +70,7 @@ def build_objective(config: ObjectiveConfig, shares: Tensor, dim: int, generator
 
     temperature = config.temperature
     build: dict[ContrastKind, Callable[[], nn.Module]] = {
-        "supcon": lambda: SupConLoss(temperature, config.same_recording_weight),
+        "supcon": lambda: SupConLoss(temperature, config.same_recording_weight, config.reduction),
         "balanced": lambda: BalancedContrastLoss(directions(), temperature),
         "prototype": lambda: PrototypeContrastLoss(len(shares), temperature),
         "parametric": lambda: ParametricContrastLoss(directions(), log_prior, temperature),

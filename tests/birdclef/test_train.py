@@ -216,11 +216,16 @@ def test_predictions_are_the_mean_of_window_logits(predictions: Path, run: Path,
         assert probabilities[row] == pytest.approx(expected.numpy(), abs=1e-5)
 
 
-def test_each_shift_and_gain_is_a_view(run: Path, workspace: Path, predictions: Path) -> None:
-    config = PREDICT.model_copy(update={"shift_seconds": (0.0, 0.25), "gain_db": (0.0, 6.0)})
+def test_gain_that_changes_nothing_costs_no_pass(run: Path, workspace: Path) -> None:
+    with pytest.raises(ValueError, match=r"predict\.gain_db=\[0\.0, 6\.0\] changes nothing, because .*band_median"):
+        predict(PREDICT.model_copy(update={"gain_db": (0.0, 6.0)}), run, Workspace(workspace))
+
+
+def test_each_shift_in_time_and_bands_is_a_view(run: Path, workspace: Path, predictions: Path) -> None:
+    config = PREDICT.model_copy(update={"shift_seconds": (0.0, 0.25), "shift_bands": (0, 1)})
     directory = predict(config, run, Workspace(workspace))
     views = pd.read_csv(directory / "views.csv")
-    assert views[["shift_seconds", "gain_db"]].to_numpy().tolist() == [[0, 0], [0, 6], [0.25, 0], [0.25, 6]]
+    assert views[["shift_seconds", "shift_bands"]].to_numpy().tolist() == [[0, 0], [0, 1], [0.25, 0], [0.25, 1]]
     probabilities = np.load(directory / "probabilities.npy")
     assert np.array_equal(probabilities[0], np.load(predictions / "probabilities.npy")[0])
     assert not np.allclose(probabilities[0], probabilities[2])
