@@ -16,7 +16,7 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 4
+VERSION = 5
 """Raise this number by hand when the code gives other weights for the same settings and inputs."""
 
 

@@ -6,9 +6,10 @@ from numpy.typing import NDArray
 from birdclef.metrics.calibration import calibrate, fit_temperature
 from birdclef.metrics.classification import Floats
 from birdclef.metrics.predictions import Labels
+from birdclef.metrics.secondary_species import IgnoredPairs, of_rows
 
 
-def fit_thresholds(probabilities: NDArray[np.floating], labels: Labels) -> Floats:
+def fit_thresholds(probabilities: NDArray[np.floating], labels: Labels, ignored: IgnoredPairs | None = None) -> Floats:
     """Returns for each species the threshold with the highest F1, (classes,).
 
     The threshold lies half way between the lowest probability that counts as present and the next lower one. Of equally
@@ -18,20 +19,28 @@ def fit_thresholds(probabilities: NDArray[np.floating], labels: Labels) -> Float
     Args:
         probabilities: (recordings, classes).
         labels: True class of each recording, (recordings,).
+        ignored: Pairs of recording and secondary species, which are neither present nor absent; None: all pairs count.
     """
     scores = np.ascontiguousarray(probabilities.T)  # (classes, recordings)
     present = labels == np.arange(len(scores))[:, np.newaxis]
+    counted = np.ones(scores.shape, bool)
+    if ignored is not None:
+        counted[ignored.T.nonzero()] = False
     known = present.any(axis=1)
     thresholds = np.empty(len(scores))
     if not known.all():
-        thresholds[:] = _best_threshold(scores.ravel(), present.ravel())
+        thresholds[:] = _best_threshold(scores[counted], present[counted])
     for label in np.flatnonzero(known):
-        thresholds[label] = _best_threshold(scores[label], present[label])
+        own = counted[label]
+        thresholds[label] = _best_threshold(scores[label, own], present[label, own])
     return thresholds
 
 
 def cross_fit_decisions(
-    probabilities: NDArray[np.floating], labels: Labels, folds: NDArray[np.int64]
+    probabilities: NDArray[np.floating],
+    labels: Labels,
+    folds: NDArray[np.int64],
+    ignored: IgnoredPairs | None = None,
 ) -> NDArray[np.bool_]:
     """Returns which species are decided to be present in each recording.
 
@@ -42,6 +51,7 @@ def cross_fit_decisions(
         labels: True class of each recording, (recordings,).
         folds: Fold of each recording, (recordings,). If there is only one fold, nothing is fitted, and the threshold is
             0.5.
+        ignored: Pairs of recording and secondary species, which no fit counts; None: all pairs count.
 
     Returns:
         Decisions, (recordings, classes).
@@ -50,8 +60,9 @@ def cross_fit_decisions(
     for fold in np.unique(folds):
         own = folds == fold
         if not own.all():
-            temperature = fit_temperature(probabilities[~own], labels[~own])
-            thresholds = fit_thresholds(calibrate(probabilities[~own], temperature), labels[~own])
+            others, known, secondary = probabilities[~own], labels[~own], of_rows(ignored, ~own)
+            temperature = fit_temperature(others, known, secondary)
+            thresholds = fit_thresholds(calibrate(others, temperature), known, secondary)
             decisions[own] = calibrate(probabilities[own], temperature) >= thresholds
     return decisions
 

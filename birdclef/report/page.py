@@ -102,17 +102,18 @@ def replace_nan(value: Any) -> Any:
 
 
 def _list_recordings(scored: Scored) -> pd.DataFrame:
-    """Returns the table of scored recordings: sha256, label, recordist, fold, group, predicted and confidence."""
+    """Returns the table of scored recordings, with the most probable species beside the secondary ones."""
     names = scored.species["label"].to_numpy()
-    columns = ["recording_id", "sha256", "label", "recordist", "fold", "group"]
+    columns = ["recording_id", "sha256", "label", "secondary_labels", "recordist", "fold", "group"]
     return scored.recordings[columns].assign(
-        predicted=names[scored.probabilities.argmax(axis=1)],
-        confidence=scored.calibrated.max(axis=1).round(4),
+        predicted=names[Predictions(scored.probabilities, None, scored.ignored).chosen],
+        confidence=Predictions(scored.calibrated, None, scored.ignored).confidence.round(4),
     )
 
 
 def _draw_pictures(scored: Scored, config: EvaluateConfig, per_species: pd.DataFrame) -> dict[str, bytes]:
-    matrix = confusion_matrix(Predictions(scored.probabilities), scored.recordings["label_index"].to_numpy())
+    predictions = Predictions(scored.probabilities, None, scored.ignored)
+    matrix = confusion_matrix(predictions, scored.recordings["label_index"].to_numpy())
     involved = (matrix.sum(axis=0) + matrix.sum(axis=1)) > 0
     names = scored.species["label"].to_numpy()[involved].tolist()
     pictures = {

@@ -8,6 +8,7 @@ import pandas as pd
 
 from birdclef.metrics.classification import Resamples, accuracy, macro_f1
 from birdclef.metrics.predictions import Predictions
+from birdclef.metrics.secondary_species import of_rows
 from birdclef.scores.prediction_files import read_out_of_fold, read_own_labels
 from birdclef.scores.scorer import Scorer
 from cache.workspace.artefact import read_provenance
@@ -42,7 +43,8 @@ def describe_own_labels(
     }
     if not inside.any():
         return described
-    both = Predictions(own[inside]), Predictions(np.asarray(combined.probabilities)[inside])
+    secondary = of_rows(scorer.ignored, inside)
+    both = [Predictions(each[inside], None, secondary) for each in (own, np.asarray(combined.probabilities))]
     resampled = [macro_f1(each, labels, resamples, covered) for each in both]
     values = [float(macro_f1(each, labels, None, covered)[0]) for each in both]
     return {
