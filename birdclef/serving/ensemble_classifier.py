@@ -1,7 +1,7 @@
 """Classifies windows with an ensemble: all members, the models of all their folds, and all views."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import cast
@@ -112,7 +112,7 @@ class EnsembleClassifier:
                 for column in zip(*windows, strict=True)
             ]
             judged = self._judge([crops[place] for place in place_of])
-            yield from zip(map(_latest, windows), judged, strict=True)
+            yield from zip(map(_whole, windows), judged, strict=True)
 
     @torch.inference_mode()
     def _judge(self, crops: Sequence[torch.Tensor]) -> Floats:
@@ -137,6 +137,10 @@ def side_by_side(streams: Sequence[Iterator[Window]]) -> Iterator[tuple[Window, 
         yield cast("tuple[Window, ...]", last)
 
 
-def _latest(row: Sequence[Window]) -> Window:
-    """Returns the latest window of a row of `side_by_side`; earlier ones are repeated last windows of their streams."""
-    return max(row, key=lambda window: (window.start, window.end))
+def _whole(row: Sequence[Window]) -> Window:
+    """Returns the window of a row of `side_by_side` at its latest place, with the span that its streams heard together.
+
+    A stream that repeats its last window heard an earlier span than the others.
+    """
+    latest = max(row, key=lambda window: window.place_end)
+    return replace(latest, start=min(window.start for window in row), end=max(window.end for window in row))

@@ -21,14 +21,19 @@ _SHORTEST_REST = 0.1
 class Window:
     """A window of a recording.
 
+    Windows have places in a grid. At the end of a recording a window is moved inwards, so that it is whole. Then it
+    begins before its place. `start` and `end` are what was heard, not the place.
+
     Attributes:
-        start: Start in the recording, s.
-        end: End in the recording, s; the end of the recording if it comes first.
+        start: Start of what the crop without shift holds, s.
+        end: End of what the crop without shift holds, s; the end of the recording if it comes first.
+        place_end: End of the window's place in the grid, s; it names the row of a submission.
         crops: Piece of the strip for each shift, (shifts, frames, n_mels) in dB.
     """
 
     start: float
     end: float
+    place_end: float
     crops: NDArray[np.float32]
 
 
@@ -134,4 +139,7 @@ def _cut(held: NDArray[np.float32], origin: int, number: int, total: int | None,
         crop = held[begin : begin + grid.frames]
         crops.append(crop if len(crop) == grid.frames else np.resize(crop, (grid.frames, crop.shape[1])))
     start = number * grid.seconds
-    return Window(start, min(start + grid.seconds, heard.seconds), np.stack(crops))
+    if last is not None and last < _first_frame(number, grid):
+        start = last / grid.frames_per_second
+    end = min(start + grid.seconds, heard.seconds)
+    return Window(start, end, (number + 1) * grid.seconds, np.stack(crops))
