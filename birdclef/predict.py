@@ -10,7 +10,7 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Raised by hand when the same run and settings give other probabilities."""
 
 
@@ -62,7 +62,7 @@ def _predict(config: PredictConfig, run: Path, workspace: Workspace, staging: Pa
     fold = read_fold(workspace.artefact("splits", trained.split), trained.fold, workspace, trained.store)
     strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), device, "auto")
     frames = fold.features.count_frames(trained.clip_seconds)
-    windows = plan_windows(strips.lengths, frames, fold.features.count_frames(config.stride_seconds))
+    windows = plan_windows(strips.lengths, frames, config.stride_seconds * fold.features.frames_per_second)
     probabilities: list[np.ndarray] = []
     views: list[dict[str, Any]] = []
     for view_config in config.views():

@@ -90,7 +90,7 @@ def _combine(members: Sequence[NDArray[np.floating]], how: EnsembleMethod, score
     return scorer.predictions(combine_out_of_fold(members, how, scorer.labels, scorer.folds, scorer.ignored))
 
 
-def _compare(first: NDArray[np.float32], second: NDArray[np.float32], scorer: Scorer) -> dict[str, float]:
+def _compare(first: NDArray[np.floating], second: NDArray[np.floating], scorer: Scorer) -> dict[str, float]:
     """Returns the share of recordings on which two members choose the same species, and how they correlate.
 
     The correlation is that of their probabilities of the true species.
