@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from birdclef.metrics.classification import macro_f1
 from birdclef.metrics.predictions import Predictions
 from birdclef.metrics.secondary_species import IgnoredPairs, of_rows
-from cache.folds.groups import is_trained_on, is_validated
+from cache.folds.groups import TEST_FOLD, is_held_out, is_trained_on, is_validated
 
 PERCENTILES = (5, 25, 50, 75, 95)
 INVERSE_PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3)
@@ -60,6 +60,24 @@ def predict_out_of_fold(
             penalty = _choose_penalty(*training, groups[trained], of_rows(ignored, trained))
             probabilities[scored] = _predict(training, statistics[scored], penalty, classes)
     return probabilities
+
+
+def predict_held_out(
+    statistics: NDArray[np.float32], recordings: pd.DataFrame, classes: int, ignored: IgnoredPairs | None = None
+) -> NDArray[np.float32]:
+    """Returns probabilities of the held-out recordings, (held out, classes), averaged over the folds' regressions.
+
+    Members are averaged over their folds in the same way. The arguments are those of `predict_out_of_fold`.
+    """
+    fold = recordings["fold"]
+    folds = np.unique(fold[is_validated(fold)])
+    everyone = is_held_out(fold).to_numpy()
+    summed = np.zeros((int(everyone.sum()), classes), np.float64)
+    for index in folds:  # held-out recordings take the place of the fold's own
+        own = np.where(everyone, index, np.where(fold == index, TEST_FOLD, -1))
+        predicted = predict_out_of_fold(statistics, recordings.assign(fold=own), classes, ignored)
+        summed += predicted[everyone]
+    return np.asarray(summed / len(folds), np.float32)
 
 
 def _choose_penalty(

@@ -265,3 +265,17 @@ def test_new_recordings_are_predicted_as_cached_ones(
         assert found == pytest.approx(together, abs=2e-3)  # cached strips are float16
         compared += 1
     assert compared > 10
+
+
+def test_held_out_recordings_are_predicted_by_every_model(corpus: Path, split: Path, workspace: Path) -> None:
+    opened = Workspace(workspace)
+    held_out = build_split(SplitConfig(folds=2, test_share=0.25), split_catalogue(split, opened), opened)
+    quick = TRAIN.model_copy(update={"epochs": 1, "steps_per_epoch": 1})
+    found = [predict(PREDICT, train(quick, held_out, fold, opened), opened, held_out=True) for fold in (0, 1)]
+    table = read_split(held_out)
+    for predictions in found:
+        names = read_recordings(predictions)["recording_id"].tolist()
+        assert names == sorted(table.loc[table["fold"] == -2, "recording_id"])
+        assert len(names) > 5
+    first, second = (np.load(predictions / "probabilities.npy") for predictions in found)
+    assert not np.allclose(first, second)

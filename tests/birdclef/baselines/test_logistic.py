@@ -9,7 +9,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from birdclef.baselines.logistic import INVERSE_PENALTIES, predict_out_of_fold, strip_statistics
+from birdclef.baselines.logistic import INVERSE_PENALTIES, predict_held_out, predict_out_of_fold, strip_statistics
 from birdclef.metrics.secondary_species import mark_secondary
 
 FEATURES = 6
@@ -165,3 +165,22 @@ def test_penalty_that_finds_secondary_species_is_not_punished(monkeypatch: pytes
     assert used[-1] == hearing
     predict_out_of_fold(statistics, recordings, 3)
     assert used[-1] != hearing
+
+
+def test_held_out_recordings_are_predicted_by_the_mean_of_all_folds(
+    statistics: np.ndarray, recordings: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("birdclef.baselines.logistic._choose_penalty", lambda *_: 0.1)
+    fold, labels = recordings["fold"].to_numpy().copy(), recordings["label_index"].to_numpy()
+    fold[80:] = -2
+    held_out = fold == -2
+    expected = np.mean(
+        [
+            fit_plainly(0.1)
+            .fit(statistics[(fold != index) & ~held_out], labels[(fold != index) & ~held_out])
+            .predict_proba(statistics[held_out])
+            for index in range(3)
+        ],
+        axis=0,
+    )
+    assert predict_held_out(statistics, recordings.assign(fold=fold), 3) == pytest.approx(expected, abs=1e-5)
