@@ -26,11 +26,11 @@ class ReportParts:
 
     Attributes:
         split: Split of the report.
-        members: Runs of each member by name, one per fold, each with its settings of prediction.
+        members: Run of each fold by name of the member and number of the fold, with its settings of prediction.
     """
 
     split: Path
-    members: dict[str, list[tuple[Path, PredictConfig]]]
+    members: dict[str, dict[int, tuple[Path, PredictConfig]]]
 
 
 def find_parts(report: Path, workspace: Workspace) -> ReportParts:
@@ -43,13 +43,13 @@ def find_parts(report: Path, workspace: Workspace) -> ReportParts:
     kind = read_provenance(report)["kind"]
     if kind != "reports":
         raise ValueError(f"{report} holds {kind}. Give 'champion', or the directory of a report.")
-    members: dict[str, list[tuple[Path, PredictConfig]]] = {}
+    members: dict[str, dict[int, tuple[Path, PredictConfig]]] = {}
     for name, paths in report_predictions(report, workspace).items():
-        made = [read_provenance(path) for path in paths]
-        members[name] = [
-            (workspace.artefact("runs", one["inputs"]["run"]), PredictConfig(**one["config"])) for one in made
-        ]
-    split = find_split([run for runs in members.values() for run, _ in runs], workspace)
+        for made in map(read_provenance, paths):
+            run = workspace.artefact("runs", made["inputs"]["run"])
+            fold = int(read_provenance(run)["config"]["fold"])
+            members.setdefault(name, {})[fold] = run, PredictConfig(**made["config"])
+    split = find_split([run for runs in members.values() for run, _ in runs.values()], workspace)
     if not read_provenance(split)["config"]["test_share"]:
         raise ValueError(
             f"The split {split.name} of report {report.name} holds no recordings out. Set split.test_share=0.1, run "

@@ -106,7 +106,7 @@ def make_held_out_score(report: Path, workspace: Workspace) -> Path:
     parts = find_parts(report, workspace)
     members = {
         member: [
-            predict_task(member, fold, config, run, workspace, held_out=True) for fold, (run, config) in enumerate(runs)
+            predict_task(member, fold, config, run, workspace, held_out=True) for fold, (run, config) in runs.items()
         ]
         for member, runs in parts.members.items()
     }

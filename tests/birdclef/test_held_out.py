@@ -189,10 +189,8 @@ def test_report_without_held_out_part_is_refused_before_anything_is_computed(
     evaluation_baseline: Path,
     workspace: Workspace,
 ) -> None:
-    assert {name: len(runs) for name, runs in find_parts(reported[0], workspace).members.items()} == {
-        "good": 3,
-        "poor": 3,
-    }
+    folds = {name: sorted(runs) for name, runs in find_parts(reported[0], workspace).members.items()}
+    assert folds == {"good": [0, 1, 2], "poor": [0, 1, 2]}
     report = evaluate(CONFIG, evaluation_members, evaluation_baseline, EXPERIMENT, workspace)
     with pytest.raises(ValueError, match=r"holds no recordings out\. Set split\.test_share=0\.1"):
         find_parts(report, workspace)
