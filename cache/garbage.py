@@ -18,7 +18,7 @@ from cache.workspace.workspace import Workspace
 MOSTLY_DEAD = 0.5
 """A part is written again if more than this share of its frames belongs to audio that no catalogue names."""
 
-_ROOTS = ("reports", "runs", "sweeps", "comparisons")
+_ROOTS = ("reports", "held_out", "runs", "sweeps", "comparisons")
 _OLD = "an old report, or only old reports need it"
 
 
@@ -42,12 +42,13 @@ class Garbage:
 def find_garbage(workspace: Workspace, dropped: Collection[str] = ()) -> list[Garbage]:
     """Returns the folders that can be removed.
 
-    These are kept: all reports, runs, sweeps and comparisons, the newest catalogue of each feature store, and all that
-    these were made from. A split is not kept only because a later split took over its folds.
+    These are kept: all reports with their held-out scores, all runs, sweeps and comparisons, the newest catalogue of
+    each feature store, and all that these were made from. A split is not kept only because a later split took over its
+    folds.
 
     Args:
         workspace: Workspace to search.
-        dropped: Keys of reports that can be removed too, with the runs that only these reports need.
+        dropped: Keys of reports that can be removed too, with their held-out scores and the runs that only they need.
 
     Raises:
         AtWorkError: If the workspace mirrors a URL, because no lock keeps builders on other machines out.
@@ -59,7 +60,9 @@ def find_garbage(workspace: Workspace, dropped: Collection[str] = ()) -> list[Ga
             "first."
         )
     artefacts = {path.name: path for path in workspace.artefacts()}
-    unneeded = _reach(artefacts, [artefacts[key] for key in dropped if key in artefacts])
+    unneeded = _reach(
+        artefacts, [*(artefacts[key] for key in dropped if key in artefacts), *_scores_of(dropped, artefacts)]
+    )
     roots = [path for path in artefacts.values() if path.parent.name in _ROOTS and path.name not in unneeded]
     kept = _reach(artefacts, [*roots, *_newest_catalogues(artefacts.values())])
     garbage = [
@@ -118,6 +121,12 @@ def folder_bytes(folder: Path) -> int:
         with suppress(FileNotFoundError):  # a builder may move files at the same time
             size += path.stat().st_size if path.is_file() else 0
     return size
+
+
+def _scores_of(reports: Collection[str], artefacts: dict[str, Path]) -> list[Path]:
+    """Returns the held-out scores of reports."""
+    scores = [path for path in artefacts.values() if path.parent.name == "held_out"]
+    return [path for path in scores if read_provenance(path)["inputs"]["report"] in reports]
 
 
 def _newest_catalogues(artefacts: Iterable[Path]) -> list[Path]:

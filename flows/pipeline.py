@@ -8,12 +8,14 @@ from pydantic import Field
 
 from birdclef.champion import CHAMPION, champion_report
 from birdclef.config.predict import DetectionFormat
+from cache.workspace.workspace import Workspace
 from flows.prefect_ui.failures import fail_in_one_sentence
 from flows.settings import show_stage_messages
 from flows.stages import (
     DEFAULT_CONFIG,
     HOOKS,
     make_catalogue,
+    make_held_out_score,
     make_member_catalogues,
     make_report,
     make_split,
@@ -93,6 +95,22 @@ def evaluate_flow(
     """
     with prepare(config, overrides, workspace) as (experiment, opened):
         return opened.address(make_report(experiment, opened))
+
+
+@flow(name="birdclef-held-out", **HOOKS)
+@fail_in_one_sentence
+def held_out_flow(source: str = CHAMPION, workspace: str | None = None) -> str:
+    """Score a report on the recordings that its split held out; returns the score's address.
+
+    Args:
+        source: `champion`, or the directory of a report.
+        workspace: Directory or URL that holds the champion; if empty, $BIRDCLEF_WORKSPACE, else `workspace`.
+    """
+    show_stage_messages()
+    opened = resolve_workspace(workspace) if source == CHAMPION else Workspace.containing(Path(source))
+    report = champion_report(opened) if source == CHAMPION else Path(source)
+    with opened.at_work():
+        return opened.address(make_held_out_score(report, opened))
 
 
 @flow(name="birdclef-predict", **HOOKS)

@@ -10,6 +10,7 @@ from prefect import get_run_logger
 
 from birdclef.baseline import FROZEN_BASELINE, baseline_name
 from birdclef.champion import keep_champion_folds
+from birdclef.held_out import find_parts
 from birdclef.zero_shot import zero_shot_name
 from cache.split import check_split
 from cache.workspace.workspace import Workspace
@@ -22,6 +23,7 @@ from flows.tasks import (
     build_split_task,
     evaluate_task,
     frozen_baseline_task,
+    held_out_task,
     predict_task,
     train_task,
     zero_shot_task,
@@ -100,6 +102,18 @@ def make_report(experiment: ExperimentConfig, workspace: Workspace) -> Path:
     zero_shot = _predict_zero_shot(split, catalogues, workspace)
     settings = experiment.model_dump(mode="json")
     return evaluate_task(experiment.evaluate, predictions, baseline, settings, workspace, zero_shot)
+
+
+def make_held_out_score(report: Path, workspace: Workspace) -> Path:
+    """Returns the score of a report on its held-out part; predicts this part with all models first."""
+    parts = find_parts(report, workspace)
+    members = {
+        member: [
+            predict_task(member, fold, config, run, workspace, held_out=True) for fold, (run, config) in runs.items()
+        ]
+        for member, runs in parts.members.items()
+    }
+    return held_out_task(report, members, baseline_task(parts.split, workspace, held_out=True), workspace)
 
 
 def predict_baselines(

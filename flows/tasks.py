@@ -22,6 +22,7 @@ from birdclef.config.promote import PromoteConfig
 from birdclef.config.train import TrainConfig
 from birdclef.decisions import describe_decisions, read_decisions
 from birdclef.evaluate import evaluate
+from birdclef.held_out import score_held_out_part
 from birdclef.predict import predict
 from birdclef.promote import promote
 from birdclef.sweep import compare_settings
@@ -96,17 +97,24 @@ def train_task(
 
 
 @task(name="predict", task_run_name="predict {member} fold {fold}", **STAGE)
-def predict_task(member: str, fold: int, config: PredictConfig, run: Path, workspace: Workspace) -> Path:  # noqa: ARG001
-    """Predict the validation recordings of a run; returns the predictions."""
-    predictions = predict(config, run, workspace)
+def predict_task(
+    member: str,  # noqa: ARG001 - in the name of the task
+    fold: int,  # noqa: ARG001
+    config: PredictConfig,
+    run: Path,
+    workspace: Workspace,
+    held_out: bool = False,
+) -> Path:
+    """Predict the validation recordings of a run, or those that its split holds out; returns the predictions."""
+    predictions = predict(config, run, workspace, held_out=held_out)
     show_lineage(predictions, workspace)
     return predictions
 
 
 @task(name="baseline", **STAGE)
-def baseline_task(split: Path, workspace: Workspace) -> Path:
-    """Predict with logistic regression on the same folds; returns the predictions."""
-    predictions = predict_baseline(split, workspace)
+def baseline_task(split: Path, workspace: Workspace, held_out: bool = False) -> Path:
+    """Predict with logistic regression on the same folds, or on the held-out part; returns the predictions."""
+    predictions = predict_baseline(split, workspace, held_out=held_out)
     show_lineage(predictions, workspace)
     return predictions
 
@@ -133,6 +141,16 @@ def evaluate_task(
     report = evaluate(config, members, baseline, experiment, workspace, zero_shot)
     show_report(report, workspace)
     return report
+
+
+@task(name="held-out", **STAGE)
+def held_out_task(report: Path, members: dict[str, list[Path]], baseline: Path, workspace: Workspace) -> Path:
+    """Score a report on its held-out part; returns the score. Prefect's UI shows the score with the number of looks."""
+    directory, told = score_held_out_part(report, members, baseline, workspace)
+    show_lineage(directory, workspace)
+    page = (directory / "held_out.md").read_text()
+    create_markdown_artifact(f"{page}\n{told}\n", key="held-out", description=f"Held-out score of {report.name}")
+    return directory
 
 
 @task(name="promote", **STAGE)

@@ -29,6 +29,10 @@ ELSEWHERE = {
         "birdclef/scores/member_scores.py",
         "birdclef/scores/scorer.py",
     ),
+    "It needs a report and predictions of its held-out part, which tests/birdclef/test_held_out.py makes.": (
+        "birdclef/scores/held_out_scores.py",
+        "birdclef/scores/looks.py",
+    ),
     "It needs predictions of a model's own labels, which tests/birdclef/test_zero_shot.py makes.": (
         "birdclef/scores/own_labels.py",
     ),

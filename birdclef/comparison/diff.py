@@ -33,7 +33,8 @@ class ReportPredictions:
 
     Attributes:
         name: Key of the report.
-        recordings: recording_id, sha256, label, recordist, fold and group of each recording; no sha256 occurs twice.
+        recordings: recording_id, sha256, label, secondary_labels, recordist, fold and group of each recording; no
+            sha256 occurs twice.
         species: Label of each column of `probabilities`.
         names: Name of each species by its label.
         split: Settings of the split.
@@ -59,8 +60,9 @@ def compare_reports(
 
     All reports share the resamples of the first report's groups, such as recordists, so the differences are paired.
     Two recordings are the same if their audio is the same. A recording with different labels in two reports is left
-    out. A species that one report does not know gets probability 0 in that report. No common recording
-    is of such a species, but another report may predict it.
+    out. A species that one report does not know gets probability 0 in that report. No common recording is of such a
+    species, but another report may predict it. A species that one report calls secondary in a recording counts in no
+    report.
 
     Args:
         reports: Directories of two reports or more.
@@ -80,9 +82,11 @@ def compare_reports(
     common = _find_common(predicted)
     index_of = {name: index for index, name in enumerate(species)}
     recordings = first.recordings.set_index("sha256").loc[common].reset_index()
-    recordings = recordings.assign(label_index=recordings["label"].map(index_of))
-    scorer = build_scorer(recordings, config, np.random.default_rng(config.seed))
-    predictions = [Predictions(_align(one, common, species)) for one in predicted]
+    recordings = recordings.assign(
+        label_index=recordings["label"].map(index_of), secondary_labels=_join_secondary(predicted, common)
+    )
+    scorer = build_scorer(recordings, species, config, np.random.default_rng(config.seed))
+    predictions = [scorer.predictions(_align(one, common, species)) for one in predicted]
     return {
         "reports": [one.name for one in predicted],
         "recordings": len(common),
@@ -122,6 +126,8 @@ def read_report_predictions(report: Path) -> ReportPredictions:
                 f"{report} has no {name}: it is not a report, or an old version wrote it. Evaluate it again."
             )
     recordings = pd.read_csv(report / "recordings.csv", dtype=str, keep_default_na=False)
+    if "secondary_labels" not in recordings:  # written before secondary species were left out
+        recordings["secondary_labels"] = ""
     once = ~recordings["sha256"].duplicated().to_numpy()
     content = json.loads((report / "report.json").read_text())
     names, split = name_species(pd.DataFrame(content["per_species"])), content["lineage"]["split"]["config"]
@@ -141,6 +147,12 @@ def _find_common(reports: Sequence[ReportPredictions]) -> list[str]:
             "Compare reports on the same recordings."
         )
     return common
+
+
+def _join_secondary(reports: Sequence[ReportPredictions], common: Sequence[str]) -> list[str]:
+    """Returns the secondary labels of each common recording in any of the reports, separated by spaces."""
+    each = [one.recordings.set_index("sha256")["secondary_labels"].loc[list(common)] for one in reports]
+    return [" ".join(labels) for labels in zip(*each, strict=True)]
 
 
 def _align(report: ReportPredictions, common: Sequence[str], species: Sequence[str]) -> NDArray[np.float64]:

@@ -49,14 +49,13 @@ def score_trials(
     catalogue = read_labelled_recordings(lineage.split, lineage.catalogue)
     recordings = catalogue.set_index("recording_id").loc[scored_ids].reset_index()
     seeds = len({trial.seed for trial, _ in trials})
-    counts = read_species(lineage.catalogue)["recordings"].to_numpy()
-    seed_scorer = build_seed_scorer(recordings, counts, seeds, config)
+    seed_scorer = build_seed_scorer(recordings, read_species(lineage.catalogue), seeds, config)
     scorer = seed_scorer.scorer
     means: dict[Key, NDArray[np.floating[Any]]] = {key: predictions.mean for key, predictions in out_of_fold.items()}
     runs = {_key(trial): _describe_runs(directories, workspace) for trial, directories in trials}
     for fused, parts in _fuse(list(means), companions).items():
         together = [means[part] for part in parts]
-        means[fused] = combine_out_of_fold(together, config.ensemble, scorer.labels, scorer.folds)
+        means[fused] = combine_out_of_fold(together, config.ensemble, scorer.labels, scorer.folds, scorer.ignored)
         runs[fused] = [run for part in parts for run in runs[part]]
     budgets = sorted({trial.epochs for trial, _ in trials})
     values = _score_arms(means, budgets, seed_scorer)

@@ -73,6 +73,8 @@ def estimate(
     """
     value = float(metric(predictions, labels, None)[0])
     low, high = percentile_interval(metric(predictions, labels, resamples), confidence)
-    # The labels are shuffled, not the predictions: this is as random, and the ranks stay valid.
-    chance = np.mean([metric(predictions, labels[shuffled], None)[0] for shuffled in permutations])
+    # The truth is shuffled, not the predictions: this is as random, and the ranks stay valid.
+    chance = np.mean(
+        [metric(predictions.with_truth_of(shuffled), labels[shuffled], None)[0] for shuffled in permutations]
+    )
     return Estimate(value, low, high, float(chance))

@@ -7,6 +7,7 @@ from scipy.special import expit, logit
 from birdclef.metrics.calibration import calibrate, fit_temperature
 from birdclef.metrics.classification import Floats
 from birdclef.metrics.predictions import Labels
+from birdclef.metrics.secondary_species import IgnoredPairs, of_rows
 
 _COMMON_WEIGHT = 1.0
 """Recordings of a species that the common threshold counts as much as."""
@@ -15,7 +16,7 @@ _FLOOR = 0.1
 _SMALLEST = 1e-9
 
 
-def fit_thresholds(probabilities: NDArray[np.floating], labels: Labels) -> Floats:
+def fit_thresholds(probabilities: NDArray[np.floating], labels: Labels, ignored: IgnoredPairs | None = None) -> Floats:
     """Returns the threshold of each species, (classes,): the one with its highest F1, moved to a common threshold.
 
     The best threshold of a species with one or two recordings is mostly chance, and often so low that it decides the
@@ -33,19 +34,29 @@ def fit_thresholds(probabilities: NDArray[np.floating], labels: Labels) -> Float
     Args:
         probabilities: (recordings, classes).
         labels: True class of each recording, (recordings,).
+        ignored: Pairs of recording and secondary species, which are neither present nor absent; None: all pairs count.
     """
     scores = np.ascontiguousarray(probabilities.T)  # (classes, recordings)
     present = labels == np.arange(len(scores))[:, np.newaxis]
+    counted = np.ones(scores.shape, bool)
+    if ignored is not None:
+        counted[ignored.T.nonzero()] = False
     recordings = present.sum(axis=1)
-    common = _best_threshold(scores.ravel(), present.ravel())
-    best = [_best_threshold(*one) if one[1].any() else common for one in zip(scores, present, strict=True)]
+    common = _best_threshold(scores[counted], present[counted])
+    best = np.full(len(scores), common)
+    for label in np.flatnonzero(recordings):
+        own = counted[label]
+        best[label] = _best_threshold(scores[label, own], present[label, own])
     own, shared = logit(np.clip(best, _SMALLEST, 1 - _SMALLEST)), logit(np.clip(common, _SMALLEST, 1 - _SMALLEST))
     thresholds = expit((recordings * own + _COMMON_WEIGHT * shared) / (recordings + _COMMON_WEIGHT))
     return np.asarray(np.maximum(thresholds, _FLOOR * common))
 
 
 def cross_fit_decisions(
-    probabilities: NDArray[np.floating], labels: Labels, folds: NDArray[np.int64]
+    probabilities: NDArray[np.floating],
+    labels: Labels,
+    folds: NDArray[np.int64],
+    ignored: IgnoredPairs | None = None,
 ) -> NDArray[np.bool_]:
     """Returns which species are decided to be present in each recording.
 
@@ -56,6 +67,7 @@ def cross_fit_decisions(
         labels: True class of each recording, (recordings,).
         folds: Fold of each recording, (recordings,). If there is only one fold, nothing is fitted, and the threshold is
             0.5.
+        ignored: Pairs of recording and secondary species, which no fit counts; None: all pairs count.
 
     Returns:
         Decisions, (recordings, classes).
@@ -64,8 +76,9 @@ def cross_fit_decisions(
     for fold in np.unique(folds):
         own = folds == fold
         if not own.all():
-            temperature = fit_temperature(probabilities[~own], labels[~own])
-            thresholds = fit_thresholds(calibrate(probabilities[~own], temperature), labels[~own])
+            others, known, secondary = probabilities[~own], labels[~own], of_rows(ignored, ~own)
+            temperature = fit_temperature(others, known, secondary)
+            thresholds = fit_thresholds(calibrate(others, temperature), known, secondary)
             decisions[own] = calibrate(probabilities[own], temperature) >= thresholds
     return decisions
 

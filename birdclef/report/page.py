@@ -13,6 +13,7 @@ import yaml
 
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.metrics.headline import METRIC_TITLES
+from birdclef.metrics.predictions import Predictions
 from birdclef.report.mistakes import list_errors, show_mistakes
 from birdclef.report.pictures import PICTURE_TITLES, draw_pictures
 from birdclef.report.rendering import render
@@ -95,10 +96,10 @@ def replace_nan(value: Any) -> Any:
 
 
 def _list_recordings(scored: Scored) -> pd.DataFrame:
-    """Returns the table of scored recordings: sha256, label, recordist, fold, group, predicted and confidence."""
+    """Returns the table of scored recordings, with the most probable species beside the secondary ones."""
     names = scored.species["label"].to_numpy()
-    columns = ["recording_id", "sha256", "label", "recordist", "fold", "group"]
+    columns = ["recording_id", "sha256", "label", "secondary_labels", "recordist", "fold", "group"]
     return scored.recordings[columns].assign(
-        predicted=names[scored.probabilities.argmax(axis=1)],
-        confidence=scored.calibrated.max(axis=1).round(4),
+        predicted=names[Predictions(scored.probabilities, None, scored.ignored).chosen],
+        confidence=Predictions(scored.calibrated, None, scored.ignored).confidence.round(4),
     )

@@ -51,7 +51,8 @@ def draw_pictures(scored: Scored, config: EvaluateConfig, names: Mapping[str, st
         names: Name of each species by its label.
     """
     labels = scored.species["label"].map(names)
-    matrix = confusion_matrix(Predictions(scored.probabilities), scored.recordings["label_index"].to_numpy())
+    predictions = Predictions(scored.probabilities, None, scored.ignored)
+    matrix = confusion_matrix(predictions, scored.recordings["label_index"].to_numpy())
     involved = (matrix.sum(axis=0) + matrix.sum(axis=1)) > 0
     per_species = pd.DataFrame(scored.report["per_species"])
     calibration = scored.report["calibration"]

@@ -8,6 +8,7 @@ import pandas as pd
 
 from birdclef.metrics.classification import Resamples, accuracy, macro_f1
 from birdclef.metrics.predictions import Predictions
+from birdclef.metrics.secondary_species import of_rows
 from birdclef.scores.prediction_files import read_out_of_fold, read_own_labels
 from birdclef.scores.scorer import Scorer
 from cache.workspace.artefact import read_provenance
@@ -43,10 +44,11 @@ def describe_own_labels(
     }
     if not inside.any():
         return described
-    both = Predictions(own[inside]), Predictions(np.asarray(combined.probabilities)[inside])
+    secondary = of_rows(scorer.ignored, inside)
+    both = [Predictions(each[inside], None, secondary) for each in (own, np.asarray(combined.probabilities))]
     resampled = [macro_f1(each, labels, resamples, covered) for each in both]
     values = [float(macro_f1(each, labels, None, covered)[0]) for each in both]
-    everywhere = Predictions(np.where(covered, own, -1.0))  # so that no species without a label is ever chosen
+    everywhere = scorer.predictions(np.where(covered, own, -1.0))  # so that no species without a label is ever chosen
     return {
         **described,
         "macro_f1": scorer.interval(values[0], resampled[0]),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from cache.config.features import FeatureConfig, read_features
-from cache.folds.groups import is_trained_on, is_validated
+from cache.folds.groups import is_held_out, is_trained_on, is_validated
 from cache.folds.split_table import read_split, split_catalogue
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue, read_species
 from cache.store.strip_store import StripStore
@@ -46,6 +46,12 @@ def read_labelled_recordings(split: Path, catalogue: Path) -> pd.DataFrame:
     return recordings.merge(folds, on="recording_id", validate="one_to_one").sort_values(
         "recording_id", ignore_index=True
     )
+
+
+def read_held_out(split: Path, catalogue: Path) -> pd.DataFrame:
+    """Returns the usable recordings that a split holds out, with the columns of `read_labelled_recordings`."""
+    recordings = read_labelled_recordings(split, catalogue)
+    return recordings[is_held_out(recordings["fold"]).to_numpy()].reset_index(drop=True)
 
 
 def read_fold(split: Path, fold: int, workspace: Workspace, store: FeatureDirectory | None = None) -> FoldData:

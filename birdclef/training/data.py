@@ -13,6 +13,7 @@ from torch import Tensor
 from birdclef.augment.chain import build_augmentation
 from birdclef.augment.mixup import mixup
 from birdclef.config.train import TrainConfig
+from birdclef.metrics.secondary_species import IgnoredPairs, mark_secondary
 from birdclef.strips.activity import ActiveCrops, frame_activity
 from birdclef.strips.crops import draw_offsets, gather_crops
 from birdclef.strips.fold import FoldData
@@ -55,12 +56,14 @@ class ValidationData:
         labels: Label index of each recording, (recordings,).
         windows: Strip index and first frame of each window, (windows,) each.
         frames: Length of a window.
+        ignored: Pairs of recording and secondary species, which no metric counts.
     """
 
     strips: Strips
     labels: Tensor
     windows: tuple[Tensor, Tensor]
     frames: int
+    ignored: IgnoredPairs
 
 
 def derive_seed(*parts: int) -> int:
@@ -87,8 +90,8 @@ class TrainingData:
         self.strips = load_strips(store, sha256s, device, config.residency)
         self._labels_there = torch.tensor(self.labels, device=device)
         self._one_hot = torch.eye(self.classes, device=device)
-        secondary = _mark_secondary(fold)
-        self._secondary_there = secondary.to(device) if secondary.any() else None
+        secondary = mark_secondary(fold.train, fold.species)
+        self._secondary_there = torch.from_numpy(secondary.toarray()).to(device) if secondary.nnz else None
         self.statistics = input_statistics(self.strips, config.model.normalisation)
         self.augmentation = build_augmentation(config, fold.features, self.strips, self.statistics[0], device)
         self._active_crops: ActiveCrops | None = None
@@ -185,18 +188,6 @@ class TrainingData:
         return offsets.unsqueeze(1) + self.augmentation.draw_time_map(len(rows), generator)  # (batch * views, frames)
 
 
-def _mark_secondary(fold: FoldData) -> Tensor:
-    """Returns which other species sing in each training recording, (recordings, classes) bool.
-
-    Secondary labels that are not among the classes are ignored.
-    """
-    place_of = {label: index for index, label in enumerate(fold.species)}
-    marked = torch.zeros(len(fold.train), len(fold.species), dtype=torch.bool)
-    for row, labels in enumerate(fold.train["secondary_labels"]):
-        marked[row, [place_of[label] for label in labels.split() if label in place_of]] = True
-    return marked
-
-
 def split_for_cache(crops: Tensor) -> Sequence[Tensor]:
     """Returns crops, (batch, ...), in parts that fit into the cache of a CPU core; on other devices in one part."""
     if crops.device.type != "cpu":
@@ -209,4 +200,5 @@ def load_validation(fold: FoldData, config: TrainConfig, device: torch.device) -
     strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), device, config.residency)
     frames = fold.features.count_frames(config.clip_seconds)
     labels = torch.tensor(fold.validation["label_index"].to_numpy())
-    return ValidationData(strips, labels, plan_windows(strips.lengths, frames, frames), frames)
+    ignored = mark_secondary(fold.validation, fold.species)
+    return ValidationData(strips, labels, plan_windows(strips.lengths, frames, frames), frames, ignored)

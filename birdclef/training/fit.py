@@ -85,8 +85,8 @@ def _prepare(
         config.model.projection_dim,
         torch.Generator().manual_seed(derive_seed(config.seed, 0)),
     )
-    windows = (validation.labels, validation.windows[0])
-    return SpeciesLightningModule(model, objective, config, training.steps_per_epoch, windows)
+    scored = (validation.labels, validation.windows[0], validation.ignored)
+    return SpeciesLightningModule(model, objective, config, training.steps_per_epoch, scored)
 
 
 def fit_and_measure(

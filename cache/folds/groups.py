@@ -90,6 +90,24 @@ def is_trained_on(fold: pd.Series, validation_fold: int) -> pd.Series:
     return (fold != validation_fold) & (fold != TEST_FOLD)
 
 
+def is_held_out(fold: pd.Series) -> pd.Series:
+    """Returns which recordings are held out from training and validation."""
+    return fold == TEST_FOLD
+
+
+def share_known_to_training(recordings: pd.DataFrame, fold: NDArray[np.int64]) -> float:
+    """Returns the share of held-out recordings whose recordist has recordings of the same species in training.
+
+    Args:
+        recordings: label and recordist.
+        fold: Fold of each recording, (recordings,); -2: held out.
+    """
+    held_out = fold == TEST_FOLD
+    pair = recordings.groupby(["label", "recordist"], sort=False).ngroup().to_numpy()
+    known = np.isin(pair, pair[~held_out]) & ~is_unknown(recordings["recordist"])
+    return round(float(known[held_out].mean()), 4) if held_out.any() else 0.0
+
+
 def table_column(recordings: pd.DataFrame, name: str, setting: str) -> pd.Series:
     """Returns a column of the user's table; `table_NAME` if the cache computes a column of the same name.
 

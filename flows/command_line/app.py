@@ -13,14 +13,14 @@ from flows.command_line.models import models_app
 from flows.command_line.predict import export, predict
 from flows.command_line.previews import augment_app, config_app
 from flows.command_line.serve import serve
-from flows.command_line.stages import evaluate, features, run, split, train
+from flows.command_line.stages import evaluate, features, held_out, run, split, train
 from flows.command_line.upkeep import gc, status, verify
 from flows.monitoring.health import health
 from flows.monitoring.json_log import is_logging_json, log_as_json
 from flows.user_errors import USER_ERRORS, be_verbose, describe
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(run, features, split, train, evaluate, sweep, compare, diff),
+    *(run, features, split, train, evaluate, held_out, sweep, compare, diff),
     *(predict, export, synth, serve, health, status, verify, gc),
 )
 """The commands in the order of the help page."""

@@ -19,7 +19,7 @@ def sweep(
 ) -> None:
     """Run the pipeline for every combination of values and compare; the last line is the comparison's directory."""
     expand_grid(config, grid)  # reports a wrong grid before a server starts
-    run_flow("flows.sweep:sweep_flow", config, grid, workspace)
+    run_flow("flows.sweep:sweep_flow", workspace, config=str(config), overrides=grid)
 
 
 def compare(
@@ -40,7 +40,8 @@ def compare(
 ) -> None:
     """Compare objectives with cross-entropy at equal cost; the last line is the comparison's directory."""
     load_arms(config, overrides or (), arm or ())  # reports a wrong configuration before a server starts
-    run_flow("flows.compare:compare_flow", config, overrides, workspace, arms=arm, epochs=epochs, seeds=seeds)
+    chosen = {"arms": arm, "epochs": epochs, "seeds": seeds}
+    run_flow("flows.compare:compare_flow", workspace, config=str(config), overrides=overrides, **chosen)
 
 
 def diff(

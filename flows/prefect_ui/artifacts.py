@@ -68,8 +68,8 @@ def show_lineage(artefact: Path, workspace: Workspace) -> None:
 
 
 def page_key(artefact: Path) -> str:
-    """Returns the key of the Prefect artifact that is the page of an artefact."""
-    return f"{artefact.parent.name}-{artefact.name}"
+    """Returns the key of the Prefect artifact that is the page of an artefact; Prefect allows no underscore."""
+    return f"{artefact.parent.name.replace('_', '-')}-{artefact.name}"
 
 
 def find_inputs(artefact: Path, workspace: Workspace) -> list[Path]:

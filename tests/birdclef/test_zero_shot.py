@@ -100,7 +100,7 @@ def test_own_labels_and_members_are_scored_on_covered_species_only(
     predictions = predict_zero_shot(split, Workspace(workspace))
     assert predictions is not None
     recordings = read_labelled_recordings(split, catalogue)
-    scorer = build_scorer(recordings, EvaluateConfig(bootstrap_samples=50), np.random.default_rng(0))
+    scorer = build_scorer(recordings, ["a", "b", "c"], EvaluateConfig(bootstrap_samples=50), np.random.default_rng(0))
     perfect = Predictions(np.eye(3)[scorer.labels])
     described = describe_own_labels(predictions, recordings, perfect, scorer)
     assert (described["species_covered"], described["species"], described["recordings"]) == (2, 3, 18)

@@ -104,6 +104,29 @@ def test_other_folds_are_told(reports: list[Path], tmp_path: Path) -> None:
     assert "The folds differ" not in describe_diff(compare_reports([reports[0], other], CONFIG))
 
 
+def test_species_that_one_report_calls_secondary_counts_in_none(reports: list[Path], tmp_path: Path) -> None:
+    truth, probabilities, species = read(reports[1])
+    wrong = probabilities.argmax(axis=1) != truth
+    told = tmp_path / "told"
+    told.mkdir()
+    for name in ("report.json", "oof.npz"):
+        (told / name).write_bytes((reports[1] / name).read_bytes())
+    table = pd.read_csv(reports[1] / "recordings.csv", dtype=str, keep_default_na=False)
+    taken = [species[index] for index in probabilities.argmax(axis=1)]
+    table.assign(secondary_labels=np.where(wrong, taken, "")).to_csv(told / "recordings.csv", index=False)
+    untold = tmp_path / "untold"  # written by a version that did not know secondary labels
+    untold.mkdir()
+    for name in ("report.json", "oof.npz"):
+        (untold / name).write_bytes((reports[0] / name).read_bytes())
+    old = pd.read_csv(reports[0] / "recordings.csv", dtype=str, keep_default_na=False)
+    old.drop(columns="secondary_labels").to_csv(untold / "recordings.csv", index=False)
+    first, second = compare_reports([untold, told], CONFIG)["metrics"]["accuracy"]
+    for found, report in ((first, reports[0]), (second, reports[1])):
+        left = read(report)[1].copy()
+        left[wrong, probabilities.argmax(axis=1)[wrong]] = 0
+        assert found["value"] == pytest.approx(accuracy_score(truth, left.argmax(axis=1)))
+
+
 def test_table_names_winners_and_losers(reports: list[Path]) -> None:
     text = describe_diff(compare_reports(reports, CONFIG))
     assert f"# {reports[1].name} against {reports[0].name}" in text

@@ -391,3 +391,31 @@ def test_gc_shows_and_removes_what_nothing_refers_to(
     assert Path(first_run.stdout.splitlines()[-1]).is_dir()
     again = birdclef("gc", "--workspace", str(workspace))
     assert again.stdout.startswith("There is nothing to remove in ")
+
+
+def test_held_out_part_is_scored_once_and_each_look_is_listed(
+    birdclef: Birdclef, tiny_overrides: list[str], tmp_path: Path
+) -> None:
+    place = ("--workspace", str(tmp_path))
+    made = birdclef("run", "configs/demo.yaml", *tiny_overrides, "split.test_share=0.25", *place)
+    assert made.returncode == 0, made.stderr
+    report = Path(made.stdout.splitlines()[-1])
+    scored = birdclef("held-out", str(report), *place)
+    assert scored.returncode == 0, scored.stderr
+    directory = Path(scored.stdout.splitlines()[-1])
+    assert directory.parent == tmp_path / "held_out"
+    score = json.loads((directory / "held_out.json").read_text())
+    with (tmp_path / "splits" / score_split(report) / "split.csv").open(newline="") as stream:
+        held_out = {row["recording_id"] for row in csv.DictReader(stream) if row["fold"] == "-2"}
+    with (directory / "recordings.csv").open(newline="") as stream:
+        assert {row["recording_id"] for row in csv.DictReader(stream)} == held_out
+    assert score["recordings"] == len(held_out) > 10
+    assert "This is the first look at these" in scored.stdout + scored.stderr
+    listed = birdclef("models", *place).stdout
+    assert f"| 1 | {score['report']} |" in re.sub(r" \d{4}-[^|]*\|", "", listed)
+    assert f"held_out {directory.name}" in re.sub(" +", " ", birdclef("status", *place).stdout)
+
+
+def score_split(report: Path) -> str:
+    key: str = json.loads((report / "report.json").read_text())["lineage"]["split"]["key"]
+    return key
