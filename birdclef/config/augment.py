@@ -7,7 +7,7 @@ from pydantic import (
     PositiveFloat,
 )
 
-from cache.config.section import ConfigSection, Probability
+from cache.config.section import Ascending, ConfigSection, Probability
 
 
 class AugmentConfig(ConfigSection):
@@ -19,15 +19,15 @@ class AugmentConfig(ConfigSection):
     """Largest gain, dB. The gain is drawn uniformly between minus and plus this value."""
     background_probability: Probability = 0.5
     """Share of views to which a quiet crop of the training recordings is added in power, as background."""
-    background_snr_db: tuple[float, float] = (3.0, 30.0)
+    background_snr_db: Ascending[tuple[float, float]] = (3.0, 30.0)
     """Lowest and highest signal-to-background ratio, dB."""
     noise_probability: Probability = 0.2
     """Share of views that get Gaussian noise added in power."""
-    noise_snr_db: tuple[float, float] = (3.0, 30.0)
+    noise_snr_db: Ascending[tuple[float, float]] = (3.0, 30.0)
     """Lowest and highest signal-to-noise ratio, dB."""
     stretch_probability: Probability = 0.2
     """Share of views that are played faster or slower."""
-    stretch_rate: tuple[PositiveFloat, PositiveFloat] = (0.9, 1.1)
+    stretch_rate: Ascending[tuple[PositiveFloat, PositiveFloat]] = (0.9, 1.1)
     """Lowest and highest playback rate; 1 is the original speed."""
     warp_probability: Probability = 0.3
     """Share of views in which one point is moved in time."""

@@ -7,7 +7,7 @@ from pydantic import (
     model_validator,
 )
 
-from cache.config.section import ConfigSection
+from cache.config.section import ConfigSection, Seed
 
 
 class SplitConfig(ConfigSection):
@@ -15,7 +15,7 @@ class SplitConfig(ConfigSection):
 
     folds: int = Field(default=5, ge=2)
     """Number of folds."""
-    seed: int = 42
+    seed: Seed = 42
     """Seed of the fold assignment."""
     group_by: str = "recordist"
     """What recordings must share to stay in one fold: `recordist`; `recordist+place`, a place is a cell of 0.1 degrees;
