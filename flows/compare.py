@@ -7,6 +7,7 @@ from prefect import flow
 
 from birdclef.comparison.arms import Trial, plan_trials
 from cache.workspace.workspace import Workspace
+from flows.configuration.presets import read_argument
 from flows.experiment import ExperimentConfig, load_arms
 from flows.prefect_ui.failures import fail_in_one_sentence
 from flows.settings import show_stage_messages
@@ -44,7 +45,7 @@ def compare_flow(
         seeds: Number of trainings of each arm and budget.
     """
     show_stage_messages()
-    experiments = load_arms(Path(config), overrides or (), arms or ())
+    experiments = load_arms(read_argument(config), overrides or (), arms or ())
     opened = resolve_workspace(workspace)
     with opened.at_work():
         experiment = keep_folds(next(iter(experiments.values())), opened)

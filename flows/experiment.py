@@ -1,12 +1,12 @@
 """The configuration of an experiment: the settings of all stages, from a preset or a YAML file and overrides."""
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from birdclef.comparison.arms import ARMS, REFERENCE
 from birdclef.config.evaluate import EvaluateConfig
@@ -20,12 +20,21 @@ from cache.config.section import ConfigSection
 from cache.config.split import AUTO, MOST_FOLDS, SplitConfig
 from cache.workspace.artefact import read_provenance
 from flows.configuration.origins import show_origins
-from flows.configuration.overrides import apply_overrides, as_overrides, read_tree
+from flows.configuration.overrides import apply_overrides, as_overrides, parse_override, read_tree
 from flows.configuration.presets import find_config
 from flows.configuration.problems import describe_problems
 from flows.configuration.suggestion import suggest
 
-MemberName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ValueError(
+            f"{name!r} cannot be the name of a member: use letters, digits, _ and - (a dot would separate keys)"
+        )
+    return name
+
+
+MemberName = Annotated[str, AfterValidator(_check_name)]
 
 
 class ExperimentConfig(ConfigSection):
@@ -163,9 +172,10 @@ def expand_grid(config: Path, overrides: Iterable[str]) -> list[dict[str, Any]]:
     """
     alternatives: dict[str, list[Any]] = {}
     for override in overrides:
-        key, _, text = override.partition("=")
-        value = yaml.safe_load(text)
+        key, value = parse_override(override)
         alternatives[key] = value if isinstance(value, list) and not _is_valid(config, override) else [value]
+    if empty := [key for key, values in alternatives.items() if not values]:
+        raise ValueError(f"The list of {empty[0]} is empty: give at least one value, such as '{empty[0]}=[VALUE]'.")
     combinations = [dict(zip(alternatives, values, strict=True)) for values in product(*alternatives.values())]
     for combination in combinations:
         load_config(config, as_overrides(combination))

@@ -14,6 +14,7 @@ from birdclef.held_out import find_parts
 from birdclef.zero_shot import zero_shot_name
 from cache.split import check_split
 from cache.workspace.workspace import Workspace
+from flows.configuration.presets import read_argument
 from flows.experiment import ExperimentConfig, load_config
 from flows.monitoring.notify import notify_of_run
 from flows.settings import show_stage_messages
@@ -46,7 +47,7 @@ def prepare(
 ) -> Iterator[tuple[ExperimentConfig, Workspace]]:
     """Yields the experiment and the workspace; `birdclef gc` removes nothing from it while the body runs."""
     show_stage_messages()
-    experiment, opened = load_config(Path(config), overrides or ()), resolve_workspace(workspace)
+    experiment, opened = load_config(read_argument(config), overrides or ()), resolve_workspace(workspace)
     with opened.at_work():
         yield keep_folds(experiment, opened), opened
 

@@ -68,10 +68,7 @@ ELSEWHERE = {
         "cache/computing/children.py",
         "cache/computing/fork_server.py",
     ),
-    "It needs a bucket: tests/cache/test_s3.py.": (
-        "cache/workspace/address.py",
-        "cache/workspace/mirror.py",
-    ),
+    "It needs a bucket: tests/cache/test_s3.py.": ("cache/workspace/mirror.py",),
     "It needs a history of champions, which tests/flows/test_retraining.py makes and rolls back by these commands.": (
         "flows/command_line/models.py",
     ),
@@ -89,3 +86,9 @@ def test_each_module_has_tests_of_its_name_or_a_reason_why_they_lie_elsewhere() 
         path.as_posix() for path in modules if not (PROJECT / "tests" / path.parent / f"test_{path.name}").is_file()
     }
     assert untested == {path for paths in ELSEWHERE.values() for path in paths}
+
+
+def test_each_folder_with_modules_is_a_package() -> None:
+    """Otherwise the import contracts do not see its modules, and the wheel does not contain them."""
+    folders = {path.parent for package in ("birdclef", "cache", "flows") for path in (PROJECT / package).rglob("*.py")}
+    assert [folder for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []

@@ -1,16 +1,13 @@
 """Configuration of augmentation, for log-mel and for embeddings."""
 
-from typing import Self
-
 from pydantic import (
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
-    model_validator,
 )
 
-from cache.config.section import ConfigSection, Probability
+from cache.config.section import Ascending, ConfigSection, Probability
 
 
 class AugmentConfig(ConfigSection):
@@ -26,21 +23,21 @@ class AugmentConfig(ConfigSection):
     band's median; the steady background stays, so every normalisation lets the filter through."""
     filter_db: NonNegativeFloat = 6.0
     """Largest gain of the filter in a band, dB. Gains lie between minus and plus this value."""
-    song_hz: tuple[PositiveFloat, PositiveFloat] = (1_000.0, 10_000.0)
+    song_hz: Ascending[tuple[PositiveFloat, PositiveFloat]] = (1_000.0, 10_000.0)
     """Lowest and highest frequency of song, Hz. The ratios to background and noise, and the level in mixup, are taken
     over the mel bands that peak between them, or over all bands if none does. Lower the first for owls, doves or
     bitterns."""
     background_probability: Probability = 0.5
     """Share of views to which a quiet crop of the training recordings is added in power, as background."""
-    background_snr_db: tuple[float, float] = (3.0, 30.0)
+    background_snr_db: Ascending[tuple[float, float]] = (3.0, 30.0)
     """Lowest and highest ratio of the view to the background over the bands of song, dB."""
     noise_probability: Probability = 0.2
     """Share of views that get Gaussian noise added in power: white, pink or brown, each as often."""
-    noise_snr_db: tuple[float, float] = (3.0, 30.0)
+    noise_snr_db: Ascending[tuple[float, float]] = (3.0, 30.0)
     """Lowest and highest ratio of the view to the noise over the bands of song, dB."""
     stretch_probability: Probability = 0.2
     """Share of views that are played faster or slower."""
-    stretch_rate: tuple[PositiveFloat, PositiveFloat] = (0.9, 1.1)
+    stretch_rate: Ascending[tuple[PositiveFloat, PositiveFloat]] = (0.9, 1.1)
     """Lowest and highest playback rate; 1 is the original speed."""
     warp_probability: Probability = 0.3
     """Share of views in which one point is moved in time."""
@@ -60,15 +57,6 @@ class AugmentConfig(ConfigSection):
     mixup_alpha: NonNegativeFloat = 0.0
     """Parameter of mixup's Beta distribution; 0 switches mixup off. Both sounds are brought to the same level first.
     Mixup needs an objective with soft labels: set `objective.kind=ce` or `objective.contrast=soft`."""
-
-    @model_validator(mode="after")
-    def _order_song(self) -> Self:
-        low, high = self.song_hz
-        if low >= high:
-            raise ValueError(
-                f"song_hz={list(self.song_hz)} must hold the lowest frequency first: set song_hz=[{high:g}, {low:g}]"
-            )
-        return self
 
 
 class EmbeddingAugmentConfig(ConfigSection):

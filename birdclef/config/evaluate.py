@@ -9,7 +9,7 @@ from pydantic import (
     PositiveInt,
 )
 
-from cache.config.section import ConfigSection
+from cache.config.section import ConfigSection, Seed
 
 EnsembleMethod = Literal["mean", "geometric", "rms", "rank", "fitted"]
 
@@ -31,5 +31,5 @@ class EvaluateConfig(ConfigSection):
     """Largest size that the sounds of the mistakes add to the report, MB; 0 leaves the sounds out."""
     map_recordings: NonNegativeInt = 2000
     """Largest number of recordings in the map of embeddings; 0 leaves the map out."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the resamples and the shuffles."""

@@ -13,9 +13,9 @@ from cache.config.section import ConfigSection
 class DataConfig(ConfigSection):
     """Where the recordings are, and which of them are usable."""
 
-    root: str
+    root: str = Field(min_length=1)
     """Folder that holds the metadata table and the audio folder."""
-    metadata: str = "train_metadata.csv"
+    metadata: str = Field(default="train_metadata.csv", min_length=1)
     """CSV table with one row per recording; path relative to `root`."""
     audio: str = "train_audio"
     """Audio folder, path relative to `root`. The table's `filename` column is relative to this folder."""

@@ -54,7 +54,7 @@ class LogMelConfig(FeatureComputation):
     """Lowest frequency of the mel bands, in Hz."""
     fmax: PositiveFloat = 16_000.0
     """Highest frequency of the mel bands, in Hz; at most half of `sample_rate`."""
-    floor_db: float = -100.0
+    floor_db: float = Field(default=-100.0, ge=-65_504)
     """Lowest stored level, in dB re 1; lower levels are raised to it."""
     dtype: StoredType = "float16"
     """Type of the stored values: float16, or uint8 at half the size. uint8 has steps of 0.5 dB from `floor_db` to
@@ -183,6 +183,15 @@ class EmbeddingConfig(FeatureComputation):
     def _read_description(cls, model: Any) -> Any:
         return read_description(model) if isinstance(model, str) else model
 
+    @model_validator(mode="after")
+    def _check_stride(self) -> Self:
+        if not self.stride_samples:
+            raise ValueError(
+                f"stride_seconds={self.stride_seconds or self.model.stride_seconds:g} is shorter than a sample of "
+                f"{self.model.name} at {self.sample_rate} Hz. Set it to {1 / self.sample_rate:.2g} or more."
+            )
+        return self
+
     def identity(self) -> dict[str, Any]:
         """Returns the fields that define the result; the model is given by its content, not by its path."""
         return {**super().identity(), "model": self.model.identity(), "stride_seconds": 1 / self.frames_per_second}
@@ -232,12 +241,12 @@ class EmbeddingConfig(FeatureComputation):
 
 _SOUND_FRAMES_PER_SECOND = 62.5
 
-FEATURE_KINDS = ("log_mel", "embedding")
-
 
 def _kind_of(features: Any) -> str:
-    kind = features.get("kind", "log_mel") if isinstance(features, Mapping) else features.kind
-    return str(kind)
+    """Returns the kind of a features section; what is no section counts as log-mel, whose model refuses it."""
+    if isinstance(features, Mapping):
+        return str(features.get("kind", "log_mel"))
+    return str(getattr(features, "kind", "log_mel"))
 
 
 FeatureConfig = Annotated[

@@ -11,7 +11,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from cache.config.section import ConfigSection
+from cache.config.section import ConfigSection, Seed
 
 AUTO = "auto"
 """Value of `split.folds` that has the number of folds chosen by the recordings."""
@@ -26,7 +26,7 @@ class SplitConfig(ConfigSection):
     folds: Annotated[int, Field(ge=2)] | Literal["auto"] = MOST_FOLDS
     """Number of folds; `auto`: the largest number up to 5 that the recordings allow, or that of the split whose folds
     are kept. Keys and reports hold the number, not the word."""
-    seed: int = 42
+    seed: Seed = 42
     """Seed of the fold assignment."""
     group_by: str = "recordist"
     """What recordings must share to stay in one fold: `recordist`; `recordist+place`, a place is a cell of 0.1 degrees;

@@ -41,15 +41,15 @@ app.add_typer(models_app, name="models")
 @app.callback()
 def set_up_log(
     log_json: Annotated[
-        bool, typer.Option("--log-json", envvar="BIRDCLEF_LOG_JSON", help="Log lines of JSON, for log collectors.")
+        bool, typer.Option("--log-json", help="Log lines of JSON, for log collectors (or set BIRDCLEF_LOG_JSON=1).")
     ] = False,
     verbose: Annotated[
         bool,
-        typer.Option("--verbose", "-v", envvar="BIRDCLEF_VERBOSE", help="Show errors with their traceback."),
+        typer.Option("--verbose", "-v", help="Show errors with their traceback (or set BIRDCLEF_VERBOSE=1)."),
     ] = False,
 ) -> None:
     """From a folder of labelled bird recordings to trained, honestly evaluated species classifiers."""
-    if log_json:
+    if log_json or is_logging_json():
         log_as_json()
     if verbose:
         be_verbose()

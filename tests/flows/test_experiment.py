@@ -303,6 +303,29 @@ def test_grid_with_a_wrong_value_is_refused() -> None:
         expand_grid(CONFIGS / "demo.yaml", ["split.folds=[2,1]"])
 
 
+@pytest.mark.parametrize(
+    ("grid", "told"),
+    [
+        ("data.root=[a", r"^Override 'data\.root=\[a': '\[a' is not valid YAML \(line 1\)"),
+        ("split.folds", "must have the form section.key=value"),
+        ("split.folds=[]", r"The list of split\.folds is empty: give at least one value"),
+        ("predict.shift_seconds=[]", r"The list of predict\.shift_seconds is empty"),
+    ],
+)
+def test_malformed_grid_is_told_as_a_malformed_override(grid: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        expand_grid(CONFIGS / "demo.yaml", [grid])
+
+
+def test_number_in_quotes_names_a_member(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("data: {root: d}\ntrain: {1: {}}\n")
+    with pytest.raises(ValueError, match=r"c\.yaml, line 2: the key '1' is not text\. Write it in quotes"):
+        load_config(path, ["train.cnn.epochs=1"])
+    path.write_text("data: {root: d}\ntrain: {'1': {}}\n")
+    assert load_config(path, ["train.1.epochs=7"]).train["1"].epochs == 7
+
+
 def test_arms_are_the_experiment_with_another_objective() -> None:
     arms = load_arms(CONFIGS / "demo.yaml", ["split.folds=2"], ())
     assert list(arms) == list(ARMS)

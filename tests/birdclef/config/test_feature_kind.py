@@ -89,7 +89,7 @@ def test_gain_that_the_model_cannot_see_is_refused_as_augmentation() -> None:
 
 
 def test_song_has_its_lowest_frequency_first() -> None:
-    with pytest.raises(ValueError, match=r"song_hz=\[9000\.0, 800\.0\] .* set song_hz=\[800, 9000\]"):
+    with pytest.raises(ValueError, match=r"(?s)song_hz.*set \[800, 9000\]"):
         AugmentConfig(song_hz=(9000.0, 800.0))
 
 

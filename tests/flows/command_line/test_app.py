@@ -126,6 +126,43 @@ def test_every_exporter_is_a_format_of_export(tmp_path: Path, monkeypatch: pytes
     assert "'paper' is not a format. Formats: onnx" in wrong.output
 
 
+@pytest.mark.parametrize("value", ["0", "1", "2", "no", "on"])
+def test_any_value_of_a_switch_is_understood(value: str) -> None:
+    done = CliRunner().invoke(
+        app, ["config", "show", "demo"], env={"BIRDCLEF_VERBOSE": value, "BIRDCLEF_LOG_JSON": "0"}
+    )
+    assert done.exit_code == 0, done.output
+
+
+def test_file_beside_is_told_from_the_preset_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small").write_text("data: {root: mine}\ntrain: {cnn: {}}\n")
+    shown = [yaml.safe_load(CliRunner().invoke(app, ["config", "show", name]).stdout) for name in ("./small", "small")]
+    assert [each["data"]["root"] for each in shown] == ["mine", "data/small"]
+
+
+@pytest.mark.parametrize(
+    "command", [["run", "demo"], ["sweep", "demo", "split.folds=[2,3]"], ["compare", "demo"], ["serve"]], ids=str
+)
+@pytest.mark.parametrize(
+    ("workspace", "told"),
+    [("nosuch://x", "Protocol not known"), ("file", "is a file"), ("/proc/x", "cannot be written"), ("", "is empty")],
+)
+def test_wrong_workspace_is_told_before_prefect_is_loaded(
+    command: list[str], workspace: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load() -> None:
+        raise AssertionError("Prefect's settings are applied")
+
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    monkeypatch.setattr("flows.command_line.foreground.apply_settings", load)
+    monkeypatch.setattr("flows.command_line.serve.apply_settings", load)
+    done = CliRunner().invoke(app, [*command, "--workspace", workspace])
+    assert isinstance(done.exception, ValueError | OSError)
+    assert told in str(done.exception)
+
+
 def test_reports_are_compared(
     birdclef: Birdclef, workspace: Path, first_run: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
