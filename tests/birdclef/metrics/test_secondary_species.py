@@ -20,9 +20,8 @@ from birdclef.metrics.classification import (
 from birdclef.metrics.headline import HEADLINE_METRICS
 from birdclef.metrics.predictions import Predictions
 from birdclef.metrics.ranking import average_precision, macro_roc_auc, padded_cmap, roc_auc
-from birdclef.metrics.secondary_species import IgnoredPairs, leave_out, mark_secondary, of_rows
+from birdclef.metrics.secondary_species import IgnoredPairs, leave_out, mark_secondary
 from birdclef.metrics.thresholds import fit_thresholds
-from birdclef.scores.ensemble import fit_weights
 
 CLASSES = 6
 SPECIES = [f"species{index}" for index in range(CLASSES)]
@@ -198,7 +197,7 @@ def test_threshold_of_a_species_does_not_see_recordings_where_it_is_secondary(
     for any_score in (0.0, 0.37, 1.0):
         changed = np.where(marks, any_score, probabilities)
         assert fit_thresholds(changed, labels, ignored) == pytest.approx(thresholds)
-    assert fit_thresholds(probabilities, labels) != pytest.approx(thresholds)
+    assert fit_thresholds(changed, labels) != pytest.approx(thresholds)
     pooled, present = probabilities[~marks], np.eye(CLASSES, dtype=bool)[labels][~marks]
     best = max(f1_score(present, pooled >= threshold, zero_division=0) for threshold in np.unique(pooled))
     assert f1_score(present, pooled >= thresholds[5]) == pytest.approx(best)  # without recordings: the common threshold
