@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cache.config.data import DataConfig
-from cache.config.features import read_features
+from cache.config.features import FeatureConfig, read_features
 from cache.recordings.catalogue_tables import read_quarantine
 from cache.store.strip_store import StripStore
 from cache.workspace.artefact import Recipe, artefact_key, content_key, read_provenance
@@ -68,14 +69,9 @@ def _write(
     from cache.plots.data_set import plot_catalogue
 
     features = read_features(read_provenance(store.path)["config"])
-    located = [strips.strips.get(sha256) for sha256 in recordings["sha256"]]
-    frames = np.array([strip.frames if strip else 0 for strip in located])
-    stated = np.array([np.nan if strip is None or strip.seconds is None else strip.seconds for strip in located])
-    seconds = np.where(np.isnan(stated), frames / features.frames_per_second, stated)
-    table = recordings.assign(frames=frames, seconds=np.round(seconds, 3))
-    faults = _find_faults(table, data, strips)
-    quarantined = table["recording_id"].isin(faults.keys())
-    usable = table[~quarantined].sort_values("recording_id")
+    table = measure_strips(recordings, strips, features)
+    faults = find_faults(table, data, strips)
+    usable, quarantine = part_by_faults(table, faults)
     memory = workspace.directory / "similarities" / f"{store.key}.csv"
     compared = ComparedLogMel(strips, features, data, usable)
     duplicates = find_duplicates(usable, strips, compared, memory, workspace)
@@ -83,11 +79,7 @@ def _write(
     usable = usable.assign(sound=name_sounds(usable, duplicates))
     usable.to_csv(staging / "recordings.csv", index=False)
     _count_species(usable).to_csv(staging / "species.csv", index=False)
-    quarantine = table.loc[quarantined, ["recording_id", "label", "sha256"]].assign(
-        reason=[faults[name][0] for name in table.loc[quarantined, "recording_id"]],
-        detail=[faults[name][1] for name in table.loc[quarantined, "recording_id"]],
-    )
-    quarantine.sort_values("recording_id").to_csv(staging / "quarantine.csv", index=False)
+    quarantine.to_csv(staging / "quarantine.csv", index=False)
     summary = {
         "recordings": len(recordings),
         "usable": len(usable),
@@ -101,7 +93,32 @@ def _write(
     (staging / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
 
 
-def _find_faults(table: pd.DataFrame, data: DataConfig, strips: StripStore) -> dict[str, tuple[str, str]]:
+def measure_strips(recordings: pd.DataFrame, strips: StripStore, features: FeatureConfig) -> pd.DataFrame:
+    """Returns the recordings with the frames and the seconds of their strips; both are 0 without a strip."""
+    located = [strips.strips.get(sha256) for sha256 in recordings["sha256"]]
+    frames = np.array([strip.frames if strip else 0 for strip in located])
+    stated = np.array([np.nan if strip is None or strip.seconds is None else strip.seconds for strip in located])
+    seconds = np.where(np.isnan(stated), frames / features.frames_per_second, stated)
+    return recordings.assign(frames=frames, seconds=np.round(seconds, 3))
+
+
+def part_by_faults(table: pd.DataFrame, faults: Mapping[str, tuple[str, str]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns the usable recordings, and the quarantine with reason and detail; both are sorted by recording_id.
+
+    Args:
+        table: recording_id, label, sha256 and other columns of all recordings.
+        faults: Reason and detail of each recording that must not be used, by recording_id.
+    """
+    ordered = table.sort_values("recording_id")
+    quarantined = ordered["recording_id"].isin(faults.keys())
+    names = ordered.loc[quarantined, "recording_id"]
+    quarantine = ordered.loc[quarantined, ["recording_id", "label", "sha256"]].assign(
+        reason=[faults[name][0] for name in names], detail=[faults[name][1] for name in names]
+    )
+    return ordered[~quarantined], quarantine
+
+
+def find_faults(table: pd.DataFrame, data: DataConfig, strips: StripStore) -> dict[str, tuple[str, str]]:
     """Returns the reason and the detail of each recording that must not be used, by recording_id."""
     labelled = table[["sha256", "label"]].drop_duplicates()
     contested = labelled[labelled.duplicated("sha256", keep=False)].groupby("sha256")["label"].agg(sorted)
