@@ -32,11 +32,17 @@ _ALONE = {
 
 
 def preview_augmentations(
-    config: TrainConfig, split: Path, fold: int, workspace: Workspace, output: Path, catalogue: Path | None = None
+    config: TrainConfig,
+    split: Path,
+    fold: int,
+    workspace: Workspace,
+    output: Path,
+    sources: tuple[Path | None, Path | None] = (None, None),
 ) -> None:
     """Write a PNG with a crop before and after each augmentation of a member, at probability 1.
 
-    Each row shows one crop before and after. The rows show different training recordings, up to eight.
+    Each row shows one crop before and after. The rows show different training recordings, up to eight. An augmentation
+    that changes nothing is left out, such as the background if these recordings have no quiet passage.
 
     Args:
         config: Settings of the member.
@@ -44,12 +50,15 @@ def preview_augmentations(
         fold: Validation fold; the crops come from its training recordings.
         workspace: Workspace that holds the artefacts.
         output: PNG file to write.
-        catalogue: Catalogue of the member's features, if it is not the catalogue of the split.
+        sources: Catalogue of the member's features, if it is not the catalogue of the split, and the background of
+            these features, if there is one.
 
     Raises:
         ValueError: If the features are embeddings, which have no picture.
     """
-    data = read_fold(split, fold, workspace, feature_directory(catalogue, workspace) if catalogue else None)
+    catalogue, background = sources
+    store = feature_directory(catalogue, workspace) if catalogue else None
+    data = read_fold(split, fold, workspace, store, background)
     if data.features.kind == "embedding":
         raise ValueError(
             "A preview shows log-mel, and features.kind=embedding has no picture. Choose a member that reads log-mel."
@@ -58,7 +67,8 @@ def preview_augmentations(
     some = replace(data, train=data.train.iloc[np.unique(chosen)].reset_index(drop=True))
     nothing = dict.fromkeys(_PROBABILITIES, 0.0)
     before = _crops(config, some, nothing)
-    rows = {name: _crops(config, some, {**nothing, **settings}) for name, settings in _ALONE.items()}
+    after = {name: _crops(config, some, {**nothing, **settings}) for name, settings in _ALONE.items()}
+    rows = {name: crops for name, crops in after.items() if not np.array_equal(crops, before)}
     titles = some.train["recording_id"].tolist()
 
     def plot(figure: Figure) -> None:

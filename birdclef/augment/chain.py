@@ -18,10 +18,8 @@ from birdclef.augment.log_mel import (
     to_power,
 )
 from birdclef.config.augment import AugmentConfig, EmbeddingAugmentConfig
-from birdclef.strips.crops import gather_windows
-from birdclef.strips.frame_levels import compute_frame_levels
+from birdclef.strips.backgrounds import Backgrounds, build_backgrounds
 from birdclef.strips.input_statistics import channel_statistics
-from birdclef.strips.noise_bank import build_noise_bank
 from birdclef.strips.residency import Strips
 from cache.config.features import FeatureConfig
 
@@ -56,15 +54,16 @@ class LogMelAugmentation:
     """Augmentation of log-mel: time warp and stretch, gain, background, noise and masks.
 
     Attributes:
-        noise_bank: Quiet crops that are added as background.
+        backgrounds: Sources of the backgrounds; None: no view gets a background.
     """
 
-    def __init__(self, settings: AugmentConfig, strips: Strips, crop_frames: int, floor_db: float) -> None:
+    def __init__(
+        self, settings: AugmentConfig, backgrounds: Backgrounds | None, crop_frames: int, floor_db: float
+    ) -> None:
         self._settings = settings
-        self._strips = strips
         self._crop_frames = crop_frames
         self._floor_db = floor_db
-        self.noise_bank = build_noise_bank(strips, compute_frame_levels(strips), crop_frames)
+        self.backgrounds = backgrounds
 
     def draw_time_map(self, batch: int, generator: torch.Generator) -> Tensor:
         """Returns warped and stretched positions, (batch, frames)."""
@@ -73,16 +72,13 @@ class LogMelAugmentation:
         warped = draw_warp(batch, self._crop_frames, settings.warp_frames, settings.warp_probability, generator)
         return warped * rates.unsqueeze(1)  # (batch, frames)
 
-    def gather_others(self, batch: int, generator: torch.Generator) -> tuple[Tensor]:
-        """Returns backgrounds in dB, (batch, 1, n_mels, frames)."""
-        chosen = torch.randint(len(self.noise_bank.rows), (batch,), generator=generator)
-        rows, firsts = self.noise_bank.rows[chosen], self.noise_bank.firsts[chosen]
-        return (gather_windows(self._strips, rows, firsts, self._crop_frames),)
+    def gather_others(self, batch: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Returns backgrounds in dB, (batch, 1, n_mels, frames), if there are any."""
+        return (self.backgrounds.gather(batch, generator),) if self.backgrounds else ()
 
     def augment(self, crops: Tensor, *others: Tensor, generator: torch.Generator) -> Tensor:
         """Returns crops with gain, background, noise and masks, (batch, 1, n_mels, frames) in dB."""
-        (background,) = others
-        return augment_log_mel(crops, background, self._settings, self._floor_db, generator)
+        return augment_log_mel(crops, next(iter(others), None), self._settings, self._floor_db, generator)
 
     def mix(self, crops: Tensor, share: Tensor, partner: Tensor) -> Tensor:
         """Returns crops mixed in power, (batch, 1, n_mels, frames) in dB."""
@@ -122,6 +118,7 @@ def build_augmentation(
     strips: Strips,
     crop_frames: int,
     device: torch.device,
+    background: Strips | None = None,
 ) -> Augmentation:
     """Returns the augmentation for a kind of features.
 
@@ -131,24 +128,23 @@ def build_augmentation(
         strips: Strips of the training recordings.
         crop_frames: Length of a crop, frames.
         device: Device on which crops are augmented.
+        background: Strips of the user's own noise; None: there are none. Embeddings are mixed with it in the store.
     """
     if isinstance(settings, EmbeddingAugmentConfig):
         return EmbeddingAugmentation(settings, crop_frames, channel_statistics(strips)[1], device)
-    return LogMelAugmentation(settings, strips, crop_frames, features.compared_log_mel.floor_db)
+    backgrounds = build_backgrounds(settings, features, strips, background, crop_frames)
+    return LogMelAugmentation(settings, backgrounds, crop_frames, features.compared_log_mel.floor_db)
 
 
 def augment_log_mel(
-    log_mel: Tensor, background: Tensor, settings: AugmentConfig, floor_db: float, generator: torch.Generator
+    log_mel: Tensor, background: Tensor | None, settings: AugmentConfig, floor_db: float, generator: torch.Generator
 ) -> Tensor:
-    """Returns crops with gain, background, noise and masks, (batch, 1, n_mels, frames) in dB."""
+    """Returns crops with gain, background (if there is one), noise and masks, (batch, 1, n_mels, frames) in dB."""
     log_mel = random_gain(log_mel, settings.gain_db, settings.gain_probability, floor_db, generator)
-    power = random_background(
-        to_power(log_mel),
-        to_power(background),
-        settings.background_snr_db,
-        settings.background_probability,
-        generator,
-    )
+    power = to_power(log_mel)
+    if background is not None:
+        share = settings.background_probability
+        power = random_background(power, to_power(background), settings.background_snr_db, share, generator)
     power = random_noise(power, settings.noise_snr_db, settings.noise_probability, generator)
     log_mel = to_decibels(power)
     for dim, share, count in (

@@ -1,5 +1,7 @@
 """Configuration of augmentation, for log-mel and for embeddings."""
 
+from typing import ClassVar
+
 from pydantic import (
     Field,
     NonNegativeFloat,
@@ -18,7 +20,11 @@ class AugmentConfig(ConfigSection):
     gain_db: NonNegativeFloat = 6.0
     """Largest gain, dB. The gain is drawn uniformly between minus and plus this value."""
     background_probability: Probability = 0.5
-    """Share of views to which a quiet crop of the training recordings is added in power, as background."""
+    """Share of views to which a background is added in power: quiet passages of the training recordings, or sounds of
+    `data.background`."""
+    background_folder_share: Probability = 0.5
+    """Share of the backgrounds that come from `data.background`, if it is set; the others are quiet passages of the
+    training recordings."""
     background_snr_db: tuple[float, float] = (3.0, 30.0)
     """Lowest and highest signal-to-background ratio, dB."""
     noise_probability: Probability = 0.2
@@ -47,6 +53,14 @@ class AugmentConfig(ConfigSection):
     """Parameter of mixup's Beta distribution; 0 switches mixup off. Mixup needs an objective with soft labels: set
     `objective.kind=ce` or `objective.contrast=soft`."""
 
+    folder_fields: ClassVar[frozenset[str]] = frozenset({"background_folder_share"})
+    """Fields that only a run with `data.background` reads."""
+
+    @property
+    def reads_folder(self) -> bool:
+        """Whether training reads the sounds of `data.background`."""
+        return self.background_probability > 0 and self.background_folder_share > 0
+
 
 class EmbeddingAugmentConfig(ConfigSection):
     """Augmentation of crops of embeddings on the device. Each view draws its own values."""
@@ -57,6 +71,16 @@ class EmbeddingAugmentConfig(ConfigSection):
     """Share of views that get noise."""
     channel_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the channels that are set to 0 in all windows of a view."""
+    background_probability: Probability = 0.5
+    """Share of views that come from a noisy copy of their recording. Such copies exist if `data.background` is set."""
     mixup_alpha: NonNegativeFloat = 0.0
     """Parameter of mixup's Beta distribution; 0 switches mixup off. Mixup needs an objective with soft labels: set
     `objective.kind=ce` or `objective.contrast=soft`."""
+
+    folder_fields: ClassVar[frozenset[str]] = frozenset({"background_probability"})
+    """Fields that only a run with `data.background` reads."""
+
+    @property
+    def reads_folder(self) -> bool:
+        """Whether training reads noisy copies, which are made with the sounds of `data.background`."""
+        return self.background_probability > 0

@@ -19,6 +19,7 @@ from cache.features import open_feature_directory
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue
 from cache.store.part_writer import PartWriter
 from cache.store.strip_store import StripStore
+from cache.workspace.artefact import Recipe
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.workspace import Workspace
 
@@ -30,11 +31,24 @@ def shown(
     evaluation_split: Path, evaluation_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[NDArray[np.float32]]:
     """The crops of the picture, before and after each augmentation in turn."""
+    workspace = Workspace(tmp_path / "workspace")
+    shutil.copytree(evaluation_workspace, workspace.directory)
+    background = write_background(next((workspace.directory / "features").iterdir()), workspace)
     crops: list[NDArray[np.float32]] = []
 
     monkeypatch.setattr(Axes, "imshow", lambda axes, crop, **_: crops.append(crop))
-    preview_augmentations(CONFIG, evaluation_split, 0, Workspace(evaluation_workspace), tmp_path / "preview.png")
+    preview_augmentations(CONFIG, evaluation_split, 0, workspace, tmp_path / "preview.png", (None, background))
     return crops
+
+
+def write_background(store: Path, workspace: Workspace) -> Path:
+    """Returns a background of one steady sound."""
+    with PartWriter(FeatureDirectory(store), 16) as writer:
+        writer.add_strip("rain", np.full((50, 16), -40.0, np.float32))
+        writer.publish()
+    table = "recording_id,label,sha256,frames,seconds\nrain.wav,,rain,50,1.6\n"
+    recipe = Recipe("backgrounds", {}, {"features": store.name}, 1)
+    return workspace.materialise(recipe, lambda staging: (staging / "recordings.csv").write_text(table) and None)
 
 
 def test_left_column_shows_crops_as_they_are_stored(
@@ -63,6 +77,15 @@ def test_right_column_shows_one_augmentation_each(shown: list[NDArray[np.float32
     assert not bands.all(axis=0).any()
 
 
+def test_background_is_left_out_where_there_is_none(
+    evaluation_split: Path, evaluation_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr(Axes, "set_title", lambda axes, title, **_: titles.append(title))
+    preview_augmentations(CONFIG, evaluation_split, 0, Workspace(evaluation_workspace), tmp_path / "preview.png")
+    assert titles[1::2][:3] == ["gain", "noise", "time stretch"]
+
+
 def test_picture_can_be_read(evaluation_split: Path, evaluation_workspace: Path, tmp_path: Path) -> None:
     preview_augmentations(CONFIG, evaluation_split, 1, Workspace(evaluation_workspace), tmp_path / "preview.png")
     height, width, _ = image.imread(tmp_path / "preview.png").shape
@@ -87,5 +110,7 @@ def test_member_with_features_of_its_own_is_shown_these(
     shown: list[NDArray[np.float32]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Axes, "imshow", lambda axes, crop, **_: shown.append(crop))
-        preview_augmentations(CONFIG, evaluation_split, 0, Workspace(workspace), tmp_path / "preview.png", catalogue)
+        preview_augmentations(
+            CONFIG, evaluation_split, 0, Workspace(workspace), tmp_path / "preview.png", (catalogue, None)
+        )
     assert {len(crop) for crop in shown} == {24}
