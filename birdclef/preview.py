@@ -34,12 +34,18 @@ _ALONE = {
 
 
 def preview_augmentations(
-    config: TrainConfig, split: Path, fold: int, workspace: Workspace, output: Path, catalogue: Path | None = None
+    config: TrainConfig,
+    split: Path,
+    fold: int,
+    workspace: Workspace,
+    output: Path,
+    sources: tuple[Path | None, Path | None] = (None, None),
 ) -> None:
     """Write a PNG with the input of a member's model before and after each augmentation, at probability 1.
 
     Each row shows one crop before and after, normalised as the model receives it, where masks are 0. The rows show
-    different training recordings, up to eight. A gain is left out if the model's normalisation subtracts it again.
+    different training recordings, up to eight. A gain is left out if the model's normalisation subtracts it again, and
+    so is an augmentation that changes nothing, such as the background if these recordings have no quiet passage.
 
     Args:
         config: Settings of the member.
@@ -47,12 +53,15 @@ def preview_augmentations(
         fold: Validation fold; the crops come from its training recordings.
         workspace: Workspace that holds the artefacts.
         output: PNG file to write.
-        catalogue: Catalogue of the member's features, if it is not the catalogue of the split.
+        sources: Catalogue of the member's features, if it is not the catalogue of the split, and the background of
+            these features, if there is one.
 
     Raises:
         ValueError: If the features are embeddings, which have no picture.
     """
-    data = read_fold(split, fold, workspace, feature_directory(catalogue, workspace) if catalogue else None)
+    catalogue, background = sources
+    store = feature_directory(catalogue, workspace) if catalogue else None
+    data = read_fold(split, fold, workspace, store, background)
     if data.features.kind == "embedding":
         raise ValueError(
             "A preview shows log-mel, and features.kind=embedding has no picture. Choose a member that reads log-mel."
@@ -62,9 +71,10 @@ def preview_augmentations(
     nothing = dict.fromkeys(_PROBABILITIES, 0.0)
     before = _crops(config, some, nothing)
     unseen = {"gain"} if config.model.normalisation == "band_median" else set()
-    rows = {
+    augmented = {
         name: _crops(config, some, {**nothing, **settings}) for name, settings in _ALONE.items() if name not in unseen
     }
+    rows = {name: crops for name, crops in augmented.items() if not np.array_equal(crops, before)}
     titles = some.train["recording_id"].tolist()
 
     def plot(figure: Figure) -> None:

@@ -5,12 +5,11 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from cache.config.data import DataConfig
 from cache.config.features import read_features
-from cache.recordings.quarantine import find_faults, refuse_bad_data
+from cache.recordings.quarantine import find_faults, measure_strips, part_by_faults, refuse_bad_data
 from cache.store.strip_store import StripStore
 from cache.workspace.artefact import Recipe, artefact_key, content_key, read_provenance
 from cache.workspace.feature_directory import FeatureDirectory
@@ -67,14 +66,9 @@ def _write(
     from cache.plots.data_set import plot_catalogue
 
     features = read_features(read_provenance(store.path)["config"])
-    located = [strips.strips.get(sha256) for sha256 in recordings["sha256"]]
-    frames = np.array([strip.frames if strip else 0 for strip in located])
-    stated = np.array([np.nan if strip is None or strip.seconds is None else strip.seconds for strip in located])
-    seconds = np.where(np.isnan(stated), frames / features.frames_per_second, stated)
-    table = recordings.assign(frames=frames, seconds=np.round(seconds, 3))
+    table = measure_strips(recordings, strips, features)
     faults = find_faults(table, data, strips)
-    quarantined = table["recording_id"].isin(faults.keys())
-    usable = table[~quarantined].sort_values("recording_id")
+    usable, quarantine = part_by_faults(table, faults)
     memory = workspace.directory / "similarities" / f"{store.key}.csv"
     compared = ComparedLogMel(strips, features, data, usable)
     duplicates = find_duplicates(usable, strips, compared, memory, workspace)
@@ -82,11 +76,7 @@ def _write(
     usable = usable.assign(sound=name_sounds(usable, duplicates))
     usable.to_csv(staging / "recordings.csv", index=False)
     _count_species(usable).to_csv(staging / "species.csv", index=False)
-    quarantine = table.loc[quarantined, ["recording_id", "label", "sha256"]].assign(
-        reason=[faults[name][0] for name in table.loc[quarantined, "recording_id"]],
-        detail=[faults[name][1] for name in table.loc[quarantined, "recording_id"]],
-    )
-    quarantine.sort_values("recording_id").to_csv(staging / "quarantine.csv", index=False)
+    quarantine.to_csv(staging / "quarantine.csv", index=False)
     summary = {
         "recordings": len(recordings),
         "usable": len(usable),

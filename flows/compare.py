@@ -16,11 +16,12 @@ from flows.stages import (
     HOOKS,
     keep_folds,
     make_member_catalogues,
+    make_sources,
     make_split,
     predict_baselines,
     resolve_workspace,
 )
-from flows.tasks import compare_task, predict_task, train_task
+from flows.tasks import Sources, compare_task, predict_task, train_task
 
 
 @flow(name="birdclef-compare", **HOOKS)
@@ -57,7 +58,8 @@ def compare_flow(
             seeds,
             {name: experiment.train[name] for name in companions},
         )
-        finished = _run_trials(trials, experiment.with_folds(split), split, catalogues, opened)
+        sources = make_sources(experiment, catalogues, opened)
+        finished = _run_trials(trials, experiment.with_folds(split), split, sources, opened)
         baselines = predict_baselines(experiment, split, catalogues, opened)
         return opened.address(compare_task(experiment.evaluate, finished, baselines, companions, opened))
 
@@ -66,7 +68,7 @@ def _run_trials(
     trials: Iterable[Trial],
     experiment: ExperimentConfig,
     split: Path,
-    catalogues: dict[str, Path],
+    sources: dict[str, Sources],
     workspace: Workspace,
 ) -> list[tuple[Trial, list[Path]]]:
     """Returns each trial with its predictions, one per fold."""
@@ -77,7 +79,7 @@ def _run_trials(
         name = f"{trial.arm} {trial.epochs} epochs seed {trial.seed}"
         predictions = []
         for fold in experiment.folds_of(member):
-            run = train_task(name, trial.config, split, fold, workspace, catalogues.get(member))
+            run = train_task(name, trial.config, split, fold, workspace, sources[member])
             predictions.append(predict_task(name, fold, experiment.predict, run, workspace))
         finished.append((trial, predictions))
     return finished

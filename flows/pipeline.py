@@ -14,6 +14,7 @@ from flows.settings import show_stage_messages
 from flows.stages import (
     DEFAULT_CONFIG,
     HOOKS,
+    make_backgrounds,
     make_catalogue,
     make_held_out_score,
     make_member_catalogues,
@@ -33,7 +34,7 @@ def features_flow(
 ) -> str:
     """Compute the missing strips and the catalogue; returns the catalogue's address.
 
-    The flow also computes the features of each member that has features of its own.
+    The flow also computes the features of each member that has features of its own, and the background.
 
     Args:
         config: Name of a preset, such as small, or path of a YAML file.
@@ -42,7 +43,9 @@ def features_flow(
     """
     with prepare(config, overrides, workspace) as (experiment, opened):
         make_member_catalogues(experiment, opened)
-        return opened.address(make_catalogue(experiment, opened))
+        catalogue = make_catalogue(experiment, opened)
+        make_backgrounds(experiment, opened)
+        return opened.address(catalogue)
 
 
 @flow(name="birdclef-split", **HOOKS)

@@ -19,7 +19,9 @@ from flows.experiment import ExperimentConfig, load_config
 from flows.monitoring.notify import notify_of_run
 from flows.settings import show_stage_messages
 from flows.tasks import (
+    Sources,
     baseline_task,
+    build_background_task,
     build_features_task,
     build_split_task,
     evaluate_task,
@@ -70,6 +72,31 @@ def make_member_catalogues(experiment: ExperimentConfig, workspace: Workspace) -
     }
 
 
+def make_backgrounds(experiment: ExperimentConfig, workspace: Workspace) -> dict[str, Path]:
+    """Returns the background of each member; empty if the experiment has none."""
+    if not experiment.data.background:
+        return {}
+    wanted = {name: experiment.features_of(name) for name in experiment.train}
+    built = {
+        features: build_background_task(experiment.data, features, workspace)
+        for features in dict.fromkeys(wanted.values())
+        if features.kind == "log_mel" or features.background_variants
+    }
+    return {name: built[features] for name, features in wanted.items() if features in built}
+
+
+def make_sources(experiment: ExperimentConfig, catalogues: dict[str, Path], workspace: Workspace) -> dict[str, Sources]:
+    """Returns what each member is trained on.
+
+    Args:
+        experiment: Settings of all stages.
+        catalogues: Catalogue of each member that has features of its own.
+        workspace: Workspace of the artefacts.
+    """
+    backgrounds = make_backgrounds(experiment, workspace)
+    return {name: (catalogues.get(name), backgrounds.get(name)) for name in experiment.train}
+
+
 def make_split(experiment: ExperimentConfig, workspace: Workspace) -> Path:
     """Returns the split of the experiment's catalogue; settings that the table does not allow are refused first."""
     check_split(experiment.split, experiment.data, workspace)
@@ -80,9 +107,10 @@ def train_members(
     experiment: ExperimentConfig, split: Path, catalogues: dict[str, Path], workspace: Workspace
 ) -> dict[str, dict[int, Path]]:
     """Returns the run of each member and fold."""
+    sources = make_sources(experiment, catalogues, workspace)
     return {
         member: {
-            fold: train_task(member, config, split, fold, workspace, catalogues.get(member))
+            fold: train_task(member, config, split, fold, workspace, sources[member])
             for fold in experiment.folds_of(member)
         }
         for member, config in experiment.train.items()

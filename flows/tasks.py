@@ -28,6 +28,7 @@ from birdclef.promote import promote
 from birdclef.sweep import compare_settings
 from birdclef.train import train
 from birdclef.zero_shot import predict_zero_shot
+from cache.background import build_background
 from cache.config.data import DataConfig
 from cache.config.features import FeatureConfig
 from cache.config.split import SplitConfig
@@ -35,10 +36,13 @@ from cache.features import build_features
 from cache.split import build_split
 from cache.workspace.workspace import Workspace
 from flows.monitoring.notify import Notification, notify
-from flows.prefect_ui.artifacts import show_lineage, show_quarantine, show_report
+from flows.prefect_ui.artifacts import find_inputs, show_lineage, show_quarantine, show_report
 from flows.prefect_ui.progress import show_progress
 
 CHAMPION_ARTIFACT = "champion"
+
+Sources = tuple[Path | None, Path | None]
+"""What a member is trained on: the catalogue of its own features (None: that of the split), and the background."""
 
 _PERMANENT = (
     ValueError,
@@ -77,6 +81,17 @@ def build_features_task(data: DataConfig, features: FeatureConfig, workspace: Wo
     return catalogue
 
 
+@task(name="background", **STAGE)
+def build_background_task(data: DataConfig, features: FeatureConfig, workspace: Workspace) -> Path:
+    """Compute the missing strips of the background, and noisy copies for embeddings; returns the background."""
+    with show_progress("background progress"):
+        background = build_background(data, features, workspace)
+    show_quarantine(background, key="background-quarantine")
+    for part in (*find_inputs(background, workspace), background):  # the stage makes catalogues of noisy copies too
+        show_lineage(part, workspace)
+    return background
+
+
 @task(name="split", **STAGE)
 def build_split_task(split: SplitConfig, catalogue: Path, workspace: Workspace) -> Path:
     """Assign recordings to folds; returns the split."""
@@ -87,11 +102,11 @@ def build_split_task(split: SplitConfig, catalogue: Path, workspace: Workspace) 
 
 @task(name="train", task_run_name="train {member} fold {fold}", **STAGE)
 def train_task(
-    member: str, config: TrainConfig, split: Path, fold: int, workspace: Workspace, catalogue: Path | None = None
+    member: str, config: TrainConfig, split: Path, fold: int, workspace: Workspace, sources: Sources = (None, None)
 ) -> Path:
     """Train one member on one fold; returns the run. Reads the catalogue's features, or those of the split."""
     with show_progress(f"train {member} fold {fold} progress"):
-        run = train(config, split, fold, workspace, catalogue)
+        run = train(config, split, fold, workspace, *sources)
     show_lineage(run, workspace)
     return run
 

@@ -8,6 +8,13 @@ ELSEWHERE = {
         "cache/corpus/difficulty.py",
         "flows/command_line/options.py",
     ),
+    "It is fields, which tests/cache/config/test_features.py and tests/cache/front_end/test_noise.py read.": (
+        "cache/config/embedding_model.py",
+        "cache/config/noise.py",
+    ),
+    "It needs a background, which tests/cache/test_background.py makes and reads.": (
+        "cache/recordings/background_tables.py",
+    ),
     "It is fields and their ranges, to which tests/birdclef/test_config.py holds all sections alike.": (
         "birdclef/config/augment.py",
         "birdclef/config/evaluate.py",

@@ -14,10 +14,8 @@ from birdclef.augment.power import mix_levelled, random_background, to_decibels,
 from birdclef.augment.song_filter import draw_filter, filter_song
 from birdclef.config.augment import AugmentConfig, EmbeddingAugmentConfig
 from birdclef.config.train import TrainConfig
-from birdclef.strips.crops import gather_windows
-from birdclef.strips.frame_levels import compute_frame_levels
+from birdclef.strips.backgrounds import Backgrounds, build_backgrounds
 from birdclef.strips.input_statistics import channel_statistics
-from birdclef.strips.noise_bank import build_noise_bank
 from birdclef.strips.residency import Strips
 from cache.config.features import FeatureConfig, LogMelConfig
 from cache.front_end.mel_scale import bands_between
@@ -63,26 +61,25 @@ class LogMelAugmentation:
     """Augmentation of log-mel: time warp and stretch, gain, filter, background, noise and masks.
 
     Attributes:
-        noise_bank: Quiet crops that are added as background.
+        backgrounds: Sources of the backgrounds; None: no view gets a background.
     """
 
     def __init__(
         self,
         settings: AugmentConfig,
         features: LogMelConfig,
-        strips: Strips,
+        backgrounds: Backgrounds | None,
         crop_frames: int,
         mean_db: Tensor | None,
         device: torch.device,
     ) -> None:
         self._settings = settings
-        self._strips = strips
         self._crop_frames = crop_frames
         self._floor_db = features.floor_db
         self._song = bands_between(features, *settings.song_hz)
         self._mean_db = mean_db
         self._noise = torch.from_numpy(synthesise_noise(features)).to(device)  # (colours, all_frames, n_mels)
-        self.noise_bank = build_noise_bank(strips, compute_frame_levels(strips), crop_frames)
+        self.backgrounds = backgrounds
 
     def draw_time_map(self, batch: int, generator: torch.Generator) -> Tensor:
         """Returns warped and stretched positions, (batch, frames)."""
@@ -91,22 +88,20 @@ class LogMelAugmentation:
         warped = draw_warp(batch, self._crop_frames, settings.warp_frames, settings.warp_probability, generator)
         return warped * rates.unsqueeze(1)  # (batch, frames)
 
-    def gather_others(self, batch: int, generator: torch.Generator) -> tuple[Tensor]:
-        """Returns backgrounds in dB, (batch, 1, n_mels, frames)."""
-        chosen = torch.randint(len(self.noise_bank.rows), (batch,), generator=generator)
-        rows, firsts = self.noise_bank.rows[chosen], self.noise_bank.firsts[chosen]
-        return (gather_windows(self._strips, rows, firsts, self._crop_frames),)
+    def gather_others(self, batch: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Returns backgrounds in dB, (batch, 1, n_mels, frames), if there are any."""
+        return (self.backgrounds.gather(batch, generator),) if self.backgrounds else ()
 
     def augment(self, crops: Tensor, *others: Tensor, generator: torch.Generator) -> Tensor:
         """Returns crops with gain, filter, background and noise, (batch, 1, n_mels, frames) in dB."""
-        (background,) = others
         settings, (batch, _, _, frames) = self._settings, crops.shape
         if settings.gain_probability:
             crops = random_gain(crops, settings.gain_db, settings.gain_probability, self._floor_db, generator)
         power = self._filter(crops, generator)
+        noise = draw_noise(self._noise, batch, frames, generator)
         for added, snr_db, probability in (
-            (to_power(background), settings.background_snr_db, settings.background_probability),
-            (draw_noise(self._noise, batch, frames, generator), settings.noise_snr_db, settings.noise_probability),
+            *((to_power(one), settings.background_snr_db, settings.background_probability) for one in others),
+            (noise, settings.noise_snr_db, settings.noise_probability),
         ):
             power = random_background(power, added, snr_db, probability, generator, self._song)
         return to_decibels(power)
@@ -180,6 +175,7 @@ def build_augmentation(
     strips: Strips,
     mean: Tensor | float,
     device: torch.device,
+    background: Strips | None = None,
 ) -> Augmentation:
     """Returns the augmentation for a kind of features.
 
@@ -190,6 +186,7 @@ def build_augmentation(
         mean: Mean that the model subtracts from its input, of all values or of each channel, (channels, 1). A model
             that subtracts each band's median does not use it.
         device: Device on which crops are augmented.
+        background: Strips of the user's own noise; None: there are none. Embeddings are mixed with it in the store.
     """
     crop_frames, mean = features.count_frames(config.clip_seconds), torch.as_tensor(mean, device=device)
     if isinstance(config.augment, EmbeddingAugmentConfig):
@@ -197,4 +194,5 @@ def build_augmentation(
         return EmbeddingAugmentation(config.augment, crop_frames, mean, deviation)
     steady = None if config.model.normalisation == "band_median" else mean
     log_mel = features.compared_log_mel  # for log-mel, these are the features themselves
-    return LogMelAugmentation(config.augment, log_mel, strips, crop_frames, steady, device)
+    backgrounds = build_backgrounds(config.augment, features, strips, background, crop_frames)
+    return LogMelAugmentation(config.augment, log_mel, backgrounds, crop_frames, steady, device)

@@ -1,5 +1,7 @@
 """Configuration of augmentation, for log-mel and for embeddings."""
 
+from typing import ClassVar
+
 from pydantic import (
     Field,
     NonNegativeFloat,
@@ -28,7 +30,11 @@ class AugmentConfig(ConfigSection):
     over the mel bands that peak between them, or over all bands if none does. Lower the first for owls, doves or
     bitterns."""
     background_probability: Probability = 0.5
-    """Share of views to which a quiet crop of the training recordings is added in power, as background."""
+    """Share of views to which a background is added in power: quiet passages of the training recordings, or sounds of
+    `data.background`."""
+    background_folder_share: Probability = 0.5
+    """Share of the backgrounds that come from `data.background`, if it is set; the others are quiet passages of the
+    training recordings."""
     background_snr_db: Ascending[tuple[float, float]] = (3.0, 30.0)
     """Lowest and highest ratio of the view to the background over the bands of song, dB."""
     noise_probability: Probability = 0.2
@@ -58,6 +64,14 @@ class AugmentConfig(ConfigSection):
     """Parameter of mixup's Beta distribution; 0 switches mixup off. Both sounds are brought to the same level first.
     Mixup needs an objective with soft labels: set `objective.kind=ce` or `objective.contrast=soft`."""
 
+    folder_fields: ClassVar[frozenset[str]] = frozenset({"background_folder_share"})
+    """Fields that only a run with `data.background` reads."""
+
+    @property
+    def reads_folder(self) -> bool:
+        """Whether training reads the sounds of `data.background`."""
+        return self.background_probability > 0 and self.background_folder_share > 0
+
 
 class EmbeddingAugmentConfig(ConfigSection):
     """Augmentation of crops of embeddings on the device. Each view draws its own values."""
@@ -68,6 +82,16 @@ class EmbeddingAugmentConfig(ConfigSection):
     """Share of views that get noise."""
     channel_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the channels that are 0 at the model's input in all windows of a view."""
+    background_probability: Probability = 0.5
+    """Share of views that come from a noisy copy of their recording. Such copies exist if `data.background` is set."""
     mixup_alpha: NonNegativeFloat = 0.0
     """Parameter of mixup's Beta distribution; 0 switches mixup off. Mixup needs an objective with soft labels: set
     `objective.kind=ce` or `objective.contrast=soft`."""
+
+    folder_fields: ClassVar[frozenset[str]] = frozenset({"background_probability"})
+    """Fields that only a run with `data.background` reads."""
+
+    @property
+    def reads_folder(self) -> bool:
+        """Whether training reads noisy copies, which are made with the sounds of `data.background`."""
+        return self.background_probability > 0

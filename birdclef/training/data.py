@@ -18,6 +18,7 @@ from birdclef.strips.activity import ActiveCrops, frame_activity
 from birdclef.strips.crops import draw_offsets, gather_crops
 from birdclef.strips.fold import FoldData
 from birdclef.strips.input_statistics import input_statistics
+from birdclef.strips.noisy_copies import NoisyCopies
 from birdclef.strips.prefetch import Batch, Prefetcher
 from birdclef.strips.residency import StreamedStrips, Strips, load_strips
 from birdclef.strips.windows import plan_windows
@@ -93,7 +94,11 @@ class TrainingData:
         secondary = mark_secondary(fold.train, fold.species)
         self._secondary_there = torch.from_numpy(secondary.toarray()).to(device) if secondary.nnz else None
         self.statistics = input_statistics(self.strips, config.model.normalisation)
-        self.augmentation = build_augmentation(config, fold.features, self.strips, self.statistics[0], device)
+        noise = self._load_noise(fold, store)
+        self.augmentation = build_augmentation(config, fold.features, self.strips, self.statistics[0], device, noise)
+        copies = fold.background.copies if fold.background else ()
+        share = config.augment.background_probability
+        self._copies = NoisyCopies.load(copies, sha256s, share, device, config.residency)
         self._active_crops: ActiveCrops | None = None
         if config.crop_choice == "active":
             activity = frame_activity(self.strips, store, sha256s, fold.features)
@@ -169,10 +174,18 @@ class TrainingData:
         """
         generator = torch.Generator().manual_seed(derive_seed(self._config.seed, batch.epoch, batch.step, 1))
         rows = torch.tensor(batch.recordings).repeat_interleave(self._config.views)  # (batch * views,)
-        crops = gather_crops(self.strips, rows, self._draw_positions(rows, generator))
+        positions = self._draw_positions(rows, generator)
+        crops = gather_crops(self.strips, rows, positions)
+        crops = self._copies.replace_crops(crops, rows, positions, generator)
         parts = crops, *self.augmentation.gather_others(len(rows), generator)
         pinned = self.strips.place.type == "cpu" and self._device.type == "cuda"
         return tuple(part.pin_memory() for part in parts) if pinned else parts
+
+    def _load_noise(self, fold: FoldData, store: StripStore) -> Strips | None:
+        """Returns the strips of the user's own noise that log-mel is mixed with; None if there are none."""
+        if fold.background is None or fold.background.copies or not self._config.augment.reads_folder:
+            return None
+        return load_strips(store, fold.background.sha256s, self._device, self._config.residency)
 
     def _following(self, batch: Batch) -> Batch:
         """Returns the batch that follows a batch in training."""

@@ -2,13 +2,41 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cache.config.data import DataConfig
+from cache.config.features import FeatureConfig
 from cache.recordings.catalogue_tables import read_quarantine
 from cache.store.strip_store import StripStore
+
+
+def measure_strips(recordings: pd.DataFrame, strips: StripStore, features: FeatureConfig) -> pd.DataFrame:
+    """Returns the recordings with the frames and the seconds of their strips; both are 0 without a strip."""
+    located = [strips.strips.get(sha256) for sha256 in recordings["sha256"]]
+    frames = np.array([strip.frames if strip else 0 for strip in located])
+    stated = np.array([np.nan if strip is None or strip.seconds is None else strip.seconds for strip in located])
+    seconds = np.where(np.isnan(stated), frames / features.frames_per_second, stated)
+    return recordings.assign(frames=frames, seconds=np.round(seconds, 3))
+
+
+def part_by_faults(table: pd.DataFrame, faults: Mapping[str, tuple[str, str]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns the usable recordings, and the quarantine with reason and detail; both are sorted by recording_id.
+
+    Args:
+        table: recording_id, label, sha256 and other columns of all recordings.
+        faults: Reason and detail of each recording that must not be used, by recording_id.
+    """
+    ordered = table.sort_values("recording_id")
+    quarantined = ordered["recording_id"].isin(faults.keys())
+    names = ordered.loc[quarantined, "recording_id"]
+    quarantine = ordered.loc[quarantined, ["recording_id", "label", "sha256"]].assign(
+        reason=[faults[name][0] for name in names], detail=[faults[name][1] for name in names]
+    )
+    return ordered[~quarantined], quarantine
 
 
 def find_faults(table: pd.DataFrame, data: DataConfig, strips: StripStore) -> dict[str, tuple[str, str]]:

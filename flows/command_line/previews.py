@@ -30,6 +30,7 @@ def preview_augment(
 ) -> None:
     """Draw crops of the data set before and after each augmentation of the first member."""
     from birdclef.preview import preview_augmentations
+    from cache.background import build_background
     from cache.features import build_features
     from cache.split import build_split, check_split
 
@@ -44,5 +45,7 @@ def preview_augment(
         features = experiment.member_features.get(member)
         own = build_features(experiment.data, features, directory) if features else None
         fold = experiment.with_folds(split_directory).folds_of(member)[0]
-        preview_augmentations(experiment.train[member], split_directory, fold, directory, output, own)
+        data = experiment.data
+        background = build_background(data, experiment.features_of(member), directory) if data.background else None
+        preview_augmentations(experiment.train[member], split_directory, fold, directory, output, (own, background))
     typer.echo(output)

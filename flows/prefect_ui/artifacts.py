@@ -36,17 +36,17 @@ def show_report(report: Path, workspace: Workspace) -> None:
     )
 
 
-def show_quarantine(catalogue: Path) -> None:
-    """Show a table of the recordings in quarantine with the reasons, if there are any."""
-    rows = _read(catalogue / "quarantine.csv")
+def show_quarantine(directory: Path, key: str = "quarantine") -> None:
+    """Show a table of the quarantine of a catalogue or a background with the reasons, if it holds anything."""
+    rows = _read(directory / "quarantine.csv")
     for row in rows:
         del row["sha256"]  # so long that it would push the reason out of the window
     if rows:
         shown = "" if len(rows) <= _MOST_ROWS else f"; the first {_MOST_ROWS:,} are listed"
         create_table_artifact(
             rows[:_MOST_ROWS],
-            key="quarantine",
-            description=f"{len(rows):,} recordings in quarantine in catalogues/{catalogue.name}{shown}",
+            key=key,
+            description=f"{len(rows):,} recordings in quarantine in {directory.parent.name}/{directory.name}{shown}",
         )
 
 

@@ -20,24 +20,42 @@ from cache.features import open_feature_directory
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue
 from cache.store.part_writer import PartWriter
 from cache.store.strip_store import StripStore
+from cache.workspace.artefact import Recipe
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.workspace import Workspace
 
 CONFIG = TrainConfig(clip_seconds=1.0)
 
 
-def draw(config: TrainConfig, split: Path, workspace: Path, folder: Path) -> list[NDArray[np.float32]]:
-    """Returns the crops of the picture, before and after each augmentation in turn."""
+def draw(
+    config: TrainConfig, split: Path, workspace: Path, folder: Path, background: Path | None = None
+) -> tuple[list[NDArray[np.float32]], list[str]]:
+    """Returns the crops of the picture, before and after each augmentation in turn, and their titles."""
     crops: list[NDArray[np.float32]] = []
+    titles: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Axes, "imshow", lambda axes, crop, **_: crops.append(crop))
-        preview_augmentations(config, split, 0, Workspace(workspace), folder / "preview.png")
-    return crops
+        patch.setattr(Axes, "set_title", lambda axes, title, **_: titles.append(title))
+        preview_augmentations(config, split, 0, Workspace(workspace), folder / "preview.png", (None, background))
+    return crops, titles
+
+
+def write_background(store: Path, workspace: Workspace) -> Path:
+    """Returns a background of one steady sound."""
+    with PartWriter(FeatureDirectory(store), 16) as writer:
+        writer.add_strip("rain", np.full((50, 16), -40.0, np.float32))
+        writer.publish()
+    table = "recording_id,label,sha256,frames,seconds\nrain.wav,,rain,50,1.6\n"
+    recipe = Recipe("backgrounds", {}, {"features": store.name}, 1)
+    return workspace.materialise(recipe, lambda staging: (staging / "recordings.csv").write_text(table) and None)
 
 
 @pytest.fixture
 def shown(evaluation_split: Path, evaluation_workspace: Path, tmp_path: Path) -> list[NDArray[np.float32]]:
-    return draw(CONFIG, evaluation_split, evaluation_workspace, tmp_path)
+    workspace = tmp_path / "workspace"
+    shutil.copytree(evaluation_workspace, workspace)
+    background = write_background(next((workspace / "features").iterdir()), Workspace(workspace))
+    return draw(CONFIG, evaluation_split, workspace, tmp_path, background)[0]
 
 
 def test_left_column_shows_what_the_model_receives_of_stored_crops(
@@ -76,11 +94,18 @@ def test_gain_is_shown_where_the_model_sees_it(
     evaluation_split: Path, evaluation_workspace: Path, tmp_path: Path
 ) -> None:
     config = CONFIG.model_copy(update={"model": ModelConfig(normalisation="dataset")})
-    crops = draw(config, evaluation_split, evaluation_workspace, tmp_path)
-    assert len(crops) == 18
+    crops, titles = draw(config, evaluation_split, evaluation_workspace, tmp_path)
+    assert "gain" in titles
     gain = crops[1] - crops[0]
     assert np.ptp(gain) < 1e-3
     assert abs(gain.mean()) > 0
+
+
+def test_background_is_left_out_where_there_is_none(
+    evaluation_split: Path, evaluation_workspace: Path, tmp_path: Path
+) -> None:
+    titles = draw(CONFIG, evaluation_split, evaluation_workspace, tmp_path)[1]
+    assert titles[1::2][:3] == ["filter", "noise", "time stretch"]
 
 
 def test_picture_can_be_read(evaluation_split: Path, evaluation_workspace: Path, tmp_path: Path) -> None:
@@ -107,5 +132,7 @@ def test_member_with_features_of_its_own_is_shown_these(
     shown: list[NDArray[np.float32]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Axes, "imshow", lambda axes, crop, **_: shown.append(crop))
-        preview_augmentations(CONFIG, evaluation_split, 0, Workspace(workspace), tmp_path / "preview.png", catalogue)
+        preview_augmentations(
+            CONFIG, evaluation_split, 0, Workspace(workspace), tmp_path / "preview.png", (catalogue, None)
+        )
     assert {len(crop) for crop in shown} == {24}

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import timm
 import torch
 from safetensors.torch import load_file, save_file
 from scipy.special import softmax
 
+from birdclef.config.augment import AugmentConfig
 from birdclef.config.predict import PredictConfig
 from birdclef.config.train import TrainConfig
 from birdclef.model.trained_run import load_run
@@ -28,8 +30,9 @@ from birdclef.strips.fold import read_fold
 from birdclef.strips.residency import load_strips
 from birdclef.train import run_recipe, train
 from cache.audio.decoded_length import Heard
+from cache.background import build_background
 from cache.config.data import DataConfig
-from cache.config.features import LogMelConfig
+from cache.config.features import LogMelConfig, read_features
 from cache.config.split import SplitConfig
 from cache.features import build_features
 from cache.folds.split_table import read_split, split_catalogue
@@ -37,7 +40,7 @@ from cache.recordings.catalogue_tables import read_catalogue
 from cache.split import build_split
 from cache.store.strip_store import StripStore
 from cache.synth import CorpusPlan, synthesize_corpus
-from cache.workspace.artefact import read_provenance
+from cache.workspace.artefact import Recipe, read_provenance
 from cache.workspace.workspace import Workspace
 
 BesideTraining = Callable[[Callable[[], Path]], Path]
@@ -94,11 +97,59 @@ def predictions(run: Path, workspace: Path) -> Path:
     return predict(PREDICT, run, Workspace(workspace))
 
 
+@pytest.fixture(scope="module")
+def background(split: Path, workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a background of two sounds."""
+    folder = tmp_path_factory.mktemp("noise")
+    for seed, name in enumerate(("wind.wav", "rain.wav")):
+        soundfile.write(folder / name, np.random.default_rng(seed).normal(0, 0.1, 64_000), 32_000)
+    catalogue = read_provenance(split)["inputs"]["catalogue"]
+    store = read_provenance(workspace / "catalogues" / catalogue)["inputs"]["features"]
+    features = read_features(read_provenance(workspace / "features" / store)["config"])
+    root = folder / "data"
+    (root / "train_audio").mkdir(parents=True)
+    soundfile.write(root / "train_audio" / "a.wav", np.zeros(100), 32_000)
+    (root / "train_metadata.csv").write_text("primary_label,filename\na,a.wav\n")
+    return build_background(DataConfig(root=str(root), background=str(folder)), features, Workspace(workspace))
+
+
 def wait_for(path: Path, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} did not appear"
         time.sleep(0.01)
+
+
+def test_background_is_part_of_the_runs_that_read_it_and_of_no_other(split: Path, background: Path) -> None:
+    def recipe(background: Path | None, **augment: float) -> Recipe:
+        config = TRAIN.model_copy(update={"augment": AugmentConfig.model_validate(augment)})
+        return run_recipe(config, split, 0, background=background)
+
+    plain = recipe(None)
+    assert "background" not in plain.inputs
+    assert "background_folder_share" not in plain.config["augment"]
+    assert recipe(None, background_folder_share=0.1).key == plain.key
+    assert recipe(background).inputs["background"] == background.name
+    assert len({plain.key, recipe(background).key, recipe(background, background_folder_share=0.1).key}) == 3
+
+
+@pytest.mark.parametrize("augment", [{"background_probability": 0.0}, {"background_folder_share": 0.0}])
+def test_run_that_reads_no_background_is_the_run_without_one(
+    split: Path, background: Path, workspace: Path, augment: dict[str, float]
+) -> None:
+    config = TRAIN.model_copy(update={"augment": AugmentConfig.model_validate(augment), "epochs": 1})
+    config = config.model_copy(update={"steps_per_epoch": 1})
+    runs = [train(config, split, 0, Workspace(workspace), background=each) for each in (None, background)]
+    assert runs[0] == runs[1]
+
+
+def test_training_with_a_background_gives_other_weights(
+    run: Path, split: Path, background: Path, workspace: Path
+) -> None:
+    noisy = train(TRAIN, split, 0, Workspace(workspace), background=background)
+    assert read_provenance(noisy)["inputs"]["background"] == background.name
+    first, other = (load_file(path / "weights.safetensors") for path in (run, noisy))
+    assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
 def test_a_run_holds_weights_model_logs_and_checkpoints(run: Path) -> None:

@@ -15,6 +15,9 @@ from birdclef.strips.fold import FoldData
 from birdclef.strips.input_statistics import compute_statistics
 from birdclef.strips.residency import ResidentStrips, load_strips
 from birdclef.training.data import TrainingData, Views, derive_seed, load_validation
+from cache.config.features import EmbeddingConfig
+from cache.recordings.background_tables import Background
+from cache.store.part_writer import PartWriter
 from cache.store.strip_store import StripStore
 from cache.workspace.feature_directory import FeatureDirectory
 
@@ -124,24 +127,86 @@ def test_background_is_added_in_power_at_its_ratio(fold_data: FoldData) -> None:
     np.testing.assert_allclose(ratio, 1.1, rtol=1e-4)
 
 
-def test_background_is_a_quiet_crop_of_a_long_recording(
-    fold_data: FoldData, strips: dict[str, NDArray[np.float16]]
-) -> None:
-    """At -60 dB the background drowns the crop; up to its level it is the quietest second of a long strip."""
-    settings = {**PLAIN, "background_probability": 1.0, "background_snr_db": (-60.0, -60.0)}
-    views = load(fold_data, settings, views=4).make_views(0, 0, torch.arange(6)).crops[:, 0].numpy()
-    quietest = {}
-    for name in ("a1", "a2", "b1", "c1"):  # at least two crops of 16 frames
-        power = (10 ** (strips[name].astype(np.float64) / 10)).mean(axis=1)
-        first = int(np.argmin(np.convolve(power, np.ones(FRAMES), mode="valid")))
-        quietest[name] = strips[name][first : first + FRAMES].T.astype(np.float64)
+def find_backgrounds(views: NDArray[np.float32], known: dict[str, NDArray[np.float64]]) -> set[str]:
+    """Returns the names of the backgrounds that views consist of, up to their level; each view must be one of them."""
     met = set()
     for view in views:
-        spread = {name: float(np.ptp(view - crop)) for name, crop in quietest.items()}
+        spread = {name: float(np.ptp(view - crop)) for name, crop in known.items()}
         best = min(spread, key=lambda name: spread[name])
         assert spread[best] < 0.5
         met.add(best)
-    assert met == set(quietest)
+    return met
+
+
+DROWNED = {**PLAIN, "background_probability": 1.0, "background_snr_db": (-60.0, -60.0)}  # only the background is heard
+
+
+def test_background_is_the_pause_of_a_recording_repeated(
+    fold_data: FoldData, strips: dict[str, NDArray[np.float16]]
+) -> None:
+    """Of 14 frames of pause 10 are 0.1 s away from song; a crop has 16."""
+    views = load(fold_data, DROWNED, views=4).make_views(0, 0, torch.arange(6)).crops[:, 0].numpy()
+    frames = [*range(12, 22), *range(12, 18)]
+    pauses = {name: strips[name][frames].T.astype(np.float64) for name in ("a1", "b1", "c1")}
+    assert find_backgrounds(views, pauses) == set(pauses)
+
+
+@pytest.fixture
+def with_noise(fold_data: FoldData) -> FoldData:
+    """Returns the fold with two sounds of the user's own in its store, as long as a crop."""
+    generator = np.random.default_rng(5)
+    with PartWriter(fold_data.store, 8) as writer:
+        for name in ("rain", "wind"):
+            writer.add_strip(name, generator.normal(-30, 5, (FRAMES, 8)).astype(np.float32))
+        writer.publish()
+    return dataclasses.replace(fold_data, background=Background(("rain", "wind"), ()))
+
+
+def read_noise(fold: FoldData) -> dict[str, NDArray[np.float64]]:
+    return {name: StripStore(fold.store).read(name).T.astype(np.float64) for name in ("rain", "wind")}
+
+
+def test_background_is_the_users_own_noise(with_noise: FoldData) -> None:
+    data = load(with_noise, {**DROWNED, "background_folder_share": 1.0}, views=4)
+    assert find_backgrounds(data.make_views(0, 0, torch.arange(6)).crops[:, 0].numpy(), read_noise(with_noise)) == {
+        "rain",
+        "wind",
+    }
+
+
+def test_noise_and_pauses_share_the_backgrounds(with_noise: FoldData, strips: dict[str, NDArray[np.float16]]) -> None:
+    frames = [*range(12, 22), *range(12, 18)]
+    pauses = {name: strips[name][frames].T.astype(np.float64) for name in ("a1", "b1", "c1")}
+    views = load(with_noise, DROWNED, views=8).make_views(0, 0, torch.arange(6)).crops[:, 0].numpy()
+    known = {**pauses, **read_noise(with_noise)}
+    assert find_backgrounds(views, known) == set(known)
+
+
+def test_noise_that_no_view_gets_is_not_loaded(with_noise: FoldData, fold_data: FoldData) -> None:
+    unread = dataclasses.replace(with_noise, background=Background(("not in the store",), ()))
+    settings = {**PLAIN, "background_probability": 1.0, "background_folder_share": 0.0}
+    first, other = (load(fold, settings).make_views(0, 0, torch.arange(6)) for fold in (unread, fold_data))
+    assert alike(first, other)
+
+
+def test_views_of_embeddings_come_from_noisy_copies(fold_data: FoldData, tmp_path: Path, tiny_model: Path) -> None:
+    features = EmbeddingConfig.model_validate({"kind": "embedding", "model": str(tiny_model)})
+    stores = []
+    for number in range(3):  # the recordings, and two copies
+        store = FeatureDirectory(tmp_path / str(number))
+        with PartWriter(store, 4, score_columns=0) as writer:
+            for row, name in enumerate(NAMES):
+                writer.add_strip(f"sha-{name}", np.full((12, 4), 10 * row + number, np.float32))
+            writer.publish()
+        stores.append(store)
+    background = Background(("rain",), tuple(stores[1:]))
+    fold = dataclasses.replace(fold_data, features=features, store=stores[0], background=background)
+    augment = {"noise_probability": 0.0, "channel_dropout": 0.0, "background_probability": 0.5}
+    model = {"backbone": "mean_pool", "normalisation": "channel"}
+    views = load(fold, augment, model=model, views=200).make_views(0, 0, torch.arange(6))
+    copy = views.crops[:, 0, 0, 0] - 10 * views.recordings
+    shares = [float((copy == number).float().mean()) for number in range(3)]
+    assert shares == pytest.approx([0.5, 0.25, 0.25], abs=0.05)
 
 
 def test_values_never_fall_below_the_floor_by_a_gain(fold_data: FoldData) -> None:
@@ -218,7 +283,8 @@ def test_training_data_knows_its_labels_classes_and_noise(fold_data: FoldData) -
     data = load(fold_data)
     assert data.labels.tolist() == [0, 0, 0, 1, 1, 2]
     assert data.classes == 3
-    assert data.augmentation.noise_bank.rows.tolist() == [0, 1, 3, 5]  # 70, 32, 40 and 100 frames: two crops or more
+    (bank,) = data.augmentation.backgrounds.sources
+    assert bank.rows.tolist() == [0, 3, 5]  # the recordings with a pause
 
 
 def test_statistics_are_mean_and_deviation_of_the_training_strips(
