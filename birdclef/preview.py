@@ -80,7 +80,8 @@ def preview_augmentations(
     def plot(figure: Figure) -> None:
         grid = figure.subplots(len(rows), 2, sharex=True, sharey=True, squeeze=False)
         for index, (axes, (name, after)) in enumerate(zip(grid, rows.items(), strict=True)):
-            recording = index % len(before)
+            changed = np.flatnonzero((before != after).any(axis=(1, 2)))  # a mask may have width 0
+            recording = changed[index % len(changed)]
             levels = np.percentile(before[recording], (1, 99.8))
             for place, crop in zip(axes, (before[recording], after[recording]), strict=True):
                 _show(place, crop, levels, data)

@@ -299,12 +299,12 @@ def test_the_batch_size_changes_neither_key_nor_prediction(run: Path, workspace:
     assert read_provenance(predictions)["inputs"] == {"run": run.name}
 
 
-@pytest.mark.parametrize(("shift_seconds", "gain_db"), [(0.0, 0.0), (0.3, 6.0), (-0.3, 0.0)])
+@pytest.mark.parametrize(("shift_seconds", "shift_bands"), [(0.0, 0), (0.3, 1), (-0.3, 0)])
 def test_new_recordings_are_predicted_as_cached_ones(
-    corpus: Path, run: Path, split: Path, workspace: Path, shift_seconds: float, gain_db: float
+    corpus: Path, run: Path, split: Path, workspace: Path, shift_seconds: float, shift_bands: int
 ) -> None:
     opened = Workspace(workspace)
-    settings = PredictConfig(stride_seconds=1.0, shift_seconds=(shift_seconds,), gain_db=(gain_db,))
+    settings = PredictConfig(stride_seconds=1.0, shift_seconds=(shift_seconds,), shift_bands=(shift_bands,))
     cached = predict(settings, run, opened)
     trained = load_run(run, opened, torch.device("cpu"))
     classifier = assemble_classifier({"run": [trained]}, settings, "mean", np.ones(1), 1.0, np.full(20, 0.5))

@@ -35,12 +35,13 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def coloured_strips(lay_out: LayOut, features: LogMelConfig = FEATURES) -> ResidentStrips:
-    """Returns strips whose bands differ in level, as those of a microphone do; songs rise above them."""
+    """Returns strips whose bands differ in level, as those of a microphone do; songs rise above them, up to a pause."""
     generator = np.random.default_rng(0)
     strips = []
     for frames in (200, 90):
         colour = generator.uniform(-70, -40, features.n_mels)
         song = 30.0 * (generator.random((frames, features.n_mels)) < 0.1)
+        song[140:] = 0.0  # the quiet passage that serves as background
         strips.append((colour + song + generator.normal(0, 3, (frames, features.n_mels))).astype(np.float16))
     return lay_out(strips)
 
