@@ -1,0 +1,71 @@
+"""The data are made such that the best penalty is known."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from birdclef.baselines.penalty_choice import BOUNDS, FIRST_EXPONENTS, choose_penalties
+from birdclef.baselines.softmax_regression import predict_path
+
+
+def differ_by(gap: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns two features that differ by a gap whose sign tells the species; only large coefficients see it."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(120) % 2
+    common = generator.normal(size=120)
+    gaps = gap * (2 * labels - 1 + generator.normal(0, 0.5, 120))
+    return np.column_stack([common, common + gaps]), labels, np.arange(120) // 4
+
+
+def test_grid_grows_until_an_inner_value_wins(caplog: pytest.LogCaptureFixture) -> None:
+    path = choose_penalties(*differ_by(0.01), "fold 0")
+    assert path[-1] > 10 ** (FIRST_EXPONENTS[1] / 2)
+    assert path[-1] < 10 ** (BOUNDS[1] / 2)
+    assert path == sorted(path)
+    assert not caplog.records
+
+
+def test_best_penalty_at_the_limit_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    # Each quarter of the recordings needs coefficients five times those of the one before.
+    pairs = [differ_by(gap) for gap in (0.1, 0.02, 0.004, 0.0008)]
+    parts = [np.pad(pair[0], ((0, 0), (2 * place, 6 - 2 * place))) for place, pair in enumerate(pairs)]
+    labels = np.concatenate([pair[1] for pair in pairs])
+    with caplog.at_level(logging.WARNING):
+        path = choose_penalties(np.concatenate(parts), labels, np.arange(480) // 4, "fold 2")
+    assert path[-1] == pytest.approx(10 ** (BOUNDS[1] / 2))
+    assert "baseline, fold 2: the best inverse penalty 10000 is the limit of the search" in caplog.text
+
+
+def test_an_edge_never_wins_by_a_tie(caplog: pytest.LogCaptureFixture) -> None:
+    labels = np.arange(60) % 3
+    separable = 9 * np.eye(3)[labels] + np.random.default_rng(1).normal(size=(60, 3))
+    path = choose_penalties(separable, labels, np.arange(60) // 6, "fold 0")  # each penalty finds all
+    assert path[-1] == pytest.approx(10 ** (sum(FIRST_EXPONENTS) / 4))
+    assert not caplog.records
+
+
+def test_groups_stay_on_one_side_of_several_sets_of_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = np.arange(60) // 4
+    labels = groups % 3
+    held_out = []
+
+    def watch(statistics: np.ndarray, labels: np.ndarray, predicted: np.ndarray, path: list[float]) -> np.ndarray:
+        assert not set(statistics[:, 0]) & set(predicted[:, 0])
+        held_out.append(tuple(predicted[:, 0]))
+        return predict_path(statistics, labels, predicted, path)
+
+    monkeypatch.setattr("birdclef.baselines.penalty_choice.predict_path", watch)
+    noise = np.random.default_rng(2).normal(size=60)
+    choose_penalties(np.column_stack([groups, noise]), labels, groups, "fold 0")
+    sets = {tuple(sorted(held_out[first : first + 3])) for first in (0, 3, 6)}
+    assert len(sets) == 3  # each set cuts the groups differently
+    for one in sets:
+        assert sorted(np.concatenate(one)) == groups.tolist()
+
+
+def test_one_group_or_one_species_needs_no_choice() -> None:
+    statistics = np.arange(4.0)[:, np.newaxis]
+    for labels, groups in (([0, 1, 0, 1], [0, 0, 0, 0]), ([2, 2, 2, 2], [0, 1, 2, 3])):
+        path = choose_penalties(statistics, np.array(labels), np.array(groups), "fold 0")
+        assert path[-1] == pytest.approx(10 ** (sum(FIRST_EXPONENTS) / 4))
