@@ -1,12 +1,15 @@
 """The data are made such that the best penalty is known."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from birdclef.baselines.penalty_choice import BOUNDS, FIRST_EXPONENTS, choose_penalties
 from birdclef.baselines.softmax_regression import predict_path
+from birdclef.metrics.secondary_species import mark_secondary
 
 
 def differ_by(gap: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -69,3 +72,28 @@ def test_one_group_or_one_species_needs_no_choice() -> None:
     for labels, groups in (([0, 1, 0, 1], [0, 0, 0, 0]), ([2, 2, 2, 2], [0, 1, 2, 3])):
         path = choose_penalties(statistics, np.array(labels), np.array(groups), "fold 0")
         assert path[-1] == pytest.approx(10 ** (sum(FIRST_EXPONENTS) / 4))
+
+
+def test_penalty_that_finds_secondary_species_is_not_punished(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.arange(24) % 3
+    secondary = ["bee", "", ""] * 8  # species 1 sings in every recording of species 0
+    table = pd.DataFrame({"label_index": labels, "secondary_labels": secondary})
+    hearing = 0.01
+
+    def predict(_: np.ndarray, known: np.ndarray, predicted: np.ndarray, path: Sequence[float]) -> np.ndarray:
+        """One penalty ranks the secondary species first; all others take every fourth recording for species 2."""
+        own, number = predicted.T.astype(int)
+        odds = np.tile(np.eye(3)[own], (len(path), 1, 1))
+        for row, penalty in enumerate(path):
+            if penalty == pytest.approx(hearing):
+                odds[row, own == 0, 1] = 2
+            else:
+                odds[row, number == 0] = [0, 0, 1]
+        return odds[:, :, np.unique(known)]
+
+    monkeypatch.setattr("birdclef.baselines.penalty_choice.predict_path", predict)
+    statistics = np.stack([labels, np.arange(24) % 4], axis=1).astype(np.float32)
+    groups = np.arange(24) // 2
+    ignored = mark_secondary(table, ["ant", "bee", "cat"])
+    assert choose_penalties(statistics, labels, groups, "fold 0", ignored)[-1] == pytest.approx(hearing)
+    assert choose_penalties(statistics, labels, groups, "fold 0")[-1] != pytest.approx(hearing)
