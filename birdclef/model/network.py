@@ -10,6 +10,7 @@ import timm
 import timm.models
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from birdclef.config.model import POOLS, ModelConfig
 from birdclef.model.normalisation import normalise
@@ -196,6 +197,11 @@ def _read_weight_file(path: Path) -> dict[str, Tensor]:
             "Give a safetensors file or a state dict saved by torch."
         ) from error
     return loaded
+
+
+def batch_norms(module: nn.Module) -> list[_BatchNorm]:
+    """Returns the batch norms inside a module that keep running statistics."""
+    return [one for one in module.modules() if isinstance(one, _BatchNorm) and one.track_running_stats]
 
 
 def freeze_stages(backbone: nn.Module, stages: int) -> list[nn.Module]:

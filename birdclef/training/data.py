@@ -30,7 +30,7 @@ _BLOCK_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Views:
-    """Augmented views of a batch; the views of one recording follow each other.
+    """Augmented views of a batch in random order, so that species and recordings are spread over its parts.
 
     Attributes:
         crops: Crops of log-mel in dB or of embeddings, (batch * views, 1, channels, frames).
@@ -154,7 +154,7 @@ class TrainingData:
         for block, *behind in zip(*map(split_for_cache, (crops, *others)), strict=True):
             augmented = self.augmentation.augment(block, *behind, generator=generator)
             block.copy_(augmented if mixes else self.augmentation.mask(augmented, generator))
-        rows = recordings.repeat_interleave(self._config.views).to(self._device, non_blocking=True)
+        rows = self._shuffle_views(batch).to(self._device, non_blocking=True)
         labels = self._labels_there[rows]
         targets = self._one_hot[labels]
         secondary = None if self._secondary_there is None else self._secondary_there[rows]
@@ -173,13 +173,23 @@ class TrainingData:
         that device.
         """
         generator = torch.Generator().manual_seed(derive_seed(self._config.seed, batch.epoch, batch.step, 1))
-        rows = torch.tensor(batch.recordings).repeat_interleave(self._config.views)  # (batch * views,)
+        rows = self._shuffle_views(batch)
         positions = self._draw_positions(rows, generator)
         crops = gather_crops(self.strips, rows, positions)
         crops = self._copies.replace_crops(crops, rows, positions, generator)
         parts = crops, *self.augmentation.gather_others(len(rows), generator)
         pinned = self.strips.place.type == "cpu" and self._device.type == "cuda"
         return tuple(part.pin_memory() for part in parts) if pinned else parts
+
+    def _shuffle_views(self, batch: Batch) -> Tensor:
+        """Returns the recording of each view in random order, (batch * views,).
+
+        Micro-batches and processes take consecutive views, and batch norm in training mode normalises over each part.
+        Side by side, the views of one species would be normalised by each other.
+        """
+        rows = torch.tensor(batch.recordings).repeat_interleave(self._config.views)
+        generator = torch.Generator().manual_seed(derive_seed(self._config.seed, batch.epoch, batch.step, 3))
+        return rows[torch.randperm(len(rows), generator=generator)]
 
     def _load_noise(self, fold: FoldData, store: StripStore) -> Strips | None:
         """Returns the strips of the user's own noise that log-mel is mixed with; None if there are none."""

@@ -15,7 +15,7 @@ from birdclef.metrics.calibration import negative_log_likelihood
 from birdclef.metrics.classification import accuracy, macro_f1
 from birdclef.metrics.predictions import Predictions
 from birdclef.metrics.secondary_species import IgnoredPairs
-from birdclef.model.network import SpeciesModel, freeze_stages
+from birdclef.model.network import SpeciesModel, batch_norms, freeze_stages
 from birdclef.training.data import Views, derive_seed
 from birdclef.training.data_module import SpeciesDataModule
 from birdclef.training.distributed import average_gradients, average_statistics, gather_heads, rank
@@ -55,6 +55,8 @@ class SpeciesLightningModule(pl.LightningModule):
         self._steps_per_epoch = steps_per_epoch
         self._labels, self._window_rows, self._ignored = validation
         self._frozen = freeze_stages(model.backbone, config.model.frozen_stages)
+        if config.model.frozen_batch_norm:
+            self._frozen += batch_norms(model)
         self._window_logits: list[Tensor] = []
         self._unchecked: tuple[int, int, HostCopy] | None = None
 

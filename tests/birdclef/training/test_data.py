@@ -67,12 +67,28 @@ def test_views_without_augmentation_are_pieces_of_their_recordings(
     views = load(fold_data, PLAIN, views=3).make_views(0, 0, torch.tensor([5, 0, 2, 4]))
     assert views.crops.shape == (12, 1, 8, FRAMES)
     assert views.crops.dtype == torch.float32
-    assert views.recordings.tolist() == [5, 5, 5, 0, 0, 0, 2, 2, 2, 4, 4, 4]
+    assert sorted(views.recordings.tolist()) == [0, 0, 0, 2, 2, 2, 4, 4, 4, 5, 5, 5]
     for view, recording in zip(views.crops, views.recordings.tolist(), strict=True):
         strip = strips[NAMES[recording]]
         places = places_of(view[0].numpy(), strip)
         assert places
         assert len(strip) <= FRAMES or places[0] + FRAMES <= len(strip)
+
+
+def test_views_are_in_an_order_of_their_own_in_every_step(fold_data: FoldData) -> None:
+    data = load(fold_data, PLAIN, views=20)
+    orders = {
+        (epoch, step): data.make_views(epoch, step, torch.arange(6)).recordings for epoch in (0, 1) for step in (0, 1)
+    }
+    assert len({tuple(order.tolist()) for order in orders.values()}) == 4
+    for order in orders.values():
+        assert torch.bincount(order).tolist() == [20] * 6
+        alike = (order[1:] == order[:-1]).float().mean()
+        assert alike < 0.35  # side by side, 95 % of the neighbours are views of one recording; by chance 16 %
+        assert all(len(chunk.unique()) == 6 for chunk in order.split(30))
+    again = load(fold_data, PLAIN, views=20).make_views(1, 1, torch.arange(6))
+    assert torch.equal(again.recordings, orders[1, 1])
+    assert torch.equal(again.labels, torch.tensor(fold_data.train["label_index"].to_numpy())[again.recordings])
 
 
 def test_views_of_a_recording_are_different_crops(fold_data: FoldData) -> None:
@@ -90,8 +106,10 @@ def test_crops_of_a_long_recording_start_anywhere_and_never_wrap(
 
 def test_labels_and_targets_are_those_of_the_recordings(fold_data: FoldData) -> None:
     views = load(fold_data, views=2).make_views(0, 0, torch.tensor([3, 0, 5]))
-    assert views.labels.tolist() == [1, 1, 0, 0, 2, 2]
-    assert views.targets.tolist() == [[0, 1, 0], [0, 1, 0], [1, 0, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]]
+    label_of = {3: 1, 0: 0, 5: 2}
+    assert sorted(views.recordings.tolist()) == [0, 0, 3, 3, 5, 5]
+    assert views.labels.tolist() == [label_of[recording] for recording in views.recordings.tolist()]
+    assert views.targets.tolist() == np.eye(3)[views.labels].tolist()
     assert views.targets.dtype == torch.float32
 
 
@@ -218,7 +236,8 @@ def test_values_never_fall_below_the_floor_by_a_gain(fold_data: FoldData) -> Non
 def test_mixup_mixes_the_targets_and_keeps_the_labels(fold_data: FoldData) -> None:
     recordings = torch.tensor([0, 3, 5, 1])
     views = load(fold_data, {"mixup_alpha": 1.0}, objective={"kind": "ce"}).make_views(0, 0, recordings)
-    assert views.labels.tolist() == [0, 0, 1, 1, 2, 2, 0, 0]
+    label_of = {0: 0, 3: 1, 5: 2, 1: 0}
+    assert views.labels.tolist() == [label_of[recording] for recording in views.recordings.tolist()]
     np.testing.assert_allclose(views.targets.sum(dim=1).numpy(), 1, atol=1e-6)
     assert ((views.targets > 0).sum(dim=1) == 2).any()
 
@@ -359,9 +378,10 @@ def test_secondary_species_of_a_recording_are_marked_and_unknown_ones_left(fold_
     assert load(fold_data).make_views(0, 0, torch.tensor([0, 3])).secondary is None
     train = fold_data.train.assign(secondary_labels=["bee cat", "", "dodo", "", "ant dodo", ""])
     data = load(dataclasses.replace(fold_data, train=train), views=2)
-    secondary = data.make_views(0, 0, torch.tensor([4, 2, 0])).secondary
-    assert secondary is not None
-    assert secondary.int().tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0], [0, 1, 1], [0, 1, 1]]
+    views = data.make_views(0, 0, torch.tensor([4, 2, 0]))
+    marks = {4: [1, 0, 0], 2: [0, 0, 0], 0: [0, 1, 1]}
+    assert views.secondary is not None
+    assert views.secondary.int().tolist() == [marks[recording] for recording in views.recordings.tolist()]
 
 
 def test_mixed_crops_have_the_secondary_species_of_both(fold_data: FoldData) -> None:
@@ -372,7 +392,7 @@ def test_mixed_crops_have_the_secondary_species_of_both(fold_data: FoldData) -> 
     own = torch.tensor([[0, 1, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [1, 0, 0]]).bool()
     assert views.secondary is not None
     mixed_with = torch.where(views.targets > 0, 1, 0)
-    for row, (mask, species) in enumerate(zip(views.secondary, mixed_with, strict=True)):
+    for row, mask, species in zip(views.recordings.tolist(), views.secondary, mixed_with, strict=True):
         partners = [other for other in range(6) if species[data.labels[other]] or other == row]
         assert any(torch.equal(mask, own[row] | own[other]) for other in partners)
 

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from birdclef.config.objective import ObjectiveConfig
 from birdclef.config.train import TrainConfig
 from birdclef.metrics.secondary_species import mark_secondary
-from birdclef.model.network import SpeciesModel, build_model
+from birdclef.model.network import SpeciesModel, build_model, create_backbone
 from birdclef.strips.fold import FoldData
 from birdclef.training.data import TrainingData, load_validation
 from birdclef.training.fit import fit
@@ -206,6 +206,21 @@ def test_frozen_stages_keep_weights_and_batch_norm_statistics(ringing: FoldData,
     assert not any(torch.equal(before[name], after[name]) for name in learning)
 
 
+def test_batch_norm_of_pretrained_weights_can_keep_its_statistics(ringing: FoldData, tmp_path: Path) -> None:
+    pretrained = create_backbone("test_resnet", 0.0, pretrained=False)
+    torch.save(pretrained.state_dict(), tmp_path / "pretrained.pt")
+    model = {"backbone": "test_resnet", "weights": str(tmp_path / "pretrained.pt"), "frozen_batch_norm": True}
+    settings = config(model=model, ema_decay=0.0)
+    after = train(ringing, settings, tmp_path)
+    statistics = [name for name in after if name.endswith(("running_mean", "running_var"))]
+    assert statistics
+    before = {f"model.backbone.{name}": value for name, value in pretrained.state_dict().items()}
+    assert all(torch.equal(before[name], after[name]) for name in statistics)
+    assert not torch.equal(before["model.backbone.bn1.weight"], after["model.backbone.bn1.weight"])
+    with pytest.raises(ValueError, match="keeps statistics that weights=none does not have"):
+        config(model={**model, "weights": "none"})
+
+
 def test_the_average_follows_the_recurrence_with_a_rising_decay(
     ringing: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,8 +252,9 @@ def test_a_loss_that_is_not_finite_stops_training_with_a_remedy(ringing: FoldDat
     batch = torch.load(tmp_path / "non_finite_batch.pt", weights_only=True)
     data = TrainingData(ringing, settings, torch.device("cpu"))
     recordings = torch.from_numpy(data.draw_batches(batch["epoch"])[batch["step"]])
-    assert torch.equal(batch["crops"], data.make_views(batch["epoch"], batch["step"], recordings).crops)
-    names = ringing.train["recording_id"][recordings.repeat_interleave(settings.views).tolist()]
+    views = data.make_views(batch["epoch"], batch["step"], recordings)
+    assert torch.equal(batch["crops"], views.crops)
+    names = ringing.train["recording_id"][views.recordings.tolist()]
     assert batch["recordings"] == names.tolist()
 
 
