@@ -107,10 +107,14 @@ class TrainingData:
         self._prefetcher = Prefetcher(self.gather, self._following) if waits else None
 
     @property
+    def species(self) -> int:
+        """Number of species with training recordings."""
+        return len(np.unique(self.labels))
+
+    @property
     def batch_recordings(self) -> int:
         """Number of recordings in a batch: species times recordings per species."""
-        species = min(self._config.species_per_batch, len(np.unique(self.labels)))
-        return species * self._config.recordings_per_species
+        return min(self._config.species_per_batch, self.species) * self._config.recordings_per_species
 
     @property
     def steps_per_epoch(self) -> int:
