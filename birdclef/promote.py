@@ -40,8 +40,8 @@ def promote(
     champion's: they share no recording, other settings decide what leaks between their folds, more leaks, or epochs
     were chosen on the validation fold.
 
-    Without a champion, the report is promoted if it is better than chance, and not worse by more than the margin than
-    its baseline and an embedding model's own labels.
+    Without a champion, the report is promoted if it is better than chance, and neither its baseline nor an embedding
+    model's own labels are shown to be better.
 
     Args:
         config: Margin of the rule.
@@ -67,7 +67,7 @@ def promote(
             best = best_report(decisions, workspace)
             judgement = _judge(config, evaluation, report, champion_report(workspace), best)
         else:
-            judgement = _judge_first(config, report)
+            judgement = _judge_first(report)
         decision = record(report, judgement, decisions, workspace)
         logger.info(
             "promote: %s %s, macro-F1 %.3f: %s",
@@ -101,20 +101,17 @@ def _judge(
     )
 
 
-def _judge_first(config: PromoteConfig, report: Path) -> Judgement:
+def _judge_first(report: Path) -> Judgement:
     """Returns the judgement on a report where there is no champion."""
     from birdclef.comparison.comparability import find_selection
-    from birdclef.scores.verdict import may_lead, read_rivals
+    from birdclef.scores.verdict import is_ahead, read_rivals
 
     content = json.loads((report / "report.json").read_text())
     rivals = [rival for rival in read_rivals(content, f"{report}/report.json") if rival.complete]
-    ahead = [rival.sentence for rival in rivals if may_lead(rival, config.margin)]
+    ahead = [rival.sentence for rival in rivals if is_ahead(rival)]
     objections = [*ahead, *find_selection(report)]
     if objections:
-        rule = (
-            f"a first champion must be better than chance, and not worse than what needs no training by more than "
-            f"{config.margin:g}"
-        )
+        rule = "a first champion must be better than chance, and not worse than what needs no training"
         return Judgement("refused", "; ".join([*objections, rule, _by_hand(report)]))
     told = next(rival.sentence for rival in rivals if rival.kind == "baseline")
     return Judgement("promoted", f"first report; {told}")

@@ -51,8 +51,8 @@ def judge_training(report: Mapping[str, Any]) -> dict[str, Any]:
         report: Content of `report.json` so far: metrics, baseline, zero_shot, members and lineage.
     """
     rivals = sorted(_list_rivals(report), key=lambda rival: -rival.lead["value"])
-    ahead = [rival for rival in rivals if _is_ahead(rival)]
-    close = [rival for rival in rivals if rival.complete and not _is_ahead(rival) and rival.lead["high"] >= 0]
+    ahead = [rival for rival in rivals if is_ahead(rival)]
+    close = [rival for rival in rivals if rival.complete and not is_ahead(rival) and rival.lead["high"] >= 0]
     outcome: Outcome = "unclear" if close else "paid"
     if ahead:
         outcome = "not_paid" if any(rival.complete for rival in ahead) else "partly"
@@ -65,9 +65,9 @@ def judge_training(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def may_lead(rival: Rival, margin: float) -> bool:
-    """Returns whether a rival may be better than the members by more than a margin; chance must not even be as good."""
-    return rival.lead["high"] >= 0 if rival.kind == "chance" else rival.lead["high"] > margin
+def is_ahead(rival: Rival) -> bool:
+    """Returns whether a rival is better than the members; for chance, whether it may be as good."""
+    return rival.lead["high"] >= 0 if rival.kind == "chance" else rival.lead["low"] > 0
 
 
 def read_rivals(report: Mapping[str, Any], origin: str) -> list[Rival]:
@@ -83,11 +83,6 @@ def read_rivals(report: Mapping[str, Any], origin: str) -> list[Rival]:
     if "verdict" not in report:
         raise ValueError(f"{origin} has no verdict, because an old version wrote the report. Evaluate it again.")
     return [Rival(**rival) for rival in report["verdict"]["rivals"]]
-
-
-def _is_ahead(rival: Rival) -> bool:
-    """Returns whether a rival is better than the members; for chance, whether it may be as good."""
-    return may_lead(rival, 0.0) if rival.kind == "chance" else rival.lead["low"] > 0
 
 
 def _list_rivals(report: Mapping[str, Any]) -> list[Rival]:

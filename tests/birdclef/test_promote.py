@@ -86,8 +86,8 @@ def test_report_is_judged_once(better: tuple[Path, Path], workspace: Path, caplo
     [
         (BEHIND, {}, None),
         ([*BEHIND, rival("own_labels", (0.3, 0.2, 0.4), complete=False)], {}, None),  # they do not cover all species
-        ([rival("baseline", (-0.01, -0.03, 0.019)), BEHIND[1]], {}, None),
-        ([rival("baseline", (-0.01, -0.03, 0.021)), BEHIND[1]], {}, "baseline leads"),
+        ([rival("baseline", (0.01, -0.03, 0.05)), BEHIND[1]], {}, None),  # not shown to be better
+        ([rival("baseline", (0.03, 0.001, 0.06)), BEHIND[1]], {}, "baseline leads"),
         ([*BEHIND, rival("own_labels", (0.313, 0.25, 0.38))], {}, "own_labels leads"),
         ([BEHIND[0], rival("chance", (-0.001, -0.01, 0.0))], {}, "chance leads"),
         (BEHIND, {"select": "best"}, "was chosen on the validation fold"),
