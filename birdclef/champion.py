@@ -17,6 +17,7 @@ from filelock import FileLock
 from birdclef.decisions import Decision, Judgement, find_champion, list_champions, rank_champions, read_decisions
 from cache.config.split import SplitConfig
 from cache.workspace.artefact import file_key, is_finished, read_provenance
+from cache.workspace.records import add_record
 from cache.workspace.workspace import Workspace
 
 CHAMPION = "champion"
@@ -106,8 +107,7 @@ def record(report: Path, judgement: Judgement, decisions: Sequence[Decision], wo
         configuration=file_key(report / "experiment.yaml")[:16],
         **vars(judgement),
     )
-    path = workspace.directory / "models" / f"{decision.number:04}-{report.name}.json"
-    workspace.publish(path, (json.dumps(asdict(decision), indent=2) + "\n").encode())
+    add_record("models", decision.number, report.name, asdict(decision), workspace)
     link_champion([*decisions, decision], workspace)
     return decision
 

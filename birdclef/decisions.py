@@ -1,10 +1,10 @@
 """Decisions on reports: what a decision holds, their history, and what follows from it."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cache.workspace.records import read_records
 from cache.workspace.workspace import Workspace
 
 
@@ -61,11 +61,7 @@ class Decision:
 
 def read_decisions(workspace: Workspace) -> list[Decision]:
     """Returns the decisions of a workspace, the oldest first."""
-    folder = workspace.directory / "models"
-    if mirror := workspace.mirror:
-        new = [name for name in mirror.sizes(folder) if name.endswith(".json") and not (folder / name).is_file()]
-        mirror.fetch(folder, folder, new)
-    decisions = [Decision(**json.loads(path.read_text())) for path in folder.glob("*.json")]
+    decisions = [Decision(**record) for record in read_records("models", workspace)]
     return sorted(decisions, key=lambda decision: (decision.number, decision.date))
 
 

@@ -5,7 +5,6 @@ on it. So each look is a file in `looks/`, which never changes and which `birdcl
 reports were scored on its recordings before.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from cache.workspace.records import add_record, read_records
 from cache.workspace.workspace import Workspace
 
 _DIGITS = 16
@@ -45,11 +45,7 @@ class Look:
 
 def read_looks(workspace: Workspace) -> list[Look]:
     """Returns the looks of a workspace, the oldest first."""
-    folder = workspace.directory / "looks"
-    if mirror := workspace.mirror:
-        new = [name for name in mirror.sizes(folder) if name.endswith(".json") and not (folder / name).is_file()]
-        mirror.fetch(folder, folder, new)
-    found = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    found = read_records("looks", workspace)
     looks = [Look(**{**one, "recordings": tuple(one["recordings"])}) for one in found]
     return sorted(looks, key=lambda look: (look.number, look.date))
 
@@ -83,8 +79,7 @@ def record_look(
                 out_of_fold=score["out_of_fold"]["macro_f1"]["value"],
                 recordings=tuple(sorted(sha256[:_DIGITS] for sha256 in sha256s)),
             )
-            path = folder / f"{look.number:04}-{look.report}.json"
-            workspace.publish(path, (json.dumps(asdict(look), indent=2) + "\n").encode())
+            add_record("looks", look.number, look.report, asdict(look), workspace)
     return look, find_earlier(look, looks)
 
 
