@@ -17,7 +17,7 @@ from pydantic import (
 
 from cache.config.embedding_model import EmbeddingModel
 from cache.config.noise import NoiseMix
-from cache.config.section import ConfigSection
+from cache.config.section import Ascending, ConfigSection
 from cache.models.description import read_description
 from cache.store.encoding import FLOAT16, StoredType, StripEncoding
 
@@ -127,7 +127,7 @@ class EmbeddingConfig(FeatureComputation):
     background_variants: NonNegativeInt = 2
     """Number of noisy copies of each recording that are embedded too, if `data.background` is set. Each copy costs one
     more pass of the model over all recordings."""
-    background_snr_db: tuple[float, float] = (3.0, 30.0)
+    background_snr_db: Ascending[tuple[float, float]] = (3.0, 30.0)
     """Lowest and highest ratio of a recording to the noise in its copy, over the frequencies of `song_hz`, dB."""
     song_hz: tuple[PositiveFloat, PositiveFloat] = (1_000.0, 10_000.0)
     """Lowest and highest frequency of song, Hz. `background_snr_db` compares the power between them. Lower the first
@@ -148,11 +148,6 @@ class EmbeddingConfig(FeatureComputation):
             raise ValueError(
                 f"song_hz={list(self.song_hz)} holds no frequency of {self.model.name}, which hears up to "
                 f"{self.sample_rate / 2:g} Hz. Set song_hz=[{self.sample_rate / 32:g}, {self.sample_rate / 3:g}]."
-            )
-        if self.background_snr_db[0] > self.background_snr_db[1]:
-            raise ValueError(
-                f"background_snr_db={list(self.background_snr_db)} begins with the higher ratio: set "
-                f"background_snr_db={list(reversed(self.background_snr_db))}."
             )
         return self
 
