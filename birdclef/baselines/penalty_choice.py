@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from birdclef.baselines.softmax_regression import predict_path
+from birdclef.metrics.classification import macro_f1
+from birdclef.metrics.predictions import Predictions
 from birdclef.metrics.secondary_species import IgnoredPairs
 
 logger = logging.getLogger(__name__)
@@ -72,25 +74,16 @@ def _score(
     """Returns macro-F1 of each inverse penalty on held-out groups, averaged over the sets of inner folds."""
     path = [_penalty(exponent) for exponent in exponents]
     folds = min(INNER_FOLDS, len(np.unique(groups)))
+    classes = int(labels.max()) + 1 if ignored is None else ignored.shape[1]
     totals = np.zeros(len(path))
     for seed in range(INNER_SETS if len(labels) < _MANY_RECORDINGS else 1):
-        chosen = np.zeros((len(path), len(labels)), np.int64)
+        probabilities = np.zeros((len(path), len(labels), classes), np.float32)
         for training, held_out in _split(folds, labels, groups, seed):
             known = np.unique(labels[training])
             predicted = predict_path(statistics[training], labels[training], statistics[held_out], path)
-            if ignored is not None:
-                predicted[:, ignored[held_out].toarray()[:, known]] = -1
-            chosen[:, held_out] = known[predicted.argmax(axis=2)]
-        totals += [_macro_f1(labels, one) for one in chosen]
+            probabilities[:, held_out[:, np.newaxis], known] = predicted
+        totals += [float(macro_f1(Predictions(one, None, ignored), labels)[0]) for one in probabilities]
     return dict(zip(exponents, totals.tolist(), strict=True))
-
-
-def _macro_f1(labels: NDArray[np.int64], chosen: NDArray[np.int64]) -> float:
-    """Returns macro-F1 over the species in `labels`; no other species is chosen."""
-    support, predicted = np.bincount(labels), np.bincount(chosen, minlength=labels.max() + 1)
-    correct = np.bincount(labels[chosen == labels], minlength=len(support))
-    present = support > 0
-    return float((2 * correct[present] / (support + predicted)[present]).mean())
 
 
 def _split(
