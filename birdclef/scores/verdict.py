@@ -135,12 +135,12 @@ def _rival(
         scope: Recordings that both are compared on, in words; empty: all scored recordings.
     """
     lead = {"value": -difference["value"], "low": -difference["high"], "high": -difference["low"]}
-    shown, more = (lead, "more") if lead["value"] > 0 else (difference, "less")
+    shown, place = (lead, "behind") if lead["value"] > 0 else (difference, "ahead")
     members = macro_f1 + difference["value"]
     verb = "reach" if kind == "own_labels" else "reaches"
     sentence = (
-        f"{name} {verb} macro-F1 {macro_f1:.3f}{scope}, {shown['value']:.3f} [{shown['low']:.3f}, {shown['high']:.3f}] "
-        f"{more} than the members, {members:.3f}"
+        f"{name} {verb} macro-F1 {macro_f1:.3f}{scope}, and the trained models reach {members:.3f}: "
+        f"they are {place} by {shown['value']:.3f} [{shown['low']:.3f}, {shown['high']:.3f}]"
     )
     return Rival(kind, name, not scope, macro_f1, members, lead, sentence)
 
