@@ -69,7 +69,8 @@ def promote(
         else:
             judgement = _judge_first(report)
         decision = record(report, judgement, decisions, workspace)
-        logger.info(
+        logger.log(
+            logging.WARNING if decision.verdict == "refused" else logging.INFO,
             "promote: %s %s, macro-F1 %.3f: %s",
             *(decision.report, decision.verdict, decision.macro_f1["value"], decision.reason),
         )

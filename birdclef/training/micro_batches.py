@@ -19,9 +19,8 @@ def heads_in_chunks(model: SpeciesModel, crops: Tensor, micro_batch: int | None)
     price is a second forward pass.
 
     The gradient is exactly that of the whole batch if batch norm keeps its statistics (`model.frozen_batch_norm`), or
-    if the model has none. In training mode, batch norm normalises over its chunk instead. Then the gradient of
-    EfficientNet-type networks points in another direction, the more so the more chunks there are; views in random
-    order keep the difference smaller.
+    if the model has none. In training mode, batch norm normalises over its chunk. Then the gradient differs from that
+    of the whole batch, and it differs more if there are more chunks. Views in random order make the difference smaller.
 
     Args:
         model: Model to train.
