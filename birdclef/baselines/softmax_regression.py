@@ -13,7 +13,6 @@ Floats = NDArray[np.float64]
 _SMALLEST_DEVIATION = 1e-6
 _SMALLEST_SINGULAR_VALUE = 1e-6
 """Smallest singular value that counts, as a share of the largest."""
-_TOLERANCES = {"gtol": 1e-5, "ftol": 1e-10, "maxiter": 200}
 
 
 @dataclass(frozen=True)
@@ -111,5 +110,6 @@ def _minimise(inputs: Floats, targets: Floats, scales: Floats, inverse_penalty: 
         slope = inverse_penalty * inputs.T @ (odds * (weights / total) - targets) + penalised * coefficients
         return (inverse_penalty * error + penalty) / size, (slope / root / size).ravel()
 
-    found = minimize(loss, (start * root).ravel(), jac=True, method="L-BFGS-B", options=_TOLERANCES)
+    limits = {"gtol": 1e-5, "ftol": 1e-10, "maxiter": 200}
+    found = minimize(loss, (start * root).ravel(), jac=True, method="L-BFGS-B", options=limits)  # type: ignore[call-overload]
     return np.asarray(found.x.reshape(start.shape) / root)

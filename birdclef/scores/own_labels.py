@@ -44,11 +44,12 @@ def describe_own_labels(
         return described
     both = Predictions(own[inside]), Predictions(np.asarray(combined.probabilities)[inside])
     resampled = [macro_f1(each, labels, resamples, covered) for each in both]
+    freedom = len(np.unique(resamples.groups)) - 1
     values = [float(macro_f1(each, labels, None, covered)[0]) for each in both]
     return {
         **described,
-        "macro_f1": scorer.interval(values[0], resampled[0]),
+        "macro_f1": scorer.interval(values[0], resampled[0], freedom),
         "accuracy": float(accuracy(both[0], labels)[0]),
-        "members_macro_f1": scorer.interval(values[1], resampled[1]),
-        "difference_macro_f1": scorer.interval(values[1] - values[0], resampled[1] - resampled[0]),
+        "members_macro_f1": scorer.interval(values[1], resampled[1], freedom),
+        "difference_macro_f1": scorer.difference(values[1] - values[0], resampled[1] - resampled[0], freedom),
     }
