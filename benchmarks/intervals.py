@@ -102,7 +102,7 @@ def jackknife(measured: Measured) -> Interval:
 
 
 def birdclef(measured: Measured) -> Interval:
-    """Returns what reports state: `student`, for a score on the scale of the logit."""
+    """Returns what reports state: value ± t distances of the resamples from it, for a score on the logit's scale."""
     arguments = measured.value, measured.resampled, CONFIDENCE, measured.groups - 1
     return score_interval(*arguments) if measured.is_score else plain_interval(*arguments, (-1, 1))
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.metrics.buckets import BUCKETS, in_bucket
 from birdclef.metrics.classification import Floats, macro_f1
+from birdclef.metrics.intervals import mean_square_distance
 from birdclef.metrics.predictions import Predictions
 from birdclef.scores.scorer import Scorer, build_scorer
 
@@ -39,11 +40,11 @@ class SeedValues:
 
     @property
     def freedom(self) -> float:
-        """Degrees of freedom of the deviation of `resampled`, by Welch and Satterthwaite's rule.
+        """Degrees of freedom of the distance of `resampled` from the value, by Welch and Satterthwaite's rule.
 
-        The deviation has two sources, recordings and seeds, and few seeds tell little about theirs.
+        The distance has two sources, recordings and seeds, and few seeds tell little about theirs.
         """
-        total = float(np.nanvar(self.resampled, ddof=1)) if len(self.resampled) > 1 else 0.0
+        total = mean_square_distance(self.value, self.resampled)
         of_seeds = min(float(self.seeds.var(ddof=1)) / len(self.seeds), total) if len(self.seeds) > 1 else 0.0
         sources = ((total - of_seeds, self.groups - 1), (of_seeds, len(self.seeds) - 1))
         if total == 0 or self.groups < 2:

@@ -1,8 +1,10 @@
-"""Confidence intervals from the deviation of a metric over resamples, with Student's t.
+"""Confidence intervals from the distance of resamples from the value, with Student's t.
 
 Percentiles of the resamples lie too low: a resample has fewer species than the data and repeats recordings, so macro-F1
-of resamples is lower than macro-F1 of new data sets. The deviation does not depend on where the resamples lie.
-`python -m benchmarks intervals` measures the coverage of these and other intervals.
+of resamples is lower than macro-F1 of new data sets. These intervals lie around the value. Their width is the root mean
+square distance of the resamples from the value, not from their own mean: where resamples lie off the value, the metric
+depends on how many species and recordings there are, and their spread alone is too small. `python -m benchmarks
+intervals` measures the coverage of these and other intervals.
 """
 
 import numpy as np
@@ -24,9 +26,9 @@ def score_interval(value: float, resampled: Floats, confidence: float, freedom: 
         value: Metric on all recordings.
         resampled: Metric on each resample, (resamples,); NaN values are left out.
         confidence: Coverage of the interval, 0 to 1.
-        freedom: Degrees of freedom of the deviation: one less than groups. Below 1 the interval is the whole range.
+        freedom: Degrees of freedom of the distance: one less than groups. Below 1 the interval is the whole range.
     """
-    half = _half_width(resampled, confidence, freedom)
+    half = _half_width(value, resampled, confidence, freedom)
     if half == np.inf:
         return 0.0, 1.0
     if not 0 < value < 1 or half == 0:
@@ -38,7 +40,7 @@ def score_interval(value: float, resampled: Floats, confidence: float, freedom: 
 def plain_interval(
     value: float, resampled: Floats, confidence: float, freedom: float, limits: tuple[float, float]
 ) -> tuple[float, float]:
-    """Returns value ± t deviations, clipped to the limits; the other arguments are those of `score_interval`.
+    """Returns value ± t distances, clipped to the limits; the other arguments are those of `score_interval`.
 
     Args:
         value: Metric, or difference of metrics, on all recordings.
@@ -47,7 +49,7 @@ def plain_interval(
         freedom: Degrees of freedom.
         limits: Lowest and highest possible value.
     """
-    half = _half_width(resampled, confidence, freedom)
+    half = _half_width(value, resampled, confidence, freedom)
     return max(limits[0], value - half), min(limits[1], value + half)
 
 
@@ -76,8 +78,18 @@ def joint_confidence(resampled: Floats, confidence: float, generator: np.random.
     return float(np.clip(together, confidence, 1 - (1 - confidence) / len(varying)))
 
 
-def _half_width(resampled: Floats, confidence: float, freedom: float) -> float:
+def mean_square_distance(value: float, resampled: Floats) -> float:
+    """Returns the mean square of the distances of resamples from a value; NaN values are left out.
+
+    Args:
+        value: Metric on all recordings.
+        resampled: Metric on each resample, (resamples,).
+    """
     defined = resampled[~np.isnan(resampled)]
-    if freedom < 1 or len(defined) < 2:
+    return float(((defined - value) ** 2).mean()) if len(defined) else np.inf
+
+
+def _half_width(value: float, resampled: Floats, confidence: float, freedom: float) -> float:
+    if freedom < 1:
         return np.inf
-    return float(t.ppf((1 + confidence) / 2, freedom) * defined.std(ddof=1))
+    return float(t.ppf((1 + confidence) / 2, freedom) * np.sqrt(mean_square_distance(value, resampled)))

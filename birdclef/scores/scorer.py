@@ -70,7 +70,7 @@ class Scorer:
         Args:
             value: Score on all recordings.
             resampled: Score on each resample, (resamples,).
-            freedom: Degrees of freedom of the resamples' deviation; None: one less than groups.
+            freedom: Degrees of freedom of the resamples' distance from it; None: one less than groups.
         """
         low, high = score_interval(value, resampled, self.confidence, self.freedom if freedom is None else freedom)
         return {"value": value, "low": low, "high": high}
@@ -83,7 +83,7 @@ class Scorer:
         Args:
             value: Difference on all recordings.
             resampled: Difference on each resample, (resamples,).
-            freedom: Degrees of freedom of the resamples' deviation; None: one less than groups.
+            freedom: Degrees of freedom of the resamples' distance from it; None: one less than groups.
             confidence: Coverage; None: that of the scorer.
         """
         freedom = self.freedom if freedom is None else freedom
@@ -98,7 +98,7 @@ class Scorer:
 
     @property
     def freedom(self) -> int:
-        """Degrees of freedom of a deviation between resamples: one less than groups."""
+        """Degrees of freedom of the distance of resamples: one less than groups."""
         return len(self.resamples.counts) - 1
 
 

@@ -90,7 +90,7 @@ def test_differences_are_paired_by_seed_and_resample() -> None:
 
 def test_degrees_of_freedom_lie_between_those_of_the_seeds_and_of_the_groups() -> None:
     # Variances: seeds 0.02 / 2 = 0.01, all 0.05; so (0.05)² / (0.04² / 10 + 0.01² / 1) = 9.615
-    resampled = np.array([-1, 1]) * (0.05 / 2) ** 0.5
+    resampled = 0.5 + np.array([-1, 1]) * 0.05**0.5
     values = SeedValues(np.array([0.4, 0.6]), resampled, 11)
     assert values.freedom == pytest.approx(9.6154, rel=1e-4)
     assert SeedValues(np.array([0.5]), resampled, 11).freedom == pytest.approx(10)

@@ -11,9 +11,9 @@ from birdclef.metrics.predictions import Predictions
 SPECIES, RECORDINGS = 20, 200
 
 
-def spread(deviation: float) -> np.ndarray:
-    """Returns two values with this standard deviation."""
-    return np.array([-1, 1]) * deviation / 2**0.5
+def around(value: float, distance: float) -> np.ndarray:
+    """Returns resamples at this distance from a value."""
+    return value + np.array([-1, 1]) * distance
 
 
 def predict(generator: np.random.Generator) -> tuple[Predictions, np.ndarray]:
@@ -37,23 +37,30 @@ def test_interval_holds_the_true_value_in_as_many_data_sets_as_it_says() -> None
 
 def test_plain_interval_is_students() -> None:
     # t of 4 degrees of freedom at 97.5 %: 2.776
-    assert plain_interval(0.1, spread(0.01), 0.95, 4, (-1, 1)) == pytest.approx(
+    assert plain_interval(0.1, around(0.1, 0.01), 0.95, 4, (-1, 1)) == pytest.approx(
         (0.1 - 0.02776, 0.1 + 0.02776), abs=1e-5
     )
 
 
 def test_score_interval_is_symmetric_on_the_logit_scale() -> None:
-    # logit 0.8 = ln 4; the deviation there is 0.04 / (0.8 * 0.2) = 0.25; t of 10 degrees of freedom: 2.228
-    low, high = score_interval(0.8, spread(0.04), 0.95, 10)
+    # logit 0.8 = ln 4; the distance there is 0.04 / (0.8 * 0.2) = 0.25; t of 10 degrees of freedom: 2.228
+    low, high = score_interval(0.8, around(0.8, 0.04), 0.95, 10)
     assert low == pytest.approx(1 / (1 + np.exp(-(np.log(4) - 2.228 * 0.25))), abs=1e-4)
     assert high == pytest.approx(1 / (1 + np.exp(-(np.log(4) + 2.228 * 0.25))), abs=1e-4)
     assert 0.8 - low > high - 0.8
 
 
+def test_resamples_off_the_value_widen_the_interval() -> None:
+    # Distances 0.3 and 0.1: root mean square 0.05 ** 0.5. The deviation would be 0.1 wherever the resamples lie.
+    low, high = plain_interval(0.6, np.array([0.3, 0.5]), 0.95, 4, (0, 2))
+    assert high - 0.6 == pytest.approx(2.776 * 0.05**0.5, abs=1e-3)
+    assert 0.6 - low == pytest.approx(0.6)  # clipped
+
+
 @pytest.mark.parametrize("value", [0.0, 0.001, 0.5, 0.97, 1.0])
 @pytest.mark.parametrize("deviation", [0.0, 0.03, 0.4])
 def test_interval_holds_its_own_value_and_stays_in_range(value: float, deviation: float) -> None:
-    resampled = np.random.default_rng(0).normal(-7, 1, 100) * deviation  # far from the value
+    resampled = value + np.random.default_rng(0).normal(-7, 1, 100) * deviation  # all below the value
     for low, high in (
         score_interval(value, resampled, 0.95, 12),
         plain_interval(value, resampled, 0.95, 12, (0, 1)),
