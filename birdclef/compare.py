@@ -12,7 +12,7 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 4
+VERSION = 5
 """Raised by hand when the same predictions and settings give another comparison."""
 
 
@@ -107,14 +107,9 @@ def _flatten(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _as_markdown(comparison: Mapping[str, Any]) -> str:
-    reference, confidence = comparison["reference"], f"{comparison['confidence']:.0%}"
+    reference = comparison["reference"]
     buckets = [bucket["bucket"] for bucket in comparison["arms"][0]["buckets"]]
-    explained = (
-        f"{comparison['recordings']} recordings of {comparison['species']} species, scored out of fold. Each value is "
-        f"the mean of {comparison['seeds']} seeds, with its {confidence} interval from resampling seeds and "
-        f"{comparison['resampled']}. A difference to `{reference}` at the same budget is bold if its interval "
-        "leaves out zero. A bucket holds the species with that many recordings."
-    )
+    explained = _explain(comparison)
     lines = [explained]
     columns = ["arm", "macro-F1", f"− {reference}"]
     for name in buckets:
@@ -129,6 +124,27 @@ def _as_markdown(comparison: Mapping[str, Any]) -> str:
         scores = [entry["macro_f1"], *(bucket["macro_f1"] for bucket in entry["buckets"])]
         lines.append(f"| {' | '.join([entry['name'], *map(_interval, scores), _as_best(entry['best_arm'])])} |")
     return "\n".join(lines) + "\n"
+
+
+def _explain(comparison: Mapping[str, Any]) -> str:
+    from birdclef.comparison.seed_scorer import OVERALL  # slow, and only written comparisons need it
+
+    confidence, seeds = f"{100 * comparison['confidence']:g}%", comparison["seeds"]
+    resampled = comparison["resampled"]
+    varied = (
+        f"the mean of {seeds} seeds, with its {confidence} interval from resampling seeds and {resampled}"
+        if seeds > 1
+        else f"that of one seed, with its {confidence} interval from resampling {resampled}; another seed may give "
+        "another value"
+    )
+    single = 100 * comparison["difference_confidence"][OVERALL]
+    return (
+        f"{comparison['recordings']} recordings of {comparison['species']} species, scored out of fold. Each value is "
+        f"{varied}. A difference to `{comparison['reference']}` at the same budget is bold if its interval leaves out "
+        f"zero. With {confidence} probability all {comparison['differences']} differences of a column lie in their "
+        f"intervals, so a single interval is wider: one of {single:.1f}% for all species. A bucket holds the species "
+        "with that many recordings."
+    )
 
 
 def _as_row(entry: Mapping[str, Any], reference: str) -> str:

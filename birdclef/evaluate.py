@@ -11,7 +11,7 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 4
+VERSION = 5
 """Raised by hand when the same predictions and settings give another report."""
 
 

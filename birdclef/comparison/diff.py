@@ -11,9 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from birdclef.config.evaluate import EvaluateConfig
-from birdclef.metrics.bootstrap import Metric
 from birdclef.metrics.classification import score_species
-from birdclef.metrics.headline import HEADLINE_METRICS, METRIC_TITLES
+from birdclef.metrics.headline import HEADLINE_METRICS, METRIC_TITLES, HeadlineMetric
 from birdclef.metrics.predictions import Predictions
 from birdclef.report.rendering import render
 from birdclef.report.species_names import name_species
@@ -95,7 +94,7 @@ def compare_reports(
         "confidence": config.confidence,
         "resampled": name_groups(first.split, recordings["recordist"]),
         "names": {label: name for one in predicted for label, name in one.names.items()},
-        "metrics": {name: _compare_metric(HEADLINE_METRICS[name].function, predictions, scorer) for name in metrics},
+        "metrics": {name: _compare_metric(HEADLINE_METRICS[name], predictions, scorer) for name in metrics},
         "species": _compare_species(predictions, scorer, species),
     }
 
@@ -175,17 +174,16 @@ def _same_folds(first: ReportPredictions, other: ReportPredictions, common: Sequ
     return len(set(zip(*folds, strict=True))) == len(set(folds[0])) == len(set(folds[1]))
 
 
-def _compare_metric(metric: Metric, predictions: Sequence[Predictions], scorer: Scorer) -> list[dict[str, Any]]:
+def _compare_metric(metric: HeadlineMetric, predictions: Sequence[Predictions], scorer: Scorer) -> list[dict[str, Any]]:
     """Returns a metric of each report, and the paired difference of each later report to the first."""
-    values = [float(metric(one, scorer.labels, None)[0]) for one in predictions]
-    resampled = [metric(one, scorer.labels, scorer.resamples) for one in predictions]
-    return [
-        {
-            **scorer.interval(value, drawn),
-            "difference": scorer.interval(value - values[0], drawn - resampled[0]) if number else None,
-        }
-        for number, (value, drawn) in enumerate(zip(values, resampled, strict=True))
-    ]
+    values = [float(metric.function(one, scorer.labels, None)[0]) for one in predictions]
+    resampled = [metric.function(one, scorer.labels, scorer.resamples) for one in predictions]
+    compared = []
+    for number, (value, drawn) in enumerate(zip(values, resampled, strict=True)):
+        low, high = scorer.interval_of(metric)(value, drawn)
+        difference = scorer.difference(value - values[0], drawn - resampled[0]) if number else None
+        compared.append({"value": value, "low": low, "high": high, "difference": difference})
+    return compared
 
 
 def _compare_species(

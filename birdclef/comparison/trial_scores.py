@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from birdclef.comparison.arms import REFERENCE, Trial
-from birdclef.comparison.seed_scorer import OVERALL, ArmValues, SeedScorer, build_seed_scorer
+from birdclef.comparison.seed_scorer import OVERALL, ArmValues, SeedScorer, SeedValues, build_seed_scorer
 from birdclef.config.evaluate import EvaluateConfig
+from birdclef.metrics.intervals import joint_confidence
 from birdclef.scores.ensemble import check_members, combine_out_of_fold
 from birdclef.scores.lineage import trace
 from birdclef.scores.prediction_files import prediction_seconds, read_out_of_fold
@@ -39,7 +40,8 @@ def score_trials(
     """Returns the content of `comparison.json`; the arguments are those of `birdclef.compare.compare`.
 
     Each resample draws groups of recordings, such as recordists, and seeds with replacement. All arms share the draws,
-    so their differences are paired.
+    so their differences are paired. On each set of species all differences to the reference hold together, and so do
+    those to a baseline.
     """
     paths = [path for _, directories in trials for path in directories]
     lineage, *_ = [trace(paths, baseline, workspace) for baseline in baselines.values()]
@@ -59,15 +61,19 @@ def score_trials(
         runs[fused] = [run for part in parts for run in runs[part]]
     budgets = sorted({trial.epochs for trial, _ in trials})
     values = _score_arms(means, budgets, seed_scorer)
+    references = {arm: values[REFERENCE, arm[1]] for arm in values}
+    confidences = {name: _find_confidence(values, references, name, scorer) for name in seed_scorer.species_sets}
     return {
         "reference": REFERENCE,
         "confidence": config.confidence,
+        "differences": sum(arm != REFERENCE for arm, _ in values),
+        "difference_confidence": confidences,
         "seeds": seeds,
         "resampled": name_groups(read_provenance(lineage.split)["config"], recordings["recordist"]),
         "budgets": budgets,
         "recordings": len(recordings),
         "species": int(recordings["label"].nunique()),
-        "arms": [_describe_arm(arm, values, runs, scorer) for arm in values],
+        "arms": [_describe_arm(arm, values, runs, scorer, confidences) for arm in values],
         "baselines": [
             _describe_baseline(name, seed_scorer.score([read_out_of_fold([path]).of(scored_ids)]), values, scorer)
             for name, path in baselines.items()
@@ -103,26 +109,50 @@ def _score_arms(
     }
 
 
+def _find_confidence(
+    values: Mapping[tuple[str, int], ArmValues],
+    references: Mapping[tuple[str, int], ArmValues],
+    species_set: str,
+    scorer: Scorer,
+) -> float:
+    """Returns the coverage of single differences for which all differences hold together on a set of species.
+
+    Args:
+        values: Values of each arm and budget.
+        references: What each arm and budget is compared with.
+        species_set: Name of the set.
+        scorer: Scorer of the recordings.
+    """
+    differences = [values[arm][species_set].minus(references[arm][species_set]).resampled for arm in values]
+    return joint_confidence(np.stack(differences), scorer.confidence, np.random.default_rng(0))
+
+
 def _describe_arm(
     arm: tuple[str, int],
     values: Mapping[tuple[str, int], ArmValues],
     runs: Mapping[Key, Sequence[Mapping[str, Any]]],
     scorer: Scorer,
+    confidences: Mapping[str, float],
 ) -> dict[str, Any]:
     """Returns an arm's values, its differences to the reference at the same budget, and its cost."""
     name, epochs = arm
     cost = _average_cost([runs[key] for key in runs if key[:2] == arm])
-    return {"name": name, "epochs": epochs, **_describe_values(values[arm], scorer, values[REFERENCE, epochs]), **cost}
+    described = _describe_values(values[arm], scorer)
+    for entry in (described, *described["buckets"]):
+        species_set = entry.get("bucket", OVERALL)
+        difference = values[arm][species_set].minus(values[REFERENCE, epochs][species_set])
+        entry["difference"] = _describe_difference(difference, scorer, confidences[species_set])
+    return {"name": name, "epochs": epochs, **described, **cost}
 
 
-def _describe_values(values: ArmValues, scorer: Scorer, reference: ArmValues | None = None) -> dict[str, Any]:
+def _describe_difference(difference: SeedValues, scorer: Scorer, confidence: float) -> dict[str, float]:
+    return scorer.difference(difference.value, difference.resampled, difference.freedom, confidence)
+
+
+def _describe_values(values: ArmValues, scorer: Scorer) -> dict[str, Any]:
     def describe(name: str) -> dict[str, Any]:
         own = values[name]
-        described: dict[str, Any] = {"macro_f1": scorer.interval(own.value, own.resampled)}
-        if reference is not None:
-            other = reference[name]
-            described["difference"] = scorer.interval(own.value - other.value, own.resampled - other.resampled)
-        return described
+        return {"macro_f1": scorer.interval(own.value, own.resampled, own.freedom)}
 
     seeds = values[OVERALL].seeds
     return {
@@ -136,14 +166,21 @@ def _describe_values(values: ArmValues, scorer: Scorer, reference: ArmValues | N
 def _describe_baseline(
     name: str, values: ArmValues, arms: Mapping[tuple[str, int], ArmValues], scorer: Scorer
 ) -> dict[str, Any]:
-    """Returns a baseline's values, and the difference of the best arm to the baseline."""
+    """Returns a baseline's values, and the difference of the best arm to the baseline.
+
+    The interval is one of all arms' intervals that hold together, because the best arm is chosen by its score.
+    """
     arm, epochs = max(arms, key=lambda key: arms[key][OVERALL].value)
-    best, own = arms[arm, epochs][OVERALL], values[OVERALL]
-    difference = scorer.interval(best.value - own.value, best.resampled - own.resampled)
+    difference = arms[arm, epochs][OVERALL].minus(values[OVERALL])
+    confidence = _find_confidence(arms, dict.fromkeys(arms, values), OVERALL, scorer)
     return {
         "name": name,
         **_describe_values(values, scorer),
-        "best_arm": {"name": arm, "epochs": epochs, "difference": difference},
+        "best_arm": {
+            "name": arm,
+            "epochs": epochs,
+            "difference": _describe_difference(difference, scorer, confidence),
+        },
     }
 
 

@@ -11,6 +11,9 @@ from birdclef.metrics.predictions import Labels, Predictions
 
 Metric = Callable[[Predictions, Labels, Resamples | None], Floats]
 
+Interval = Callable[[float, Floats], tuple[float, float]]
+"""Returns the lower and the upper end of an interval from a value and the values of the resamples, (resamples,)."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -45,19 +48,12 @@ def resample_groups(groups: NDArray[np.int64], samples: int, generator: np.rando
     return Resamples(dense.astype(np.int64), np.ascontiguousarray(draws.T, np.float64))
 
 
-def percentile_interval(values: Floats, confidence: float) -> tuple[float, float]:
-    """Returns the central interval that holds the share `confidence` of the values; NaN values are left out."""
-    tail = 50 * (1 - confidence)
-    low, high = np.nanpercentile(values, [tail, 100 - tail])
-    return float(low), float(high)
-
-
 def estimate(
     metric: Metric,
     predictions: Predictions,
     labels: Labels,
     resamples: Resamples,
-    confidence: float,
+    interval: Interval,
     permutations: NDArray[np.int64],
 ) -> Estimate:
     """Returns a metric with its interval and its chance floor.
@@ -68,11 +64,11 @@ def estimate(
         predictions: Predictions of all recordings.
         labels: True class of each recording, (recordings,).
         resamples: As `resample_groups` returns them.
-        confidence: Coverage of the interval, 0 to 1.
+        interval: Finds the interval from the value and the resampled values.
         permutations: Shuffled recording indices, (permutations, recordings).
     """
     value = float(metric(predictions, labels, None)[0])
-    low, high = percentile_interval(metric(predictions, labels, resamples), confidence)
+    low, high = interval(value, metric(predictions, labels, resamples))
     # The truth is shuffled, not the predictions: this is as random, and the ranks stay valid.
     chance = np.mean(
         [metric(predictions.with_truth_of(shuffled), labels[shuffled], None)[0] for shuffled in permutations]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax, ndtr, softmax
 
 from birdclef.metrics.classification import Floats, Resamples
 from birdclef.metrics.predictions import Labels, Predictions
@@ -37,15 +37,30 @@ class Reliability:
 
 
 def expected_calibration_error(predictions: Predictions, labels: Labels, resamples: Resamples | None = None) -> Floats:
-    """Returns Σ n_b / n |accuracy_b - confidence_b| over the bins b, in each resample, (resamples,)."""
+    """Returns Σ n_b / n |accuracy_b - confidence_b| over the bins b without its bias, in each resample, (resamples,).
+
+    Chance alone makes accuracy and confidence differ in a bin of few recordings, so the plain sum is too high. A normal
+    error with the variance a_b (1 - a_b) / n_b of the accuracy a_b raises a gap on average; each gap is lowered by as
+    much. This is the debiased estimator of Kumar et al. 2019, "Verified Uncertainty Calibration",
+    https://arxiv.org/abs/1909.10155, with the mean of |normal| in closed form instead of by simulation. A sum below 0
+    becomes 0.
+    """
     resamples = resamples or Resamples.once(len(labels))
     confidence = predictions.confidence
     groups = len(resamples.counts)
     addresses = _bin_of(confidence) * groups + resamples.groups
-    gap = (predictions.chosen == labels) - confidence
-    gaps = np.bincount(addresses, gap, BINS * groups).reshape(BINS, groups) @ resamples.counts
-    recordings = resamples.counts.T @ np.bincount(resamples.groups, minlength=groups)
-    return np.asarray(np.abs(gaps).sum(axis=0) / recordings)
+
+    def add_up(values: Floats | None) -> Floats:
+        by_group = np.bincount(addresses, values, BINS * groups).reshape(BINS, groups)
+        return np.asarray(by_group @ resamples.counts)  # (bins, resamples)
+
+    recordings, correct = add_up(None), add_up((predictions.chosen == labels).astype(np.float64))
+    filled = np.maximum(recordings, 1e-300)
+    accuracies = correct / filled
+    gaps = np.abs(correct - add_up(confidence)) / filled
+    deviations = np.sqrt(accuracies * np.maximum(1 - accuracies, 0) / filled)
+    debiased = 2 * gaps - _mean_of_absolute(gaps, deviations)
+    return np.asarray(np.maximum((recordings * debiased).sum(axis=0) / recordings.sum(axis=0), 0))
 
 
 def sort_by_confidence(predictions: Predictions, labels: Labels) -> Reliability:
@@ -160,3 +175,10 @@ def _logits(probabilities: NDArray[np.floating]) -> Floats:
 def _bin_of(confidence: Floats) -> Labels:
     """Returns the bin of each confidence; a confidence on the edge of two bins belongs to the lower one."""
     return np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+
+
+def _mean_of_absolute(means: Floats, deviations: Floats) -> Floats:
+    """Returns the mean of |Z| for normal Z with these means and deviations (the folded normal distribution)."""
+    ratios = means / np.maximum(deviations, 1e-300)
+    spread = deviations * np.sqrt(2 / np.pi) * np.exp(-(np.minimum(ratios, 40.0) ** 2) / 2)
+    return np.asarray(spread + means * (1 - 2 * ndtr(-ratios)))

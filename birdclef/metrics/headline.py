@@ -24,11 +24,13 @@ class HeadlineMetric:
         title: Name that readers of a report see.
         function: Computes the metric.
         compared: Whether `birdclef diff` compares reports by the metric. It can't use the thresholds of a report.
+        is_error: Whether 0 is the best value. Such a metric may be estimated as exactly 0.
     """
 
     title: str
     function: Metric
     compared: bool = False
+    is_error: bool = False
 
 
 HEADLINE_METRICS = {
@@ -42,7 +44,7 @@ HEADLINE_METRICS = {
     "macro_roc_auc": HeadlineMetric("Macro ROC-AUC", macro_roc_auc, compared=True),
     "padded_cmap": HeadlineMetric("Padded cmAP(5)", padded_cmap, compared=True),
     "expected_calibration_error": HeadlineMetric(
-        "Expected calibration error", expected_calibration_error, compared=True
+        "Expected calibration error", expected_calibration_error, compared=True, is_error=True
     ),
 }
 """Headline metrics by their name in `report.json`, in the order of a report."""

@@ -47,14 +47,15 @@ def describe_own_labels(
     secondary = of_rows(scorer.ignored, inside)
     both = [Predictions(each[inside], None, secondary) for each in (own, np.asarray(combined.probabilities))]
     resampled = [macro_f1(each, labels, resamples, covered) for each in both]
+    freedom = len(np.unique(resamples.groups)) - 1
     values = [float(macro_f1(each, labels, None, covered)[0]) for each in both]
     everywhere = scorer.predictions(np.where(covered, own, -1.0))  # so that no species without a label is ever chosen
     return {
         **described,
-        "macro_f1": scorer.interval(values[0], resampled[0]),
+        "macro_f1": scorer.interval(values[0], resampled[0], freedom),
         "accuracy": float(accuracy(both[0], labels)[0]),
-        "members_macro_f1": scorer.interval(values[1], resampled[1]),
-        "difference_macro_f1": scorer.interval(values[1] - values[0], resampled[1] - resampled[0]),
+        "members_macro_f1": scorer.interval(values[1], resampled[1], freedom),
+        "difference_macro_f1": scorer.difference(values[1] - values[0], resampled[1] - resampled[0], freedom),
         "all_species": {
             "macro_f1": scorer.macro_f1(everywhere),
             "difference_macro_f1": scorer.macro_f1_difference(combined, everywhere),

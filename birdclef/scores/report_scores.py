@@ -184,7 +184,8 @@ def _score_buckets(
         }
         if chosen.any():
             value = float(macro_f1(predictions, scorer.labels, None, inside)[0])
-            interval = scorer.interval(value, macro_f1(predictions, scorer.labels, scorer.resamples, inside))
+            resampled = macro_f1(predictions, scorer.labels, scorer.resamples, inside)
+            interval = scorer.interval(value, resampled, len(np.unique(scorer.resamples.groups[chosen])) - 1)
             entry |= {"macro_f1": value, "low": interval["low"], "high": interval["high"]}
         buckets.append(entry)
     return buckets

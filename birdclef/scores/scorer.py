@@ -8,9 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from birdclef.config.evaluate import EvaluateConfig
-from birdclef.metrics.bootstrap import estimate, percentile_interval, resample_groups
+from birdclef.metrics.bootstrap import Interval, estimate, resample_groups
 from birdclef.metrics.classification import Floats, Resamples, macro_f1
-from birdclef.metrics.headline import HEADLINE_METRICS
+from birdclef.metrics.headline import HEADLINE_METRICS, HeadlineMetric
+from birdclef.metrics.intervals import plain_interval, score_interval
 from birdclef.metrics.predictions import Labels, Predictions
 from birdclef.metrics.secondary_species import IgnoredPairs, mark_secondary
 from birdclef.metrics.thresholds import cross_fit_decisions
@@ -60,7 +61,9 @@ class Scorer:
         """
         return {
             name: asdict(
-                estimate(metric.function, predictions, self.labels, self.resamples, self.confidence, permutations)
+                estimate(
+                    metric.function, predictions, self.labels, self.resamples, self.interval_of(metric), permutations
+                )
             )
             for name, metric in HEADLINE_METRICS.items()
         }
@@ -72,12 +75,44 @@ class Scorer:
     def macro_f1_difference(self, first: Predictions, second: Predictions) -> dict[str, float]:
         """Returns the macro-F1 of `first` minus that of `second`, with the interval of the paired resamples."""
         paired = macro_f1(first, self.labels, self.resamples) - macro_f1(second, self.labels, self.resamples)
-        return self.interval(self.macro_f1(first) - self.macro_f1(second), paired)
+        return self.difference(self.macro_f1(first) - self.macro_f1(second), paired)
 
-    def interval(self, value: float, resampled: Floats) -> dict[str, float]:
-        """Returns a value with the interval of its resamples, (resamples,)."""
-        low, high = percentile_interval(resampled, self.confidence)
+    def interval(self, value: float, resampled: Floats, freedom: float | None = None) -> dict[str, float]:
+        """Returns a score from 0 to 1 with its interval.
+
+        Args:
+            value: Score on all recordings.
+            resampled: Score on each resample, (resamples,).
+            freedom: Degrees of freedom of the resamples' distance from it; None: one less than groups.
+        """
+        low, high = score_interval(value, resampled, self.confidence, self.freedom if freedom is None else freedom)
         return {"value": value, "low": low, "high": high}
+
+    def difference(
+        self, value: float, resampled: Floats, freedom: float | None = None, confidence: float | None = None
+    ) -> dict[str, float]:
+        """Returns a difference of scores with its interval.
+
+        Args:
+            value: Difference on all recordings.
+            resampled: Difference on each resample, (resamples,).
+            freedom: Degrees of freedom of the resamples' distance from it; None: one less than groups.
+            confidence: Coverage; None: that of the scorer.
+        """
+        freedom = self.freedom if freedom is None else freedom
+        low, high = plain_interval(value, resampled, confidence or self.confidence, freedom, (-1, 1))
+        return {"value": value, "low": low, "high": high}
+
+    def interval_of(self, metric: HeadlineMetric) -> Interval:
+        """Returns the function that finds a headline metric's interval."""
+        if metric.is_error:
+            return lambda value, resampled: plain_interval(value, resampled, self.confidence, self.freedom, (0, 1))
+        return lambda value, resampled: score_interval(value, resampled, self.confidence, self.freedom)
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the distance of resamples: one less than groups."""
+        return len(self.resamples.counts) - 1
 
 
 def build_scorer(

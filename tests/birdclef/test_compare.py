@@ -90,6 +90,15 @@ def test_a_better_arm_is_told_from_the_reference_and_an_equal_one_is_not(numbers
             assert 0 <= values["low"] <= values["value"] <= values["high"] <= 1
 
 
+def test_all_differences_hold_together_and_the_page_says_so(comparison: Path, numbers: dict) -> None:
+    # The third arm has the predictions of the reference, so only one difference varies.
+    assert numbers["difference_confidence"] == {"all": 0.95, "1-9": 0.95, "10-99": 0.95, "100+": 0.95}
+    text = (comparison / "comparison.md").read_text()
+    assert "With 95% probability all 2 differences of a column lie in their intervals" in text
+    assert "one of 95.0% for all species" in text
+    assert "the mean of 2 seeds, with its 95% interval from resampling seeds and recordists" in text
+
+
 def test_members_beside_the_arms_are_fused_with_each_of_them(
     write_member: WriteMember, evaluation_baseline: Path, evaluation_workspace: Path, evaluation_catalogue: Path
 ) -> None:
@@ -104,6 +113,9 @@ def test_members_beside_the_arms_are_fused_with_each_of_them(
     numbers = json.loads((directory / "comparison.json").read_text())
     arms = {entry["name"]: entry for entry in numbers["arms"]}
     assert list(arms) == ["ce", "joint", "net", "ce + net", "joint + net"]
+    assert numbers["differences"] == 4
+    for single in numbers["difference_confidence"].values():
+        assert 0.95 < single <= 1 - 0.05 / 4  # Bonferroni's rule
     for arm in ("ce", "joint"):
         each = []
         for seed in (11, 12):

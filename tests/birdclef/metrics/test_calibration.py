@@ -34,31 +34,49 @@ def labels(logits: np.ndarray) -> np.ndarray:
     return drawn.argmax(axis=1)
 
 
-def plain_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+def debiased_error(probabilities: np.ndarray, labels: np.ndarray, draws: int = 0) -> float:
+    """Returns the estimator of Kumar et al. by simulated accuracies; the plain error without draws."""
     confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    error = 0.0
+    generator = np.random.default_rng(0)
+    plain, simulated = 0.0, np.zeros(max(draws, 1))
     for index in range(BINS):
         inside = (confidence > index / BINS) & (confidence <= (index + 1) / BINS)
         if inside.any():
-            error += inside.sum() / len(labels) * abs(correct[inside].mean() - confidence[inside].mean())
-    return error
+            share, accuracy, mean = inside.sum() / len(labels), correct[inside].mean(), confidence[inside].mean()
+            plain += share * abs(accuracy - mean)
+            deviation = np.sqrt(accuracy * (1 - accuracy) / inside.sum())
+            simulated += share * np.abs(generator.normal(accuracy, deviation, max(draws, 1)) - mean)
+    return max(2 * plain - simulated.mean(), 0) if draws else plain
 
 
-def test_error_is_the_weighted_gap_of_the_bins(logits: np.ndarray, labels: np.ndarray) -> None:
+def test_error_is_the_debiased_estimator(logits: np.ndarray, labels: np.ndarray) -> None:
     sharp = softmax(3 * logits, axis=1)
     error = expected_calibration_error(Predictions(sharp), labels)
-    assert error == pytest.approx([plain_error(sharp, labels)])
+    assert error == pytest.approx([debiased_error(sharp, labels, 20_000)], abs=1e-4)
     assert error[0] > 0.1
+    few = expected_calibration_error(Predictions(sharp[:60]), labels[:60])
+    assert few == pytest.approx([debiased_error(sharp[:60], labels[:60], 20_000)], abs=1e-3)
+    assert few[0] < debiased_error(sharp[:60], labels[:60]) - 0.005
+
+
+def test_error_of_few_recordings_is_no_higher_than_that_of_many(logits: np.ndarray, labels: np.ndarray) -> None:
+    sharp = softmax(1.6 * logits, axis=1)
+    many = debiased_error(sharp, labels)  # 3000 recordings: nearly without bias
+    parts = [slice(first, first + 100) for first in range(0, RECORDINGS, 100)]
+    plain = np.mean([debiased_error(sharp[part], labels[part]) for part in parts])
+    debiased = np.mean([expected_calibration_error(Predictions(sharp[part]), labels[part])[0] for part in parts])
+    assert plain - many > 0.02
+    assert abs(debiased - many) < 0.4 * (plain - many)
 
 
 def test_error_of_resamples_equals_repeated_rows(logits: np.ndarray, labels: np.ndarray) -> None:
     groups = np.arange(RECORDINGS) % 11
     counts = np.random.default_rng(2).integers(0, 3, (11, 5)).astype(float)
-    sharp = softmax(3 * logits, axis=1)
-    errors = expected_calibration_error(Predictions(sharp), labels, Resamples(groups, counts))
-    repeats = [drawn[groups].astype(int) for drawn in counts.T]
+    sharp = Predictions(softmax(3 * logits, axis=1))
+    errors = expected_calibration_error(sharp, labels, Resamples(groups, counts))
+    repeats = [np.repeat(np.arange(RECORDINGS), drawn[groups].astype(int)) for drawn in counts.T]
     assert errors == pytest.approx(
-        [plain_error(np.repeat(sharp, own, axis=0), np.repeat(labels, own)) for own in repeats]
+        [expected_calibration_error(Predictions(sharp.probabilities[own]), labels[own])[0] for own in repeats]
     )
 
 
@@ -138,7 +156,9 @@ def test_one_fold_alone_stays_as_it_is(logits: np.ndarray, labels: np.ndarray) -
 def test_description_holds_the_filled_bins(logits: np.ndarray, labels: np.ndarray) -> None:
     probabilities = softmax(logits, axis=1)
     described = describe_calibration(probabilities, labels)
-    assert described["expected_calibration_error"] == pytest.approx(plain_error(probabilities, labels))
+    assert described["expected_calibration_error"] == pytest.approx(
+        debiased_error(probabilities, labels, 20_000), abs=1e-4
+    )
     assert described["negative_log_likelihood"] == pytest.approx(log_loss(labels, probabilities))
     assert sum(one["recordings"] for one in described["bins"]) == RECORDINGS
     assert all(0 <= one["accuracy"] <= 1 for one in described["bins"])

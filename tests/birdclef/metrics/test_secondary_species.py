@@ -159,7 +159,7 @@ def test_chance_shuffles_labels_with_their_secondary_species(
     generator = np.random.default_rng(3)
     permutations = np.stack([generator.permutation(90) for _ in range(4)])
     resamples = resample_groups(np.arange(90), 5, generator)
-    found = estimate(metric, predictions, labels, resamples, 0.9, permutations).chance
+    found = estimate(metric, predictions, labels, resamples, lambda value, _: (value, value), permutations).chance
     assert predictions.decisions is not None
     expected = []
     for order in permutations:  # the predictions are shuffled instead: recording i gets those of place[i]
