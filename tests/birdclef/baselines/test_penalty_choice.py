@@ -22,7 +22,7 @@ def differ_by(gap: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_grid_grows_until_an_inner_value_wins(caplog: pytest.LogCaptureFixture) -> None:
-    path = choose_penalties(*differ_by(0.01), "fold 0")
+    path = choose_penalties(*differ_by(0.05), "fold 0")
     assert path[-1] > 10 ** (FIRST_EXPONENTS[1] / 2)
     assert path[-1] < 10 ** (BOUNDS[1] / 2)
     assert path == sorted(path)
