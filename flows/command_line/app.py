@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -38,14 +39,23 @@ app.add_typer(augment_app, name="augment")
 app.add_typer(models_app, name="models")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"birdclef {version('birdclef')}")
+        raise typer.Exit
+
+
 @app.callback()
-def set_up_log(
+def set_up(
     log_json: Annotated[
         bool, typer.Option("--log-json", help="Log lines of JSON, for log collectors (or set BIRDCLEF_LOG_JSON=1).")
     ] = False,
     verbose: Annotated[
         bool,
         typer.Option("--verbose", "-v", help="Show errors with their traceback (or set BIRDCLEF_VERBOSE=1)."),
+    ] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """From a folder of labelled bird recordings to trained, honestly evaluated species classifiers."""

@@ -1,4 +1,4 @@
-"""The commands that show settings before a run: `birdclef config show` and `birdclef augment preview`."""
+"""The commands about settings before a run: `birdclef config show`, `config explain` and `augment preview`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,8 @@ import typer
 from birdclef.champion import keep_champion_folds
 from cache.workspace.workspace import Workspace
 from flows.command_line.options import WORKSPACE, Config, Overrides, WorkspaceAddress
-from flows.experiment import load_config, show_config
+from flows.configuration.explanation import explain_settings
+from flows.experiment import ExperimentConfig, load_config, show_config
 from flows.settings import apply_settings
 
 config_app = typer.Typer(no_args_is_help=True, help="Look at configurations.")
@@ -19,6 +20,17 @@ augment_app = typer.Typer(no_args_is_help=True, help="Look at augmentations.")
 def print_config(config: Config, overrides: Overrides = None) -> None:
     """Print every effective value of an experiment and its origin: a default, the file or an override."""
     typer.echo(show_config(config, overrides or ()), nl=False)
+
+
+@config_app.command("explain")
+def print_explanation(
+    key: Annotated[
+        str | None,
+        typer.Argument(metavar="<key>", help="Setting or section, such as split or train.*.epochs; default: all."),
+    ] = None,
+) -> None:
+    """Print the default and the meaning of each setting."""
+    typer.echo(explain_settings(ExperimentConfig, key), nl=False)
 
 
 @augment_app.command("preview")

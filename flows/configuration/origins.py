@@ -44,8 +44,8 @@ def _lines(
 def _origin(keys: Keys, given: Mapping[str, Any], overridden: Collection[Keys], file: str) -> str:
     node: Any = given
     for step in keys:
-        if not isinstance(node, Mapping):  # a name instead of a section
-            break
+        if not isinstance(node, Mapping):  # the section is read from the file of this name
+            return str(node)
         if step not in node:
             return "default"
         node = node[step]

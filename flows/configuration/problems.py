@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, Tag, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from flows.configuration.section_types import is_section, unfold
 from flows.configuration.suggestion import suggest
 
 Steps = Sequence[str | int]
@@ -35,7 +35,7 @@ def known_keys(root: type[BaseModel], steps: Steps) -> list[str]:
     annotations: list[Any] = [root]
     for step in steps:
         annotations = [inner for annotation in annotations for inner in _descend(annotation, step)]
-    sections = [part for annotation in annotations for part, _ in _unfold(annotation) if _is_section(part)]
+    sections = [part for annotation in annotations for part, _ in unfold(annotation) if is_section(part)]
     return list(dict.fromkeys(name for section in sections for name in section.model_fields))
 
 
@@ -69,7 +69,7 @@ def _keys(steps: Steps, root: type[BaseModel]) -> Iterator[str]:
     """Yields the keys of a path as the user writes them: without the kinds that pydantic puts behind a section."""
     annotations: list[Any] = [root]
     for step in steps:
-        tags = {tag for annotation in annotations for _, tag in _unfold(annotation)}
+        tags = {tag for annotation in annotations for _, tag in unfold(annotation)}
         if step not in tags:
             yield str(step)
         annotations = [inner for annotation in annotations for inner in _descend(annotation, step)]
@@ -77,29 +77,12 @@ def _keys(steps: Steps, root: type[BaseModel]) -> Iterator[str]:
 
 def _descend(annotation: Any, step: str | int) -> Iterator[Any]:
     """Yields the types that one step of a path leads to: a kind of section, the values of a mapping, or a field."""
-    parts = list(_unfold(annotation))
+    parts = list(unfold(annotation))
     if any(tag == step for _, tag in parts):
         yield from (part for part, tag in parts if tag == step)
         return
     for part, _ in parts:
         if get_origin(part) is dict:
             yield get_args(part)[1]
-        elif _is_section(part) and step in part.model_fields:
+        elif is_section(part) and step in part.model_fields:
             yield part.model_fields[str(step)].annotation
-
-
-def _unfold(annotation: Any, tag: str | None = None) -> Iterator[tuple[Any, str | None]]:
-    """Yields the member types of a union or an annotated type, each with its tag."""
-    if get_origin(annotation) is Annotated:
-        base, *metadata = get_args(annotation)
-        own = next((one.tag for one in metadata if isinstance(one, Tag)), tag)
-        yield from _unfold(base, own)
-    elif get_origin(annotation) in (Union, UnionType):
-        for part in get_args(annotation):
-            yield from _unfold(part, tag)
-    else:
-        yield annotation, tag
-
-
-def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

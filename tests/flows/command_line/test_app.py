@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,11 @@ def test_run_ends_with_the_report_directory(first_run: subprocess.CompletedProce
     metrics = json.loads((report / "report.json").read_text())["metrics"]
     assert 0 <= metrics["macro_f1"]["low"] <= metrics["macro_f1"]["value"] <= metrics["macro_f1"]["high"] <= 1
     assert (report / "report.html").is_file()
+
+
+def test_version_is_that_of_the_project() -> None:
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"birdclef {project['version']}\n"
 
 
 def test_report_keeps_every_effective_value(

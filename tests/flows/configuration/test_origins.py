@@ -13,6 +13,11 @@ def test_origins_stand_in_one_column_behind_the_values() -> None:
     )
 
 
+def test_values_that_a_file_of_another_name_holds_have_this_name_as_origin() -> None:
+    shown = show_origins({"model": {"channels": 1024}}, {"model": "birdnet_v2.4"}, [], "my.yaml")
+    assert shown == "model:\n  channels: 1024  # birdnet_v2.4\n"
+
+
 @pytest.mark.parametrize(
     "value",
     ["two\nlines", "a # sign", "null", "1e-5", "x: y", "", "ä" * 200, 1e-5, None, [], [-1.25, "a, b"], {}, True],
