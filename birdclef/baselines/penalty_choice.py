@@ -15,11 +15,11 @@ from birdclef.metrics.secondary_species import IgnoredPairs
 
 logger = logging.getLogger(__name__)
 
-FIRST_EXPONENTS = (-10, 2)
-"""First and last inverse penalty of the grid to begin with, as powers of the square root of ten: 1e-5 to 10."""
-BOUNDS = (-16, 8)
-"""Powers that the grid never leaves: 1e-8 to 1e4."""
-WIDENING = 4
+FIRST_EXPONENTS = (-5, 1)
+"""First and last inverse penalty of the grid to begin with, as powers of ten."""
+BOUNDS = (-8, 4)
+"""Powers of ten that the grid never leaves."""
+WIDENING = 2
 """Powers by which a grid grows at an edge that wins."""
 INNER_FOLDS = 3
 INNER_SETS = 3
@@ -103,7 +103,7 @@ def _middle_of_best(scores: dict[int, float]) -> int:
 
 
 def _penalty(exponent: int) -> float:
-    return float(10 ** (exponent / 2))
+    return 10.0**exponent
 
 
 def _grid(first: int, last: int) -> list[float]:

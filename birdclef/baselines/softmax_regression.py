@@ -33,10 +33,11 @@ def predict_path(
         return np.ones((len(inverse_penalties), len(predicted), 1))
     rotation = make_pipeline(StandardScaler(), PCA(svd_solver="full"))
     inputs, outputs = rotation.fit_transform(statistics.astype(np.float64)), rotation.transform(predicted)
-    regression = LogisticRegression(class_weight="balanced", solver="newton-cg", warm_start=True, tol=1e-5)
+    regression = LogisticRegression(class_weight="balanced", solver="newton-cg", warm_start=True, tol=1e-6)
     probabilities = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", message="The number of unique classes")  # rare species are expected
         for inverse_penalty in inverse_penalties:
             regression.set_params(C=inverse_penalty).fit(inputs, labels)
             probabilities.append(regression.predict_proba(outputs))

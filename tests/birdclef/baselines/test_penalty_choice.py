@@ -23,8 +23,8 @@ def differ_by(gap: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_grid_grows_until_an_inner_value_wins(caplog: pytest.LogCaptureFixture) -> None:
     path = choose_penalties(*differ_by(0.05), "fold 0")
-    assert path[-1] > 10 ** (FIRST_EXPONENTS[1] / 2)
-    assert path[-1] < 10 ** (BOUNDS[1] / 2)
+    assert path[-1] > 10 ** FIRST_EXPONENTS[1]
+    assert path[-1] < 10 ** BOUNDS[1]
     assert path == sorted(path)
     assert not caplog.records
 
@@ -36,7 +36,7 @@ def test_best_penalty_at_the_limit_is_told(caplog: pytest.LogCaptureFixture) -> 
     labels = np.concatenate([pair[1] for pair in pairs])
     with caplog.at_level(logging.WARNING):
         path = choose_penalties(np.concatenate(parts), labels, np.arange(480) // 4, "fold 2")
-    assert path[-1] == pytest.approx(10 ** (BOUNDS[1] / 2))
+    assert path[-1] == pytest.approx(10 ** BOUNDS[1])
     assert "baseline, fold 2: the best inverse penalty 10000 is the limit of the search" in caplog.text
 
 
@@ -44,7 +44,7 @@ def test_an_edge_never_wins_by_a_tie(caplog: pytest.LogCaptureFixture) -> None:
     labels = np.arange(60) % 3
     separable = 9 * np.eye(3)[labels] + np.random.default_rng(1).normal(size=(60, 3))
     path = choose_penalties(separable, labels, np.arange(60) // 6, "fold 0")  # each penalty finds all
-    assert path[-1] == pytest.approx(10 ** (sum(FIRST_EXPONENTS) / 4))
+    assert path[-1] == pytest.approx(10 ** (sum(FIRST_EXPONENTS) / 2))
     assert not caplog.records
 
 
@@ -71,7 +71,7 @@ def test_one_group_or_one_species_needs_no_choice() -> None:
     statistics = np.arange(4.0)[:, np.newaxis]
     for labels, groups in (([0, 1, 0, 1], [0, 0, 0, 0]), ([2, 2, 2, 2], [0, 1, 2, 3])):
         path = choose_penalties(statistics, np.array(labels), np.array(groups), "fold 0")
-        assert path[-1] == pytest.approx(10 ** (sum(FIRST_EXPONENTS) / 4))
+        assert path[-1] == pytest.approx(10 ** (sum(FIRST_EXPONENTS) / 2))
 
 
 def test_penalty_that_finds_secondary_species_is_not_punished(monkeypatch: pytest.MonkeyPatch) -> None:
