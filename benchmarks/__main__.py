@@ -2,7 +2,20 @@
 
 import typer
 
-from benchmarks import batches, embeddings, features, intervals, load, losses, mel, predict, rescan, scores, step
+from benchmarks import (
+    batches,
+    embeddings,
+    features,
+    intervals,
+    load,
+    losses,
+    mel,
+    predict,
+    promotion,
+    rescan,
+    scores,
+    step,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("mel")(mel.main)
@@ -16,6 +29,7 @@ app.command("scores")(scores.main)
 app.command("predict")(predict.main)
 app.command("step")(step.main)
 app.command("intervals")(intervals.main)
+app.command("promotion")(promotion.main)
 
 if __name__ == "__main__":
     app()

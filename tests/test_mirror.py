@@ -51,6 +51,9 @@ ELSEWHERE = {
         "birdclef/training/data_module.py",
         "birdclef/training/lightning_module.py",
     ),
+    "It takes types apart for tests/flows/configuration/test_problems.py and test_explanation.py.": (
+        "flows/configuration/section_types.py",
+    ),
     "It is a command: tests/flows/command_line/test_app.py and tests/flows/serving/test_serve.py run it.": (
         "flows/command_line/comparisons.py",
         "flows/command_line/corpus.py",
