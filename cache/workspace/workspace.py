@@ -167,6 +167,7 @@ class Workspace:
         """
         final = self.place(recipe)
         if is_finished(final):
+            logger.info("%s/%s: from cache", recipe.kind, recipe.key)
             return final
         staging = self.staging / f"{recipe.kind}-{recipe.key}"
         staging.parent.mkdir(parents=True, exist_ok=True)

@@ -1,3 +1,4 @@
+import logging
 import subprocess
 import sys
 from dataclasses import replace
@@ -47,10 +48,15 @@ def test_artefact_lies_under_its_kind_and_key(tmp_path: Path) -> None:
     assert (directory / "result.txt").read_text() == "done"
 
 
-def test_finished_artefact_is_returned_without_building(tmp_path: Path) -> None:
+def test_finished_artefact_is_returned_without_building_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     directory = Workspace(tmp_path).materialise(RECIPE, write_result)
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    assert not caplog.records
     assert Workspace(tmp_path).materialise(RECIPE, refuse_to_build) == directory
+    assert f"splits/{RECIPE.key}: from cache" in caplog.text
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
 
 
