@@ -65,7 +65,7 @@ def promote(
             return made, False
         if champion:
             best = best_report(decisions, workspace)
-            judgement = _judge(config, evaluation, report, champion_report(workspace), best)
+            judgement = _judge_against_champion(config, evaluation, report, champion_report(workspace), best)
         else:
             judgement = _judge_first(report)
         decision = record(report, judgement, decisions, workspace)
@@ -77,7 +77,7 @@ def promote(
         return decision, True
 
 
-def _judge(
+def _judge_against_champion(
     config: PromoteConfig, evaluation: EvaluateConfig, report: Path, champion: Path, best: Path | None
 ) -> Judgement:
     """Returns the judgement on a report beside the champion and, if that is another one, the best champion so far."""

@@ -9,9 +9,9 @@ from birdclef.augment.band_medians import band_medians
 from birdclef.augment.embeddings import drop_channels, mix_embeddings, random_noise
 from birdclef.augment.log_mel import draw_rates, draw_warp, random_gain
 from birdclef.augment.masks import cover, draw_cover
-from birdclef.augment.noise import draw_noise, synthesise_noise
-from birdclef.augment.power import mix_levelled, random_background, to_decibels, to_power
+from birdclef.augment.mixing_in_power import mix_background, mix_levelled, to_decibels, to_power
 from birdclef.augment.song_filter import draw_filter, filter_song
+from birdclef.augment.synthetic_noise import draw_noise, synthesise_noise
 from birdclef.config.augment import AugmentConfig, EmbeddingAugmentConfig
 from birdclef.config.train import TrainConfig
 from birdclef.strips.backgrounds import Backgrounds, build_backgrounds
@@ -103,7 +103,7 @@ class LogMelAugmentation:
             *((to_power(one), settings.background_snr_db, settings.background_probability) for one in others),
             (noise, settings.noise_snr_db, settings.noise_probability),
         ):
-            power = random_background(power, added, snr_db, probability, generator, self._song)
+            power = mix_background(power, added, snr_db, probability, generator, self._song)
         return to_decibels(power)
 
     def _filter(self, crops: Tensor, generator: torch.Generator) -> Tensor:

@@ -13,7 +13,7 @@ from scipy.special import log_softmax, ndtr, softmax
 
 from birdclef.metrics.classification import Floats, Resamples
 from birdclef.metrics.predictions import Labels, Predictions
-from birdclef.metrics.secondary_species import IgnoredPairs, leave_out, of_rows
+from birdclef.metrics.secondary_species import IgnoredPairs, leave_out_of_probabilities, of_rows
 
 BINS = 15
 """Number of bins of equal width for confidences, as in Guo et al."""
@@ -105,7 +105,7 @@ def negative_log_likelihood(
 ) -> float:
     """Returns the mean of -log p(true species) over the recordings, in nats; p is that among the species that count."""
     if ignored is not None:
-        probabilities = leave_out(probabilities, ignored)
+        probabilities = leave_out_of_probabilities(probabilities, ignored)
     own = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=1)
     return float(-np.log(np.maximum(own, _SMALLEST)).mean())
 

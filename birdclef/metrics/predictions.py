@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from birdclef.metrics.secondary_species import IgnoredPairs, leave_out
+from birdclef.metrics.secondary_species import IgnoredPairs, leave_out_of_probabilities
 
 Labels = NDArray[np.int64]
 
@@ -101,7 +101,7 @@ class Predictions:
         rows = np.unique(self.ignored_pairs[0])
         if self.ignored is None:
             return rows, np.zeros((0, self.probabilities.shape[1]))
-        return rows, leave_out(self.probabilities[rows], self.ignored[rows])
+        return rows, leave_out_of_probabilities(self.probabilities[rows], self.ignored[rows])
 
     def _rank(self, method: Literal["min", "max"]) -> NDArray[np.int64]:
         return np.asarray(rankdata(-self.probabilities, method=method, axis=0), np.int64)

@@ -46,7 +46,7 @@ def of_rows(ignored: IgnoredPairs | None, rows: NDArray[np.bool_] | NDArray[np.i
     return None if ignored is None else ignored[rows]
 
 
-def leave_out(probabilities: NDArray[np.floating], ignored: IgnoredPairs) -> NDArray[np.float64]:
+def leave_out_of_probabilities(probabilities: NDArray[np.floating], ignored: IgnoredPairs) -> NDArray[np.float64]:
     """Returns probabilities among the species that count, (recordings, classes); each row adds up to 1.
 
     An ignored species has probability 0. The other probabilities of its recording keep their ratios.

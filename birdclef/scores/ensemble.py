@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from birdclef.config.evaluate import EnsembleMethod
 from birdclef.metrics.classification import Floats
 from birdclef.metrics.predictions import Labels
-from birdclef.metrics.secondary_species import IgnoredPairs, leave_out, of_rows
+from birdclef.metrics.secondary_species import IgnoredPairs, leave_out_of_probabilities, of_rows
 from birdclef.scores.prediction_files import OutOfFold
 
 _SMALLEST = 1e-12
@@ -86,7 +86,7 @@ def fit_weights(
         ignored: Pairs of recording and secondary species, which leave the probabilities; None: all pairs count.
     """
     if ignored is not None:
-        probabilities = [leave_out(member, ignored) for member in probabilities]
+        probabilities = [leave_out_of_probabilities(member, ignored) for member in probabilities]
     own = np.stack([member[np.arange(len(labels)), labels] for member in probabilities]).astype(np.float64)
     own = np.maximum(own, _SMALLEST)  # (members, recordings)
     weights = np.full(len(own), 1 / len(own))

@@ -12,10 +12,10 @@ from torch import Tensor
 from birdclef.augment.band_medians import band_medians
 from birdclef.augment.log_mel import draw_rates, draw_warp, random_gain
 from birdclef.augment.masks import cover, draw_cover
+from birdclef.augment.mixing_in_power import mix_background, mix_levelled, to_decibels, to_power
 from birdclef.augment.mixup import mixup
-from birdclef.augment.noise import draw_noise
-from birdclef.augment.power import mix_levelled, random_background, to_decibels, to_power
 from birdclef.augment.song_filter import draw_filter, filter_song
+from birdclef.augment.synthetic_noise import draw_noise
 
 FLOOR_DB = -100.0
 SIGNIFICANCE = 1e-3
@@ -34,7 +34,7 @@ def random_crops(batch: int, n_mels: int = 12, frames: int = 40, seed: int = 9) 
 
 def add_background(log_mel: Tensor, background: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     power = to_power(log_mel)
-    return to_decibels(random_background(power, background, (3.0, 30.0), probability, generator, slice(2, 10)))
+    return to_decibels(mix_background(power, background, (3.0, 30.0), probability, generator, slice(2, 10)))
 
 
 def add_noise(log_mel: Tensor, probability: float, generator: torch.Generator) -> Tensor:

@@ -20,7 +20,7 @@ from birdclef.metrics.classification import (
 from birdclef.metrics.headline import HEADLINE_METRICS
 from birdclef.metrics.predictions import Predictions
 from birdclef.metrics.ranking import average_precision, macro_roc_auc, padded_cmap, roc_auc
-from birdclef.metrics.secondary_species import IgnoredPairs, leave_out, mark_secondary
+from birdclef.metrics.secondary_species import IgnoredPairs, leave_out_of_probabilities, mark_secondary
 from birdclef.metrics.thresholds import fit_thresholds
 
 CLASSES = 6
@@ -70,7 +70,9 @@ def test_pairs_are_those_of_known_species_other_than_the_label() -> None:
 
 def test_what_is_left_keeps_its_ratios_and_adds_up_to_one() -> None:
     table = pd.DataFrame({"label_index": [0, 1], "secondary_labels": ["bee", ""]})
-    left = leave_out(np.array([[0.2, 0.7, 0.1], [0.2, 0.7, 0.1]]), mark_secondary(table, ["ant", "bee", "cat"]))
+    left = leave_out_of_probabilities(
+        np.array([[0.2, 0.7, 0.1], [0.2, 0.7, 0.1]]), mark_secondary(table, ["ant", "bee", "cat"])
+    )
     np.testing.assert_allclose(left, [[2 / 3, 0, 1 / 3], [0.2, 0.7, 0.1]], rtol=1e-9)
 
 

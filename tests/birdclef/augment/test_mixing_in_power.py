@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from birdclef.augment import power as augment
+from birdclef.augment import mixing_in_power as augment
+from birdclef.augment.mixing_in_power import mix_levelled, to_decibels, to_power
 from birdclef.augment.mixup import mixup
-from birdclef.augment.power import mix_levelled, to_decibels, to_power
 
 SIGNIFICANCE = 1e-3
 SONG = slice(3, 9)
@@ -76,7 +76,7 @@ def test_level_of_the_background_does_not_matter() -> None:
 
 def test_ratios_of_background_are_uniform_over_their_range() -> None:
     log_mel, background = random_crops(3000, 4, 3).double(), random_crops(3000, 4, 3, seed=10).double()
-    mixed = augment.random_background(to_power(log_mel), to_power(background), (3.0, 30.0), 1.0, seeded(), slice(3, 4))
+    mixed = augment.mix_background(to_power(log_mel), to_power(background), (3.0, 30.0), 1.0, seeded(), slice(3, 4))
     achieved = song_ratio_db(power(log_mel), mixed.numpy() - power(log_mel))
     assert stats.kstest(achieved, stats.uniform(3, 27).cdf).pvalue > SIGNIFICANCE
 

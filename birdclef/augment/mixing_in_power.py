@@ -44,7 +44,7 @@ def mix_at_snr(power: Tensor, background: Tensor, snr_db: Tensor, bands: slice) 
     return torch.addcmul(power, background, per_crop(ratio))
 
 
-def random_background(
+def mix_background(
     power: Tensor,
     background: Tensor,
     snr_range_db: tuple[float, float],

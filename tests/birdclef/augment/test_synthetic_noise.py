@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import polygamma
 
-from birdclef.augment.noise import draw_noise, synthesise_noise
+from birdclef.augment.synthetic_noise import draw_noise, synthesise_noise
 from cache.config.features import LogMelConfig
 
 FEATURES = LogMelConfig()
