@@ -6,6 +6,7 @@ A section holds the benchmark's tables, and below them the command, date, commit
 import os
 import platform
 import subprocess
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,8 @@ Page = Annotated[
 """The option that every benchmark has."""
 
 CPU_INFO = Path("/proc/cpuinfo")
+LINE = 120
+"""Longest line of prose on a page, characters."""
 ROOT = Path(__file__).parents[1]
 
 
@@ -80,11 +83,12 @@ def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def describe_origin(context: typer.Context) -> str:
-    """Returns how, when and on what a measurement was made: command, date, commit and hardware, one line."""
+    """Returns how, when and on what a measurement was made: command, date, commit and hardware, in wrapped lines."""
     facts = [f"`{describe_command(context)}`", datetime.now(UTC).date().isoformat()]
     if commit := read_commit():
         facts.append(f"commit {commit}")
-    return ", ".join([*facts, describe_hardware()]) + "."
+    # An option such as --data-sets must stay whole.
+    return textwrap.fill(", ".join([*facts, describe_hardware()]) + ".", LINE, break_on_hyphens=False)
 
 
 def describe_command(context: typer.Context) -> str:

@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from benchmarks import page as page_module
 from benchmarks.page import Page, describe_hardware, format_table, publish, read_commit, replace_section
 
 PAGE = """# Speed
@@ -84,6 +85,14 @@ def test_the_page_gets_what_is_printed_with_command_and_date(tmp_path: Path) -> 
 
 def test_what_was_not_given_is_not_in_the_command(tmp_path: Path) -> None:
     assert "`python -m benchmarks mel DATA small`, " in run(str(tmp_path), "small")
+
+
+def test_the_origin_is_wrapped_and_no_option_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_module, "describe_hardware", lambda: " ".join(["--data-sets"] * 30))
+    lines = run(str(tmp_path), "small").strip().splitlines()
+    assert max(map(len, lines)) <= 120
+    assert " ".join(lines).count("--data-sets") == 30
+    assert len(lines) > 4
 
 
 def test_a_page_without_the_section_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
