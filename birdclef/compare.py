@@ -141,9 +141,9 @@ def _explain(comparison: Mapping[str, Any]) -> str:
     return (
         f"{comparison['recordings']} recordings of {comparison['species']} species, scored out of fold. Each value is "
         f"{varied}. A difference to `{comparison['reference']}` at the same budget is bold if its interval leaves out "
-        f"zero. With {confidence} probability all {comparison['differences']} differences of a column lie in their "
-        f"intervals, so a single interval is wider: one of {single:.1f}% for all species. A bucket holds the species "
-        "with that many recordings."
+        f"zero. With {confidence} probability all {comparison['differences']} intervals of a column hold their true "
+        f"differences at once. So a single interval is wider: one of {single:.1f}% for all species. A bucket holds "
+        "the species with that many recordings."
     )
 
 

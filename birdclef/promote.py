@@ -1,4 +1,4 @@
-"""Last stage: compares a report with the champion, and makes it the champion unless it may be worse."""
+"""Last stage: compares a report with the champion, and promotes it if it is shown to be not much worse."""
 
 import json
 import logging
@@ -36,7 +36,7 @@ def promote(
 
     The rule is a test of non-inferiority. The report is promoted if the interval of its paired difference in macro-F1
     lies at or above minus `config.margin`, both to the champion and to the best champion so far. The difference is
-    taken on the recordings that both scored out of fold. The report is refused if its score does not compare with the
+    taken on the recordings that both scored out of fold. The report is refused if its score cannot be compared with the
     champion's: they share no recording, other settings decide what leaks between their folds, more leaks, or epochs
     were chosen on the validation fold.
 

@@ -158,8 +158,9 @@ def full_pipeline(
 ) -> str:
     """From a folder of recordings to a macro-F1 report and a champion; returns the report's address.
 
-    The report becomes the champion unless it may be worse than a champion so far, or its score does not compare. If
-    neither recordings nor settings have changed, every artefact comes from the workspace.
+    The report becomes the champion if it is shown to be at most a margin worse than the champion and the best champion
+    so far, and if their scores can be compared. If neither recordings nor settings have changed, every artefact comes
+    from the workspace.
 
     Args:
         config: Name of a preset, such as small, or path of a YAML file.

@@ -170,7 +170,7 @@ def held_out_task(report: Path, members: dict[str, list[Path]], baseline: Path, 
 
 @task(name="promote", **STAGE)
 def promote_task(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, workspace: Workspace) -> None:
-    """Make the report the champion unless it may be worse. Prefect's UI shows the decisions with the run."""
+    """Promote the report if the rule of promotion allows it. Prefect's UI shows the decisions with the run."""
     decision, new = promote(config, evaluation, report, workspace)
     if new:
         told = f"report {decision.report}, number {decision.number}: {decision.reason}"

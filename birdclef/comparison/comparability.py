@@ -1,4 +1,4 @@
-"""Finds why the score of a report does not compare with that of another: other kinds of folds, more leak, selection."""
+"""Finds why the scores of two reports cannot be compared: other kinds of folds, more leaks, or selection."""
 
 import json
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ def find_selection(report: Path) -> list[str]:
 
 
 def find_differences(report: Path, other: Path) -> list[str]:
-    """Returns why the score of a report does not compare with that of another one, in words; empty if it does.
+    """Returns why the score of a report cannot be compared with that of another one, in words; empty if it can.
 
     Args:
         report: Directory of the report.
@@ -47,9 +47,9 @@ def _compare_settings(own: Mapping[str, Any], others: Mapping[str, Any], name: s
             continue
         share, before = (_leaking_share(one) for one in (own, others))
         reason = (
-            f"its folds have split.{setting}={value} and those of {name} have {wanted}, so their scores do not compare "
-            f"({100 * share:.1f} % and {100 * before:.1f} % of the validated recordings have a training recording by "
-            "the same recordist of the same species)"
+            f"its folds have split.{setting}={value} and those of {name} have {wanted}, so their scores cannot be "
+            f"compared ({100 * share:.1f} % and {100 * before:.1f} % of the validated recordings have a training "
+            "recording by the same recordist of the same species)"
         )
         reasons.append(reason if share < before else f"{reason}: set split.{setting}={wanted}")
     return reasons

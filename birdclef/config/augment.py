@@ -17,7 +17,7 @@ class AugmentConfig(ConfigSection):
 
     gain_probability: Probability = 0.0
     """Share of views whose level is changed by a random gain. It must be 0 with `model.normalisation=band_median`,
-    because that subtracts every gain again."""
+    because that removes every gain."""
     gain_db: NonNegativeFloat = 6.0
     """Largest gain, dB. The gain is drawn uniformly between minus and plus this value."""
     filter_probability: Probability = 0.5

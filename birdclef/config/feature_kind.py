@@ -52,7 +52,7 @@ def _check_gain(augment: AugmentConfig, normalisation: Normalisation) -> None:
     if normalisation == "band_median" and augment.gain_probability and augment.gain_db:
         raise ValueError(
             f"augment.gain_probability={augment.gain_probability:g} changes nothing, because "
-            "model.normalisation=band_median subtracts every gain again: set augment.gain_probability=0. "
+            "model.normalisation=band_median removes every gain: set augment.gain_probability=0. "
             "augment.filter_probability changes the level of the song."
         )
 
@@ -72,7 +72,7 @@ def check_views(config: PredictConfig, features: FeatureConfig, normalisation: N
         if normalisation == "band_median" and any(config.gain_db):
             raise ValueError(
                 f"predict.gain_db={list(config.gain_db)} changes nothing, because model.normalisation=band_median "
-                "subtracts every gain again: set predict.gain_db=[0.0]. For more views, set predict.shift_seconds."
+                "removes every gain: set predict.gain_db=[0.0]. For more views, set predict.shift_seconds."
             )
         return
     for name, plain in (("gain_db", (0.0,)), ("shift_bands", (0,))):

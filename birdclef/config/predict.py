@@ -34,7 +34,7 @@ class PredictConfig(ConfigSection):
     """Shifts of all windows in time, s. Each shift is a view."""
     gain_db: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0,)
     """Gains, dB. Each gain is a view, for each shift in time. With `model.normalisation=band_median` only 0 is allowed,
-    because it subtracts every gain again."""
+    because it removes every gain."""
     shift_bands: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     """Shifts of the spectrum by whole mel bands, up (positive) or down. Each shift is a view, for each gain."""
     view_weights: tuple[PositiveFloat, ...] | None = None

@@ -1,8 +1,8 @@
 """Remembers each look at a held-out part: which reports were scored on it, and when.
 
-A figure of a held-out part is free of selection once. Whoever scores several reports on it and keeps the best selects
-on it. So each look is a file in `looks/`, which never changes and which `birdclef gc` leaves. Each score says how many
-reports were scored on its recordings before.
+The first score on a held-out part is free of selection. Whoever scores several reports on the part and keeps the best
+one selects by the part. So each look is a file in `looks/`, which never changes and which `birdclef gc` keeps. Each
+score says how many reports were scored on at least one of its recordings before.
 """
 
 from collections.abc import Sequence

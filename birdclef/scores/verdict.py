@@ -1,4 +1,4 @@
-"""Judges whether training paid: holds the members against chance, the baseline and an embedding model's own labels."""
+"""Judges whether training paid: compares the members with chance, the baseline and a model's own labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -2,8 +2,8 @@
 
 An uncompressed chunk is plain rows, so one system call reads any of them into allocated memory. Zarr reads and copies
 whole chunks. For a missing chunk Zarr gives zeros, but here it is an error. Measured on two busy cores, from the page
-cache: a fold loads at 86 % of the speed of one `.npy`, through zarr at 46 %, through zarrs at 68 %; a crop of 313
-frames takes 0.03 ms, through zarr 1.7 ms, through zarrs 0.3 ms.
+cache: a fold loads at 86 % of the speed of one `.npy`, through Zarr at 46 %, through zarrs (Zarr in Rust) at 68 %; a
+crop of 313 frames takes 0.03 ms, through Zarr 1.7 ms, through zarrs 0.3 ms.
 """
 
 from pathlib import Path
