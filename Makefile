@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKSPACE ?= workspace
 DEMO_DATA ?= data/demo
+DEMO_WORKSPACE ?= data/demo-workspace
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test format lint types imports pytest coverage soak gpu clean
@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml
 
 demo: install ## generated corpus -> features -> training -> report, through Prefect
 	$(BIN)/birdclef synth $(DEMO_DATA)
-	$(BIN)/birdclef run demo data.root=$(DEMO_DATA) --workspace $(WORKSPACE)
+	$(BIN)/birdclef run demo data.root=$(DEMO_DATA) --workspace $(DEMO_WORKSPACE)
 
 test: lint types imports pytest ## everything that CI checks
 
@@ -62,4 +62,4 @@ gpu: install ## tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
 clean: ## remove environment, caches and the demo's data and workspace
-	rm -rf $(VENV) $(WORKSPACE) $(DEMO_DATA) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(DEMO_WORKSPACE) $(DEMO_DATA) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache

@@ -4,7 +4,7 @@ Run: python -m benchmarks batches [DATA]
 
 A batch is 256 crops in two augmented views each, 128 x 313. The other way is a torch DataLoader with two workers whose
 items decode five seconds of a recording, compute the log-mel with librosa and mask it with torchaudio; ours also mixes
-in background and noise, warps, stretches and changes the gain. DATA is a folder in the BirdCLEF layout; without it, a
+in background and noise, warps, stretches and filters the song. DATA is a folder in the BirdCLEF layout; without it, a
 generated corpus.
 """
 

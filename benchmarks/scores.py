@@ -6,6 +6,7 @@ METADATA is a table in the BirdCLEF layout; its recordings get made-up predictio
 resamples, macro-F1, macro ROC-AUC and padded average precision only, and its time for all of them is extrapolated.
 """
 
+import ast
 import time
 from pathlib import Path
 from typing import Annotated
@@ -66,9 +67,11 @@ def make_predictions(table: pd.DataFrame, config: EvaluateConfig) -> tuple[Score
             "label_index": labels,
             "group": table["author"].fillna(""),
             "fold": generator.integers(0, FOLDS, len(labels)),
+            "secondary_labels": table["secondary_labels"].map(lambda text: " ".join(ast.literal_eval(text))),
         }
     )
-    scorer = build_scorer(recordings, config, np.random.default_rng(config.seed))
+    species = pd.factorize(table["primary_label"])[1].tolist()
+    scorer = build_scorer(recordings, species, config, np.random.default_rng(config.seed))
     return scorer, (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
 
 

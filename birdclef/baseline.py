@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ FeaturesOf = Callable[[FeatureDirectory, list[str]], NDArray[np.float32]]
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Raise this number by hand when the code gives other probabilities for the same split."""
 
 BASELINE = "logistic regression on log-mel statistics"
@@ -30,20 +31,23 @@ FROZEN_BASELINE = "logistic regression on frozen pretrained features"
 _BATCH_WINDOWS = 64
 
 
-def predict_baseline(split: Path, workspace: Workspace) -> Path:
-    """Returns the directory with the predictions of logistic regression for each fold's validation recordings.
+def predict_baseline(split: Path, workspace: Workspace, *, held_out: bool = False) -> Path:
+    """Returns the directory with logistic regression's predictions of each fold's validation recordings.
 
     The directory holds the same files as a run's predictions.
 
     Args:
         split: Split directory.
         workspace: Workspace that holds the artefacts.
+        held_out: Whether the held-out recordings are predicted instead, by the mean of the regressions of all folds.
     """
     catalogue = split_catalogue(split, workspace)
     features = read_features(read_provenance(feature_directory(catalogue, workspace).path)["config"])
     name, of_strips = (BASELINE, _log_mel_statistics) if features.kind == "log_mel" else (EMBEDDING_BASELINE, _means)
-    recipe = Recipe("predictions", {"baseline": name}, {"split": artefact_key(split)}, VERSION)
-    return workspace.materialise(recipe, lambda staging: _write(name, of_strips, split, workspace, staging))
+    part = {"part": "held_out"} if held_out else {}
+    recipe = Recipe("predictions", {"baseline": name, **part}, {"split": artefact_key(split)}, VERSION)
+    write = partial(_write, name, of_strips, split, workspace, held_out=held_out)
+    return workspace.materialise(recipe, write)
 
 
 def baseline_name(predictions: Path) -> str:
@@ -83,7 +87,7 @@ def predict_frozen_baseline(config: TrainConfig, split: Path, workspace: Workspa
     def features(store: FeatureDirectory, sha256s: list[str]) -> NDArray[np.float32]:
         return _frozen_features(config, store, sha256s)
 
-    return workspace.materialise(recipe, lambda staging: _write(FROZEN_BASELINE, features, split, workspace, staging))
+    return workspace.materialise(recipe, partial(_write, FROZEN_BASELINE, features, split, workspace, held_out=False))
 
 
 def _means(store: FeatureDirectory, sha256s: list[str]) -> NDArray[np.float32]:
@@ -118,22 +122,31 @@ def _frozen_features(config: TrainConfig, store: FeatureDirectory, sha256s: list
         return pool_features(model, strips, frames, _BATCH_WINDOWS)
 
 
-def _write(name: str, features_of: FeaturesOf, split: Path, workspace: Workspace, staging: Path) -> None:
+def _write(
+    name: str, features_of: FeaturesOf, split: Path, workspace: Workspace, staging: Path, *, held_out: bool
+) -> None:
     # These imports are here because they are slow, and predictions that exist already do not need them.
     import time
 
-    from birdclef.baselines.logistic import predict_out_of_fold
+    from birdclef.baselines.logistic import predict_held_out, predict_out_of_fold
+    from birdclef.metrics.secondary_species import mark_secondary
     from birdclef.scores.prediction_files import write_unviewed_predictions
     from birdclef.strips.fold import read_labelled_recordings
-    from cache.folds.groups import is_validated
+    from cache.folds.groups import is_held_out, is_validated
     from cache.recordings.catalogue_tables import read_species
 
     started = time.perf_counter()
     catalogue = split_catalogue(split, workspace)
     recordings = read_labelled_recordings(split, catalogue)
     features = features_of(feature_directory(catalogue, workspace), recordings["sha256"].tolist())
-    probabilities = predict_out_of_fold(features, recordings, len(read_species(catalogue)))
-    validated = is_validated(recordings["fold"]).to_numpy()
+    species = read_species(catalogue)["label"].tolist()
+    ignored = mark_secondary(recordings, species)
+    if held_out:
+        predicted = is_held_out(recordings["fold"]).to_numpy()
+        probabilities = predict_held_out(features, recordings, len(species), ignored)
+    else:
+        predicted = is_validated(recordings["fold"]).to_numpy()
+        probabilities = predict_out_of_fold(features, recordings, len(species), ignored)[predicted]
     seconds = round(time.perf_counter() - started, 3)
-    write_unviewed_predictions(staging, recordings[validated], probabilities[validated], seconds)
-    logger.info("baseline: %s, %d recordings, %.1f s", name, int(validated.sum()), seconds)
+    write_unviewed_predictions(staging, recordings[predicted], probabilities, seconds)
+    logger.info("baseline: %s, %d recordings, %.1f s", name, int(predicted.sum()), seconds)

@@ -1,4 +1,4 @@
-"""The champion, which is the report whose models predict, and the history of decisions on reports.
+"""The champion, which is the report whose models predict: who it is, and how it changes.
 
 The folder `models/` of a workspace holds a JSON file per decision, which never changes. The last decision that is not a
 refusal names the champion, so the rename or PUT that publishes its file changes the champion at once.
@@ -8,62 +8,20 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from filelock import FileLock
 
+from birdclef.decisions import Decision, Judgement, find_champion, list_champions, rank_champions, read_decisions
 from cache.config.split import SplitConfig
 from cache.workspace.artefact import file_key, is_finished, read_provenance
+from cache.workspace.records import add_record
 from cache.workspace.workspace import Workspace
 
 CHAMPION = "champion"
 """Name of the link, and the value in settings that means the champion."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Decision on a report.
-
-    Attributes:
-        number: Number of the decision, from 1.
-        date: Time of the decision, ISO 8601 in UTC.
-        report: Key of the report.
-        verdict: `promoted` or `refused` by the rule, or `chosen` by hand.
-        reason: Reason for the verdict.
-        macro_f1: Macro-F1 of the report: value, low, high.
-        difference: Difference to the champion in macro-F1, on the recordings that both scored: value, low, high; None
-            if there was no comparison.
-        against: Key of the champion at that time; None if there was no champion, or the report was chosen by hand.
-        configuration: First 16 digits of the sha256 of the report's settings.
-    """
-
-    number: int
-    date: str
-    report: str
-    verdict: Literal["promoted", "refused", "chosen"]
-    reason: str
-    macro_f1: dict[str, float]
-    difference: dict[str, float] | None
-    against: str | None
-    configuration: str
-
-
-def read_decisions(workspace: Workspace) -> list[Decision]:
-    """Returns the decisions of a workspace, the oldest first."""
-    folder = workspace.directory / "models"
-    if mirror := workspace.mirror:
-        new = [name for name in mirror.sizes(folder) if name.endswith(".json") and not (folder / name).is_file()]
-        mirror.fetch(folder, folder, new)
-    decisions = [Decision(**json.loads(path.read_text())) for path in folder.glob("*.json")]
-    return sorted(decisions, key=lambda decision: (decision.number, decision.date))
-
-
-def find_champion(decisions: Sequence[Decision]) -> Decision | None:
-    """Returns the decision that made the present champion, or None if there is no champion."""
-    return next(reversed(_champions(decisions)), None)
 
 
 def champion_report(workspace: Workspace) -> Path:
@@ -72,21 +30,41 @@ def champion_report(workspace: Workspace) -> Path:
     Raises:
         FileNotFoundError: If there is no champion, or its report is missing.
     """
-    champion = find_champion(read_decisions(workspace))
-    if champion is None:
+    decisions = read_decisions(workspace)
+    if champion := find_champion(decisions):
+        return _find_report(champion.report, workspace)
+    if decisions:
+        refused = decisions[-1]
         raise FileNotFoundError(
-            f"{workspace.address()} has no champion yet. Run the full pipeline once with `birdclef run`, or choose a "
-            "report with `birdclef models promote REPORT`."
+            f"{workspace.address()} has no champion yet, because report {refused.report} was refused: {refused.reason}."
         )
-    return _find_report(champion.report, workspace)
+    raise FileNotFoundError(
+        f"{workspace.address()} has no champion yet. Run the full pipeline once with `birdclef run`, or choose a "
+        "report with `birdclef models promote REPORT`."
+    )
+
+
+def best_report(decisions: Sequence[Decision], workspace: Workspace) -> Path | None:
+    """Returns the report of the best champion so far, among the reports that are still there; None if there is none.
+
+    `rank_champions` says which champion is the best.
+    """
+    reports = (workspace.artefact("reports", key) for key in rank_champions(decisions))
+    return next((report for report in reports if is_finished(report)), None)
 
 
 def old_reports(workspace: Workspace, newest: int) -> list[str]:
-    """Returns the keys of all reports except the `newest` newest ones, the champion, and the champion before it."""
+    """Returns the keys of all reports except the `newest` newest ones and three champions.
+
+    These are the present champion, the champion before it, and the best champion so far.
+    """
     reports = list(workspace.artefacts("reports"))
     by_age = sorted(reports, key=lambda path: read_provenance(path)["created"], reverse=True)
-    champions = _champions(read_decisions(workspace))
+    decisions = read_decisions(workspace)
+    champions = list_champions(decisions)
     stay = {champions[-1].report, *(one.report for one in _before(champions)[-1:])} if champions else set()
+    if best := best_report(decisions, workspace):
+        stay.add(best.name)
     return [path.name for path in by_age[newest:] if path.name not in stay]
 
 
@@ -100,22 +78,6 @@ def keep_champion_folds(split: SplitConfig, workspace: Workspace) -> SplitConfig
     return split.model_copy(update={"keep_folds_of": report["lineage"]["split"]["key"]})
 
 
-def describe_decisions(decisions: Sequence[Decision]) -> str:
-    """Returns the decisions as a Markdown table, the latest first; the report of the present champion is bold."""
-    champion = find_champion(decisions)
-    lines = [
-        "| number | date | report | macro-F1 | difference to the champion then | decision |",
-        "|---|---|---|---|---|---|",
-    ]
-    for one in reversed(decisions):
-        report = f"**{one.report}**" if champion and one.number == champion.number else one.report
-        macro_f1 = "{value:.3f} [{low:.3f}, {high:.3f}]".format_map(one.macro_f1)
-        difference = "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format_map(one.difference) if one.difference else "–"
-        verdict = f"chosen, {one.reason}" if one.verdict == "chosen" else one.verdict
-        lines.append(f"| {one.number} | {one.date[:16]} | {report} | {macro_f1} | {difference} | {verdict} |")
-    return "\n".join(lines) + "\n"
-
-
 @contextmanager
 def deciding(workspace: Workspace) -> Iterator[list[Decision]]:
     """Yields the decisions so far; meanwhile no other process on this machine can decide."""
@@ -125,21 +87,12 @@ def deciding(workspace: Workspace) -> Iterator[list[Decision]]:
         yield read_decisions(workspace)
 
 
-def record(
-    report: Path,
-    verdict: Literal["promoted", "refused", "chosen"],
-    reason: str,
-    difference: dict[str, float] | None,
-    decisions: Sequence[Decision],
-    workspace: Workspace,
-) -> Decision:
+def record(report: Path, judgement: Judgement, decisions: Sequence[Decision], workspace: Workspace) -> Decision:
     """Publish a decision and set the link `models/champion`; returns the decision.
 
     Args:
         report: Directory of the report.
-        verdict: Verdict on the report.
-        reason: Reason for the verdict.
-        difference: Difference to the champion; None if there was no comparison.
+        judgement: Verdict on the report, with its reasons.
         decisions: Decisions that `deciding` yields, in whose context this must be called.
         workspace: Where artefacts lie.
     """
@@ -149,15 +102,12 @@ def record(
         number=1 + max((decision.number for decision in decisions), default=0),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         report=report.name,
-        verdict=verdict,
-        reason=reason,
         macro_f1={name: macro_f1[name] for name in ("value", "low", "high")},
-        difference=difference,
-        against=champion.report if champion and verdict != "chosen" else None,
+        against=champion.report if champion and judgement.verdict != "chosen" else None,
         configuration=file_key(report / "experiment.yaml")[:16],
+        **vars(judgement),
     )
-    path = workspace.directory / "models" / f"{decision.number:04}-{report.name}.json"
-    workspace.publish(path, (json.dumps(asdict(decision), indent=2) + "\n").encode())
+    add_record("models", decision.number, report.name, asdict(decision), workspace)
     link_champion([*decisions, decision], workspace)
     return decision
 
@@ -199,7 +149,7 @@ def roll_back(number: int | None, workspace: Workspace) -> Decision:
         FileNotFoundError: If the report of that champion is missing.
     """
     with deciding(workspace) as decisions:
-        champions = _champions(decisions)
+        champions = list_champions(decisions)
         if number is None:
             before = _before(champions)
             if not before:
@@ -219,10 +169,6 @@ def roll_back(number: int | None, workspace: Workspace) -> Decision:
         return _choose(target.report, f"back to number {target.number}", decisions, workspace)
 
 
-def _champions(decisions: Sequence[Decision]) -> list[Decision]:
-    return [decision for decision in decisions if decision.verdict != "refused"]
-
-
 def _before(champions: Sequence[Decision]) -> list[Decision]:
     """Returns the decisions for earlier champions, up to the first decision for the present champion's report."""
     first = next((place for place, one in enumerate(champions) if one.report == champions[-1].report), 0)
@@ -233,7 +179,7 @@ def _choose(key: str, reason: str, decisions: Sequence[Decision], workspace: Wor
     champion = find_champion(decisions)
     if champion and champion.report == key:
         raise ValueError(f"Report {key} is the champion already, by decision {champion.number}. Choose another report.")
-    return record(_find_report(key, workspace), "chosen", reason, None, decisions, workspace)
+    return record(_find_report(key, workspace), Judgement("chosen", reason), decisions, workspace)
 
 
 def _find_report(key: str, workspace: Workspace) -> Path:

@@ -12,7 +12,7 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 """Raised by hand when the same predictions and settings give another comparison."""
 
 
@@ -111,9 +111,9 @@ def _as_markdown(comparison: Mapping[str, Any]) -> str:
     buckets = [bucket["bucket"] for bucket in comparison["arms"][0]["buckets"]]
     explained = (
         f"{comparison['recordings']} recordings of {comparison['species']} species, scored out of fold. Each value is "
-        f"the mean of {comparison['seeds']} seeds, with its {confidence} interval over recordists and seeds. A "
-        f"difference to `{reference}` at the same budget is bold if its interval leaves out zero. A bucket holds the "
-        "species with that many recordings."
+        f"the mean of {comparison['seeds']} seeds, with its {confidence} interval from resampling seeds and "
+        f"{comparison['resampled']}. A difference to `{reference}` at the same budget is bold if its interval "
+        "leaves out zero. A bucket holds the species with that many recordings."
     )
     lines = [explained]
     columns = ["arm", "macro-F1", f"− {reference}"]

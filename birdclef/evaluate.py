@@ -11,7 +11,7 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 """Raised by hand when the same predictions and settings give another report."""
 
 
@@ -51,13 +51,19 @@ def evaluate(
 
         scored = score_members(config, members, baseline, workspace, zero_shot)
         write_report(scored, config, experiment, recipe.key, workspace, staging)
-        macro_f1 = scored.report["metrics"]["macro_f1"]
+        _log_verdict(scored.report["verdict"])
+        macro_f1, coverage = scored.report["metrics"]["macro_f1"], scored.report["coverage"]
         logger.info(
-            "evaluate: macro-F1 %.3f [%.3f, %.3f]",
-            macro_f1["value"],
-            macro_f1["low"],
-            macro_f1["high"],
+            "evaluate: macro-F1 %.3f [%.3f, %.3f]; %d of %d species, %d of %d recordings scored",
+            *(macro_f1[name] for name in ("value", "low", "high")),
+            *(coverage[f"{what}{how}"] for what in ("species", "recordings") for how in ("_scored", "")),
             extra={"report": recipe.key, "macro_f1": macro_f1["value"]},
         )
 
     return workspace.materialise(recipe, write)
+
+
+def _log_verdict(verdict: Mapping[str, Any]) -> None:
+    """Log whether training paid; a warning if it did not."""
+    level = logging.WARNING if verdict["outcome"] in ("not_paid", "partly") else logging.INFO
+    logger.log(level, "evaluate: %s", " ".join(filter(None, (verdict["sentence"], verdict["advice"]))))

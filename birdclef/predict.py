@@ -1,4 +1,4 @@
-"""Stage 3, first half: predicts the validation recordings of a run, once for each view."""
+"""Stage 3, first half: predicts the validation or held-out recordings of a run, once for each view."""
 
 import logging
 from pathlib import Path
@@ -10,12 +10,12 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Raised by hand when the same run and settings give other probabilities."""
 
 
-def predict(config: PredictConfig, run: Path, workspace: Workspace) -> Path:
-    """Returns the predictions of a run on the recordings of its validation fold.
+def predict(config: PredictConfig, run: Path, workspace: Workspace, *, held_out: bool = False) -> Path:
+    """Returns the predictions of a run on the recordings of its validation fold, or on those that its split holds out.
 
     The directory holds `probabilities.npy` (views, recordings, classes), `recordings.csv`, `views.csv`, and
     `features.npy`: pooled backbone features of each recording in the first view, (recordings, width) float16.
@@ -25,23 +25,25 @@ def predict(config: PredictConfig, run: Path, workspace: Workspace) -> Path:
         config: Views, stride, and how windows are combined.
         run: Directory of the run.
         workspace: Where artefacts lie.
+        held_out: Whether the held-out recordings are predicted, and not those of the validation fold.
 
     Raises:
-        ValueError: If the views do not suit the kind of features.
+        ValueError: If the views do not suit the kind of features, or change nothing.
     """
-    recipe = Recipe("predictions", config.identity(), {"run": artefact_key(run)}, VERSION)
-    return workspace.materialise(recipe, lambda staging: _write(config, run, workspace, staging))
+    part = {"part": "held_out"} if held_out else {}
+    recipe = Recipe("predictions", {**config.identity(), **part}, {"run": artefact_key(run)}, VERSION)
+    return workspace.materialise(recipe, lambda staging: _write(config, run, workspace, staging, held_out=held_out))
 
 
-def _write(config: PredictConfig, run: Path, workspace: Workspace, staging: Path) -> None:
+def _write(config: PredictConfig, run: Path, workspace: Workspace, staging: Path, *, held_out: bool) -> None:
     # Imported here so that predictions that the workspace holds already cost no import of torch.
     from birdclef.devices.gpu_lock import alone_on, gpus_in_use
 
     with alone_on(gpus_in_use("auto", 1)):
-        _predict(config, run, workspace, staging)
+        _predict(config, run, workspace, staging, held_out=held_out)
 
 
-def _predict(config: PredictConfig, run: Path, workspace: Workspace, staging: Path) -> None:
+def _predict(config: PredictConfig, run: Path, workspace: Workspace, staging: Path, *, held_out: bool) -> None:
     import time
 
     import numpy as np
@@ -51,18 +53,21 @@ def _predict(config: PredictConfig, run: Path, workspace: Workspace, staging: Pa
     from birdclef.inference.views import View, aggregate_windows, predict_view
     from birdclef.model.trained_run import load_run
     from birdclef.scores.prediction_files import write_features, write_predictions
-    from birdclef.strips.fold import read_fold
+    from birdclef.strips.fold import read_fold, read_held_out
     from birdclef.strips.residency import load_strips
     from birdclef.strips.windows import plan_windows
+    from cache.folds.split_table import split_catalogue
     from cache.store.strip_store import StripStore
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trained = load_run(run, workspace, device)
-    check_views(config, trained.features)
-    fold = read_fold(workspace.artefact("splits", trained.split), trained.fold, workspace, trained.store)
-    strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), device, "auto")
+    check_views(config, trained.features, trained.model.normalisation)
+    split = workspace.artefact("splits", trained.split)
+    fold = read_fold(split, trained.fold, workspace, trained.store)
+    recordings = read_held_out(split, split_catalogue(split, workspace)) if held_out else fold.validation
+    strips = load_strips(StripStore(fold.store), recordings["sha256"].tolist(), device, "auto")
     frames = fold.features.count_frames(trained.clip_seconds)
-    windows = plan_windows(strips.lengths, frames, fold.features.count_frames(config.stride_seconds))
+    windows = plan_windows(strips.lengths, frames, config.stride_seconds * fold.features.frames_per_second)
     probabilities: list[np.ndarray] = []
     views: list[dict[str, Any]] = []
     for view_config in config.views():
@@ -74,7 +79,7 @@ def _predict(config: PredictConfig, run: Path, workspace: Workspace, staging: Pa
             write_features(staging, output.features.numpy())
         cost = {"windows": len(output.logits), "seconds": round(time.perf_counter() - started, 3)}
         views.append({**_describe_view(view_config), **cost})
-    write_predictions(staging, fold.validation, probabilities, views)
+    write_predictions(staging, recordings, probabilities, views)
     logger.info("predict: %d recordings, %d windows, %d views", len(strips), len(windows[0]), len(views))
 
 

@@ -15,19 +15,12 @@ from birdclef.devices.gpu_lock import alone_on, gpus_in_use
 from birdclef.serving.classifier import load_classifier
 from birdclef.serving.detections import WRITERS, DetectionWriter, check_names
 from birdclef.serving.windows import WindowClassifier
+from cache.audio.containers import AUDIO_SUFFIXES
 from cache.audio.decoded_length import Heard
 from cache.audio.decoding import UnusableAudioError
 from cache.audio.streaming import header_seconds
 
 logger = logging.getLogger(__name__)
-
-AUDIO_SUFFIXES = (
-    *(".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav", ".wave"),
-    *(".aac", ".amr", ".ape", ".m4a", ".m4b", ".mka", ".tta", ".weba", ".wma", ".wv"),
-    *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"),
-    *(".webm", ".wmv"),
-)
-"""Suffixes of audio files in a folder: sound for libsndfile, sound for FFmpeg, and videos, whose sound is predicted."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Draws a picture of what each augmentation does to a crop."""
+"""Draws a picture of what each augmentation does to the input of a model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from birdclef.config.augment import AugmentConfig
 from birdclef.config.train import TrainConfig
+from birdclef.model.normalisation import normalise
 from birdclef.strips.fold import FoldData, read_fold
 from birdclef.training.data import TrainingData
 from cache.plots.style import render
@@ -21,6 +22,7 @@ _RECORDINGS = 8
 _PROBABILITIES = tuple(name for name in AugmentConfig.model_fields if name.endswith("_probability"))
 _ALONE = {
     "gain": {"gain_probability": 1.0},
+    "filter": {"filter_probability": 1.0},
     "background": {"background_probability": 1.0},
     "noise": {"noise_probability": 1.0},
     "time stretch": {"stretch_probability": 1.0},
@@ -32,11 +34,18 @@ _ALONE = {
 
 
 def preview_augmentations(
-    config: TrainConfig, split: Path, fold: int, workspace: Workspace, output: Path, catalogue: Path | None = None
+    config: TrainConfig,
+    split: Path,
+    fold: int,
+    workspace: Workspace,
+    output: Path,
+    sources: tuple[Path | None, Path | None] = (None, None),
 ) -> None:
-    """Write a PNG with a crop before and after each augmentation of a member, at probability 1.
+    """Write a PNG with the input of a member's model before and after each augmentation, at probability 1.
 
-    Each row shows one crop before and after. The rows show different training recordings, up to eight.
+    Each row shows one crop before and after, normalised as the model receives it, where masks are 0. The rows show
+    different training recordings, up to eight. A gain is left out if the model's normalisation subtracts it again, and
+    so is an augmentation that changes nothing, such as the background if these recordings have no quiet passage.
 
     Args:
         config: Settings of the member.
@@ -44,12 +53,15 @@ def preview_augmentations(
         fold: Validation fold; the crops come from its training recordings.
         workspace: Workspace that holds the artefacts.
         output: PNG file to write.
-        catalogue: Catalogue of the member's features, if it is not the catalogue of the split.
+        sources: Catalogue of the member's features, if it is not the catalogue of the split, and the background of
+            these features, if there is one.
 
     Raises:
         ValueError: If the features are embeddings, which have no picture.
     """
-    data = read_fold(split, fold, workspace, feature_directory(catalogue, workspace) if catalogue else None)
+    catalogue, background = sources
+    store = feature_directory(catalogue, workspace) if catalogue else None
+    data = read_fold(split, fold, workspace, store, background)
     if data.features.kind == "embedding":
         raise ValueError(
             "A preview shows log-mel, and features.kind=embedding has no picture. Choose a member that reads log-mel."
@@ -58,13 +70,18 @@ def preview_augmentations(
     some = replace(data, train=data.train.iloc[np.unique(chosen)].reset_index(drop=True))
     nothing = dict.fromkeys(_PROBABILITIES, 0.0)
     before = _crops(config, some, nothing)
-    rows = {name: _crops(config, some, {**nothing, **settings}) for name, settings in _ALONE.items()}
+    unseen = {"gain"} if config.model.normalisation == "band_median" else set()
+    augmented = {
+        name: _crops(config, some, {**nothing, **settings}) for name, settings in _ALONE.items() if name not in unseen
+    }
+    rows = {name: crops for name, crops in augmented.items() if not np.array_equal(crops, before)}
     titles = some.train["recording_id"].tolist()
 
     def plot(figure: Figure) -> None:
         grid = figure.subplots(len(rows), 2, sharex=True, sharey=True, squeeze=False)
         for index, (axes, (name, after)) in enumerate(zip(grid, rows.items(), strict=True)):
-            recording = index % len(before)
+            changed = np.flatnonzero((before != after).any(axis=(1, 2)))  # a mask may have width 0
+            recording = changed[index % len(changed)]
             levels = np.percentile(before[recording], (1, 99.8))
             for place, crop in zip(axes, (before[recording], after[recording]), strict=True):
                 _show(place, crop, levels, data)
@@ -77,12 +94,13 @@ def preview_augmentations(
 
 
 def _crops(config: TrainConfig, fold: FoldData, augment: dict[str, float]) -> NDArray[np.float32]:
-    """Returns one crop of each recording in dB, (recordings, n_mels, frames)."""
+    """Returns one crop of each recording as the model receives it, (recordings, n_mels, frames)."""
     settings = {**config.augment.model_dump(), "mixup_alpha": 0.0, **augment}
     one_view = config.model_copy(update={"augment": AugmentConfig.model_validate(settings), "views": 1})
     data = TrainingData(fold, one_view, torch.device("cpu"))
-    crops: NDArray[np.float32] = data.make_views(0, 0, torch.arange(len(fold.train))).crops[:, 0].numpy()
-    return crops
+    crops = data.make_views(0, 0, torch.arange(len(fold.train))).crops
+    received: NDArray[np.float32] = normalise(crops, config.model.normalisation, *data.statistics)[:, 0].numpy()
+    return received
 
 
 def _show(axes: Axes, crop: NDArray[np.float32], levels: NDArray[np.float64], fold: FoldData) -> None:

@@ -1,15 +1,32 @@
 """Last stage: compares a report with the champion, and makes it the champion unless it may be worse."""
 
+import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from birdclef.champion import Decision, champion_report, deciding, find_champion, link_champion, record
+from birdclef.champion import best_report, champion_report, deciding, link_champion, record
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.promote import PromoteConfig
+from birdclef.decisions import Decision, Judgement, find_champion
 from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """What a comparison with one report found.
+
+    Attributes:
+        difference: Paired difference in macro-F1: value, low, high; None if the reports share no recording.
+        found: Difference and verdict in words.
+        objections: Reasons against the report.
+    """
+
+    difference: dict[str, float] | None
+    found: str
+    objections: list[str]
 
 
 def promote(
@@ -17,10 +34,14 @@ def promote(
 ) -> tuple[Decision, bool]:
     """Returns the decision on a report, and whether it was made in this call; there is one decision per report.
 
-    The rule is a test of non-inferiority. The report is promoted if the interval of its paired difference to the
-    champion in macro-F1 lies at or above minus `config.margin`. The difference is taken on the recordings that both
-    scored out of fold. The first report is promoted without a comparison. A report that shares no recording with the
-    champion is refused.
+    The rule is a test of non-inferiority. The report is promoted if the interval of its paired difference in macro-F1
+    lies at or above minus `config.margin`, both to the champion and to the best champion so far. The difference is
+    taken on the recordings that both scored out of fold. The report is refused if its score does not compare with the
+    champion's: they share no recording, other settings decide what leaks between their folds, more leaks, or epochs
+    were chosen on the validation fold.
+
+    Without a champion, the report is promoted if it is better than chance, and neither its baseline nor an embedding
+    model's own labels are shown to be better.
 
     Args:
         config: Margin of the rule.
@@ -35,45 +56,100 @@ def promote(
         link_champion(decisions, workspace)  # an earlier process may have been killed before it set the link
         champion = find_champion(decisions)
         made = next((decision for decision in reversed(decisions) if decision.report == report.name), None)
-        if made and champion:
+        if made:
             logger.info(
-                "promote: nothing changed since report %s, number %d (%s %s); the champion is %s",
-                *(made.report, made.number, made.verdict, made.date, champion.report),
+                "promote: nothing changed since report %s, number %d (%s %s); %s",
+                *(made.report, made.number, made.verdict, made.date),
+                f"the champion is {champion.report}" if champion else f"there is no champion: {made.reason}",
             )
             return made, False
-        if champion is None:
-            decision = record(report, "promoted", "first report", None, decisions, workspace)
+        if champion:
+            best = best_report(decisions, workspace)
+            judgement = _judge(config, evaluation, report, champion_report(workspace), best)
         else:
-            difference, reason = _compare(config, evaluation, report, champion_report(workspace))
-            worse = difference is None or difference["low"] < -config.margin
-            decision = record(report, "refused" if worse else "promoted", reason, difference, decisions, workspace)
-        logger.info(
+            judgement = _judge_first(report)
+        decision = record(report, judgement, decisions, workspace)
+        logger.log(
+            logging.WARNING if decision.verdict == "refused" else logging.INFO,
             "promote: %s %s, macro-F1 %.3f: %s",
             *(decision.report, decision.verdict, decision.macro_f1["value"], decision.reason),
         )
         return decision, True
 
 
-def _compare(
-    config: PromoteConfig, evaluation: EvaluateConfig, report: Path, champion: Path
-) -> tuple[dict[str, Any] | None, str]:
-    """Returns the difference in macro-F1 with its interval, and the reason for the verdict.
-
-    The difference is None if the reports share no recording.
-    """
+def _judge(
+    config: PromoteConfig, evaluation: EvaluateConfig, report: Path, champion: Path, best: Path | None
+) -> Judgement:
+    """Returns the judgement on a report beside the champion and, if that is another one, the best champion so far."""
     # Imported here so that a report with an earlier decision costs no import of SciPy.
+    from birdclef.comparison.comparability import find_selection
+
+    present = _compare(config, evaluation, report, champion, "the champion")
+    earlier = None if best in (None, champion) else _compare(config, evaluation, report, best, "the best so far,")
+    comparisons = [one for one in (present, earlier) if one]
+    objections = [*find_selection(report), *(reason for one in comparisons for reason in one.objections)]
+    if present.difference is None:
+        objections.append("give other data a workspace of its own")
+    worse = any(one.difference and one.difference["low"] < -config.margin for one in comparisons)
+    refused = bool(objections) or worse
+    reasons = [*(one.found for one in comparisons), *objections, *_list_doubts(report)]
+    return Judgement(
+        verdict="refused" if refused else "promoted",
+        reason="; ".join([*reasons, _by_hand(report)] if refused else reasons),
+        difference=present.difference,
+        best=best.name if best and earlier and earlier.difference else None,
+        difference_to_best=earlier.difference if earlier else None,
+    )
+
+
+def _judge_first(report: Path) -> Judgement:
+    """Returns the judgement on a report where there is no champion."""
+    from birdclef.comparison.comparability import find_selection
+    from birdclef.scores.verdict import is_ahead, read_rivals
+
+    content = json.loads((report / "report.json").read_text())
+    rivals = [rival for rival in read_rivals(content, f"{report}/report.json") if rival.complete]
+    ahead = [rival.sentence for rival in rivals if is_ahead(rival)]
+    objections = [*ahead, *find_selection(report)]
+    if objections:
+        rule = "a first champion must be better than chance, and not worse than what needs no training"
+        return Judgement("refused", "; ".join([*objections, rule, _by_hand(report)]))
+    told = next(rival.sentence for rival in rivals if rival.kind == "baseline")
+    return Judgement("promoted", f"first report; {told}")
+
+
+def _list_doubts(report: Path) -> list[str]:
+    """Returns the sentence of the report's verdict if training did not pay; it speaks against no later champion."""
+    verdict = json.loads((report / "report.json").read_text()).get("verdict")
+    return [verdict["sentence"].rstrip(".")] if verdict and verdict["outcome"] == "not_paid" else []
+
+
+def _compare(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, other: Path, role: str) -> _Comparison:
+    """Returns what a comparison with the champion, or with an earlier one, found.
+
+    Args:
+        config: Margin of the rule.
+        evaluation: Number of resamples, and coverage of the interval.
+        report: Directory of the report.
+        other: Directory of the report that it is compared with.
+        role: What the other report is, for the sentences.
+    """
+    from birdclef.comparison.comparability import find_differences
     from birdclef.comparison.diff import NothingInCommonError, compare_reports
 
     try:
-        diff = compare_reports([champion, report], evaluation)
+        diff = compare_reports([other, report], evaluation, ["macro_f1"])
     except NothingInCommonError:
-        return None, (
-            f"it shares no recording with the champion {champion.name}; give other data a workspace of its own, or run "
-            f"`birdclef models promote {report.name}`"
-        )
+        return _Comparison(None, f"it shares no recording with {role} {other.name}", [])
     difference = diff["metrics"]["macro_f1"][1]["difference"]
     verdict = "may be worse" if difference["low"] < -config.margin else "is not worse"
-    return difference, (
-        f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}] against the champion "
-        f"{champion.name} on {diff['recordings']} recordings, it {verdict} by more than {config.margin:g}"
+    folds = "" if diff["same_folds"] else " in other folds"
+    found = (
+        f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}] against {role} {other.name} "
+        f"on {diff['recordings']} recordings{folds}, it {verdict} by more than {config.margin:g}"
     )
+    return _Comparison(difference, found, find_differences(report, other))
+
+
+def _by_hand(report: Path) -> str:
+    return f"`birdclef models promote {report.name}` takes it all the same"

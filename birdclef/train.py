@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from birdclef.config.train import TrainConfig
 from birdclef.model.weights_identity import identify_weights
@@ -14,13 +14,23 @@ from cache.workspace.artefact import Recipe, artefact_key
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.workspace import Workspace
 
+if TYPE_CHECKING:
+    from birdclef.strips.fold import FoldData
+
 logger = logging.getLogger(__name__)
 
-VERSION = 4
+VERSION = 5
 """Raise this number by hand when the code gives other weights for the same settings and inputs."""
 
 
-def train(config: TrainConfig, split: Path, fold: int, workspace: Workspace, catalogue: Path | None = None) -> Path:
+def train(
+    config: TrainConfig,
+    split: Path,
+    fold: int,
+    workspace: Workspace,
+    catalogue: Path | None = None,
+    background: Path | None = None,
+) -> Path:
     """Returns the run directory of one member on one fold; it holds weights, logs and checkpoints.
 
     A killed run continues from its last checkpoint and ends with the same weights as a run that was not killed. If
@@ -32,33 +42,51 @@ def train(config: TrainConfig, split: Path, fold: int, workspace: Workspace, cat
         fold: Validation fold.
         workspace: Workspace that holds the artefacts.
         catalogue: Catalogue of other features of the same recordings; None: the catalogue of the split.
+        background: Background for the same features (`cache.background`); None: there is none.
 
     Raises:
         ValueError, FileNotFoundError: If the backbone, its weights or the fold do not exist.
     """
     store = feature_directory(catalogue, workspace) if catalogue else None
-    recipe = run_recipe(config, split, fold, store)
+    read = background if config.augment.reads_folder else None
+    recipe = run_recipe(config, split, fold, store, read)
 
     def fit(staging: Path) -> None:
-        _fit(config, split, fold, workspace, store, staging)
+        from birdclef.strips.fold import read_fold  # imported here because it is slow
+
+        _fit(config, read_fold(split, fold, workspace, store, read), fold, workspace, staging)
 
     return workspace.materialise(recipe, fit, resumable=True)
 
 
-def run_recipe(config: TrainConfig, split: Path, fold: int, store: FeatureDirectory | None = None) -> Recipe:
+def run_recipe(
+    config: TrainConfig,
+    split: Path,
+    fold: int,
+    store: FeatureDirectory | None = None,
+    background: Path | None = None,
+) -> Recipe:
     """Returns the recipe of a run. A local weight file is identified by its content, not by its path.
+
+    Settings that only a run with a background reads are left out without one.
 
     Args:
         config: Settings of the member.
         split: Split directory.
         fold: Validation fold.
         store: Feature directory, if it is not the one of the split's catalogue.
+        background: Background that the training reads; None: it reads none.
     """
     identity = config.identity()
+    if background is None:
+        for name in config.augment.folder_fields:
+            del identity["augment"][name]
     identity["model"]["weights"], inputs = identify_weights(config.model.weights)
     inputs["split"] = artefact_key(split)
     if store:
         inputs["features"] = artefact_key(store.path)
+    if background:
+        inputs["background"] = artefact_key(background)
     return Recipe("runs", {**identity, "fold": fold}, inputs, VERSION)
 
 
@@ -69,9 +97,7 @@ def _name_weights(config: TrainConfig, features: FeatureConfig) -> str:
     return identify_weights(config.model.weights)[0]
 
 
-def _fit(
-    config: TrainConfig, split: Path, fold: int, workspace: Workspace, store: FeatureDirectory | None, staging: Path
-) -> None:
+def _fit(config: TrainConfig, data: "FoldData", fold: int, workspace: Workspace, staging: Path) -> None:
     # These imports are here because they are slow, and a run that exists already does not need them.
     import torch
 
@@ -80,10 +106,8 @@ def _fit(
     from birdclef.devices.ranks import run_in_ranks
     from birdclef.model.network import build_model
     from birdclef.model.trained_run import save_run
-    from birdclef.strips.fold import read_fold
     from birdclef.training.fit import fit_and_measure
 
-    data = read_fold(split, fold, workspace, store)
     check_member(config, data.features)
     logger.info(
         "train: fold %d, %d recordings of %d species, %s",

@@ -2,16 +2,14 @@
 
 import json
 import logging
-import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from cache.config.data import DataConfig
 from cache.config.features import read_features
-from cache.recordings.catalogue_tables import read_quarantine
+from cache.recordings.quarantine import find_faults, measure_strips, part_by_faults, refuse_bad_data
 from cache.store.strip_store import StripStore
 from cache.workspace.artefact import Recipe, artefact_key, content_key, read_provenance
 from cache.workspace.feature_directory import FeatureDirectory
@@ -50,7 +48,7 @@ def build_catalogue(recordings: pd.DataFrame, data: DataConfig, store: FeatureDi
     }
     recipe = Recipe("catalogues", data.identity(), inputs, VERSION)
     directory = workspace.materialise(recipe, lambda staging: _write(table, data, strips, store, workspace, staging))
-    _refuse_bad_data(directory, data)
+    refuse_bad_data(directory, data)
     return directory
 
 
@@ -68,14 +66,9 @@ def _write(
     from cache.plots.data_set import plot_catalogue
 
     features = read_features(read_provenance(store.path)["config"])
-    located = [strips.strips.get(sha256) for sha256 in recordings["sha256"]]
-    frames = np.array([strip.frames if strip else 0 for strip in located])
-    stated = np.array([np.nan if strip is None or strip.seconds is None else strip.seconds for strip in located])
-    seconds = np.where(np.isnan(stated), frames / features.frames_per_second, stated)
-    table = recordings.assign(frames=frames, seconds=np.round(seconds, 3))
-    faults = _find_faults(table, data, strips)
-    quarantined = table["recording_id"].isin(faults.keys())
-    usable = table[~quarantined].sort_values("recording_id")
+    table = measure_strips(recordings, strips, features)
+    faults = find_faults(table, data, strips)
+    usable, quarantine = part_by_faults(table, faults)
     memory = workspace.directory / "similarities" / f"{store.key}.csv"
     compared = ComparedLogMel(strips, features, data, usable)
     duplicates = find_duplicates(usable, strips, compared, memory, workspace)
@@ -83,11 +76,7 @@ def _write(
     usable = usable.assign(sound=name_sounds(usable, duplicates))
     usable.to_csv(staging / "recordings.csv", index=False)
     _count_species(usable).to_csv(staging / "species.csv", index=False)
-    quarantine = table.loc[quarantined, ["recording_id", "label", "sha256"]].assign(
-        reason=[faults[name][0] for name in table.loc[quarantined, "recording_id"]],
-        detail=[faults[name][1] for name in table.loc[quarantined, "recording_id"]],
-    )
-    quarantine.sort_values("recording_id").to_csv(staging / "quarantine.csv", index=False)
+    quarantine.to_csv(staging / "quarantine.csv", index=False)
     summary = {
         "recordings": len(recordings),
         "usable": len(usable),
@@ -99,26 +88,6 @@ def _write(
     _warn_of_doubtful_labels(duplicates)
     (staging / "catalogue.png").write_bytes(plot_catalogue(usable, quarantine))
     (staging / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-
-
-def _find_faults(table: pd.DataFrame, data: DataConfig, strips: StripStore) -> dict[str, tuple[str, str]]:
-    """Returns the reason and the detail of each recording that must not be used, by recording_id."""
-    labelled = table[["sha256", "label"]].drop_duplicates()
-    contested = labelled[labelled.duplicated("sha256", keep=False)].groupby("sha256")["label"].agg(sorted)
-    faults = {}
-    for name, sha256, seconds in zip(table["recording_id"], table["sha256"], table["seconds"], strict=True):
-        strip, failure = strips.strips.get(sha256), strips.failures.get(sha256)
-        if failure:
-            faults[name] = failure.reason, failure.detail
-        elif strip is None:
-            faults[name] = "unreadable", "the file vanished, changed, could not be read or its process was killed"
-        elif seconds < data.min_seconds:
-            faults[name] = "too_short", f"{seconds:.3f} s decode, data.min_seconds is {data.min_seconds:g}"
-        elif strip.peak_db < data.silence_db:
-            faults[name] = "silent", f"peak {strip.peak_db:.1f} dB, data.silence_db is {data.silence_db:g}"
-        elif sha256 in contested.index:
-            faults[name] = "label_conflict", f"the same bytes stand under {', '.join(contested[sha256])}"
-    return faults
 
 
 def _warn_of_doubtful_labels(duplicates: pd.DataFrame) -> None:
@@ -141,17 +110,3 @@ def _count_species(usable: pd.DataFrame) -> pd.DataFrame:
     return named.groupby("label", as_index=False, sort=True).agg(
         scientific_name=("scientific_name", "first"), common_name=("common_name", "first"), recordings=("label", "size")
     )
-
-
-def _refuse_bad_data(directory: Path, data: DataConfig) -> None:
-    summary = json.loads((directory / "summary.json").read_text())
-    share = summary["quarantined"] / summary["recordings"]
-    if share > data.max_quarantined_share or not summary["usable"]:
-        reasons = read_quarantine(directory)["reason"].value_counts().to_dict()
-        counted = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        limit = f", more than data.max_quarantined_share={data.max_quarantined_share:g}" if summary["usable"] else ""
-        remedy = f", or set data.max_quarantined_share={math.ceil(100 * share) / 100:g}" if summary["usable"] else ""
-        raise ValueError(
-            f"{summary['quarantined']} of {summary['recordings']} recordings are unusable ({counted}){limit}. "
-            f"{directory / 'quarantine.csv'} lists them with their reasons. Repair or remove these recordings{remedy}."
-        )

@@ -14,8 +14,8 @@ import pandas as pd
 
 from cache.audio.decoding import DECODER
 from cache.catalogue import build_catalogue
-from cache.computing.isolation import compute_part_apart, end_children, prepare_children
 from cache.computing.part import Finished, Source
+from cache.computing.process_isolation import compute_part_apart, end_children, prepare_children
 from cache.computing.progress import BuildProgress
 from cache.config.data import DataConfig
 from cache.config.features import FeatureConfig
@@ -58,17 +58,31 @@ def build_features(data: DataConfig, features: FeatureConfig, workspace: Workspa
     """
     with workspace.at_work():
         recordings = read_recordings(data)
-        audio = audio_directory(data)
-        get_ready = None if features.cluster else prepare_children
-        recordings["sha256"] = hash_recordings(recordings, audio, workspace, before_reading=get_ready)
-        store = open_feature_directory(features, workspace)
-        missing = find_missing(recordings, audio, StripStore(store), features)
-        known = recordings["sha256"].nunique() - len(missing)
-        counts = {"to_compute": len(missing), "from_cache": known}
-        logger.info("features: %d audio files to compute, %d from cache", len(missing), known, extra=counts)
-        if missing:
-            _compute(group_sources(missing), features, store)
+        recordings["sha256"], store = compute_strips(recordings, audio_directory(data), features, workspace)
         return build_catalogue(recordings, data, store, workspace)
+
+
+def compute_strips(
+    files: pd.DataFrame, audio: str, features: FeatureConfig, workspace: Workspace
+) -> tuple[pd.Series, FeatureDirectory]:
+    """Computes the missing strips of audio files; returns the sha256 of each file, and the feature directory.
+
+    Args:
+        files: recording_id, size and version of each file.
+        audio: Path or URL of the folder of the files.
+        features: Features to compute.
+        workspace: Workspace of the feature store.
+    """
+    get_ready = None if features.cluster else prepare_children
+    hashed = files.assign(sha256=hash_recordings(files, audio, workspace, before_reading=get_ready))
+    store = open_feature_directory(features, workspace)
+    missing = find_missing(hashed, audio, StripStore(store), features)
+    known = hashed["sha256"].nunique() - len(missing)
+    counts = {"to_compute": len(missing), "from_cache": known}
+    logger.info("features: %d audio files to compute, %d from cache", len(missing), known, extra=counts)
+    if missing:
+        _compute(group_sources(missing), features, store)
+    return hashed["sha256"], store
 
 
 def open_feature_directory(features: FeatureConfig, workspace: Workspace) -> FeatureDirectory:

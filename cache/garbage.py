@@ -18,7 +18,9 @@ from cache.workspace.workspace import Workspace
 MOSTLY_DEAD = 0.5
 """A part is written again if more than this share of its frames belongs to audio that no catalogue names."""
 
-_ROOTS = ("reports", "runs", "sweeps", "comparisons")
+_ROOTS = ("reports", "held_out", "runs", "sweeps", "comparisons")
+_LISTS = ("catalogues", "backgrounds")
+"""Kinds of artefacts that list the audio whose strips they need."""
 _OLD = "an old report, or only old reports need it"
 
 
@@ -42,12 +44,13 @@ class Garbage:
 def find_garbage(workspace: Workspace, dropped: Collection[str] = ()) -> list[Garbage]:
     """Returns the folders that can be removed.
 
-    These are kept: all reports, runs, sweeps and comparisons, the newest catalogue of each feature store, and all that
-    these were made from. A split is not kept only because a later split took over its folds.
+    These are kept: all reports with their held-out scores, all runs, sweeps and comparisons, the newest catalogue and
+    the newest background of each feature store, and all that these were made from. Noisy copies are kept only with
+    their background. A split is not kept only because a later split took over its folds.
 
     Args:
         workspace: Workspace to search.
-        dropped: Keys of reports that can be removed too, with the runs that only these reports need.
+        dropped: Keys of reports that can be removed too, with their held-out scores and the runs that only they need.
 
     Raises:
         AtWorkError: If the workspace mirrors a URL, because no lock keeps builders on other machines out.
@@ -59,9 +62,11 @@ def find_garbage(workspace: Workspace, dropped: Collection[str] = ()) -> list[Ga
             "first."
         )
     artefacts = {path.name: path for path in workspace.artefacts()}
-    unneeded = _reach(artefacts, [artefacts[key] for key in dropped if key in artefacts])
+    unneeded = _reach(
+        artefacts, [*(artefacts[key] for key in dropped if key in artefacts), *_scores_of(dropped, artefacts)]
+    )
     roots = [path for path in artefacts.values() if path.parent.name in _ROOTS and path.name not in unneeded]
-    kept = _reach(artefacts, [*roots, *_newest_catalogues(artefacts.values())])
+    kept = _reach(artefacts, [*roots, *_newest_lists(artefacts)])
     garbage = [
         Garbage(path, _OLD if key in unneeded else "no report or run refers to it", folder_bytes(path))
         for key, path in artefacts.items()
@@ -120,13 +125,23 @@ def folder_bytes(folder: Path) -> int:
     return size
 
 
-def _newest_catalogues(artefacts: Iterable[Path]) -> list[Path]:
-    newest: dict[str, tuple[str, Path]] = {}
-    for path in artefacts:
-        if path.parent.name == "catalogues":
+def _scores_of(reports: Collection[str], artefacts: dict[str, Path]) -> list[Path]:
+    """Returns the held-out scores of reports."""
+    scores = [path for path in artefacts.values() if path.parent.name == "held_out"]
+    return [path for path in scores if read_provenance(path)["inputs"]["report"] in reports]
+
+
+def _newest_lists(artefacts: dict[str, Path]) -> list[Path]:
+    """Returns the newest catalogue and the newest background of each feature store, except of noisy copies."""
+    newest: dict[tuple[str, str], tuple[str, Path]] = {}
+    for path in artefacts.values():
+        if path.parent.name in _LISTS:
             provenance = read_provenance(path)
             store, created = provenance["inputs"]["features"], provenance["created"]
-            newest[store] = max(newest.get(store, ("", path)), (created, path))
+            if store in artefacts and "noise" in read_provenance(artefacts[store])["config"]:
+                continue
+            place = path.parent.name, store
+            newest[place] = max(newest.get(place, ("", path)), (created, path))
     return [path for _, path in newest.values()]
 
 
@@ -151,13 +166,13 @@ def _reach(artefacts: dict[str, Path], roots: Iterable[Path]) -> dict[str, Path]
 def _find_live(kept: dict[str, Path]) -> dict[str, set[str]]:
     """Returns the sha256 of the audio that is needed in each feature store, by the store's key.
 
-    Needed is the audio in the store's own catalogues. If an artefact was made from this store and from the split of
-    another store, the audio in the split's catalogue is needed too.
+    Needed is the audio in the store's own catalogues and backgrounds. If an artefact was made from this store and from
+    the split of another store, the audio in the split's catalogue is needed too.
     """
     pairs: set[tuple[str, str]] = set()
     for key, path in kept.items():
         inputs = read_provenance(path)["inputs"]
-        catalogue = key if path.parent.name == "catalogues" else ""
+        catalogue = key if path.parent.name in _LISTS else ""
         if split := kept.get(inputs.get("split", "")):
             catalogue = read_provenance(split)["inputs"]["catalogue"]
         pairs.add((inputs.get("features", ""), catalogue))

@@ -1,7 +1,8 @@
-"""Stage 1: builds the split. Recordings of one recordist and species, and duplicates, never lie in two folds.
+"""Stage 1: builds the split, or refuses settings that the user's table does not allow.
 
-Groups (same recordist, duplicates) stay together. A species that occurs in one group only is the exception: its
-recordings are pinned to training. When recordings are added or removed, the folds of an earlier split are kept.
+Groups stay together: by default recordings of one recordist, and duplicates always. A species that occurs in one group
+only is the exception: its recordings are pinned to training. When recordings are added or removed, the folds of an
+earlier split are kept.
 """
 
 import json
@@ -13,13 +14,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cache.config.split import SplitConfig
-from cache.folds.assignment import assign_folds
+from cache.config.data import DataConfig
+from cache.config.split import AUTO, SplitConfig
+from cache.folds.assignment import assign_folds, check_table, settle_folds
 from cache.folds.extension import UNASSIGNED
-from cache.folds.groups import PINNED_FOLD, RECORDIST
-from cache.folds.report import report_split
+from cache.folds.groups import PINNED_FOLD, RECORDIST, RECORDIST_AND_PLACE, is_unknown
+from cache.folds.report import log_split, report_split
 from cache.folds.split_table import read_split, split_catalogue
 from cache.recordings.catalogue_tables import read_catalogue
+from cache.recordings.recordist_column import advise_on_author
+from cache.recordings.user_table import read_labels
 from cache.workspace.artefact import Recipe, artefact_key, is_finished, read_provenance
 from cache.workspace.workspace import Workspace
 
@@ -29,12 +33,35 @@ VERSION = 4
 """Version of the folds; raised by hand when the same catalogue and settings give other folds."""
 
 
+def check_split(config: SplitConfig, data: DataConfig, workspace: Workspace) -> None:
+    """Check by the user's table, before features are computed, that its recordings allow the split.
+
+    Logs a warning if no recordist is known.
+
+    Args:
+        config: Settings of the split.
+        data: Data set.
+        workspace: Workspace of the split.
+
+    Raises:
+        ValueError: If the table is not readable, or its recordings do not allow the split. The message names a number
+            of folds that works.
+        FileNotFoundError: If the table or the split `config.keep_folds_of` is missing.
+    """
+    table = read_labels(data)
+    _warn_of_unknown_recordists(table, config)
+    if not _keeps_folds(config) or _differing_settings(_find_previous(config, workspace), config):
+        check_table(table, config)
+
+
 def build_split(config: SplitConfig, catalogue: Path, workspace: Workspace) -> Path:
     """Returns the directory of the split, with `split.csv` and `split_report.json`.
 
     If `config.keep_folds_of` names a split that was made from this catalogue with these settings, that split is
     returned. Otherwise the recordings that both catalogues hold keep their folds; a split that does so is reused if it
     exists. The value `champion` counts as null here: `birdclef.champion` replaces it by a key.
+
+    `config.folds=auto` is replaced by a number first, so the split has the same key as with this number.
 
     Args:
         config: Settings of the split.
@@ -46,14 +73,21 @@ def build_split(config: SplitConfig, catalogue: Path, workspace: Workspace) -> P
             (recordist, species) pair lies in two folds although recordists must stay together.
         FileNotFoundError: If the workspace has no split `config.keep_folds_of`.
     """
+    config = _settle_folds(config, catalogue, workspace)
     recipe = Recipe("splits", config.identity(), {"catalogue": artefact_key(catalogue)}, VERSION)
     previous = None
-    if config.keep_folds_of not in (None, "champion") and not config.fold_column:
-        extended = replace(recipe, inputs={**recipe.inputs, "previous": config.keep_folds_of})
+    if _keeps_folds(config):
+        extended = replace(recipe, inputs={**recipe.inputs, "previous": str(config.keep_folds_of)})
         made = workspace.artefact(recipe.kind, extended.key)
         if is_finished(made):
             return made
-        if previous := _find_previous(config.keep_folds_of, config, workspace):
+        earlier = _find_previous(config, workspace)
+        if differing := _differing_settings(earlier, config):
+            logger.info(
+                "split: %s has other settings (%s), so all folds are assigned anew", earlier.name, ", ".join(differing)
+            )
+        else:
+            previous = earlier
             if same := _find_like(previous, recipe, workspace):
                 logger.info("split: %s has the folds of %s", same.name, previous.name)
                 return same
@@ -61,24 +95,61 @@ def build_split(config: SplitConfig, catalogue: Path, workspace: Workspace) -> P
     return workspace.materialise(recipe, lambda staging: _write(config, catalogue, previous, workspace, staging))
 
 
-def _find_previous(key: str, config: SplitConfig, workspace: Workspace) -> Path | None:
-    """Returns the split whose folds are kept; None if its settings differ from the configuration.
+def _keeps_folds(config: SplitConfig) -> bool:
+    """Returns whether the settings name an earlier split whose folds are kept."""
+    return config.keep_folds_of not in (None, "champion") and not config.fold_column
+
+
+def _settle_folds(config: SplitConfig, catalogue: Path, workspace: Workspace) -> SplitConfig:
+    """Returns the settings with a number of folds in place of `auto`.
+
+    If folds of an earlier split are kept, its number is taken as long as the recordings allow it: with another number,
+    all folds would change.
+    """
+    if config.folds != AUTO:
+        return config
+    settled = settle_folds(read_catalogue(catalogue), config)
+    kept = _find_previous(config, workspace) if _keeps_folds(config) else None
+    if kept and not _differing_settings(kept, config):
+        number = min(settled.fold_count, int(read_provenance(kept)["config"]["folds"]))
+        settled = settled.model_copy(update={"folds": number})
+    logger.info("split: split.folds=auto chooses %d folds", settled.fold_count)
+    return settled
+
+
+def _warn_of_unknown_recordists(table: pd.DataFrame, config: SplitConfig) -> None:
+    if is_unknown(table["recordist"]).all():
+        by_recordist = config.group_by in (RECORDIST, RECORDIST_AND_PLACE) and not config.fold_column
+        harm = (
+            "so every recording counts as the work of another recordist. Recordings by one person may then stand in "
+            "training and in validation, and the score is too high"
+            if by_recordist
+            else "so nobody can tell whether recordings by one person stand in training and in validation"
+        )
+        logger.warning("split: no row of the table has an author, %s. %s", harm, advise_on_author(table))
+
+
+def _find_previous(config: SplitConfig, workspace: Workspace) -> Path:
+    """Returns the split that `config.keep_folds_of` names.
 
     Raises:
         FileNotFoundError: If the workspace has no such split.
     """
-    previous = workspace.artefact("splits", key)
+    previous = workspace.artefact("splits", str(config.keep_folds_of))
     if not is_finished(previous):
         raise FileNotFoundError(
-            f"split.keep_folds_of={key}: {previous} does not exist. Copy it back with the catalogue that it names, or "
-            "set split.keep_folds_of=null to assign new folds."
+            f"split.keep_folds_of={config.keep_folds_of}: {previous} does not exist. Copy it back with the catalogue "
+            "that it names, or set split.keep_folds_of=null to assign new folds."
         )
+    return previous
+
+
+def _differing_settings(previous: Path, config: SplitConfig) -> list[str]:
+    """Returns the settings that differ from those of an earlier split; `folds=auto` differs from no number."""
     settings, wanted = read_provenance(previous)["config"], config.identity()
-    if settings == wanted:
-        return previous
-    differing = ", ".join(sorted(name for name in {*settings, *wanted} if settings.get(name) != wanted.get(name)))
-    logger.info("split: %s has other settings (%s), so all folds are assigned anew", previous.name, differing)
-    return None
+    if config.folds == AUTO:
+        wanted["folds"] = settings["folds"]
+    return sorted(name for name in {*settings, *wanted} if settings.get(name) != wanted.get(name))
 
 
 def _find_like(previous: Path, recipe: Recipe, workspace: Workspace) -> Path | None:
@@ -114,19 +185,7 @@ def _write(config: SplitConfig, catalogue: Path, previous: Path | None, workspac
     if split is None:
         split = assign_folds(recordings, config)
     report = {**report_split(recordings, split, config), "kept": kept}
-    lenient = config.fold_column or config.group_by != RECORDIST
-    if report["leak"]["shared_pairs"] and lenient:
-        logger.warning(
-            "split: %d (recordist, species) pairs lie in training and validation, as split.%s allows: scores are too "
-            "optimistic",
-            report["leak"]["shared_pairs"],
-            f"fold_column={config.fold_column}" if config.fold_column else f"group_by={config.group_by}",
-        )
-    elif report["leak"]["shared_pairs"]:
-        raise ValueError(
-            f"{report['leak']['shared_pairs']} (recordist, species) pairs lie in training and validation of the split "
-            f"of {catalogue}. This is a defect of the grouping. Please report it with the catalogue."
-        )
+    log_split(report, config)
     split.to_csv(staging / "split.csv", index=False)
     (staging / "split.png").write_bytes(plot_split(split, report))
     (staging / "split_report.json").write_text(json.dumps(report, indent=2) + "\n")
@@ -143,7 +202,7 @@ def _extend(
         logger.warning("split: no recording of %s is left, so all folds are assigned anew", previous.name)
         return None, None
     split = assign_folds(recordings, config, earlier)
-    if empty := sorted(set(range(config.folds)) - set(split["fold"])):
+    if empty := sorted(set(range(config.fold_count)) - set(split["fold"])):
         logger.warning(
             "split: too few recordings of %s are left, fold %s would be empty, so all folds are assigned anew",
             previous.name,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cache.background import background_directory, build_background, list_files
 from cache.config.data import DataConfig
-from cache.config.features import FeatureConfig, read_features
+from cache.config.features import FeatureConfig, NoisyEmbeddingConfig, read_features
 from cache.features import build_features, feature_recipe
 from cache.recordings.hashes import find_changed, forget_hashes, hash_recordings
 from cache.recordings.user_table import audio_directory, read_recordings
@@ -46,7 +47,8 @@ class Verdict:
     Attributes:
         store: Feature directory.
         damages: Damaged parts.
-        changed: Recordings whose content changed although size and modification time did not.
+        changed: Recordings, and files of the background, whose content changed although size and modification time did
+            not.
         lost: sha256 of audio outside the data set whose strip was lost with a damaged part.
     """
 
@@ -119,21 +121,28 @@ def verify(
     recipe = feature_recipe(features)
     store = workspace.feature_directory(recipe.key)
     read_provenance(store.path)
-    recordings, audio = read_recordings(data), audio_directory(data)
+    folders = {audio_directory(data): read_recordings(data)}
+    background = bool(data.background) and not isinstance(features, NoisyEmbeddingConfig)
+    if background:
+        folders[background_directory(data)] = list_files(background_directory(data))
     with workspace.alone_at_work() if repair else nullcontext():
-        changed = tuple(find_changed(recordings, audio, workspace))
+        found = {folder: find_changed(files, folder, workspace) for folder, files in folders.items()}
+        changed = tuple(name for names in found.values() for name in names)
         damages = tuple(find_damage(store, share, np.random.default_rng(seed)))
         if not repair:
             return Verdict(store, damages, changed)
-        if changed:
-            forget_hashes(audio, workspace)
+        for folder in (folder for folder, names in found.items() if names):
+            forget_hashes(folder, workspace)
         others = {sha256 for damage in damages for sha256 in damage.strips}
-        others.difference_update(hash_recordings(recordings, audio, workspace))
+        for folder, files in folders.items():
+            others.difference_update(hash_recordings(files, folder, workspace))
         kept = {_keep(store, damage.part, others, _layout(features)) for damage in damages}
         for damage in damages:
             if damage.part not in kept:  # the copy has the same id if a killed verify made the part; it is sound now
                 _withdraw(store, damage.part)
     build_features(data, features, workspace)
+    if background:
+        build_background(data, features, workspace)
     return Verdict(store, damages, changed, tuple(sorted(others - StripStore(store).strips.keys())))
 
 

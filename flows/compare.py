@@ -7,6 +7,7 @@ from prefect import flow
 
 from birdclef.comparison.arms import Trial, plan_trials
 from cache.workspace.workspace import Workspace
+from flows.configuration.presets import read_argument
 from flows.experiment import ExperimentConfig, load_arms
 from flows.prefect_ui.failures import fail_in_one_sentence
 from flows.settings import show_stage_messages
@@ -15,11 +16,12 @@ from flows.stages import (
     HOOKS,
     keep_folds,
     make_member_catalogues,
+    make_sources,
     make_split,
     predict_baselines,
     resolve_workspace,
 )
-from flows.tasks import compare_task, predict_task, train_task
+from flows.tasks import Sources, compare_task, predict_task, train_task
 
 
 @flow(name="birdclef-compare", **HOOKS)
@@ -44,7 +46,7 @@ def compare_flow(
         seeds: Number of trainings of each arm and budget.
     """
     show_stage_messages()
-    experiments = load_arms(Path(config), overrides or (), arms or ())
+    experiments = load_arms(read_argument(config), overrides or (), arms or ())
     opened = resolve_workspace(workspace)
     with opened.at_work():
         experiment = keep_folds(next(iter(experiments.values())), opened)
@@ -56,7 +58,8 @@ def compare_flow(
             seeds,
             {name: experiment.train[name] for name in companions},
         )
-        finished = _run_trials(trials, experiment, split, catalogues, opened)
+        sources = make_sources(experiment, catalogues, opened)
+        finished = _run_trials(trials, experiment.with_folds(split), split, sources, opened)
         baselines = predict_baselines(experiment, split, catalogues, opened)
         return opened.address(compare_task(experiment.evaluate, finished, baselines, companions, opened))
 
@@ -65,7 +68,7 @@ def _run_trials(
     trials: Iterable[Trial],
     experiment: ExperimentConfig,
     split: Path,
-    catalogues: dict[str, Path],
+    sources: dict[str, Sources],
     workspace: Workspace,
 ) -> list[tuple[Trial, list[Path]]]:
     """Returns each trial with its predictions, one per fold."""
@@ -76,7 +79,7 @@ def _run_trials(
         name = f"{trial.arm} {trial.epochs} epochs seed {trial.seed}"
         predictions = []
         for fold in experiment.folds_of(member):
-            run = train_task(name, trial.config, split, fold, workspace, catalogues.get(member))
+            run = train_task(name, trial.config, split, fold, workspace, sources[member])
             predictions.append(predict_task(name, fold, experiment.predict, run, workspace))
         finished.append((trial, predictions))
     return finished

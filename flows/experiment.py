@@ -1,12 +1,12 @@
 """The configuration of an experiment: the settings of all stages, from a preset or a YAML file and overrides."""
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from birdclef.comparison.arms import ARMS, REFERENCE
 from birdclef.config.evaluate import EvaluateConfig
@@ -17,14 +17,24 @@ from birdclef.config.train import TrainConfig
 from cache.config.data import DataConfig
 from cache.config.features import EmbeddingConfig, FeatureConfig, LogMelConfig
 from cache.config.section import ConfigSection
-from cache.config.split import SplitConfig
+from cache.config.split import AUTO, MOST_FOLDS, SplitConfig
+from cache.workspace.artefact import read_provenance
 from flows.configuration.origins import show_origins
-from flows.configuration.overrides import apply_overrides, as_overrides, read_tree
+from flows.configuration.overrides import apply_overrides, as_overrides, parse_override, read_tree
 from flows.configuration.presets import find_config
 from flows.configuration.problems import describe_problems
 from flows.configuration.suggestion import suggest
 
-MemberName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ValueError(
+            f"{name!r} cannot be the name of a member: use letters, digits, _ and - (a dot would separate keys)"
+        )
+    return name
+
+
+MemberName = Annotated[str, AfterValidator(_check_name)]
 
 
 class ExperimentConfig(ConfigSection):
@@ -50,7 +60,7 @@ class ExperimentConfig(ConfigSection):
             features = self.features_of(name)
             try:
                 check_member(member, features)
-                check_views(self.predict, features)
+                check_views(self.predict, features, member.model.normalisation)
             except ValueError as error:
                 raise ValueError(f"train.{name}: {error}") from error
             self._check_folds(name)
@@ -58,9 +68,10 @@ class ExperimentConfig(ConfigSection):
 
     def _check_folds(self, name: str) -> None:
         folds = self.folds_of(name)
-        if not folds or len(set(folds)) < len(folds) or max(folds) >= self.split.folds:
+        count = MOST_FOLDS if self.split.folds == AUTO else self.split.fold_count
+        if not folds or len(set(folds)) < len(folds) or max(folds) >= count:
             raise ValueError(
-                f"train.{name}.folds={list(folds)} must name at least one fold from 0 to {self.split.folds - 1}, and "
+                f"train.{name}.folds={list(folds)} must name at least one fold from 0 to {count - 1}, and "
                 f"each fold once (split.folds={self.split.folds}). Set train.{name}.folds=null to train all folds."
             )
         first = next(iter(self.train))
@@ -75,9 +86,26 @@ class ExperimentConfig(ConfigSection):
         return self.member_features.get(member, self.features)
 
     def folds_of(self, member: str) -> tuple[int, ...]:
-        """Returns the validation folds that a member is trained for."""
+        """Returns the validation folds that a member is trained for; with `split.folds=auto` all that are possible."""
         folds = self.train[member].folds
-        return tuple(range(self.split.folds)) if folds is None else folds
+        if folds is not None:
+            return folds
+        return tuple(range(MOST_FOLDS if self.split.folds == AUTO else self.split.fold_count))
+
+    def with_folds(self, split: Path) -> Self:
+        """Returns the experiment with the number of folds of its split in place of `auto`.
+
+        Args:
+            split: Directory of the split.
+
+        Raises:
+            ValueError: If a member names a fold that the split does not have.
+        """
+        folds = read_provenance(split)["config"]["folds"]
+        settled = self.model_copy(update={"split": self.split.model_copy(update={"folds": folds})})
+        for name in self.train:
+            settled._check_folds(name)
+        return settled
 
     def why_no_prediction(self) -> str | None:
         """Returns why the experiment's report cannot predict new recordings; None if it can."""
@@ -144,9 +172,10 @@ def expand_grid(config: Path, overrides: Iterable[str]) -> list[dict[str, Any]]:
     """
     alternatives: dict[str, list[Any]] = {}
     for override in overrides:
-        key, _, text = override.partition("=")
-        value = yaml.safe_load(text)
+        key, value = parse_override(override)
         alternatives[key] = value if isinstance(value, list) and not _is_valid(config, override) else [value]
+    if empty := [key for key, values in alternatives.items() if not values]:
+        raise ValueError(f"The list of {empty[0]} is empty: give at least one value, such as '{empty[0]}=[VALUE]'.")
     combinations = [dict(zip(alternatives, values, strict=True)) for values in product(*alternatives.values())]
     for combination in combinations:
         load_config(config, as_overrides(combination))

@@ -8,12 +8,15 @@ from pydantic import Field
 
 from birdclef.champion import CHAMPION, champion_report
 from birdclef.config.predict import DetectionFormat
+from cache.workspace.workspace import Workspace
 from flows.prefect_ui.failures import fail_in_one_sentence
 from flows.settings import show_stage_messages
 from flows.stages import (
     DEFAULT_CONFIG,
     HOOKS,
+    make_backgrounds,
     make_catalogue,
+    make_held_out_score,
     make_member_catalogues,
     make_report,
     make_split,
@@ -31,7 +34,7 @@ def features_flow(
 ) -> str:
     """Compute the missing strips and the catalogue; returns the catalogue's address.
 
-    The flow also computes the features of each member that has features of its own.
+    The flow also computes the features of each member that has features of its own, and the background.
 
     Args:
         config: Name of a preset, such as small, or path of a YAML file.
@@ -40,7 +43,9 @@ def features_flow(
     """
     with prepare(config, overrides, workspace) as (experiment, opened):
         make_member_catalogues(experiment, opened)
-        return opened.address(make_catalogue(experiment, opened))
+        catalogue = make_catalogue(experiment, opened)
+        make_backgrounds(experiment, opened)
+        return opened.address(catalogue)
 
 
 @flow(name="birdclef-split", **HOOKS)
@@ -73,7 +78,7 @@ def train_flow(
     """
     with prepare(config, overrides, workspace) as (experiment, opened):
         split, catalogues = make_split(experiment, opened), make_member_catalogues(experiment, opened)
-        members = train_members(experiment, split, catalogues, opened)
+        members = train_members(experiment.with_folds(split), split, catalogues, opened)
         return [opened.address(run) for runs in members.values() for run in runs.values()]
 
 
@@ -93,6 +98,22 @@ def evaluate_flow(
     """
     with prepare(config, overrides, workspace) as (experiment, opened):
         return opened.address(make_report(experiment, opened))
+
+
+@flow(name="birdclef-held-out", **HOOKS)
+@fail_in_one_sentence
+def held_out_flow(source: str = CHAMPION, workspace: str | None = None) -> str:
+    """Score a report on the recordings that its split held out; returns the score's address.
+
+    Args:
+        source: `champion`, or the directory of a report.
+        workspace: Directory or URL that holds the champion; if empty, $BIRDCLEF_WORKSPACE, else `workspace`.
+    """
+    show_stage_messages()
+    opened = resolve_workspace(workspace) if source == CHAMPION else Workspace.containing(Path(source))
+    report = champion_report(opened) if source == CHAMPION else Path(source)
+    with opened.at_work():
+        return opened.address(make_held_out_score(report, opened))
 
 
 @flow(name="birdclef-predict", **HOOKS)
@@ -137,8 +158,8 @@ def full_pipeline(
 ) -> str:
     """From a folder of recordings to a macro-F1 report and a champion; returns the report's address.
 
-    The report becomes the champion unless it may be worse than the present champion. If neither recordings nor
-    settings have changed, every artefact comes from the workspace.
+    The report becomes the champion unless it may be worse than a champion so far, or its score does not compare. If
+    neither recordings nor settings have changed, every artefact comes from the workspace.
 
     Args:
         config: Name of a preset, such as small, or path of a YAML file.

@@ -10,17 +10,23 @@ from prefect import get_run_logger
 
 from birdclef.baseline import FROZEN_BASELINE, baseline_name
 from birdclef.champion import keep_champion_folds
+from birdclef.held_out import find_parts
 from birdclef.zero_shot import zero_shot_name
+from cache.split import check_split
 from cache.workspace.workspace import Workspace
+from flows.configuration.presets import read_argument
 from flows.experiment import ExperimentConfig, load_config
 from flows.monitoring.notify import notify_of_run
 from flows.settings import show_stage_messages
 from flows.tasks import (
+    Sources,
     baseline_task,
+    build_background_task,
     build_features_task,
     build_split_task,
     evaluate_task,
     frozen_baseline_task,
+    held_out_task,
     predict_task,
     train_task,
     zero_shot_task,
@@ -43,7 +49,7 @@ def prepare(
 ) -> Iterator[tuple[ExperimentConfig, Workspace]]:
     """Yields the experiment and the workspace; `birdclef gc` removes nothing from it while the body runs."""
     show_stage_messages()
-    experiment, opened = load_config(Path(config), overrides or ()), resolve_workspace(workspace)
+    experiment, opened = load_config(read_argument(config), overrides or ()), resolve_workspace(workspace)
     with opened.at_work():
         yield keep_folds(experiment, opened), opened
 
@@ -66,8 +72,34 @@ def make_member_catalogues(experiment: ExperimentConfig, workspace: Workspace) -
     }
 
 
+def make_backgrounds(experiment: ExperimentConfig, workspace: Workspace) -> dict[str, Path]:
+    """Returns the background of each member; empty if the experiment has none."""
+    if not experiment.data.background:
+        return {}
+    wanted = {name: experiment.features_of(name) for name in experiment.train}
+    built = {
+        features: build_background_task(experiment.data, features, workspace)
+        for features in dict.fromkeys(wanted.values())
+        if features.kind == "log_mel" or features.background_variants
+    }
+    return {name: built[features] for name, features in wanted.items() if features in built}
+
+
+def make_sources(experiment: ExperimentConfig, catalogues: dict[str, Path], workspace: Workspace) -> dict[str, Sources]:
+    """Returns what each member is trained on.
+
+    Args:
+        experiment: Settings of all stages.
+        catalogues: Catalogue of each member that has features of its own.
+        workspace: Workspace of the artefacts.
+    """
+    backgrounds = make_backgrounds(experiment, workspace)
+    return {name: (catalogues.get(name), backgrounds.get(name)) for name in experiment.train}
+
+
 def make_split(experiment: ExperimentConfig, workspace: Workspace) -> Path:
-    """Returns the split of the experiment's catalogue."""
+    """Returns the split of the experiment's catalogue; settings that the table does not allow are refused first."""
+    check_split(experiment.split, experiment.data, workspace)
     return build_split_task(experiment.split, make_catalogue(experiment, workspace), workspace)
 
 
@@ -75,9 +107,10 @@ def train_members(
     experiment: ExperimentConfig, split: Path, catalogues: dict[str, Path], workspace: Workspace
 ) -> dict[str, dict[int, Path]]:
     """Returns the run of each member and fold."""
+    sources = make_sources(experiment, catalogues, workspace)
     return {
         member: {
-            fold: train_task(member, config, split, fold, workspace, catalogues.get(member))
+            fold: train_task(member, config, split, fold, workspace, sources[member])
             for fold in experiment.folds_of(member)
         }
         for member, config in experiment.train.items()
@@ -89,6 +122,7 @@ def make_report(experiment: ExperimentConfig, workspace: Workspace) -> Path:
     if reason := experiment.why_no_prediction():
         get_run_logger().warning("The report may become champion, but `birdclef predict` will refuse it: %s.", reason)
     split, catalogues = make_split(experiment, workspace), make_member_catalogues(experiment, workspace)
+    experiment = experiment.with_folds(split)
     predictions = {
         member: [predict_task(member, fold, experiment.predict, run, workspace) for fold, run in runs.items()]
         for member, runs in train_members(experiment, split, catalogues, workspace).items()
@@ -97,6 +131,18 @@ def make_report(experiment: ExperimentConfig, workspace: Workspace) -> Path:
     zero_shot = _predict_zero_shot(split, catalogues, workspace)
     settings = experiment.model_dump(mode="json")
     return evaluate_task(experiment.evaluate, predictions, baseline, settings, workspace, zero_shot)
+
+
+def make_held_out_score(report: Path, workspace: Workspace) -> Path:
+    """Returns the score of a report on its held-out part; predicts this part with all models first."""
+    parts = find_parts(report, workspace)
+    members = {
+        member: [
+            predict_task(member, fold, config, run, workspace, held_out=True) for fold, (run, config) in runs.items()
+        ]
+        for member, runs in parts.members.items()
+    }
+    return held_out_task(report, members, baseline_task(parts.split, workspace, held_out=True), workspace)
 
 
 def predict_baselines(

@@ -1,10 +1,9 @@
 """The flow of `birdclef sweep`: one report for every combination of settings."""
 
-from pathlib import Path
-
 from prefect import flow
 
 from flows.configuration.overrides import as_overrides
+from flows.configuration.presets import read_argument
 from flows.experiment import expand_grid, load_config
 from flows.prefect_ui.failures import fail_in_one_sentence
 from flows.settings import show_stage_messages
@@ -23,8 +22,9 @@ def sweep_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None,
         workspace: Directory or URL of the artefacts; if empty, $BIRDCLEF_WORKSPACE, else `workspace`.
     """
     show_stage_messages()
-    settings, opened = expand_grid(Path(config), overrides or ()), resolve_workspace(workspace)
+    path, opened = read_argument(config), resolve_workspace(workspace)
+    settings = expand_grid(path, overrides or ())
     with opened.at_work():
-        experiments = [load_config(Path(config), as_overrides(setting)) for setting in settings]
+        experiments = [load_config(path, as_overrides(setting)) for setting in settings]
         reports = [make_report(keep_folds(experiment, opened), opened) for experiment in experiments]
         return opened.address(sweep_task(settings, reports, opened))

@@ -14,19 +14,21 @@ from prefect.runtime import flow_run
 from prefect.tasks import exponential_backoff
 
 from birdclef.baseline import predict_baseline, predict_frozen_baseline
-from birdclef.champion import describe_decisions, read_decisions
 from birdclef.compare import compare
 from birdclef.comparison.arms import Trial
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.predict import DetectionFormat, PredictConfig
 from birdclef.config.promote import PromoteConfig
 from birdclef.config.train import TrainConfig
+from birdclef.decisions import describe_decisions, read_decisions
 from birdclef.evaluate import evaluate
+from birdclef.held_out import score_held_out_part
 from birdclef.predict import predict
 from birdclef.promote import promote
 from birdclef.sweep import compare_settings
 from birdclef.train import train
 from birdclef.zero_shot import predict_zero_shot
+from cache.background import build_background
 from cache.config.data import DataConfig
 from cache.config.features import FeatureConfig
 from cache.config.split import SplitConfig
@@ -34,10 +36,13 @@ from cache.features import build_features
 from cache.split import build_split
 from cache.workspace.workspace import Workspace
 from flows.monitoring.notify import Notification, notify
-from flows.prefect_ui.artifacts import show_lineage, show_quarantine, show_report
+from flows.prefect_ui.artifacts import find_inputs, show_lineage, show_quarantine, show_report
 from flows.prefect_ui.progress import show_progress
 
 CHAMPION_ARTIFACT = "champion"
+
+Sources = tuple[Path | None, Path | None]
+"""What a member is trained on: the catalogue of its own features (None: that of the split), and the background."""
 
 _PERMANENT = (
     ValueError,
@@ -76,6 +81,17 @@ def build_features_task(data: DataConfig, features: FeatureConfig, workspace: Wo
     return catalogue
 
 
+@task(name="background", **STAGE)
+def build_background_task(data: DataConfig, features: FeatureConfig, workspace: Workspace) -> Path:
+    """Compute the missing strips of the background, and noisy copies for embeddings; returns the background."""
+    with show_progress("background progress"):
+        background = build_background(data, features, workspace)
+    show_quarantine(background, key="background-quarantine")
+    for part in (*find_inputs(background, workspace), background):  # the stage makes catalogues of noisy copies too
+        show_lineage(part, workspace)
+    return background
+
+
 @task(name="split", **STAGE)
 def build_split_task(split: SplitConfig, catalogue: Path, workspace: Workspace) -> Path:
     """Assign recordings to folds; returns the split."""
@@ -86,27 +102,34 @@ def build_split_task(split: SplitConfig, catalogue: Path, workspace: Workspace) 
 
 @task(name="train", task_run_name="train {member} fold {fold}", **STAGE)
 def train_task(
-    member: str, config: TrainConfig, split: Path, fold: int, workspace: Workspace, catalogue: Path | None = None
+    member: str, config: TrainConfig, split: Path, fold: int, workspace: Workspace, sources: Sources = (None, None)
 ) -> Path:
     """Train one member on one fold; returns the run. Reads the catalogue's features, or those of the split."""
     with show_progress(f"train {member} fold {fold} progress"):
-        run = train(config, split, fold, workspace, catalogue)
+        run = train(config, split, fold, workspace, *sources)
     show_lineage(run, workspace)
     return run
 
 
 @task(name="predict", task_run_name="predict {member} fold {fold}", **STAGE)
-def predict_task(member: str, fold: int, config: PredictConfig, run: Path, workspace: Workspace) -> Path:  # noqa: ARG001
-    """Predict the validation recordings of a run; returns the predictions."""
-    predictions = predict(config, run, workspace)
+def predict_task(
+    member: str,  # noqa: ARG001 - in the name of the task
+    fold: int,  # noqa: ARG001
+    config: PredictConfig,
+    run: Path,
+    workspace: Workspace,
+    held_out: bool = False,
+) -> Path:
+    """Predict the validation recordings of a run, or those that its split holds out; returns the predictions."""
+    predictions = predict(config, run, workspace, held_out=held_out)
     show_lineage(predictions, workspace)
     return predictions
 
 
 @task(name="baseline", **STAGE)
-def baseline_task(split: Path, workspace: Workspace) -> Path:
-    """Predict with logistic regression on the same folds; returns the predictions."""
-    predictions = predict_baseline(split, workspace)
+def baseline_task(split: Path, workspace: Workspace, held_out: bool = False) -> Path:
+    """Predict with logistic regression on the same folds, or on the held-out part; returns the predictions."""
+    predictions = predict_baseline(split, workspace, held_out=held_out)
     show_lineage(predictions, workspace)
     return predictions
 
@@ -133,6 +156,16 @@ def evaluate_task(
     report = evaluate(config, members, baseline, experiment, workspace, zero_shot)
     show_report(report, workspace)
     return report
+
+
+@task(name="held-out", **STAGE)
+def held_out_task(report: Path, members: dict[str, list[Path]], baseline: Path, workspace: Workspace) -> Path:
+    """Score a report on its held-out part; returns the score. Prefect's UI shows the score with the number of looks."""
+    directory, told = score_held_out_part(report, members, baseline, workspace)
+    show_lineage(directory, workspace)
+    page = (directory / "held_out.md").read_text()
+    create_markdown_artifact(f"{page}\n{told}\n", key="held-out", description=f"Held-out score of {report.name}")
+    return directory
 
 
 @task(name="promote", **STAGE)

@@ -3,6 +3,8 @@
 import os
 import traceback
 
+from flows.configuration.switch import is_on
+
 USER_ERRORS = (ValueError, OSError, RuntimeError, ImportError, ArithmeticError)
 """Errors from wrong input or from the machine. All other errors are defects and keep their traceback."""
 
@@ -15,8 +17,8 @@ def be_verbose() -> None:
 
 
 def is_verbose() -> bool:
-    """Returns whether errors are shown with their traceback: after `be_verbose`, or if $BIRDCLEF_VERBOSE is set."""
-    return os.environ.get(_SWITCH, "") not in ("", "0")
+    """Returns whether errors are shown with their traceback: after `be_verbose`, or if $BIRDCLEF_VERBOSE is on."""
+    return is_on(_SWITCH)
 
 
 def summarise(error: BaseException) -> str:

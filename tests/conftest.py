@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from fractions import Fraction
@@ -24,6 +25,8 @@ import av
 import numpy as np
 import pandas as pd
 import pytest
+from fsspec import register_implementation
+from fsspec.implementations.memory import MemoryFileSystem
 
 from birdclef.baseline import predict_baseline
 from birdclef.config.predict import PredictConfig
@@ -121,6 +124,23 @@ def encode_by_ffmpeg() -> Callable[..., bytes]:
         return stream.getvalue()
 
     return encode
+
+
+class _Bucket(MemoryFileSystem):
+    """Files in memory under a protocol of the tests, because a workspace at memory:// is refused."""
+
+    protocol = ("bucket",)
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.replace("bucket://", "memory://", 1)))
+
+
+@pytest.fixture
+def bucket_url() -> str:
+    """Returns the URL of an empty folder that every workspace of this process sees."""
+    register_implementation("bucket", _Bucket, clobber=True)
+    return f"bucket://{uuid.uuid4().hex}/workspace"
 
 
 @pytest.fixture(scope="session")

@@ -5,25 +5,23 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from birdclef.augment.embeddings import augment_embeddings, mix_embeddings
-from birdclef.augment.log_mel import (
-    draw_rates,
-    draw_warp,
-    mix_power,
-    random_background,
-    random_gain,
-    random_mask,
-    random_noise,
-    to_decibels,
-    to_power,
-)
+from birdclef.augment.band_medians import band_medians
+from birdclef.augment.embeddings import drop_channels, mix_embeddings, random_noise
+from birdclef.augment.log_mel import draw_rates, draw_warp, random_gain
+from birdclef.augment.masks import cover, draw_cover
+from birdclef.augment.noise import draw_noise, synthesise_noise
+from birdclef.augment.power import mix_levelled, random_background, to_decibels, to_power
+from birdclef.augment.song_filter import draw_filter, filter_song
 from birdclef.config.augment import AugmentConfig, EmbeddingAugmentConfig
-from birdclef.strips.crops import gather_windows
-from birdclef.strips.frame_levels import compute_frame_levels
+from birdclef.config.train import TrainConfig
+from birdclef.strips.backgrounds import Backgrounds, build_backgrounds
 from birdclef.strips.input_statistics import channel_statistics
-from birdclef.strips.noise_bank import build_noise_bank
 from birdclef.strips.residency import Strips
-from cache.config.features import FeatureConfig
+from cache.config.features import FeatureConfig, LogMelConfig
+from cache.front_end.mel_scale import bands_between
+
+_FLOOR_STRIDE = 4
+"""Frames from one to the next of which a band's floor is the median; frames between overlap these by three quarters."""
 
 
 class Augmentation(Protocol):
@@ -51,20 +49,37 @@ class Augmentation(Protocol):
         """
         ...
 
+    def mask(self, crops: Tensor, generator: torch.Generator) -> Tensor:
+        """Returns crops with random parts that the model's normalisation turns into 0, (batch, 1, channels, frames).
+
+        Masks come last, because sound that is added later would show through them.
+        """
+        ...
+
 
 class LogMelAugmentation:
-    """Augmentation of log-mel: time warp and stretch, gain, background, noise and masks.
+    """Augmentation of log-mel: time warp and stretch, gain, filter, background, noise and masks.
 
     Attributes:
-        noise_bank: Quiet crops that are added as background.
+        backgrounds: Sources of the backgrounds; None: no view gets a background.
     """
 
-    def __init__(self, settings: AugmentConfig, strips: Strips, crop_frames: int, floor_db: float) -> None:
+    def __init__(
+        self,
+        settings: AugmentConfig,
+        features: LogMelConfig,
+        backgrounds: Backgrounds | None,
+        crop_frames: int,
+        mean_db: Tensor | None,
+        device: torch.device,
+    ) -> None:
         self._settings = settings
-        self._strips = strips
         self._crop_frames = crop_frames
-        self._floor_db = floor_db
-        self.noise_bank = build_noise_bank(strips, compute_frame_levels(strips), crop_frames)
+        self._floor_db = features.floor_db
+        self._song = bands_between(features, *settings.song_hz)
+        self._mean_db = mean_db
+        self._noise = torch.from_numpy(synthesise_noise(features)).to(device)  # (colours, all_frames, n_mels)
+        self.backgrounds = backgrounds
 
     def draw_time_map(self, batch: int, generator: torch.Generator) -> Tensor:
         """Returns warped and stretched positions, (batch, frames)."""
@@ -73,31 +88,64 @@ class LogMelAugmentation:
         warped = draw_warp(batch, self._crop_frames, settings.warp_frames, settings.warp_probability, generator)
         return warped * rates.unsqueeze(1)  # (batch, frames)
 
-    def gather_others(self, batch: int, generator: torch.Generator) -> tuple[Tensor]:
-        """Returns backgrounds in dB, (batch, 1, n_mels, frames)."""
-        chosen = torch.randint(len(self.noise_bank.rows), (batch,), generator=generator)
-        rows, firsts = self.noise_bank.rows[chosen], self.noise_bank.firsts[chosen]
-        return (gather_windows(self._strips, rows, firsts, self._crop_frames),)
+    def gather_others(self, batch: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Returns backgrounds in dB, (batch, 1, n_mels, frames), if there are any."""
+        return (self.backgrounds.gather(batch, generator),) if self.backgrounds else ()
 
     def augment(self, crops: Tensor, *others: Tensor, generator: torch.Generator) -> Tensor:
-        """Returns crops with gain, background, noise and masks, (batch, 1, n_mels, frames) in dB."""
-        (background,) = others
-        return augment_log_mel(crops, background, self._settings, self._floor_db, generator)
+        """Returns crops with gain, filter, background and noise, (batch, 1, n_mels, frames) in dB."""
+        settings, (batch, _, _, frames) = self._settings, crops.shape
+        if settings.gain_probability:
+            crops = random_gain(crops, settings.gain_db, settings.gain_probability, self._floor_db, generator)
+        power = self._filter(crops, generator)
+        noise = draw_noise(self._noise, batch, frames, generator)
+        for added, snr_db, probability in (
+            *((to_power(one), settings.background_snr_db, settings.background_probability) for one in others),
+            (noise, settings.noise_snr_db, settings.noise_probability),
+        ):
+            power = random_background(power, added, snr_db, probability, generator, self._song)
+        return to_decibels(power)
+
+    def _filter(self, crops: Tensor, generator: torch.Generator) -> Tensor:
+        """Returns the power of crops whose song is filtered, (batch, 1, n_mels, frames)."""
+        settings, (batch, _, n_mels, _) = self._settings, crops.shape
+        power = to_power(crops)
+        if not settings.filter_probability:  # the floor takes time
+            return power
+        gain_db = draw_filter(batch, n_mels, settings.filter_db, settings.filter_probability, generator)
+        floor = band_medians(crops[..., ::_FLOOR_STRIDE], gain_db.any(dim=1))
+        return filter_song(power, to_power(floor), gain_db)
 
     def mix(self, crops: Tensor, share: Tensor, partner: Tensor) -> Tensor:
-        """Returns crops mixed in power, (batch, 1, n_mels, frames) in dB."""
-        return mix_power(crops, share, partner)
+        """Returns crops mixed in power at the same level of song, (batch, 1, n_mels, frames) in dB."""
+        return mix_levelled(crops, share, partner, self._song)
+
+    def mask(self, crops: Tensor, generator: torch.Generator) -> Tensor:
+        """Returns crops with masked bands and frames, (batch, 1, n_mels, frames) in dB."""
+        settings, (batch, _, n_mels, frames) = self._settings, crops.shape
+        if not settings.mask_probability:  # the medians take time
+            return crops
+        bands, times = (
+            draw_cover(batch, size, share, count, settings.mask_probability, generator)
+            for size, share, count in (
+                (n_mels, settings.frequency_mask_share, settings.frequency_masks),
+                (frames, settings.time_mask_share, settings.time_masks),
+            )
+        )
+        if self._mean_db is not None:
+            return cover(crops, bands, times, self._mean_db)
+        # A band that is masked in all frames is constant, so its median is any level that it is set to.
+        return cover(crops, bands, times, band_medians(crops, times.any(dim=1)))
 
 
 class EmbeddingAugmentation:
-    """Augmentation of embeddings: noise, and channels set to 0."""
+    """Augmentation of embeddings: noise, and channels that are 0 at the model's input."""
 
-    def __init__(
-        self, settings: EmbeddingAugmentConfig, crop_frames: int, deviation: Tensor, device: torch.device
-    ) -> None:
+    def __init__(self, settings: EmbeddingAugmentConfig, crop_frames: int, mean: Tensor, deviation: Tensor) -> None:
         self._settings = settings
         self._crop_frames = crop_frames
-        self._deviation = deviation.to(device)
+        self._mean = mean
+        self._deviation = deviation
 
     def draw_time_map(self, batch: int, generator: torch.Generator) -> Tensor:
         """Returns the positions of consecutive windows, (batch, windows)."""
@@ -108,52 +156,43 @@ class EmbeddingAugmentation:
         return ()
 
     def augment(self, crops: Tensor, *others: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
-        """Returns crops with noise and some channels set to 0, (batch, 1, channels, windows)."""
-        return augment_embeddings(crops, self._settings, self._deviation, generator)
+        """Returns crops with noise, (batch, 1, channels, windows)."""
+        settings = self._settings
+        return random_noise(crops, settings.noise_share * self._deviation, settings.noise_probability, generator)
 
     def mix(self, crops: Tensor, share: Tensor, partner: Tensor) -> Tensor:
         """Returns crops mixed linearly, (batch, 1, channels, windows)."""
         return mix_embeddings(crops, share, partner)
 
+    def mask(self, crops: Tensor, generator: torch.Generator) -> Tensor:
+        """Returns crops without some channels, (batch, 1, channels, windows)."""
+        return drop_channels(crops, self._settings.channel_dropout, self._mean, generator)
+
 
 def build_augmentation(
-    settings: AugmentConfig | EmbeddingAugmentConfig,
+    config: TrainConfig,
     features: FeatureConfig,
     strips: Strips,
-    crop_frames: int,
+    mean: Tensor | float,
     device: torch.device,
+    background: Strips | None = None,
 ) -> Augmentation:
     """Returns the augmentation for a kind of features.
 
     Args:
-        settings: Augmentation settings for the kind of `features` (`feature_kind.check_member`).
+        config: Settings of the member; its augmentation suits the kind of `features` (`feature_kind.check_member`).
         features: Settings of the features in the strips.
         strips: Strips of the training recordings.
-        crop_frames: Length of a crop, frames.
+        mean: Mean that the model subtracts from its input, of all values or of each channel, (channels, 1). A model
+            that subtracts each band's median does not use it.
         device: Device on which crops are augmented.
+        background: Strips of the user's own noise; None: there are none. Embeddings are mixed with it in the store.
     """
-    if isinstance(settings, EmbeddingAugmentConfig):
-        return EmbeddingAugmentation(settings, crop_frames, channel_statistics(strips)[1], device)
-    return LogMelAugmentation(settings, strips, crop_frames, features.compared_log_mel.floor_db)
-
-
-def augment_log_mel(
-    log_mel: Tensor, background: Tensor, settings: AugmentConfig, floor_db: float, generator: torch.Generator
-) -> Tensor:
-    """Returns crops with gain, background, noise and masks, (batch, 1, n_mels, frames) in dB."""
-    log_mel = random_gain(log_mel, settings.gain_db, settings.gain_probability, floor_db, generator)
-    power = random_background(
-        to_power(log_mel),
-        to_power(background),
-        settings.background_snr_db,
-        settings.background_probability,
-        generator,
-    )
-    power = random_noise(power, settings.noise_snr_db, settings.noise_probability, generator)
-    log_mel = to_decibels(power)
-    for dim, share, count in (
-        (2, settings.frequency_mask_share, settings.frequency_masks),
-        (3, settings.time_mask_share, settings.time_masks),
-    ):
-        log_mel = random_mask(log_mel, dim, share, count, settings.mask_probability, generator)
-    return log_mel
+    crop_frames, mean = features.count_frames(config.clip_seconds), torch.as_tensor(mean, device=device)
+    if isinstance(config.augment, EmbeddingAugmentConfig):
+        deviation = channel_statistics(strips)[1].to(device)
+        return EmbeddingAugmentation(config.augment, crop_frames, mean, deviation)
+    steady = None if config.model.normalisation == "band_median" else mean
+    log_mel = features.compared_log_mel  # for log-mel, these are the features themselves
+    backgrounds = build_backgrounds(config.augment, features, strips, background, crop_frames)
+    return LogMelAugmentation(config.augment, log_mel, backgrounds, crop_frames, steady, device)

@@ -7,24 +7,6 @@ on the crops' device.
 import torch
 from torch import Tensor
 
-from birdclef.config.augment import EmbeddingAugmentConfig
-
-
-def augment_embeddings(
-    embeddings: Tensor, settings: EmbeddingAugmentConfig, deviation: Tensor, generator: torch.Generator
-) -> Tensor:
-    """Returns crops with noise on every value and some channels set to 0.
-
-    Args:
-        embeddings: (batch, 1, channels, windows).
-        settings: Strength of the noise, and share of the channels that are set to 0.
-        deviation: Standard deviation of each channel over the training strips, (channels, 1). The noise is scaled by
-            it.
-        generator: Source of randomness.
-    """
-    noisy = random_noise(embeddings, settings.noise_share * deviation, settings.noise_probability, generator)
-    return drop_channels(noisy, settings.channel_dropout, generator)
-
 
 def random_noise(embeddings: Tensor, deviation: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Add Gaussian noise to chosen crops.
@@ -40,10 +22,19 @@ def random_noise(embeddings: Tensor, deviation: Tensor, probability: float, gene
     return embeddings + noise * chosen.view(-1, 1, 1, 1)
 
 
-def drop_channels(embeddings: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Set a share of the channels to 0 in all windows of a crop, and multiply the others by 1 / (1 - share)."""
+def drop_channels(embeddings: Tensor, share: float, mean: Tensor, generator: torch.Generator) -> Tensor:
+    """Set a share of the channels to their mean in all windows of a crop, and widen the others by 1 / (1 - share).
+
+    The model subtracts the mean, so this is dropout at its input: a dropped channel is 0 there.
+
+    Args:
+        embeddings: (batch, 1, channels, windows).
+        share: Share of the channels that are dropped, in [0, 1).
+        mean: Mean that the model subtracts, of all values or of each channel, (channels, 1).
+        generator: Source of randomness.
+    """
     kept = torch.rand(*embeddings.shape[:3], 1, generator=generator, device=embeddings.device) >= share
-    return embeddings * kept / (1 - share)
+    return mean + (embeddings - mean) * kept / (1 - share)
 
 
 def mix_embeddings(embeddings: Tensor, share: Tensor, partner: Tensor) -> Tensor:

@@ -16,7 +16,9 @@ from birdclef.metrics.classification import score_species
 from birdclef.metrics.headline import HEADLINE_METRICS, METRIC_TITLES
 from birdclef.metrics.predictions import Predictions
 from birdclef.report.rendering import render
+from birdclef.report.species_names import name_species
 from birdclef.scores.scorer import Scorer, build_scorer
+from cache.folds.overlap import name_groups
 
 _NAMED_SPECIES = 10
 
@@ -31,28 +33,41 @@ class ReportPredictions:
 
     Attributes:
         name: Key of the report.
-        recordings: recording_id, sha256, label, fold and group of each recording; no sha256 occurs twice.
+        recordings: recording_id, sha256, label, secondary_labels, recordist, fold and group of each recording; no
+            sha256 occurs twice.
         species: Label of each column of `probabilities`.
+        names: Name of each species by its label.
+        split: Settings of the split.
         probabilities: (recordings, classes).
     """
 
     name: str
     recordings: pd.DataFrame
     species: list[str]
+    names: dict[str, str]
+    split: dict[str, Any]
     probabilities: NDArray[np.float64]
 
 
-def compare_reports(reports: Sequence[Path], config: EvaluateConfig) -> dict[str, Any]:
+COMPARED_METRICS = tuple(name for name, metric in HEADLINE_METRICS.items() if metric.compared)
+"""Names of the metrics that reports can be compared by."""
+
+
+def compare_reports(
+    reports: Sequence[Path], config: EvaluateConfig, metrics: Sequence[str] = COMPARED_METRICS
+) -> dict[str, Any]:
     """Returns how later reports differ from the first, on the recordings that all of them scored.
 
-    All reports share the resamples of the recordists, so the differences are paired. Two recordings are the same if
-    their audio is the same. A recording with different labels in two reports is left out. A species that one report
-    does not know gets probability 0 in that report. No common recording is of such a species, but another report may
-    predict it.
+    All reports share the resamples of the first report's groups, such as recordists, so the differences are paired.
+    Two recordings are the same if their audio is the same. A recording with different labels in two reports is left
+    out. A species that one report does not know gets probability 0 in that report. No common recording is of such a
+    species, but another report may predict it. A species that one report calls secondary in a recording counts in no
+    report.
 
     Args:
         reports: Directories of two reports or more.
         config: Number of resamples, their seed, and confidence.
+        metrics: Names of the metrics, some of `COMPARED_METRICS`.
 
     Raises:
         FileNotFoundError: If a directory is not a report.
@@ -67,20 +82,20 @@ def compare_reports(reports: Sequence[Path], config: EvaluateConfig) -> dict[str
     common = _find_common(predicted)
     index_of = {name: index for index, name in enumerate(species)}
     recordings = first.recordings.set_index("sha256").loc[common].reset_index()
-    recordings = recordings.assign(label_index=recordings["label"].map(index_of))
-    scorer = build_scorer(recordings, config, np.random.default_rng(config.seed))
-    predictions = [Predictions(_align(one, common, species)) for one in predicted]
+    recordings = recordings.assign(
+        label_index=recordings["label"].map(index_of), secondary_labels=_join_secondary(predicted, common)
+    )
+    scorer = build_scorer(recordings, species, config, np.random.default_rng(config.seed))
+    predictions = [scorer.predictions(_align(one, common, species)) for one in predicted]
     return {
         "reports": [one.name for one in predicted],
         "recordings": len(common),
         "left_out": {one.name: len(one.recordings) - len(common) for one in predicted},
         "same_folds": all(_same_folds(first, other, common) for other in predicted[1:]),
         "confidence": config.confidence,
-        "metrics": {
-            name: _compare_metric(metric.function, predictions, scorer)
-            for name, metric in HEADLINE_METRICS.items()
-            if metric.compared
-        },
+        "resampled": name_groups(first.split, recordings["recordist"]),
+        "names": {label: name for one in predicted for label, name in one.names.items()},
+        "metrics": {name: _compare_metric(HEADLINE_METRICS[name].function, predictions, scorer) for name in metrics},
         "species": _compare_species(predictions, scorer, species),
     }
 
@@ -90,6 +105,7 @@ def describe_diff(diff: Mapping[str, Any]) -> str:
     species = diff["species"]
     content = {
         "diff": diff,
+        "names": diff["names"],
         "interval": f"{100 * diff['confidence']:g} % interval",
         "metric_titles": METRIC_TITLES,
         "winners": [one for one in species if one["gain"] > 0][:_NAMED_SPECIES],
@@ -110,11 +126,15 @@ def read_report_predictions(report: Path) -> ReportPredictions:
                 f"{report} has no {name}: it is not a report, or an old version wrote it. Evaluate it again."
             )
     recordings = pd.read_csv(report / "recordings.csv", dtype=str, keep_default_na=False)
+    if "secondary_labels" not in recordings:  # written before secondary species were left out
+        recordings["secondary_labels"] = ""
     once = ~recordings["sha256"].duplicated().to_numpy()
-    key = json.loads((report / "report.json").read_text())["key"]
+    content = json.loads((report / "report.json").read_text())
+    names, split = name_species(pd.DataFrame(content["per_species"])), content["lineage"]["split"]["config"]
     with np.load(report / "oof.npz", allow_pickle=False) as archive:
         probabilities, species = archive["probabilities"][once], archive["species"].tolist()
-    return ReportPredictions(key, recordings[once].reset_index(drop=True), species, probabilities)
+    scored = recordings[once].reset_index(drop=True)
+    return ReportPredictions(content["key"], scored, species, names, split, probabilities)
 
 
 def _find_common(reports: Sequence[ReportPredictions]) -> list[str]:
@@ -127,6 +147,12 @@ def _find_common(reports: Sequence[ReportPredictions]) -> list[str]:
             "Compare reports on the same recordings."
         )
     return common
+
+
+def _join_secondary(reports: Sequence[ReportPredictions], common: Sequence[str]) -> list[str]:
+    """Returns the secondary labels of each common recording in any of the reports, separated by spaces."""
+    each = [one.recordings.set_index("sha256")["secondary_labels"].loc[list(common)] for one in reports]
+    return [" ".join(labels) for labels in zip(*each, strict=True)]
 
 
 def _align(report: ReportPredictions, common: Sequence[str], species: Sequence[str]) -> NDArray[np.float64]:

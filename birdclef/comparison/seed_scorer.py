@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.metrics.buckets import BUCKETS, in_bucket
 from birdclef.metrics.classification import Floats, macro_f1
-from birdclef.metrics.predictions import Predictions
 from birdclef.scores.scorer import Scorer, build_scorer
 
 OVERALL = "all"
@@ -62,7 +61,7 @@ class SeedScorer:
             seeds: Probabilities of each seed, (recordings, classes).
         """
         labels, resamples = self.scorer.labels, self.scorer.resamples
-        predictions = [Predictions(seed) for seed in seeds]
+        predictions = [self.scorer.predictions(seed) for seed in seeds]
         values = {}
         for name, among in self.species_sets.items():
             each = np.stack([macro_f1(seed, labels, None, among)[0] for seed in predictions])  # (seeds,)
@@ -73,18 +72,19 @@ class SeedScorer:
 
 
 def build_seed_scorer(
-    recordings: pd.DataFrame, counts: NDArray[np.int64], seeds: int, config: EvaluateConfig
+    recordings: pd.DataFrame, species: pd.DataFrame, seeds: int, config: EvaluateConfig
 ) -> SeedScorer:
     """Returns a scorer of arms on the given recordings.
 
     Args:
-        recordings: label_index, fold and group of each scored recording.
-        counts: Usable recordings of each species, (classes,).
+        recordings: label_index, secondary_labels, fold and group of each scored recording.
+        species: label and number of usable recordings of each class.
         seeds: Seeds per arm.
         config: Number of resamples, their seed, and confidence.
     """
     generator = np.random.default_rng(config.seed)
-    scorer = build_scorer(recordings, config, generator)
+    scorer = build_scorer(recordings, species["label"].tolist(), config, generator)
+    counts = species["recordings"].to_numpy()
     species_sets = {OVERALL: np.ones(len(counts), bool)}
     for name, fewest, most in BUCKETS:
         inside = in_bucket(counts, fewest, most)

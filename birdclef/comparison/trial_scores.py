@@ -17,6 +17,7 @@ from birdclef.scores.lineage import trace
 from birdclef.scores.prediction_files import prediction_seconds, read_out_of_fold
 from birdclef.scores.scorer import Scorer
 from birdclef.strips.fold import read_labelled_recordings
+from cache.folds.overlap import name_groups
 from cache.recordings.catalogue_tables import read_species
 from cache.workspace.artefact import read_provenance
 from cache.workspace.workspace import Workspace
@@ -37,8 +38,8 @@ def score_trials(
 ) -> dict[str, Any]:
     """Returns the content of `comparison.json`; the arguments are those of `birdclef.compare.compare`.
 
-    Each resample draws recordists and seeds with replacement. All arms share the draws, so their differences are
-    paired.
+    Each resample draws groups of recordings, such as recordists, and seeds with replacement. All arms share the draws,
+    so their differences are paired.
     """
     paths = [path for _, directories in trials for path in directories]
     lineage, *_ = [trace(paths, baseline, workspace) for baseline in baselines.values()]
@@ -48,14 +49,13 @@ def score_trials(
     catalogue = read_labelled_recordings(lineage.split, lineage.catalogue)
     recordings = catalogue.set_index("recording_id").loc[scored_ids].reset_index()
     seeds = len({trial.seed for trial, _ in trials})
-    counts = read_species(lineage.catalogue)["recordings"].to_numpy()
-    seed_scorer = build_seed_scorer(recordings, counts, seeds, config)
+    seed_scorer = build_seed_scorer(recordings, read_species(lineage.catalogue), seeds, config)
     scorer = seed_scorer.scorer
     means: dict[Key, NDArray[np.floating[Any]]] = {key: predictions.mean for key, predictions in out_of_fold.items()}
     runs = {_key(trial): _describe_runs(directories, workspace) for trial, directories in trials}
     for fused, parts in _fuse(list(means), companions).items():
         together = [means[part] for part in parts]
-        means[fused] = combine_out_of_fold(together, config.ensemble, scorer.labels, scorer.folds)
+        means[fused] = combine_out_of_fold(together, config.ensemble, scorer.labels, scorer.folds, scorer.ignored)
         runs[fused] = [run for part in parts for run in runs[part]]
     budgets = sorted({trial.epochs for trial, _ in trials})
     values = _score_arms(means, budgets, seed_scorer)
@@ -63,6 +63,7 @@ def score_trials(
         "reference": REFERENCE,
         "confidence": config.confidence,
         "seeds": seeds,
+        "resampled": name_groups(read_provenance(lineage.split)["config"], recordings["recordist"]),
         "budgets": budgets,
         "recordings": len(recordings),
         "species": int(recordings["label"].nunique()),

@@ -9,7 +9,7 @@ from pydantic import (
     PositiveInt,
 )
 
-from cache.config.section import ConfigSection
+from cache.config.section import ConfigSection, Seed
 
 EnsembleMethod = Literal["mean", "geometric", "rms", "rank", "fitted"]
 
@@ -20,7 +20,7 @@ class EvaluateConfig(ConfigSection):
     ensemble: EnsembleMethod = "mean"
     """Method that combines the members' probabilities. `fitted` learns a weight for each member by cross-fitting."""
     bootstrap_samples: PositiveInt = 1000
-    """Number of resamples of the groups (recordists) for each interval."""
+    """Number of resamples for each interval; what `split.group_by` keeps together is drawn together."""
     permutations: PositiveInt = 100
     """Number of random shuffles of the predictions for each score at chance level."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
@@ -31,5 +31,5 @@ class EvaluateConfig(ConfigSection):
     """Largest size that the sounds of the mistakes add to the report, MB; 0 leaves the sounds out."""
     map_recordings: NonNegativeInt = 2000
     """Largest number of recordings in the map of embeddings; 0 leaves the map out."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the resamples and the shuffles."""

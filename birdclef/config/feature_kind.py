@@ -1,10 +1,10 @@
-"""Checks that settings fit the kind of features (log-mel or embeddings), before anything is computed."""
+"""Checks that settings fit the features (log-mel or embeddings) and the model, before anything is computed."""
 
 import math
 from itertools import count
 
 from birdclef.config.augment import AugmentConfig, EmbeddingAugmentConfig
-from birdclef.config.model import POOLS
+from birdclef.config.model import POOLS, Normalisation
 from birdclef.config.predict import PredictConfig
 from birdclef.config.train import TrainConfig
 from cache.config.features import FeatureConfig
@@ -14,7 +14,7 @@ _WHOLE = 1e-6
 
 
 def check_member(config: TrainConfig, features: FeatureConfig) -> None:
-    """Refuse a member whose settings do not fit the features.
+    """Refuse a member whose settings do not fit the features, or change nothing.
 
     Raises:
         ValueError: If a setting does not fit; the message names the setting and a value that works.
@@ -42,16 +42,38 @@ def check_member(config: TrainConfig, features: FeatureConfig) -> None:
             f"crop_choice=active draws crops where {features.model.name} hears birds, but this model has no scores: "
             "set crop_choice=uniform, or add `scores` and `labels` to the description of the model."
         )
+    if isinstance(config.augment, AugmentConfig):
+        _check_gain(config.augment, config.model.normalisation)
     check_seconds("clip_seconds", config.clip_seconds, features)
 
 
-def check_views(config: PredictConfig, features: FeatureConfig) -> None:
-    """Refuse test-time views that the features do not allow.
+def _check_gain(augment: AugmentConfig, normalisation: Normalisation) -> None:
+    """Refuse a gain that the model cannot see."""
+    if normalisation == "band_median" and augment.gain_probability and augment.gain_db:
+        raise ValueError(
+            f"augment.gain_probability={augment.gain_probability:g} changes nothing, because "
+            "model.normalisation=band_median subtracts every gain again: set augment.gain_probability=0. "
+            "augment.filter_probability changes the level of the song."
+        )
+
+
+def check_views(config: PredictConfig, features: FeatureConfig, normalisation: Normalisation) -> None:
+    """Refuse test-time views that the features do not allow, or that change nothing.
+
+    Args:
+        config: Settings of the views.
+        features: Features that the model reads.
+        normalisation: Normalisation of the model.
 
     Raises:
         ValueError: If a setting does not fit; the message names the setting and a value that works.
     """
     if features.kind == "log_mel":
+        if normalisation == "band_median" and any(config.gain_db):
+            raise ValueError(
+                f"predict.gain_db={list(config.gain_db)} changes nothing, because model.normalisation=band_median "
+                "subtracts every gain again: set predict.gain_db=[0.0]. For more views, set predict.shift_seconds."
+            )
         return
     for name, plain in (("gain_db", (0.0,)), ("shift_bands", (0,))):
         if (given := getattr(config, name)) != plain:

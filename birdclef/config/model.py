@@ -1,10 +1,11 @@
 """Configuration of the model."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import (
     NonNegativeInt,
     PositiveInt,
+    model_validator,
 )
 
 from cache.config.section import ConfigSection, Probability
@@ -32,6 +33,9 @@ class ModelConfig(ConfigSection):
     frequency response."""
     frozen_stages: NonNegativeInt = 0
     """Number of leading stages that do not learn, including their batch norm. The stem is the first stage."""
+    frozen_batch_norm: bool = False
+    """Whether batch norm keeps the statistics of pretrained weights; its scale and offset learn. Then the gradient is
+    that of the whole batch, whatever `micro_batch` is. Otherwise batch norm normalises over one micro-batch."""
     dropout: Probability = 0.0
     """Dropout before the classifier, and before the hidden layer of a pool."""
     drop_path: Probability = 0.0
@@ -42,3 +46,12 @@ class ModelConfig(ConfigSection):
     """Width of the embedding that the contrastive loss compares."""
     classifier_on: Literal["features", "embedding"] = "features"
     """Input of the linear classifier: the pooled backbone features, or the embedding as in the original recipe."""
+
+    @model_validator(mode="after")
+    def _check_batch_norm(self) -> Self:
+        if self.frozen_batch_norm and self.weights == "none":
+            raise ValueError(
+                "frozen_batch_norm=true keeps statistics that weights=none does not have: set "
+                "frozen_batch_norm=false, or weights=hub"
+            )
+        return self

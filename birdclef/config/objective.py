@@ -28,6 +28,10 @@ class ObjectiveConfig(ConfigSection):
     same_recording_weight: Probability = 0.5
     """Weight of positives that are crops of the anchor's own recording; 0 ignores them. Only `contrast=supcon` reads
     this."""
+    reduction: Literal["mean", "sum"] = "mean"
+    """`mean` averages the contrastive loss over the anchors, so that it does not depend on the size of the batch. `sum`
+    adds it up, as the original recipe writes it. AdamW does not see the factor between them, but `clip_norm` does. Only
+    `contrast=supcon` reads this."""
     contrastive_weight: PositiveFloat = 1.0
     """Weight of the contrastive loss in `kind=joint`."""
     contrastive_schedule: Literal["constant", "falling"] = "constant"

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from itertools import product
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import (
+    Field,
     PositiveFloat,
     PositiveInt,
     model_validator,
@@ -29,11 +30,12 @@ class PredictConfig(ConfigSection):
 
     stride_seconds: PositiveFloat = 2.5
     """Seconds from the start of one window to the start of the next."""
-    shift_seconds: tuple[float, ...] = (0.0,)
+    shift_seconds: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0,)
     """Shifts of all windows in time, s. Each shift is a view."""
-    gain_db: tuple[float, ...] = (0.0,)
-    """Gains, dB. Each gain is a view, for each shift in time."""
-    shift_bands: tuple[int, ...] = (0,)
+    gain_db: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0,)
+    """Gains, dB. Each gain is a view, for each shift in time. With `model.normalisation=band_median` only 0 is allowed,
+    because it subtracts every gain again."""
+    shift_bands: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     """Shifts of the spectrum by whole mel bands, up (positive) or down. Each shift is a view, for each gain."""
     view_weights: tuple[PositiveFloat, ...] | None = None
     """Weight of each view, in the order of the report's table of views; null: all views have the same weight."""

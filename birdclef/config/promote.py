@@ -8,4 +8,5 @@ class PromoteConfig(ConfigSection):
 
     margin: Probability = 0.02
     """Largest tolerated loss of macro-F1. A report replaces the champion if the whole interval of the difference lies
-    above minus this value."""
+    above minus this value, for the champion and for the best champion so far. The first report is held against its
+    baseline and an embedding model's own labels in the same way."""

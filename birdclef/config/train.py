@@ -21,8 +21,11 @@ from cache.config.section import ConfigSection, Probability
 
 
 def _augmented_kind(augment: Any) -> str:
-    """Returns the kind of features that augmentation settings are for: embeddings if a setting exists only there."""
-    given = augment if isinstance(augment, Mapping) else type(augment).model_fields
+    """Returns the kind of features that augmentation settings are for: embeddings if a setting exists only there.
+
+    What is no section counts as log-mel, whose model refuses it.
+    """
+    given = augment if isinstance(augment, Mapping) else getattr(type(augment), "model_fields", {})
     own = EmbeddingAugmentConfig.model_fields.keys() - AugmentConfig.model_fields.keys()
     return "embedding" if own & given.keys() else "log_mel"
 
@@ -81,7 +84,7 @@ class TrainConfig(ConfigSection):
     """Epoch whose weights are kept. `best` is chosen on the validation fold, so its score there is too optimistic."""
     folds: tuple[NonNegativeInt, ...] | None = None
     """Validation folds to train, the same for all members; null: all folds."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=-(2**63), lt=2**63)
     """Seed of the initial weights, the batches and the augmentation."""
     residency: Literal["auto", "device", "host", "stream"] = "auto"
     """Place of the strips during training: `device` is GPU memory, `host` is main memory, and `stream` reads each

@@ -8,7 +8,8 @@ from birdclef.model.trained_run import TrainedRun
 from birdclef.report.rendering import render
 from birdclef.serving.onnx_classifier import embedding_folder
 from birdclef.strips.fold import read_labelled_recordings
-from cache.folds.groups import is_trained_on
+from cache.folds.groups import is_trained_on, is_unknown
+from cache.folds.overlap import measure_overlap
 from cache.folds.split_table import split_catalogue
 from cache.recordings.catalogue_tables import read_species
 from cache.workspace.artefact import read_provenance
@@ -32,7 +33,8 @@ def describe_model(run: Path, workspace: Workspace, trained: TrainedRun, output:
     catalogue = split_catalogue(split, workspace)
     recordings = read_labelled_recordings(split, catalogue)
     used = recordings[is_trained_on(recordings["fold"], trained.fold).to_numpy()]
-    held_out = int((recordings["fold"] == trained.fold).sum())
+    scored = (recordings["fold"] == trained.fold).to_numpy()
+    held_out = int(scored.sum())
     log = pd.read_csv(run / "logs" / "metrics.csv")
     scores = {
         title: float(log[column].dropna().iloc[-1])
@@ -45,7 +47,6 @@ def describe_model(run: Path, workspace: Workspace, trained: TrainedRun, output:
         "key": provenance["key"],
         "config": provenance["config"],
         "versions": provenance["packages"],
-        "split": read_provenance(split)["config"],
         "features": trained.features,
         "clip_seconds": trained.clip_seconds,
         "frames": trained.features.count_frames(trained.clip_seconds),
@@ -54,8 +55,10 @@ def describe_model(run: Path, workspace: Workspace, trained: TrainedRun, output:
         "megabytes": size / 1e6,
         "recordings": len(used),
         "hours": float(used["seconds"].sum()) / 3600,
-        "recordists": int(used["recordist"].replace("", pd.NA).nunique()),
+        "recordists": int(used.loc[~is_unknown(used["recordist"]), "recordist"].nunique()),
+        "recordist_known": int((~is_unknown(used["recordist"])).sum()),
         "held_out": held_out,
+        "overlap": measure_overlap(recordings, recordings["fold"].to_numpy(), scored).describe(),
         "scores": scores,
         "licences": _count_licences(used),
         "species": species.to_dict(orient="records"),

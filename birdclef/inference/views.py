@@ -11,6 +11,7 @@ from birdclef.config.predict import ViewConfig
 from birdclef.model.network import SpeciesModel
 from birdclef.strips.crops import gather_windows
 from birdclef.strips.residency import Strips
+from birdclef.strips.windows import shift_inside
 
 Aggregation = Literal["mean", "max", "top3"]
 
@@ -45,7 +46,7 @@ class View:
     """One variant of every window, for test-time augmentation.
 
     Attributes:
-        shift_frames: Frames that are added to the first frame of each window.
+        shift_frames: Frames that are added to the first frame of each window, as far as it stays inside its strip.
         gain_db: Gain that is added to every value, dB.
         shift_bands: Mel bands by which the spectrum moves up; the band at the edge is repeated.
     """
@@ -105,7 +106,8 @@ def predict_view(
     device = model.mean_db.device
     logits, summed = [], None
     for rows, firsts in window_batches(*windows, batch_windows):
-        crops = gather_windows(strips, rows, firsts + view.shift_frames, frames).to(device)
+        moved = shift_inside(firsts.numpy(), view.shift_frames, strips.lengths[rows].numpy(), frames)
+        crops = gather_windows(strips, rows, torch.from_numpy(moved), frames).to(device)
         features = model.encode(view.of(crops))
         logits.append(model.heads(features).logits.float().cpu())
         if summed is None:

@@ -16,6 +16,9 @@ class LogitAdjustedLoss(nn.Module):
     balanced error. With tau 0 this is the plain cross-entropy. The paper has one label per sample. Here the targets t
     are soft, and label smoothing turns them into (1 - smoothing) t + smoothing / classes. The loss is the mean of L_i.
 
+    A secondary species of a sample is neither a target nor a negative: it leaves the softmax, the sum over k and the
+    classes that share the smoothing. A species with a target stays, as mixup makes the partner's species one.
+
     Args:
         log_prior: Log of the share of each class among the rows that training draws, (classes,).
         tau: Strength of the adjustment, >= 0.
@@ -33,14 +36,22 @@ class LogitAdjustedLoss(nn.Module):
         self.tau = tau
         self.label_smoothing = label_smoothing
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, targets: Tensor, secondary: Tensor | None = None) -> Tensor:
         """Returns the loss, a scalar in nats.
 
         Args:
             logits: Logits before the adjustment, (batch, classes), of any float type.
             targets: Class probabilities, (batch, classes).
+            secondary: Which other species sing in each sample's recording, (batch, classes) bool; None: none.
         """
         with torch.autocast(logits.device.type, enabled=False):
             precise = logits if logits.dtype == torch.float64 else logits.float()
             adjusted = precise + self.tau * self.log_prior.to(precise.dtype)
-            return F.cross_entropy(adjusted, targets.to(precise.dtype), label_smoothing=self.label_smoothing)
+            wanted = targets.to(precise.dtype)
+            if secondary is None:
+                return F.cross_entropy(adjusted, wanted, label_smoothing=self.label_smoothing)
+            ignored = secondary & (targets == 0)  # (batch, classes)
+            log_shares = adjusted.masked_fill(ignored, -torch.inf).log_softmax(dim=1).masked_fill(ignored, 0)
+            spread = self.label_smoothing / (~ignored).sum(dim=1, keepdim=True).to(precise.dtype)  # (batch, 1)
+            smoothed = (1 - self.label_smoothing) * wanted + spread  # ignored species meet a log share of 0
+            return -(smoothed * log_shares).sum(dim=1).mean()

@@ -1,5 +1,7 @@
 """Supervised contrastive loss."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -20,8 +22,8 @@ class SupConLoss(nn.Module):
 
     The positives P(i) of a row are the other rows of its species. Two crops of one recording are alike in microphone
     and background as much as in the bird. So the mean over P(i) is weighted, sum w log p / sum w, with w =
-    `same_recording_weight` for positives from the anchor's own recording and w = 1 for others. The loss is the mean
-    over the anchors that have a positive. With weight 1 it is the equation, except that the equation sums over anchors.
+    `same_recording_weight` for positives from the anchor's own recording and w = 1 for others. Anchors without a
+    positive are left out. With weight 1 and the sum over anchors it is the equation.
 
     With weight 0, pairs from one recording are ignored: they are neither positive nor negative. If they stayed in the
     denominator, they would be pushed apart although they are of one species.
@@ -35,10 +37,14 @@ class SupConLoss(nn.Module):
     Args:
         temperature: Softmax temperature, > 0.
         same_recording_weight: Weight of positives from the anchor's own recording, in [0, 1].
+        reduction: Whether the loss is the mean or the sum over the anchors.
     """
 
-    def __init__(self, temperature: float, same_recording_weight: float = 0.5) -> None:
+    def __init__(
+        self, temperature: float, same_recording_weight: float = 0.5, reduction: Literal["mean", "sum"] = "mean"
+    ) -> None:
         super().__init__()
+        self.reduction = reduction
         self.temperature = temperature
         self.same_recording_weight = same_recording_weight
 
@@ -50,7 +56,9 @@ class SupConLoss(nn.Module):
             positives, weight = sum_positives(embeddings, batch, self.same_recording_weight)
             anchors = embeddings / self.temperature
             alike = (anchors * positives).sum(dim=1) / weight.where(weight > 0, 1)  # (batch,)
-            weights = weigh_anchors(weight > 0, embeddings.dtype)  # (batch,)
+            counted = weight > 0
+            mean_weights = weigh_anchors(counted, embeddings.dtype)  # (batch,)
+            weights = mean_weights if self.reduction == "mean" else counted.to(embeddings.dtype)  # (batch,)
 
             def adjust(logits: Tensor, rows: slice) -> None:
                 exclude_itself(logits, rows)

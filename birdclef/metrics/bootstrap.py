@@ -32,7 +32,7 @@ class Estimate:
 def resample_groups(groups: NDArray[np.int64], samples: int, generator: np.random.Generator) -> Resamples:
     """Returns how often each recording counts when groups are drawn with replacement.
 
-    Whole groups are drawn, because recordings by the same recordist are alike.
+    Whole groups are drawn, because recordings of a group, such as those by one recordist, are alike.
 
     Args:
         groups: Index of each recording's group, (recordings,).
@@ -73,6 +73,8 @@ def estimate(
     """
     value = float(metric(predictions, labels, None)[0])
     low, high = percentile_interval(metric(predictions, labels, resamples), confidence)
-    # The labels are shuffled, not the predictions: this is as random, and the ranks stay valid.
-    chance = np.mean([metric(predictions, labels[shuffled], None)[0] for shuffled in permutations])
+    # The truth is shuffled, not the predictions: this is as random, and the ranks stay valid.
+    chance = np.mean(
+        [metric(predictions.with_truth_of(shuffled), labels[shuffled], None)[0] for shuffled in permutations]
+    )
     return Estimate(value, low, high, float(chance))

@@ -13,6 +13,7 @@ from scipy.special import log_softmax, softmax
 
 from birdclef.metrics.classification import Floats, Resamples
 from birdclef.metrics.predictions import Labels, Predictions
+from birdclef.metrics.secondary_species import IgnoredPairs, leave_out, of_rows
 
 BINS = 15
 """Number of bins of equal width for confidences, as in Guo et al."""
@@ -38,7 +39,7 @@ class Reliability:
 def expected_calibration_error(predictions: Predictions, labels: Labels, resamples: Resamples | None = None) -> Floats:
     """Returns Σ n_b / n |accuracy_b - confidence_b| over the bins b, in each resample, (resamples,)."""
     resamples = resamples or Resamples.once(len(labels))
-    confidence = predictions.probabilities.max(axis=1).astype(np.float64)
+    confidence = predictions.confidence
     groups = len(resamples.counts)
     addresses = _bin_of(confidence) * groups + resamples.groups
     gap = (predictions.chosen == labels) - confidence
@@ -49,7 +50,7 @@ def expected_calibration_error(predictions: Predictions, labels: Labels, resampl
 
 def sort_by_confidence(predictions: Predictions, labels: Labels) -> Reliability:
     """Returns the bins of the reliability diagram, which sort recordings by the probability of the chosen species."""
-    confidence = predictions.probabilities.max(axis=1).astype(np.float64)
+    confidence = predictions.confidence
     bins = _bin_of(confidence)
     recordings = np.bincount(bins, minlength=BINS)
     with np.errstate(invalid="ignore"):
@@ -58,18 +59,21 @@ def sort_by_confidence(predictions: Predictions, labels: Labels) -> Reliability:
     return Reliability(recordings, mean, correct)
 
 
-def describe_calibration(probabilities: NDArray[np.floating], labels: Labels) -> dict[str, Any]:
+def describe_calibration(
+    probabilities: NDArray[np.floating], labels: Labels, ignored: IgnoredPairs | None = None
+) -> dict[str, Any]:
     """Returns expected calibration error, negative log-likelihood, and the non-empty bins of the reliability diagram.
 
     Args:
         probabilities: (recordings, classes).
         labels: True class of each recording, (recordings,).
+        ignored: Pairs of recording and secondary species, which do not count; None: all pairs count.
     """
-    predictions = Predictions(probabilities)
+    predictions = Predictions(probabilities, None, ignored)
     reliability = sort_by_confidence(predictions, labels)
     return {
         "expected_calibration_error": float(expected_calibration_error(predictions, labels)[0]),
-        "negative_log_likelihood": negative_log_likelihood(probabilities, labels),
+        "negative_log_likelihood": negative_log_likelihood(probabilities, labels, ignored),
         "bins": [
             {
                 "recordings": int(reliability.recordings[index]),
@@ -81,20 +85,27 @@ def describe_calibration(probabilities: NDArray[np.floating], labels: Labels) ->
     }
 
 
-def negative_log_likelihood(probabilities: NDArray[np.floating], labels: Labels) -> float:
-    """Returns the mean of -log p(true species) over the recordings, in nats."""
+def negative_log_likelihood(
+    probabilities: NDArray[np.floating], labels: Labels, ignored: IgnoredPairs | None = None
+) -> float:
+    """Returns the mean of -log p(true species) over the recordings, in nats; p is that among the species that count."""
+    if ignored is not None:
+        probabilities = leave_out(probabilities, ignored)
     own = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=1)
     return float(-np.log(np.maximum(own, _SMALLEST)).mean())
 
 
-def fit_temperature(probabilities: NDArray[np.floating], labels: Labels) -> float:
+def fit_temperature(probabilities: NDArray[np.floating], labels: Labels, ignored: IgnoredPairs | None = None) -> float:
     """Returns the temperature, 0.05 to 20, for which the calibrated probabilities have the highest likelihood.
 
     Args:
         probabilities: (recordings, classes).
         labels: True class of each recording, (recordings,).
+        ignored: Pairs of recording and secondary species, which leave the softmax; None: all pairs count.
     """
     logits = _logits(probabilities)
+    if ignored is not None:
+        logits[ignored.nonzero()] = -np.inf
     own = np.take_along_axis(logits, labels[:, np.newaxis], axis=1)
 
     def loss(log_temperature: float) -> float:
@@ -117,7 +128,10 @@ def calibrate(probabilities: NDArray[np.floating], temperature: float) -> Floats
 
 
 def cross_fit_calibration(
-    probabilities: NDArray[np.floating], labels: Labels, folds: NDArray[np.int64]
+    probabilities: NDArray[np.floating],
+    labels: Labels,
+    folds: NDArray[np.int64],
+    ignored: IgnoredPairs | None = None,
 ) -> tuple[Floats, dict[int, float]]:
     """Returns the calibrated probabilities, (recordings, classes), and the temperature of each fold.
 
@@ -127,12 +141,14 @@ def cross_fit_calibration(
         probabilities: (recordings, classes).
         labels: True class of each recording, (recordings,).
         folds: Fold of each recording, (recordings,). If there is only one fold, its temperature is 1.
+        ignored: Pairs of recording and secondary species, which do not count; None: all pairs count.
     """
     calibrated = probabilities.astype(np.float64)
     temperatures = {}
     for fold in np.unique(folds).tolist():
         own = folds == fold
-        temperatures[fold] = 1.0 if own.all() else fit_temperature(probabilities[~own], labels[~own])
+        others = probabilities[~own], labels[~own], of_rows(ignored, ~own)
+        temperatures[fold] = 1.0 if own.all() else fit_temperature(*others)
         calibrated[own] = calibrate(probabilities[own], temperatures[fold])
     return calibrated, temperatures
 

@@ -1,7 +1,9 @@
 """Metrics of the species chosen for each recording, computed for many resamples of the recordings at once.
 
 A metric takes predictions, the true class of each recording, (recordings,), and resamples. It returns one value for
-each resample, (resamples,). If resamples is None, every recording counts once, and the metric is (1,).
+each resample, (resamples,). If resamples is None, every recording counts once, and the metric is (1,). A secondary
+species of a recording is neither a hit nor an error: the most probable species is chosen among the others, and a
+decision that it is present does not count.
 """
 
 from dataclasses import dataclass
@@ -132,13 +134,14 @@ def confusion_matrix(predictions: Predictions, labels: Labels) -> Labels:
 
 
 def _rank_truth(predictions: Predictions, labels: Labels) -> Labels:
-    """Returns how many species rank before the true one, (recordings,).
+    """Returns how many species that count rank before the true one, (recordings,).
 
     Those are the more probable species, and the equally probable ones with a lower class index.
     """
     own = np.take_along_axis(predictions.probabilities, labels[:, np.newaxis], axis=1)
     earlier = np.arange(predictions.probabilities.shape[1]) < labels[:, np.newaxis]
     before = (predictions.probabilities > own) | ((predictions.probabilities == own) & earlier)
+    before[predictions.ignored_pairs] = False
     return np.asarray(before.sum(axis=1))
 
 
@@ -182,7 +185,9 @@ def _count_decided(
     if predictions.decisions is None:
         raise ValueError("These predictions have no decisions. Fit thresholds first, with birdclef.metrics.thresholds.")
     classes = predictions.probabilities.shape[1]
-    recordings, decided = np.nonzero(predictions.decisions)
+    decisions = predictions.decisions.copy()
+    decisions[predictions.ignored_pairs] = False
+    recordings, decided = np.nonzero(decisions)
     of_decision = Resamples(resamples.groups[recordings], resamples.counts)
     correct = of_decision.add_up(decided, classes, decided == labels[recordings])
     return resamples.add_up(labels, classes), of_decision.add_up(decided, classes), correct

@@ -1,7 +1,7 @@
 """Metrics of how the probabilities of each species rank the recordings, for many resamples of the recordings at once.
 
 The arguments are those of `birdclef.metrics.classification`. Recordings with equal probabilities share a threshold, as
-in scikit-learn.
+in scikit-learn. The recordings in which a species is secondary are left out of the ranking of this species.
 """
 
 from collections.abc import Iterator
@@ -26,13 +26,30 @@ class Counts:
         positive: Positives at each threshold, (thresholds, resamples).
         retrieved: Recordings at or above each threshold, (thresholds, resamples).
         tied: Recordings at each threshold, (thresholds, resamples).
-        total: All recordings, (resamples,).
+        total: All recordings that count, (resamples,).
     """
 
     positive: Floats
     retrieved: Floats
     tied: Floats
     total: Floats
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Recordings of one species, and its thresholds.
+
+    Attributes:
+        label: Index of the species.
+        positives: Recordings of the species, (positives,).
+        ignored: Recordings in which the species is secondary, (ignored,).
+        thresholds: Rank of each threshold, the highest threshold first, (thresholds,).
+    """
+
+    label: int
+    positives: Labels
+    ignored: Labels
+    thresholds: Labels
 
 
 def macro_roc_auc(predictions: Predictions, labels: Labels, resamples: Resamples | None = None) -> Floats:
@@ -90,40 +107,46 @@ def _count_by_threshold(
     """Yields the counts of each species at its thresholds."""
     classes = predictions.probabilities.shape[1]
     ends = np.cumsum(np.bincount(labels, minlength=classes))
+    ignored, ignored_label = predictions.ignored_pairs
+    ignored_of = np.split(ignored, np.cumsum(np.bincount(ignored_label, minlength=classes)))
     for label, rows in enumerate(np.split(np.argsort(labels, kind="stable"), ends)[:classes]):
         thresholds = np.unique(predictions.last_rank[rows, label])
         if padding_rows:
             thresholds = np.union1d(thresholds, predictions.certain[label])
+        places = _Places(label, rows, ignored_of[label], thresholds)
         if resamples is None:
-            counts = _count_once(predictions, label, rows, thresholds)
+            counts = _count_once(predictions, places)
         else:
-            counts = _count_resampled(predictions, label, rows, thresholds, resamples)
+            counts = _count_resampled(predictions, places, resamples)
         if padding_rows:
             counts.positive[0] += padding_rows
             counts.retrieved[:] += padding_rows
         yield counts
 
 
-def _count_once(predictions: Predictions, label: int, rows: Labels, thresholds: Labels) -> Counts:
-    """Returns the counts if each recording counts once; they follow from the ranks of the positives alone."""
-    part = np.searchsorted(thresholds, predictions.last_rank[rows, label])
+def _count_once(predictions: Predictions, places: _Places) -> Counts:
+    """Returns the counts if each recording counts once; they follow from the ranks of positives and ignored pairs."""
+    rank, thresholds = predictions.last_rank[:, places.label], places.thresholds
+    part = np.searchsorted(thresholds, rank[places.positives])
     positive = np.bincount(part, minlength=len(thresholds)).astype(np.float64)
     tied = np.zeros(len(thresholds))
-    tied[part] = predictions.equals[rows, label]
-    retrieved = thresholds.astype(np.float64)
-    total = np.array([float(len(predictions.probabilities))])
+    tied[part] = predictions.equals[places.positives, places.label]
+    ignored = np.sort(rank[places.ignored])
+    upto = np.searchsorted(ignored, thresholds, side="right")
+    tied -= upto - np.searchsorted(ignored, thresholds)
+    retrieved = (thresholds - upto).astype(np.float64)
+    total = np.array([float(len(rank) - len(ignored))])
     return Counts(positive[:, np.newaxis], retrieved[:, np.newaxis], tied[:, np.newaxis], total)
 
 
-def _count_resampled(
-    predictions: Predictions, label: int, rows: Labels, thresholds: Labels, resamples: Resamples
-) -> Counts:
-    rank = predictions.last_rank[:, label]
+def _count_resampled(predictions: Predictions, places: _Places, resamples: Resamples) -> Counts:
+    rank, thresholds = predictions.last_rank[:, places.label], places.thresholds
     part = np.searchsorted(thresholds, rank)  # first threshold that retrieves the recording; len(thresholds): none does
     parts = len(thresholds) + 1
-    between = resamples.add_up(part, parts)
-    at_threshold = np.append(thresholds, -1)[part] == rank
-    present = np.zeros(len(rank), bool)
-    present[rows] = True
+    counted, present = np.ones(len(rank), bool), np.zeros(len(rank), bool)
+    counted[places.ignored] = False
+    present[places.positives] = True
+    at_threshold = (np.append(thresholds, -1)[part] == rank) & counted
+    between = resamples.add_up(part, parts, counted if len(places.ignored) else None)
     positive, tied = (resamples.add_up(part, parts, chosen)[:-1] for chosen in (present, at_threshold))
     return Counts(positive, between.cumsum(axis=0)[:-1], tied, between.sum(axis=0))

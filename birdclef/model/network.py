@@ -10,13 +10,14 @@ import timm
 import timm.models
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from birdclef.config.model import POOLS, ModelConfig
+from birdclef.model.normalisation import normalise
 from birdclef.model.pooling import WindowPool
 
 logger = logging.getLogger(__name__)
 
-_BAND_SCALE_DB = 10.0
 _BATCH_COUNTER = "num_batches_tracked"
 """Buffer of batch norm that has no effect on what it computes; old PyTorch did not save it."""
 
@@ -66,10 +67,7 @@ class SpeciesModel(nn.Module):
 
     def encode(self, crops: Tensor) -> Tensor:
         """Returns pooled backbone features, (batch, width), of crops, (batch, 1, channels, frames)."""
-        if self.normalisation != "band_median":
-            normalised = (crops - self.mean_db) / self.deviation_db
-        else:
-            normalised = (crops - crops.median(dim=3, keepdim=True).values) / _BAND_SCALE_DB
+        normalised = normalise(crops, self.normalisation, self.mean_db, self.deviation_db)
         features: Tensor = self.backbone(normalised.contiguous(memory_format=torch.channels_last))
         return features
 
@@ -199,6 +197,11 @@ def _read_weight_file(path: Path) -> dict[str, Tensor]:
             "Give a safetensors file or a state dict saved by torch."
         ) from error
     return loaded
+
+
+def batch_norms(module: nn.Module) -> list[_BatchNorm]:
+    """Returns the batch norms inside a module that keep running statistics."""
+    return [one for one in module.modules() if isinstance(one, _BatchNorm) and one.track_running_stats]
 
 
 def freeze_stages(backbone: nn.Module, stages: int) -> list[nn.Module]:

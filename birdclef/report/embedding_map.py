@@ -11,8 +11,8 @@ from birdclef.metrics.classification import Floats
 from birdclef.scores.prediction_files import open_features, read_recordings
 
 _PERPLEXITY = 30.0
-_FEWEST = 5
-"""Fewest recordings of a fold for a map."""
+FEWEST_SPECIES, FEWEST_RECORDINGS = 3, 3
+"""Fewest species of a fold that must have at least so many recordings, so that a map can show species together."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,10 @@ class FoldMap:
 
 
 def map_embeddings(predictions: Sequence[Path], folds: Sequence[int], most: int, seed: int) -> list[FoldMap]:
-    """Returns a map of each fold, made by t-SNE (van der Maaten and Hinton 2008) from pooled backbone features.
+    """Returns a map of each fold in which enough species have several recordings.
 
-    Each fold has its own model, so features of different folds cannot be compared.
+    Maps are made by t-SNE (van der Maaten and Hinton 2008) from pooled backbone features. Each fold has its own
+    model, so features of different folds cannot be compared.
 
     Args:
         predictions: Prediction directories of one member.
@@ -47,11 +48,11 @@ def map_embeddings(predictions: Sequence[Path], folds: Sequence[int], most: int,
     maps = []
     for path, fold, features in zip(predictions, folds, features_of, strict=True):
         chosen = np.sort(generator.permutation(len(features))[: int(len(features) * share)])
-        if len(chosen) < _FEWEST:
+        labels = read_recordings(path)["label"].iloc[chosen]
+        if (labels.value_counts() >= FEWEST_RECORDINGS).sum() < FEWEST_SPECIES:
             continue
-        labels = read_recordings(path)["label"].iloc[chosen].tolist()
         perplexity = min(_PERPLEXITY, (len(chosen) - 1) / 3)
         projection = TSNE(perplexity=perplexity, metric="cosine", init="random", random_state=seed)
         places = projection.fit_transform(features[chosen].astype(np.float32))  # (recordings, 2)
-        maps.append(FoldMap(fold, labels, places.astype(np.float64)))
+        maps.append(FoldMap(fold, labels.tolist(), places.astype(np.float64)))
     return maps

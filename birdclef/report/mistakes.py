@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from birdclef.config.evaluate import EvaluateConfig
+from birdclef.metrics.predictions import Predictions
 from birdclef.report.plots import plot_strip
 from birdclef.scores.report_scores import Scored
 from cache.audio.decoding import UnusableAudioError
@@ -63,18 +64,23 @@ class Mistake:
 
 
 def list_errors(scored: Scored) -> pd.DataFrame:
-    """Returns recording_id, label, predicted and confidence of all mistakes, the most confident first."""
-    predicted = scored.probabilities.argmax(axis=1)
+    """Returns recording_id, label, predicted and confidence of all mistakes, the most confident first.
+
+    To predict a secondary species is no mistake; the most probable other species is compared with the label.
+    """
+    predictions = Predictions(scored.probabilities, None, scored.ignored)
+    predicted = predictions.chosen
+    confidence = Predictions(scored.calibrated, None, scored.ignored).confidence
     wrong = predicted != scored.recordings["label_index"].to_numpy()
     errors = pd.DataFrame(
         {
             "recording_id": scored.recordings["recording_id"][wrong],
             "label": scored.recordings["label"][wrong],
             "predicted": scored.species["label"].to_numpy()[predicted[wrong]],
-            "confidence": scored.calibrated.max(axis=1)[wrong].round(4),
+            "confidence": confidence[wrong].round(4),
         }
     )
-    order = np.lexsort((errors["recording_id"], -scored.probabilities.max(axis=1)[wrong], -errors["confidence"]))
+    order = np.lexsort((errors["recording_id"], -predictions.confidence[wrong], -errors["confidence"]))
     return errors.iloc[order].reset_index(drop=True)
 
 

@@ -12,25 +12,16 @@ import pandas as pd
 import yaml
 
 from birdclef.config.evaluate import EvaluateConfig
-from birdclef.metrics.classification import confusion_matrix
 from birdclef.metrics.headline import METRIC_TITLES
 from birdclef.metrics.predictions import Predictions
-from birdclef.report import plots
-from birdclef.report.embedding_map import map_embeddings
 from birdclef.report.mistakes import list_errors, show_mistakes
+from birdclef.report.pictures import PICTURE_TITLES, draw_pictures
 from birdclef.report.rendering import render
+from birdclef.report.species_names import name_species
 from birdclef.scores.report_scores import Scored
 from cache.config.data import DataConfig
-from cache.workspace.artefact import read_provenance
 from cache.workspace.workspace import Workspace
 
-PICTURE_TITLES = {
-    "f1_against_count": "F1 of each species against its number of recordings",
-    "learning_curves": "Learning curves",
-    "confusion": "Confusions, as shares of the true species",
-    "reliability": "Accuracy against confidence",
-    "embeddings": "Map of the embeddings",
-}
 SETTINGS = "experiment.yaml"
 FORMAT = 1
 """Version of `report.json`, which templates/report.schema.json describes."""
@@ -74,9 +65,10 @@ def write_report(
         species=scored.species["label"].to_numpy(str),
         probabilities=scored.probabilities,
     )
-    pictures = _draw_pictures(scored, config, per_species)
+    names = name_species(scored.species)
+    pictures = draw_pictures(scored, config, names)
     (directory / "plots").mkdir()
-    for name, png in pictures.items():
+    for name, png in pictures.drawn.items():
         (directory / "plots" / f"{name}.png").write_bytes(png)
     data = DataConfig(**experiment["data"])
     content = {
@@ -84,7 +76,9 @@ def write_report(
         "interval": f"{100 * config.confidence:g} % interval",
         "metric_titles": METRIC_TITLES,
         "picture_titles": PICTURE_TITLES,
-        "pictures": pictures,
+        "pictures": pictures.drawn,
+        "left_out": pictures.left_out,
+        "names": names,
         "mistakes": show_mistakes(errors.head(config.worst_errors), scored, config, data),
         "mistaken": len(errors),
     }
@@ -102,26 +96,10 @@ def replace_nan(value: Any) -> Any:
 
 
 def _list_recordings(scored: Scored) -> pd.DataFrame:
-    """Returns the table of scored recordings: sha256, label, recordist, fold, group, predicted and confidence."""
+    """Returns the table of scored recordings, with the most probable species beside the secondary ones."""
     names = scored.species["label"].to_numpy()
-    columns = ["recording_id", "sha256", "label", "recordist", "fold", "group"]
+    columns = ["recording_id", "sha256", "label", "secondary_labels", "recordist", "fold", "group"]
     return scored.recordings[columns].assign(
-        predicted=names[scored.probabilities.argmax(axis=1)],
-        confidence=scored.calibrated.max(axis=1).round(4),
+        predicted=names[Predictions(scored.probabilities, None, scored.ignored).chosen],
+        confidence=Predictions(scored.calibrated, None, scored.ignored).confidence.round(4),
     )
-
-
-def _draw_pictures(scored: Scored, config: EvaluateConfig, per_species: pd.DataFrame) -> dict[str, bytes]:
-    matrix = confusion_matrix(Predictions(scored.probabilities), scored.recordings["label_index"].to_numpy())
-    involved = (matrix.sum(axis=0) + matrix.sum(axis=1)) > 0
-    names = scored.species["label"].to_numpy()[involved].tolist()
-    pictures = {
-        "f1_against_count": plots.plot_f1_against_count(per_species),
-        "confusion": plots.plot_confusion(matrix[np.ix_(involved, involved)], names),
-        "reliability": plots.plot_reliability(scored.report["calibration"]),
-        "learning_curves": plots.plot_learning_curves(scored.members),
-    }
-    first = next(iter(scored.predictions))
-    folds = [int(read_provenance(run)["config"]["fold"]) for run in scored.members[first]]
-    maps = map_embeddings(scored.predictions[first], folds, config.map_recordings, config.seed)
-    return {**pictures, "embeddings": plots.plot_embeddings(maps)} if maps else pictures

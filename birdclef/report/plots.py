@@ -18,6 +18,7 @@ from cache.plots.style import ACCENT, FAINT, INK, WARNING, render
 _ROOMY_SPECIES = 60
 _COLOURED_SPECIES = 10
 _MAPS_IN_A_ROW = 3
+_LEGEND_COLUMNS = 5
 
 
 def draw(size: tuple[float, float], plot: Callable[[Axes], None]) -> bytes:
@@ -41,7 +42,7 @@ def plot_f1_against_count(per_species: pd.DataFrame) -> bytes:
             axes.legend(frameon=False, loc="best")
         axes.set(xscale="log", ylim=(-0.03, 1.03), xlabel="usable recordings of the species", ylabel="F1")
         axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(mpl.ticker.ScalarFormatter())
+        axes.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
 
@@ -53,7 +54,7 @@ def plot_confusion(matrix: Labels, names: list[str]) -> bytes:
 
     Args:
         matrix: Recordings by true species (row) and predicted species (column), (classes, classes).
-        names: Label of each species, all of which are written at the axes.
+        names: Name of each species, all of which are written at the axes.
     """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     crowded = len(names) > _ROOMY_SPECIES
@@ -136,12 +137,20 @@ def plot_reliability(calibration: Mapping[str, Any]) -> bytes:
 
 
 def plot_embeddings(maps: Sequence[FoldMap]) -> bytes:
-    """Returns a panel per fold with its validation recordings; the ten species with most recordings have colours."""
+    """Returns a panel per fold with its validation recordings; the ten species with most recordings have colours.
+
+    Args:
+        maps: Maps of the folds, with the species as they are named in the legend.
+    """
     counts = pd.Series([label for one in maps for label in one.labels]).value_counts()
     coloured = counts.index[:_COLOURED_SPECIES].tolist()
     colours = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
     columns = min(len(maps), _MAPS_IN_A_ROW)
     rows = -(-len(maps) // columns)
+    width = 2.6 * columns + 0.4
+    # about the width of a name at this size of letters, in inches
+    beside = min(_LEGEND_COLUMNS, max(1, int(width / (0.55 + 0.075 * max(map(len, coloured))))))
+    legend_rows = -(-len(coloured) // beside)
 
     def plot(figure: Figure) -> None:
         panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
@@ -155,9 +164,9 @@ def plot_embeddings(maps: Sequence[FoldMap]) -> bytes:
                 axes.scatter(*one.places[labels == species].T, s=12, color=colours[number], linewidths=0, label=species)
             axes.set_title(f"fold {one.fold}")
         legend = figure.legend(
-            *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False
+            *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=beside, frameon=False
         )
         for text in legend.get_texts():
             text.set_parse_math(False)
 
-    return render((2.6 * columns + 0.4, 2.5 * rows + 0.7), plot)
+    return render((width, 2.5 * rows + 0.3 + 0.2 * legend_rows), plot)

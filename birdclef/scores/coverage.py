@@ -1,6 +1,7 @@
 """Describes which recordings and species of a data set were scored, and why the others were not."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import pandas as pd
 
 from birdclef.scores.lineage import Lineage
 from cache.folds.groups import is_validated
+from cache.folds.overlap import measure_overlap, name_groups
 from cache.recordings.catalogue_tables import read_duplicates, read_quarantine
+from cache.workspace.artefact import read_provenance
 
 _PINNED = "too few groups of usable recordings to spread over folds, so it is always in training"
 _NOT_PREDICTED = "it is validated in folds that the members were not trained for"
@@ -42,6 +45,25 @@ def describe_coverage(
         "species": len(species) + len(without_recordings),
         "species_scored": len(scored),
         "species_not_scored": unscored,
+    }
+
+
+def describe_overlap(catalogue: pd.DataFrame, recordings: pd.DataFrame, lineage: Lineage) -> dict[str, Any]:
+    """Returns what the models share with the recordings that they scored, in numbers and sentences.
+
+    `resampled` says what the groups are that intervals resample.
+
+    Args:
+        catalogue: recording_id, label, recordist, sound and fold of each usable recording.
+        recordings: recording_id and recordist of each scored recording.
+        lineage: Artefacts behind the predictions.
+    """
+    scored = catalogue["recording_id"].isin(recordings["recording_id"]).to_numpy()
+    overlap = measure_overlap(catalogue, catalogue["fold"].to_numpy(), scored)
+    return {
+        **asdict(overlap),
+        "sentences": overlap.describe(),
+        "resampled": name_groups(read_provenance(lineage.split)["config"], recordings["recordist"]),
     }
 
 

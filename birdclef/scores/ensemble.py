@@ -9,6 +9,7 @@ from scipy.stats import rankdata
 from birdclef.config.evaluate import EnsembleMethod
 from birdclef.metrics.classification import Floats
 from birdclef.metrics.predictions import Labels
+from birdclef.metrics.secondary_species import IgnoredPairs, leave_out, of_rows
 from birdclef.scores.prediction_files import OutOfFold
 
 _SMALLEST = 1e-12
@@ -71,7 +72,9 @@ def combine_members(
     return np.asarray(combined / combined.sum(axis=1, keepdims=True))
 
 
-def fit_weights(probabilities: Sequence[NDArray[np.floating]], labels: Labels) -> Floats:
+def fit_weights(
+    probabilities: Sequence[NDArray[np.floating]], labels: Labels, ignored: IgnoredPairs | None = None
+) -> Floats:
     """Returns the weights, (members,), for which the weighted mean of the members has the highest likelihood.
 
     The weights add up to 1. They are fitted as those of a mixture, by expectation maximisation: each step raises
@@ -80,7 +83,10 @@ def fit_weights(probabilities: Sequence[NDArray[np.floating]], labels: Labels) -
     Args:
         probabilities: Probabilities of each member, (recordings, classes).
         labels: True class of each recording, (recordings,).
+        ignored: Pairs of recording and secondary species, which leave the probabilities; None: all pairs count.
     """
+    if ignored is not None:
+        probabilities = [leave_out(member, ignored) for member in probabilities]
     own = np.stack([member[np.arange(len(labels)), labels] for member in probabilities]).astype(np.float64)
     own = np.maximum(own, _SMALLEST)  # (members, recordings)
     weights = np.full(len(own), 1 / len(own))
@@ -91,7 +97,10 @@ def fit_weights(probabilities: Sequence[NDArray[np.floating]], labels: Labels) -
 
 
 def cross_fit_weights(
-    probabilities: Sequence[NDArray[np.floating]], labels: Labels, folds: NDArray[np.int64]
+    probabilities: Sequence[NDArray[np.floating]],
+    labels: Labels,
+    folds: NDArray[np.int64],
+    ignored: IgnoredPairs | None = None,
 ) -> dict[int, Floats]:
     """Returns the weights of each fold, (members,), fitted on the other folds; with one fold, all weights are equal.
 
@@ -99,17 +108,25 @@ def cross_fit_weights(
         probabilities: Probabilities of each member, (recordings, classes).
         labels: True class of each recording, (recordings,).
         folds: Fold that validates each recording, (recordings,).
+        ignored: Pairs of recording and secondary species, which do not count; None: all pairs count.
     """
-    return {
-        fold: fit_weights([member[folds != fold] for member in probabilities], labels[folds != fold])
-        if (folds != fold).any()
-        else np.full(len(probabilities), 1 / len(probabilities))
-        for fold in np.unique(folds).tolist()
-    }
+    weights = {}
+    for fold in np.unique(folds).tolist():
+        others = folds != fold
+        if others.any():
+            known = [member[others] for member in probabilities]
+            weights[fold] = fit_weights(known, labels[others], of_rows(ignored, others))
+        else:
+            weights[fold] = np.full(len(probabilities), 1 / len(probabilities))
+    return weights
 
 
 def combine_out_of_fold(
-    probabilities: Sequence[NDArray[np.floating]], how: EnsembleMethod, labels: Labels, folds: NDArray[np.int64]
+    probabilities: Sequence[NDArray[np.floating]],
+    how: EnsembleMethod,
+    labels: Labels,
+    folds: NDArray[np.int64],
+    ignored: IgnoredPairs | None = None,
 ) -> Floats:
     """Returns the members' combined probabilities, (recordings, classes).
 
@@ -120,9 +137,10 @@ def combine_out_of_fold(
         how: Method, as in `combine_members`.
         labels: True class of each recording, (recordings,).
         folds: Fold that validates each recording, (recordings,).
+        ignored: Pairs of recording and secondary species, which no fit counts; None: all pairs count.
     """
     if how != "fitted":
         return combine_members(probabilities, how)
-    by_fold = cross_fit_weights(probabilities, labels, folds)
+    by_fold = cross_fit_weights(probabilities, labels, folds, ignored)
     weights = np.stack([by_fold[fold] for fold in folds.tolist()], axis=1)  # (members, recordings)
     return combine_members(probabilities, how, weights)

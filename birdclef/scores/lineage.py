@@ -58,6 +58,21 @@ def trace(predictions: Iterable[Path], baseline: Path, workspace: Workspace) -> 
     return Lineage(runs, split, catalogue, feature_directory(catalogue, workspace))
 
 
+def report_predictions(report: Path, workspace: Workspace) -> dict[str, list[Path]]:
+    """Returns the prediction directories of each member of a report by name, one per fold."""
+    members: dict[str, list[Path]] = {}
+    for name, key in read_provenance(report)["inputs"].items():
+        if name not in ("baseline", "zero_shot"):
+            members.setdefault(name.rsplit("/", 1)[0], []).append(workspace.artefact("predictions", key))
+    return members
+
+
+def find_split(runs: Iterable[Path], workspace: Workspace) -> Path:
+    """Returns the split of runs that share one."""
+    (key,) = {str(read_provenance(run)["inputs"]["split"]) for run in runs}
+    return workspace.artefact("splits", key)
+
+
 def list_differences(first: pd.DataFrame, other: pd.DataFrame) -> str:
     """Returns a text that says in which recordings, species and folds two splits differ, with examples.
 

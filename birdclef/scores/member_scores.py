@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from birdclef.config.evaluate import EnsembleMethod
 from birdclef.metrics.classification import macro_f1
 from birdclef.metrics.predictions import Predictions
+from birdclef.metrics.secondary_species import of_rows
 from birdclef.scores.ensemble import combine_out_of_fold, fit_weights
 from birdclef.scores.prediction_files import OutOfFold
 from birdclef.scores.scorer import Scorer
@@ -29,17 +30,12 @@ def describe_ensemble(how: EnsembleMethod, members: Mapping[str, OutOfFold], sco
     means = {name: member.mean for name, member in members.items()}
     weights = np.full(len(means), 1 / len(means))
     if how == "fitted":
-        weights = fit_weights(list(means.values()), scorer.labels)
+        weights = fit_weights(list(means.values()), scorer.labels, scorer.ignored)
     methods = get_args(EnsembleMethod) if len(means) > 1 else (how,)
     return {
         "method": how,
         "weights": dict(zip(means, weights.tolist(), strict=True)),
-        "methods": {
-            method: scorer.macro_f1(
-                Predictions(combine_out_of_fold(list(means.values()), method, scorer.labels, scorer.folds))
-            )
-            for method in methods
-        },
+        "methods": {method: scorer.macro_f1(_combine(list(means.values()), method, scorer)) for method in methods},
         "pairs": [
             {"first": first, "second": second, **_compare(means[first], means[second], scorer)}
             for first, second in combinations(means, 2)
@@ -71,7 +67,7 @@ def score_each_member(
         config = read_provenance(runs[name][0])["config"]
         others = [other.mean for key, other in members.items() if key != name]
         predictions = scorer.decide(member.mean)
-        without = Predictions(combine_out_of_fold(others, how, scorer.labels, scorer.folds)) if others else None
+        without = _combine(others, how, scorer) if others else None
         entries.append(
             {
                 "name": name,
@@ -90,7 +86,11 @@ def score_each_member(
     return entries
 
 
-def _compare(first: NDArray[np.float32], second: NDArray[np.float32], scorer: Scorer) -> dict[str, float]:
+def _combine(members: Sequence[NDArray[np.floating]], how: EnsembleMethod, scorer: Scorer) -> Predictions:
+    return scorer.predictions(combine_out_of_fold(members, how, scorer.labels, scorer.folds, scorer.ignored))
+
+
+def _compare(first: NDArray[np.floating], second: NDArray[np.floating], scorer: Scorer) -> dict[str, float]:
     """Returns the share of recordings on which two members choose the same species, and how they correlate.
 
     The correlation is that of their probabilities of the true species.
@@ -101,7 +101,7 @@ def _compare(first: NDArray[np.float32], second: NDArray[np.float32], scorer: Sc
         scorer: Scorer of the predicted recordings.
     """
     recordings = np.arange(len(scorer.labels))
-    same = float((first.argmax(axis=1) == second.argmax(axis=1)).mean())
+    same = float((scorer.predictions(first).chosen == scorer.predictions(second).chosen).mean())
     at_truth = np.corrcoef(first[recordings, scorer.labels], second[recordings, scorer.labels])
     return {"same_species": same, "correlation": float(at_truth[0, 1])}
 
@@ -110,23 +110,24 @@ def _score_each_fold(predictions: Predictions, scorer: Scorer) -> dict[str, floa
     scores = {}
     for fold in np.unique(scorer.folds).tolist():
         own = scorer.folds == fold
-        scores[str(fold)] = float(macro_f1(Predictions(predictions.probabilities[own]), scorer.labels[own])[0])
+        of_fold = Predictions(predictions.probabilities[own], None, of_rows(scorer.ignored, own))
+        scores[str(fold)] = float(macro_f1(of_fold, scorer.labels[own])[0])
     return scores
 
 
 def _score_views(member: OutOfFold, scorer: Scorer) -> list[dict[str, Any]]:
     """Returns for each view macro-F1 alone, macro-F1 with all views before it, and what all views gain from it."""
     everything = range(len(member.views))
-    together = Predictions(member.mean)
+    together = scorer.predictions(member.mean)
     views = []
     for number, view in enumerate(member.views.to_dict(orient="records")):
         others = [other for other in everything if other != number]
-        without = Predictions(member.mean_of(others)) if others else None
+        without = scorer.predictions(member.mean_of(others)) if others else None
         views.append(
             {
                 **{str(key): value for key, value in view.items()},
-                "macro_f1": scorer.macro_f1(Predictions(member.probabilities[number])),
-                "macro_f1_so_far": scorer.macro_f1(Predictions(member.mean_of(everything[: number + 1]))),
+                "macro_f1": scorer.macro_f1(scorer.predictions(member.probabilities[number])),
+                "macro_f1_so_far": scorer.macro_f1(scorer.predictions(member.mean_of(everything[: number + 1]))),
                 "gain_macro_f1": scorer.macro_f1_difference(together, without) if without else None,
             }
         )

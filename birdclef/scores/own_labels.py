@@ -8,6 +8,7 @@ import pandas as pd
 
 from birdclef.metrics.classification import Resamples, accuracy, macro_f1
 from birdclef.metrics.predictions import Predictions
+from birdclef.metrics.secondary_species import of_rows
 from birdclef.scores.prediction_files import read_out_of_fold, read_own_labels
 from birdclef.scores.scorer import Scorer
 from cache.workspace.artefact import read_provenance
@@ -19,7 +20,8 @@ def describe_own_labels(
     """Returns the scores of the model's own labels and of the members, on the recordings of covered species.
 
     A species is covered if the model has an own label for it. The own labels choose among covered species only, the
-    members among all species.
+    members among all species. `all_species` compares both on all scored recordings; there the own labels miss every
+    recording of a species that they do not cover.
 
     Args:
         zero_shot: Directory of predictions by `predict_zero_shot`.
@@ -42,13 +44,19 @@ def describe_own_labels(
     }
     if not inside.any():
         return described
-    both = Predictions(own[inside]), Predictions(np.asarray(combined.probabilities)[inside])
+    secondary = of_rows(scorer.ignored, inside)
+    both = [Predictions(each[inside], None, secondary) for each in (own, np.asarray(combined.probabilities))]
     resampled = [macro_f1(each, labels, resamples, covered) for each in both]
     values = [float(macro_f1(each, labels, None, covered)[0]) for each in both]
+    everywhere = scorer.predictions(np.where(covered, own, -1.0))  # so that no species without a label is ever chosen
     return {
         **described,
         "macro_f1": scorer.interval(values[0], resampled[0]),
         "accuracy": float(accuracy(both[0], labels)[0]),
         "members_macro_f1": scorer.interval(values[1], resampled[1]),
         "difference_macro_f1": scorer.interval(values[1] - values[0], resampled[1] - resampled[0]),
+        "all_species": {
+            "macro_f1": scorer.macro_f1(everywhere),
+            "difference_macro_f1": scorer.macro_f1_difference(combined, everywhere),
+        },
     }

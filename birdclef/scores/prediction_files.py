@@ -13,6 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from birdclef.metrics.classification import Floats
+from birdclef.scores.member_probabilities import average_probabilities
+
 _PROBABILITIES = "probabilities.npy"
 _RECORDINGS = "recordings.csv"
 _VIEWS = "views.csv"
@@ -35,17 +38,16 @@ class OutOfFold:
     probabilities: NDArray[np.float32]
 
     @property
-    def mean(self) -> NDArray[np.float32]:
+    def mean(self) -> Floats:
         """Weighted mean over views, (recordings, classes)."""
         return self.mean_of(range(len(self.views)))
 
-    def mean_of(self, views: Sequence[int]) -> NDArray[np.float32]:
+    def mean_of(self, views: Sequence[int]) -> Floats:
         """Returns the weighted mean over some of the views, (recordings, classes)."""
         chosen = list(views)
-        weights = self.views["weight"].to_numpy(np.float32)[chosen]
-        return np.asarray(np.average(self.probabilities[chosen], axis=0, weights=weights), np.float32)
+        return average_probabilities([self.probabilities[chosen]], self.views["weight"].to_numpy(np.float64)[chosen])
 
-    def of(self, recording_ids: pd.Series) -> NDArray[np.float32]:
+    def of(self, recording_ids: pd.Series) -> Floats:
         """Returns the mean over views for some of the recordings, in the order given, (recordings, classes)."""
         rows = pd.Index(self.recordings["recording_id"]).get_indexer(pd.Index(recording_ids))
         return np.asarray(self.mean[rows])

@@ -21,14 +21,22 @@ from birdclef.metrics.classification import (
 )
 from birdclef.metrics.predictions import Labels, Predictions
 from birdclef.metrics.ranking import average_precision, roc_auc
+from birdclef.metrics.secondary_species import IgnoredPairs, mark_secondary
 from birdclef.metrics.thresholds import fit_thresholds
-from birdclef.scores.coverage import describe_coverage, describe_duplicates, describe_quarantine, describe_split
+from birdclef.scores.coverage import (
+    describe_coverage,
+    describe_duplicates,
+    describe_overlap,
+    describe_quarantine,
+    describe_split,
+)
 from birdclef.scores.ensemble import check_members, combine_out_of_fold
 from birdclef.scores.lineage import Lineage, describe, trace
 from birdclef.scores.member_scores import describe_ensemble, score_each_member
 from birdclef.scores.own_labels import describe_own_labels
 from birdclef.scores.prediction_files import read_out_of_fold
 from birdclef.scores.scorer import Scorer, build_scorer, shuffle_recordings
+from birdclef.scores.verdict import judge_training
 from birdclef.strips.fold import read_labelled_recordings
 from cache.recordings.catalogue_tables import read_species
 from cache.workspace.artefact import read_provenance
@@ -49,6 +57,7 @@ class Scored:
         species: Species in the order of label_index.
         probabilities: Probabilities of the ensemble, (recordings, classes).
         calibrated: Probabilities at the temperature fitted on the other folds, (recordings, classes).
+        ignored: Pairs of recording and secondary species, which count neither as right nor as wrong.
         lineage: Artefacts behind the predictions.
         members: Run directories by name of the member.
         predictions: Prediction directories by name of the member.
@@ -60,6 +69,7 @@ class Scored:
     species: pd.DataFrame
     probabilities: Floats
     calibrated: Floats
+    ignored: IgnoredPairs
     lineage: Lineage
     members: dict[str, list[Path]]
     predictions: dict[str, list[Path]]
@@ -93,13 +103,14 @@ def score_members(
     scored_ids = next(iter(out_of_fold.values())).recordings["recording_id"]
     recordings = catalogue.set_index("recording_id").loc[scored_ids].reset_index()
     generator = np.random.default_rng(config.seed)
-    scorer = build_scorer(recordings, config, generator)
+    scorer = build_scorer(recordings, species["label"].tolist(), config, generator)
     permutations = shuffle_recordings(len(recordings), config.permutations, generator)
     means = [member.mean for member in out_of_fold.values()]
-    combined = combine_out_of_fold(means, config.ensemble, scorer.labels, scorer.folds)
-    calibrated, temperatures = cross_fit_calibration(combined, scorer.labels, scorer.folds)
-    temperature = fit_temperature(combined, scorer.labels)
-    thresholds = fit_thresholds(calibrate(combined, temperature), scorer.labels)
+    ignored = mark_secondary(recordings, species["label"].tolist())
+    combined = combine_out_of_fold(means, config.ensemble, scorer.labels, scorer.folds, ignored)
+    calibrated, temperatures = cross_fit_calibration(combined, scorer.labels, scorer.folds, ignored)
+    temperature = fit_temperature(combined, scorer.labels, ignored)
+    thresholds = fit_thresholds(calibrate(combined, temperature), scorer.labels, ignored)
     predictions = scorer.decide(combined)
     directories = {name: list(own) for name, own in members.items()}
     runs = {name: [_find_run(path, workspace) for path in own] for name, own in directories.items()}
@@ -108,22 +119,24 @@ def score_members(
         "confidence": config.confidence,
         "baseline": _describe_baseline(baseline, recordings, predictions, scorer, permutations),
         "zero_shot": describe_own_labels(zero_shot, recordings, predictions, scorer) if zero_shot else None,
-        "coverage": describe_coverage(catalogue, recordings, species, lineage),
+        "coverage": describe_coverage(catalogue, recordings, species, lineage) | {"pairs_ignored": ignored.nnz},
+        "overlap": describe_overlap(catalogue, recordings, lineage),
         "buckets": _score_buckets(predictions, recordings, species, scorer),
         "per_species": _score_each_species(predictions, scorer.labels, species, thresholds),
         "confusions": _list_confusions(predictions, scorer.labels, species),
         "calibration": {
             "temperature": temperature,
             "temperature_per_fold": {str(fold): value for fold, value in temperatures.items()},
-            "before": describe_calibration(combined, scorer.labels),
-            "after": describe_calibration(calibrated, scorer.labels),
+            "before": describe_calibration(combined, scorer.labels, ignored),
+            "after": describe_calibration(calibrated, scorer.labels, ignored),
         },
         "ensemble": describe_ensemble(config.ensemble, out_of_fold, scorer),
         "members": score_each_member(out_of_fold, runs, predictions, config.ensemble, scorer, permutations),
         **_describe_data(lineage),
         "lineage": describe(lineage, paths, workspace),
     }
-    return Scored(report, catalogue, recordings, species, combined, calibrated, lineage, runs, directories)
+    report = {"verdict": judge_training(report), **report}
+    return Scored(report, catalogue, recordings, species, combined, calibrated, ignored, lineage, runs, directories)
 
 
 def _find_run(predictions: Path, workspace: Workspace) -> Path:
@@ -142,7 +155,7 @@ def _describe_baseline(
     return {
         "name": f"{read_provenance(baseline)['config']['baseline']}, same folds",
         "metrics": scorer.estimates(scorer.decide(own), permutations),
-        "difference_macro_f1": scorer.macro_f1_difference(predictions, Predictions(own)),
+        "difference_macro_f1": scorer.macro_f1_difference(predictions, scorer.predictions(own)),
     }
 
 

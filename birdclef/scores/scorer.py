@@ -1,5 +1,6 @@
 """Scores any predictions on the same recordings and resamples."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from birdclef.metrics.bootstrap import estimate, percentile_interval, resample_g
 from birdclef.metrics.classification import Floats, Resamples, macro_f1
 from birdclef.metrics.headline import HEADLINE_METRICS
 from birdclef.metrics.predictions import Labels, Predictions
+from birdclef.metrics.secondary_species import IgnoredPairs, mark_secondary
 from birdclef.metrics.thresholds import cross_fit_decisions
 
 
@@ -23,12 +25,22 @@ class Scorer:
         folds: Fold that validates each recording, (recordings,).
         resamples: How often each recording counts in each resample.
         confidence: Coverage of the intervals, 0 to 1.
+        ignored: Pairs of recording and secondary species, which no score counts; None: all pairs count.
     """
 
     labels: Labels
     folds: Labels
     resamples: Resamples
     confidence: float
+    ignored: IgnoredPairs | None = None
+
+    def predictions(self, probabilities: NDArray[np.floating]) -> Predictions:
+        """Returns predictions without decisions, which leave secondary species out.
+
+        Args:
+            probabilities: (recordings, classes).
+        """
+        return Predictions(probabilities, None, self.ignored)
 
     def decide(self, probabilities: NDArray[np.floating]) -> Predictions:
         """Returns predictions with decisions: temperature and thresholds of each fold are fitted on the other folds.
@@ -36,7 +48,8 @@ class Scorer:
         Args:
             probabilities: (recordings, classes).
         """
-        return Predictions(probabilities, cross_fit_decisions(probabilities, self.labels, self.folds))
+        decisions = cross_fit_decisions(probabilities, self.labels, self.folds, self.ignored)
+        return Predictions(probabilities, decisions, self.ignored)
 
     def estimates(self, predictions: Predictions, permutations: NDArray[np.int64]) -> dict[str, dict[str, float]]:
         """Returns all headline metrics with their intervals and chance floors.
@@ -67,18 +80,21 @@ class Scorer:
         return {"value": value, "low": low, "high": high}
 
 
-def build_scorer(recordings: pd.DataFrame, config: EvaluateConfig, generator: np.random.Generator) -> Scorer:
+def build_scorer(
+    recordings: pd.DataFrame, species: Sequence[str], config: EvaluateConfig, generator: np.random.Generator
+) -> Scorer:
     """Returns a scorer of predictions on the given recordings.
 
     Args:
-        recordings: label_index, fold and group of each scored recording.
+        recordings: label_index, secondary_labels, fold and group of each scored recording.
+        species: Label of each class.
         config: Number of resamples, and confidence.
         generator: Source of randomness for the resamples.
     """
     groups = pd.factorize(recordings["group"])[0].astype(np.int64)
     resamples = resample_groups(groups, config.bootstrap_samples, generator)
     labels, folds = (recordings[name].to_numpy(np.int64) for name in ("label_index", "fold"))
-    return Scorer(labels, folds, resamples, config.confidence)
+    return Scorer(labels, folds, resamples, config.confidence, mark_secondary(recordings, species))
 
 
 def shuffle_recordings(recordings: int, permutations: int, generator: np.random.Generator) -> NDArray[np.int64]:

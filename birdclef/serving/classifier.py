@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from birdclef.config.predict import PredictConfig
 from birdclef.inference.views import View
 from birdclef.metrics.classification import Floats
 from birdclef.model.trained_run import TrainedRun, load_run
+from birdclef.scores.lineage import report_predictions
 from birdclef.serving.ensemble_classifier import EnsembleClassifier, Member
 from birdclef.serving.onnx_classifier import load_onnx
 from birdclef.serving.windows import PLAIN_THRESHOLD, WindowClassifier
@@ -39,21 +39,19 @@ def load_classifier(source: Path) -> WindowClassifier:
         raise ValueError(
             f"{source} is neither a run nor a report. Give workspace/runs/KEY, workspace/reports/KEY or a .onnx file."
         )
-    provenance = read_provenance(source)
+    kind = read_provenance(source)["kind"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     workspace = Workspace.containing(source)
-    if provenance["kind"] == "runs":
+    if kind == "runs":
         run = load_run(source, workspace, device)
         thresholds = np.full(len(run.species), PLAIN_THRESHOLD)
         return assemble_classifier({"run": [run]}, PredictConfig(), "mean", np.ones(1), 1.0, thresholds)
-    if provenance["kind"] != "reports":
-        raise ValueError(f"{source} holds {provenance['kind']}, which cannot predict. Give a run or a report.")
-    return _load_report(source, provenance, workspace, device)
+    if kind != "reports":
+        raise ValueError(f"{source} holds {kind}, which cannot predict. Give a run or a report.")
+    return _load_report(source, workspace, device)
 
 
-def _load_report(
-    source: Path, provenance: Mapping[str, Any], workspace: Workspace, device: torch.device
-) -> EnsembleClassifier:
+def _load_report(source: Path, workspace: Workspace, device: torch.device) -> EnsembleClassifier:
     report = json.loads((source / "report.json").read_text())
     method = report["ensemble"]["method"]
     if method == "rank":
@@ -63,14 +61,10 @@ def _load_report(
         )
     members: dict[str, list[TrainedRun]] = {member["name"]: [] for member in report["members"]}
     settings = PredictConfig()
-    for name, key in provenance["inputs"].items():
-        if name in ("baseline", "zero_shot"):
-            continue
-        made = read_provenance(workspace.artefact("predictions", key))
-        settings = PredictConfig(**made["config"])
-        members[name.rsplit("/", 1)[0]].append(
-            load_run(workspace.artefact("runs", made["inputs"]["run"]), workspace, device)
-        )
+    for name, paths in report_predictions(source, workspace).items():
+        for made in map(read_provenance, paths):
+            settings = PredictConfig(**made["config"])
+            members[name].append(load_run(workspace.artefact("runs", made["inputs"]["run"]), workspace, device))
     return assemble_classifier(
         members,
         settings,

@@ -45,18 +45,18 @@ class DetectionWriter(ABC):
 class SubmissionWriter(DetectionWriter):
     """Writes a BirdCLEF submission: a row per window, with the probabilities of all species.
 
-    The `row_id` joins the recording's name and the second at which the window ends.
+    The `row_id` joins the recording's name and the second at which the window's place ends, as the competition demands.
+    The last row of a recording is named by its place too, although its window was moved inwards.
     """
 
     def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
         super().__init__(stream, classifier, thresholds)
         self._rows = csv.writer(stream, lineterminator="\n")
         self._rows.writerow(["row_id", *self.species])
-        self._seconds = classifier.clip_seconds
 
     def add(self, window: Window, probabilities: Floats) -> None:
-        """Write a row. Its name holds the end of the whole window, even if the recording ends before."""
-        row_id = f"{self.recording.stem}_{window.start + self._seconds:g}"
+        """Write a row. Its name holds the end of the window's place, even if the recording ends before."""
+        row_id = f"{self.recording.stem}_{window.place_end:g}"
         self._rows.writerow([row_id, *(f"{value:.6g}" for value in probabilities)])
 
 
@@ -71,7 +71,7 @@ class LongWriter(DetectionWriter):
     def add(self, window: Window, probabilities: Floats) -> None:
         """Write the window's species."""
         for index in self.present(probabilities):
-            row = [self.recording, f"{window.start:g}", f"{window.end:.6g}", self.species[index]]
+            row = [self.recording, f"{window.start:.6g}", f"{window.end:.6g}", self.species[index]]
             self._rows.writerow([*row, f"{probabilities[index]:.4f}"])
 
 

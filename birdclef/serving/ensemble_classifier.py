@@ -1,7 +1,7 @@
 """Classifies windows with an ensemble: all members, the models of all their folds, and all views."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import cast
@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from birdclef.config.evaluate import EnsembleMethod
-from birdclef.inference.views import View
+from birdclef.inference.views import View, aggregate_windows
 from birdclef.metrics.calibration import calibrate
 from birdclef.metrics.classification import Floats
 from birdclef.model.network import SpeciesModel
 from birdclef.scores.ensemble import combine_members
+from birdclef.scores.member_probabilities import average_probabilities
 from birdclef.serving.windows import Grid, Window, cut_windows
 from cache.audio.decoded_length import Heard
 from cache.config.features import FeatureConfig
@@ -45,18 +46,21 @@ class Member:
         return Grid(max(1, round(clip_seconds * rate)), clip_seconds, rate, shifts)
 
     def judge(self, crops: torch.Tensor) -> Floats:
-        """Returns probabilities, (windows, classes), averaged over models and views.
+        """Returns probabilities, (windows, classes), averaged over models and views; each window is on its own.
 
         Args:
             crops: Crop of each window and view, (windows, views, channels, frames).
         """
-        summed = torch.zeros(1, dtype=torch.float64)
+        own = torch.arange(len(crops))
+        models = []
         for model in self.models:
-            for number, (view, weight) in enumerate(self.views):
-                seen = view.of(crops[:, number : number + 1].to(model.mean_db.device))
-                summed = summed + weight * model(seen).float().softmax(dim=1).cpu()
-        probabilities: Floats = (summed / summed.sum(dim=1, keepdim=True)).numpy()
-        return probabilities
+            seen = [
+                view.of(crops[:, number : number + 1].to(model.mean_db.device))
+                for number, (view, _) in enumerate(self.views)
+            ]
+            each = [aggregate_windows(model(crop).cpu(), own, len(own), "mean") for crop in seen]
+            models.append(torch.stack(each).numpy())  # (views, windows, classes)
+        return average_probabilities(models, [weight for _, weight in self.views])
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ class EnsembleClassifier:
                 for column in zip(*windows, strict=True)
             ]
             judged = self._judge([crops[place] for place in place_of])
-            yield from zip(map(_latest, windows), judged, strict=True)
+            yield from zip(map(_whole, windows), judged, strict=True)
 
     @torch.inference_mode()
     def _judge(self, crops: Sequence[torch.Tensor]) -> Floats:
@@ -137,6 +141,10 @@ def side_by_side(streams: Sequence[Iterator[Window]]) -> Iterator[tuple[Window, 
         yield cast("tuple[Window, ...]", last)
 
 
-def _latest(row: Sequence[Window]) -> Window:
-    """Returns the latest window of a row of `side_by_side`; earlier ones are repeated last windows of their streams."""
-    return max(row, key=lambda window: (window.start, window.end))
+def _whole(row: Sequence[Window]) -> Window:
+    """Returns the window of a row of `side_by_side` at its latest place, with the span that its streams heard together.
+
+    A stream that repeats its last window heard an earlier span than the others.
+    """
+    latest = max(row, key=lambda window: window.place_end)
+    return replace(latest, start=min(window.start for window in row), end=max(window.end for window in row))

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from birdclef.strips.windows import shift_inside
 from cache.audio.decoded_length import Heard
 from cache.config.features import FeatureConfig
 
@@ -21,14 +22,19 @@ _SHORTEST_REST = 0.1
 class Window:
     """A window of a recording.
 
+    Windows have places in a grid. At the end of a recording a window is moved inwards, so that it is whole. Then it
+    begins before its place. `start` and `end` are what was heard, not the place.
+
     Attributes:
-        start: Start in the recording, s.
-        end: End in the recording, s; the end of the recording if it comes first.
+        start: Start of what the crop without shift holds, s.
+        end: End of what the crop without shift holds, s; the end of the recording if it comes first.
+        place_end: End of the window's place in the grid, s; it names the row of a submission.
         crops: Piece of the strip for each shift, (shifts, frames, n_mels) in dB.
     """
 
     start: float
     end: float
+    place_end: float
     crops: NDArray[np.float32]
 
 
@@ -97,7 +103,7 @@ def cut_windows(pieces: Iterable[NDArray[np.float32]], grid: Grid, heard: Heard)
         held = piece if held is None else np.concatenate([held, piece])
         whole = origin + len(held) - reach
         while _first_frame(number, grid) <= whole and (number + 1) * grid.seconds <= heard.seconds:
-            yield _cut(held, origin, number, None, grid, heard)
+            yield _cut(held, origin, number, grid, heard)
             number += 1
         needed = min(_first_frame(number, grid), origin + len(held) - grid.frames) + min(min(grid.shifts), 0)
         dropped = max(0, needed - origin)
@@ -107,7 +113,7 @@ def cut_windows(pieces: Iterable[NDArray[np.float32]], grid: Grid, heard: Heard)
     total = origin + len(held)
     least = _SHORTEST_REST * grid.frames
     while number == 0 or (total - _first_frame(number, grid) >= least and number * grid.seconds < heard.seconds):
-        yield _cut(held, origin, number, total, grid, heard)
+        yield _cut(held, origin, number, grid, heard)
         number += 1
 
 
@@ -115,23 +121,23 @@ def _first_frame(number: int, grid: Grid) -> int:
     return round(number * grid.seconds * grid.frames_per_second)
 
 
-def _cut(held: NDArray[np.float32], origin: int, number: int, total: int | None, grid: Grid, heard: Heard) -> Window:
+def _cut(held: NDArray[np.float32], origin: int, number: int, grid: Grid, heard: Heard) -> Window:
     """Returns a window of the frames held.
 
     Args:
         held: End of the strip so far, (frames, n_mels).
         origin: Place of its first frame in the strip.
         number: Number of the window.
-        total: Length of the recording in frames; None if it is not yet known.
         grid: Places of the windows.
         heard: Seconds decoded so far.
     """
-    last = None if total is None else max(total - grid.frames, 0)
+    place, total = _first_frame(number, grid), origin + len(held)
     crops = []
     for shift in grid.shifts:
-        first = max(_first_frame(number, grid) + shift, 0)
-        begin = (first if last is None else min(first, last)) - origin
+        begin = shift_inside(place, shift, total, grid.frames) - origin
         crop = held[begin : begin + grid.frames]
         crops.append(crop if len(crop) == grid.frames else np.resize(crop, (grid.frames, crop.shape[1])))
-    start = number * grid.seconds
-    return Window(start, min(start + grid.seconds, heard.seconds), np.stack(crops))
+    first = shift_inside(place, 0, total, grid.frames)
+    start = first / grid.frames_per_second if first < place else number * grid.seconds
+    end = min(start + grid.seconds, heard.seconds)
+    return Window(start, end, (number + 1) * grid.seconds, np.stack(crops))

@@ -51,5 +51,16 @@ def gather_windows(strips: Strips, rows: Tensor, first_frames: Tensor, frames: i
         first_frames: First frame of each window, (batch,) on the CPU.
         frames: Length of a window.
     """
-    windows = strips.take(rows, first_frames.unsqueeze(1) + torch.arange(frames))  # (batch, frames, n_mels)
-    return windows.transpose(1, 2).unsqueeze(1)  # (batch, 1, n_mels, frames)
+    return gather_crops_at(strips, rows, first_frames.unsqueeze(1) + torch.arange(frames))
+
+
+def gather_crops_at(strips: Strips, rows: Tensor, frames: Tensor) -> Tensor:
+    """Returns crops of any whole frames of their strips, (batch, 1, n_mels, frames) float32 in dB.
+
+    Args:
+        strips: Strips to cut the crops from.
+        rows: Index of each crop's strip, (batch,) on the CPU.
+        frames: Frames of each crop in its strip, (batch, frames) int64 on the CPU; they wrap around the strip.
+    """
+    crops = strips.take(rows, frames)  # (batch, frames, n_mels)
+    return crops.transpose(1, 2).unsqueeze(1)  # (batch, 1, n_mels, frames)

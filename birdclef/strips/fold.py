@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from cache.config.features import FeatureConfig, read_features
-from cache.folds.groups import is_trained_on, is_validated
+from cache.folds.groups import is_held_out, is_trained_on, is_validated
 from cache.folds.split_table import read_split, split_catalogue
+from cache.recordings.background_tables import Background
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue, read_species
 from cache.store.strip_store import StripStore
 from cache.workspace.artefact import read_provenance
@@ -25,6 +26,7 @@ class FoldData:
         species: Species codes in the order of the label indices.
         features: Settings of the features in the strips.
         store: Feature directory that holds the strips.
+        background: The user's own noise; None: there is none.
     """
 
     train: pd.DataFrame
@@ -32,6 +34,7 @@ class FoldData:
     species: list[str]
     features: FeatureConfig
     store: FeatureDirectory
+    background: Background | None = None
 
 
 def read_labelled_recordings(split: Path, catalogue: Path) -> pd.DataFrame:
@@ -48,7 +51,19 @@ def read_labelled_recordings(split: Path, catalogue: Path) -> pd.DataFrame:
     )
 
 
-def read_fold(split: Path, fold: int, workspace: Workspace, store: FeatureDirectory | None = None) -> FoldData:
+def read_held_out(split: Path, catalogue: Path) -> pd.DataFrame:
+    """Returns the usable recordings that a split holds out, with the columns of `read_labelled_recordings`."""
+    recordings = read_labelled_recordings(split, catalogue)
+    return recordings[is_held_out(recordings["fold"]).to_numpy()].reset_index(drop=True)
+
+
+def read_fold(
+    split: Path,
+    fold: int,
+    workspace: Workspace,
+    store: FeatureDirectory | None = None,
+    background: Path | None = None,
+) -> FoldData:
     """Returns the recordings on both sides of a fold.
 
     Args:
@@ -56,6 +71,7 @@ def read_fold(split: Path, fold: int, workspace: Workspace, store: FeatureDirect
         fold: Validation fold.
         workspace: Workspace that holds the artefacts.
         store: Feature directory that holds the strips; None: that of the split's catalogue.
+        background: Directory of the background for the features in `store`; None: there is none.
 
     Raises:
         ValueError: If the split has no such fold, or the feature directory lacks strips of its recordings.
@@ -78,4 +94,5 @@ def read_fold(split: Path, fold: int, workspace: Workspace, store: FeatureDirect
     features = read_features(read_provenance(store.path)["config"])
     trained = is_trained_on(recordings["fold"], fold).to_numpy()
     train, validation = (recordings[side].reset_index(drop=True) for side in (trained, validated))
-    return FoldData(train, validation, species, features, store)
+    noise = Background.read(background, workspace) if background else None
+    return FoldData(train, validation, species, features, store, noise)

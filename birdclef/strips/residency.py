@@ -1,7 +1,6 @@
 """Strips of many recordings for training: in one tensor on the device or in host memory, or streamed from the store."""
 
 import logging
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from birdclef.devices.free_memory import free_bytes, free_host_bytes
 from cache.store.encoding import FLOAT16, StripEncoding
 from cache.store.strip_reader import StripReader
 from cache.store.strip_store import StripStore
@@ -185,7 +185,7 @@ def choose_place(n_bytes: int, device: torch.device, residency: Residency) -> to
     if residency == "stream":
         return None
     if residency != "host" and device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
+        free = free_bytes(device)
         if n_bytes <= free * _DEVICE_SHARE:
             return device
         if residency == "device":
@@ -194,13 +194,4 @@ def choose_place(n_bytes: int, device: torch.device, residency: Residency) -> to
                 f"on {device}. Set train.*.residency=host, stream or auto."
             )
     place = torch.device("cpu") if residency == "host" or device.type == "cuda" else device
-    return None if residency == "auto" and n_bytes > _free_host_bytes() * _HOST_SHARE else place
-
-
-def _free_host_bytes() -> int:
-    try:
-        with open("/proc/meminfo") as meminfo:  # noqa: PTH123 - a file of the system
-            available = next(line for line in meminfo if line.startswith("MemAvailable:"))
-        return int(available.split()[1]) * 1024
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return None if residency == "auto" and n_bytes > free_host_bytes() * _HOST_SHARE else place

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from birdclef.augment.chain import build_augmentation
-from birdclef.augment.log_mel import mixup
+from birdclef.augment.mixup import mixup
 from birdclef.config.train import TrainConfig
+from birdclef.metrics.secondary_species import IgnoredPairs, mark_secondary
 from birdclef.strips.activity import ActiveCrops, frame_activity
 from birdclef.strips.crops import draw_offsets, gather_crops
 from birdclef.strips.fold import FoldData
 from birdclef.strips.input_statistics import input_statistics
+from birdclef.strips.noisy_copies import NoisyCopies
 from birdclef.strips.prefetch import Batch, Prefetcher
 from birdclef.strips.residency import StreamedStrips, Strips, load_strips
 from birdclef.strips.windows import plan_windows
@@ -28,7 +30,7 @@ _BLOCK_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Views:
-    """Augmented views of a batch; the views of one recording follow each other.
+    """Augmented views of a batch in random order, so that species and recordings are spread over its parts.
 
     Attributes:
         crops: Crops of log-mel in dB or of embeddings, (batch * views, 1, channels, frames).
@@ -55,12 +57,14 @@ class ValidationData:
         labels: Label index of each recording, (recordings,).
         windows: Strip index and first frame of each window, (windows,) each.
         frames: Length of a window.
+        ignored: Pairs of recording and secondary species, which no metric counts.
     """
 
     strips: Strips
     labels: Tensor
     windows: tuple[Tensor, Tensor]
     frames: int
+    ignored: IgnoredPairs
 
 
 def derive_seed(*parts: int) -> int:
@@ -87,22 +91,30 @@ class TrainingData:
         self.strips = load_strips(store, sha256s, device, config.residency)
         self._labels_there = torch.tensor(self.labels, device=device)
         self._one_hot = torch.eye(self.classes, device=device)
-        secondary = _mark_secondary(fold)
-        self._secondary_there = secondary.to(device) if secondary.any() else None
-        self.augmentation = build_augmentation(config.augment, fold.features, self.strips, self.crop_frames, device)
+        secondary = mark_secondary(fold.train, fold.species)
+        self._secondary_there = torch.from_numpy(secondary.toarray()).to(device) if secondary.nnz else None
+        self.statistics = input_statistics(self.strips, config.model.normalisation)
+        noise = self._load_noise(fold, store)
+        self.augmentation = build_augmentation(config, fold.features, self.strips, self.statistics[0], device, noise)
+        copies = fold.background.copies if fold.background else ()
+        share = config.augment.background_probability
+        self._copies = NoisyCopies.load(copies, sha256s, share, device, config.residency)
         self._active_crops: ActiveCrops | None = None
         if config.crop_choice == "active":
             activity = frame_activity(self.strips, store, sha256s, fold.features)
             self._active_crops = ActiveCrops(self.strips, activity, self.crop_frames)
-        self.statistics = input_statistics(self.strips, config.model.normalisation)
         waits = isinstance(self.strips, StreamedStrips) or self.strips.place.type != device.type
         self._prefetcher = Prefetcher(self.gather, self._following) if waits else None
 
     @property
+    def species(self) -> int:
+        """Number of species with training recordings."""
+        return len(np.unique(self.labels))
+
+    @property
     def batch_recordings(self) -> int:
         """Number of recordings in a batch: species times recordings per species."""
-        species = min(self._config.species_per_batch, len(np.unique(self.labels)))
-        return species * self._config.recordings_per_species
+        return min(self._config.species_per_batch, self.species) * self._config.recordings_per_species
 
     @property
     def steps_per_epoch(self) -> int:
@@ -142,15 +154,18 @@ class TrainingData:
         gathered = self._prefetcher.get(batch) if self._prefetcher else self.gather(batch)
         crops, *others = (part.to(self._device, non_blocking=True) for part in gathered)
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._config.seed, epoch, step, 2))
+        mixes = self._config.augment.mixup_alpha > 0
         for block, *behind in zip(*map(split_for_cache, (crops, *others)), strict=True):
-            block.copy_(self.augmentation.augment(block, *behind, generator=generator))
-        rows = recordings.repeat_interleave(self._config.views).to(self._device, non_blocking=True)
+            augmented = self.augmentation.augment(block, *behind, generator=generator)
+            block.copy_(augmented if mixes else self.augmentation.mask(augmented, generator))
+        rows = self._shuffle_views(batch).to(self._device, non_blocking=True)
         labels = self._labels_there[rows]
         targets = self._one_hot[labels]
         secondary = None if self._secondary_there is None else self._secondary_there[rows]
-        if self._config.augment.mixup_alpha:
+        if mixes:
             alpha, mix = self._config.augment.mixup_alpha, self.augmentation.mix
             crops, targets, partner = mixup(crops, targets, alpha, generator, mix)
+            crops = self.augmentation.mask(crops, generator)
             secondary = None if secondary is None else secondary | secondary[partner]
         return Views(crops, labels, targets, rows, secondary)
 
@@ -162,11 +177,29 @@ class TrainingData:
         that device.
         """
         generator = torch.Generator().manual_seed(derive_seed(self._config.seed, batch.epoch, batch.step, 1))
-        rows = torch.tensor(batch.recordings).repeat_interleave(self._config.views)  # (batch * views,)
-        crops = gather_crops(self.strips, rows, self._draw_positions(rows, generator))
+        rows = self._shuffle_views(batch)
+        positions = self._draw_positions(rows, generator)
+        crops = gather_crops(self.strips, rows, positions)
+        crops = self._copies.replace_crops(crops, rows, positions, generator)
         parts = crops, *self.augmentation.gather_others(len(rows), generator)
         pinned = self.strips.place.type == "cpu" and self._device.type == "cuda"
         return tuple(part.pin_memory() for part in parts) if pinned else parts
+
+    def _shuffle_views(self, batch: Batch) -> Tensor:
+        """Returns the recording of each view in random order, (batch * views,).
+
+        Micro-batches and processes take consecutive views, and batch norm in training mode normalises over each part.
+        Side by side, the views of one species would be normalised by each other.
+        """
+        rows = torch.tensor(batch.recordings).repeat_interleave(self._config.views)
+        generator = torch.Generator().manual_seed(derive_seed(self._config.seed, batch.epoch, batch.step, 3))
+        return rows[torch.randperm(len(rows), generator=generator)]
+
+    def _load_noise(self, fold: FoldData, store: StripStore) -> Strips | None:
+        """Returns the strips of the user's own noise that log-mel is mixed with; None if there are none."""
+        if fold.background is None or fold.background.copies or not self._config.augment.reads_folder:
+            return None
+        return load_strips(store, fold.background.sha256s, self._device, self._config.residency)
 
     def _following(self, batch: Batch) -> Batch:
         """Returns the batch that follows a batch in training."""
@@ -182,18 +215,6 @@ class TrainingData:
         return offsets.unsqueeze(1) + self.augmentation.draw_time_map(len(rows), generator)  # (batch * views, frames)
 
 
-def _mark_secondary(fold: FoldData) -> Tensor:
-    """Returns which other species sing in each training recording, (recordings, classes) bool.
-
-    Secondary labels that are not among the classes are ignored.
-    """
-    place_of = {label: index for index, label in enumerate(fold.species)}
-    marked = torch.zeros(len(fold.train), len(fold.species), dtype=torch.bool)
-    for row, labels in enumerate(fold.train["secondary_labels"]):
-        marked[row, [place_of[label] for label in labels.split() if label in place_of]] = True
-    return marked
-
-
 def split_for_cache(crops: Tensor) -> Sequence[Tensor]:
     """Returns crops, (batch, ...), in parts that fit into the cache of a CPU core; on other devices in one part."""
     if crops.device.type != "cpu":
@@ -206,4 +227,5 @@ def load_validation(fold: FoldData, config: TrainConfig, device: torch.device) -
     strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), device, config.residency)
     frames = fold.features.count_frames(config.clip_seconds)
     labels = torch.tensor(fold.validation["label_index"].to_numpy())
-    return ValidationData(strips, labels, plan_windows(strips.lengths, frames, frames), frames)
+    ignored = mark_secondary(fold.validation, fold.species)
+    return ValidationData(strips, labels, plan_windows(strips.lengths, frames, frames), frames, ignored)

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from birdclef.config.train import TrainConfig
+from birdclef.devices.free_memory import free_bytes
 from birdclef.devices.peak_memory import PeakMemory
 from birdclef.model.network import SpeciesModel
 from birdclef.strips.fold import FoldData
@@ -13,7 +14,7 @@ from birdclef.training.data import TrainingData, ValidationData, derive_seed, lo
 from birdclef.training.data_module import SpeciesDataModule
 from birdclef.training.distributed import rank, synchronise_batch_norm
 from birdclef.training.lightning_module import SpeciesLightningModule
-from birdclef.training.memory_plan import plan_memory
+from birdclef.training.memory_plan import check_memory, plan_memory
 from birdclef.training.non_finite_loss import NonFiniteLossError, save_batch
 from birdclef.training.objective import build_objective
 from birdclef.training.trainer import BEST_CHECKPOINT, LAST_CHECKPOINT, build_trainer, choose_dtype, quiet_lightning
@@ -78,15 +79,23 @@ def _prepare(
     model.set_input_statistics(*training.statistics)
     if config.devices > 1 and device.type == "cuda":
         model = synchronise_batch_norm(model)
-    logger.info("train: memory: %s", plan_memory(model, training, config, choose_dtype(config)))
+    if config.species_per_batch > training.species:
+        logger.info(
+            "train: species_per_batch=%d is more than the %d species in training; a batch holds %d recordings",
+            *(config.species_per_batch, training.species, training.batch_recordings),
+        )
+    plan = plan_memory(model, training, config, choose_dtype(config))
+    logger.info("train: memory: %s", plan)
+    sharing = 1 if device.type == "cuda" else config.devices  # processes on one machine share its memory
+    check_memory(plan, free_bytes(device) // sharing)
     objective = build_objective(
         config.objective,
         torch.from_numpy(training.class_shares).float(),
         config.model.projection_dim,
         torch.Generator().manual_seed(derive_seed(config.seed, 0)),
     )
-    windows = (validation.labels, validation.windows[0])
-    return SpeciesLightningModule(model, objective, config, training.steps_per_epoch, windows)
+    scored = (validation.labels, validation.windows[0], validation.ignored)
+    return SpeciesLightningModule(model, objective, config, training.steps_per_epoch, scored)
 
 
 def fit_and_measure(

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from birdclef.config.train import TrainConfig
 from birdclef.devices.host_copy import HostCopy
 from birdclef.inference.views import aggregate_windows
-from birdclef.metrics.classification import macro_f1
+from birdclef.metrics.calibration import negative_log_likelihood
+from birdclef.metrics.classification import accuracy, macro_f1
 from birdclef.metrics.predictions import Predictions
-from birdclef.model.network import SpeciesModel, freeze_stages
+from birdclef.metrics.secondary_species import IgnoredPairs
+from birdclef.model.network import SpeciesModel, batch_norms, freeze_stages
 from birdclef.training.budget import Budget
 from birdclef.training.data import Views, derive_seed
 from birdclef.training.data_module import SpeciesDataModule
@@ -35,7 +37,8 @@ class SpeciesLightningModule(pl.LightningModule):
         objective: Loss to minimise.
         config: Settings of the member.
         steps_per_epoch: Batches per epoch.
-        validation: Label index of each validation recording, (recordings,), and recording of each window, (windows,).
+        validation: Label index of each validation recording, (recordings,), recording of each window, (windows,), and
+            pairs of validation recording and secondary species.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class SpeciesLightningModule(pl.LightningModule):
         objective: Objective,
         config: TrainConfig,
         steps_per_epoch: int,
-        validation: tuple[Tensor, Tensor],
+        validation: tuple[Tensor, Tensor, IgnoredPairs],
     ) -> None:
         super().__init__()
         self.model = model
@@ -52,8 +55,10 @@ class SpeciesLightningModule(pl.LightningModule):
         self._config = config
         self._steps_per_epoch = steps_per_epoch
         self.budget = Budget(config, steps_per_epoch)
-        self._labels, self._window_rows = validation
+        self._labels, self._window_rows, self._ignored = validation
         self._frozen = freeze_stages(model.backbone, config.model.frozen_stages)
+        if config.model.frozen_batch_norm:
+            self._frozen += batch_norms(model)
         self._window_logits: list[Tensor] = []
         self._unchecked: tuple[int, int, HostCopy] | None = None
 
@@ -138,13 +143,12 @@ class SpeciesLightningModule(pl.LightningModule):
         """Log macro-F1, accuracy and cross-entropy of the validation recordings."""
         logits = torch.cat(self._window_logits)
         self._window_logits.clear()
-        probabilities = aggregate_windows(logits, self._window_rows, len(self._labels), "mean")
-        correct = probabilities.argmax(dim=1) == self._labels
-        likelihood = probabilities.gather(1, self._labels.unsqueeze(1)).clamp(min=1e-12).log()
-        score = float(macro_f1(Predictions(probabilities.numpy()), self._labels.numpy())[0])
-        self.log("val_macro_f1", score, prog_bar=True)
-        self.log("val_accuracy", correct.float().mean())
-        self.log("val_cross_entropy", -likelihood.mean())
+        labels = self._labels.numpy()
+        probabilities = aggregate_windows(logits, self._window_rows, len(labels), "mean").numpy()
+        predictions = Predictions(probabilities, None, self._ignored)
+        self.log("val_macro_f1", float(macro_f1(predictions, labels)[0]), prog_bar=True)
+        self.log("val_accuracy", float(accuracy(predictions, labels)[0]))
+        self.log("val_cross_entropy", negative_log_likelihood(probabilities, labels, self._ignored))
 
     def on_train_epoch_end(self) -> None:
         """Log the progress of the training after each validation; with `epochs=auto`, end it when the loss is flat."""

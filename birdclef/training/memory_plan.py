@@ -36,6 +36,20 @@ class MemoryPlan:
     views_at_a_time: int
     dtype: torch.dtype
 
+    @property
+    def needed(self) -> int:
+        """Memory that training needs besides the strips, bytes."""
+        return self.state + self.views + self.activations
+
+    def views_that_fit(self, free: int) -> int:
+        """Returns the number of views in a forward pass that free memory allows, a power of two; 0 if none fits.
+
+        Args:
+            free: Free memory, bytes.
+        """
+        room = (free - self.state - self.views) * self.views_at_a_time // max(1, self.activations)
+        return 1 << (room.bit_length() - 1) if room > 0 else 0
+
     def __str__(self) -> str:
         parts = f"strips {_mb(self.strips)}, model and optimiser {_mb(self.state)}, batch {_mb(self.views)}"
         dtype = str(self.dtype).removeprefix("torch.")
@@ -70,6 +84,31 @@ def plan_memory(model: SpeciesModel, training: TrainingData, config: TrainConfig
         activations=fewer + (more - fewer) * (at_a_time - _PROBED_VIEWS[0]),
         views_at_a_time=at_a_time,
         dtype=dtype,
+    )
+
+
+def check_memory(plan: MemoryPlan, free: int) -> None:
+    """Refuse a training that does not fit into free memory, before its first step.
+
+    Args:
+        plan: Memory of the training; its strips are loaded already.
+        free: Free memory of the device, bytes.
+
+    Raises:
+        ValueError: If the training does not fit. The message names a `micro_batch` that fits.
+    """
+    if plan.needed <= free:
+        return
+    fits = plan.views_that_fit(free)
+    remedy = (
+        f"Set train.*.micro_batch={fits}."
+        if fits
+        else "Lower species_per_batch or recordings_per_species, or choose a smaller model.backbone."
+    )
+    raise ValueError(
+        f"A training step needs {_mb(plan.needed)} of memory, and {_mb(free)} are free: model and optimiser "
+        f"{_mb(plan.state)}, batch {_mb(plan.views)}, activations {_mb(plan.activations)} of {plan.views_at_a_time} "
+        f"views at a time. {remedy}"
     )
 
 

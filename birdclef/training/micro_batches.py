@@ -5,10 +5,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from birdclef.model.network import Heads, SpeciesModel
+from birdclef.model.network import Heads, SpeciesModel, batch_norms
 
 
 def heads_in_chunks(model: SpeciesModel, crops: Tensor, micro_batch: int | None) -> Heads:
@@ -17,7 +16,11 @@ def heads_in_chunks(model: SpeciesModel, crops: Tensor, micro_batch: int | None)
     Gradient caching (Gao et al. 2021, https://arxiv.org/abs/2101.06983): the forward pass keeps only the outputs of the
     heads, so a loss over all pairs reads the whole batch. The backward pass computes each chunk again, with the same
     random numbers, and adds its part of the gradient. So only the activations of one chunk are in memory at a time; the
-    price is a second forward pass. Batch norm in training mode normalises over its chunk.
+    price is a second forward pass.
+
+    The gradient is exactly that of the whole batch if batch norm keeps its statistics (`model.frozen_batch_norm`), or
+    if the model has none. In training mode, batch norm normalises over its chunk. Then the gradient differs from that
+    of the whole batch, and it differs more if there are more chunks. Views in random order make the difference smaller.
 
     Args:
         model: Model to train.
@@ -44,7 +47,7 @@ def heads_in_chunks(model: SpeciesModel, crops: Tensor, micro_batch: int | None)
 @contextmanager
 def _running_statistics_kept(model: nn.Module) -> Iterator[None]:
     """Keep the running statistics of batch norm while a chunk is computed a second time."""
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    norms = batch_norms(model)
     momenta = [norm.momentum for norm in norms]
     counts = [norm.num_batches_tracked for norm in norms]
     for norm in norms:

@@ -46,7 +46,7 @@ class Objective(nn.Module):
             batch = ContrastBatch(heads.embeddings, views.labels, views.recordings, views.secondary, views.targets)
             losses["contrast"] = self.contrast(batch)
         if self._config.kind != "supcon" or classifying:
-            losses["cross_entropy"] = self.cross_entropy(heads.logits, views.targets)
+            losses["cross_entropy"] = self.cross_entropy(heads.logits, views.targets, views.secondary)
         if len(losses) == 2:
             total = losses["cross_entropy"] + self._config.contrastive_weight_at(progress) * losses["contrast"]
         else:
@@ -70,7 +70,7 @@ def build_objective(config: ObjectiveConfig, shares: Tensor, dim: int, generator
 
     temperature = config.temperature
     build: dict[ContrastKind, Callable[[], nn.Module]] = {
-        "supcon": lambda: SupConLoss(temperature, config.same_recording_weight),
+        "supcon": lambda: SupConLoss(temperature, config.same_recording_weight, config.reduction),
         "balanced": lambda: BalancedContrastLoss(directions(), temperature),
         "prototype": lambda: PrototypeContrastLoss(len(shares), temperature),
         "parametric": lambda: ParametricContrastLoss(directions(), log_prior, temperature),

@@ -4,6 +4,14 @@ FFmpeg's own guess is not used: it takes noise for MPEG audio, and it accepts pl
 hosts.
 """
 
+AUDIO_SUFFIXES = (
+    *(".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav", ".wave"),
+    *(".aac", ".amr", ".ape", ".m4a", ".m4b", ".mka", ".tta", ".weba", ".wma", ".wv"),
+    *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"),
+    *(".webm", ".wmv"),
+)
+"""Suffixes of audio files in a folder: sound for libsndfile, sound for FFmpeg, and videos, whose sound is read."""
+
 HEAD_BYTES = 2048
 """Number of bytes from a file's beginning that are needed to recognise its kind."""
 

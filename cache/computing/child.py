@@ -1,4 +1,4 @@
-"""The child's side of the isolation: a process that computes one part after the other until nobody needs it."""
+"""The child's side of process isolation: a process that computes one part after the other until nobody needs it."""
 
 import os
 import pickle

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cache.audio.decoding import DECODER, UnusableAudioError, decode_waveform
 from cache.config.features import FeatureConfig
 from cache.duplicates.fingerprint import fingerprint_strip, fingerprint_to_text
 from cache.front_end.log_mel import compute_log_mel
-from cache.front_end.strip import compute_strip
+from cache.front_end.strip import add_noise, compute_strip
 from cache.store.fragment import Failure
 from cache.store.part_writer import PartWriter
 from cache.workspace.address import read_bytes
@@ -97,7 +98,8 @@ def _add_recording(source: Source, features: FeatureConfig, store: FeatureDirect
             return Finished(source, reason="unreadable", detail="changed while the features were built")
         waveform = decode_waveform(audio, features.sample_rate)
         log_mel = compute_log_mel(waveform, features.compared_log_mel)
-        strip = compute_strip(waveform, log_mel, features, store)
+        heard = add_noise(waveform, source.sha256, features)
+        strip = compute_strip(heard, log_mel, features, store)
         if not (np.isfinite(log_mel).all() and (strip is log_mel or np.isfinite(strip).all())):
             raise UnusableAudioError("non_finite", f"samples up to {np.abs(waveform).max():g} overflow in power")
     except ConnectionError:
@@ -110,10 +112,15 @@ def _add_recording(source: Source, features: FeatureConfig, store: FeatureDirect
         detail = f"decoding takes more than features.memory_gb={features.memory_gb:g}"
         failure = Failure(source.sha256, "too_large", detail, limit=features.memory_gb, decoder=DECODER)
     else:
-        fingerprint = fingerprint_to_text(fingerprint_strip(log_mel, features.compared_log_mel.frames_per_second))
+        # a noisy copy is not compared, because the recording itself is
+        fingerprint = "" if heard is not waveform else _fingerprint(log_mel, features)
         seconds = len(waveform) / features.sample_rate
         stated = None if strip is log_mel else seconds
         writer.add_strip(source.sha256, strip, fingerprint, log_mel=log_mel, seconds=stated)
         return Finished(source, seconds=seconds)
     writer.add_failure(failure)
     return Finished(source, reason=failure.reason, detail=failure.detail)
+
+
+def _fingerprint(log_mel: NDArray[np.float32], features: FeatureConfig) -> str:
+    return fingerprint_to_text(fingerprint_strip(log_mel, features.compared_log_mel.frames_per_second))

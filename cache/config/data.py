@@ -13,12 +13,16 @@ from cache.config.section import ConfigSection
 class DataConfig(ConfigSection):
     """Where the recordings are, and which of them are usable."""
 
-    root: str
+    root: str = Field(min_length=1)
     """Folder that holds the metadata table and the audio folder."""
-    metadata: str = "train_metadata.csv"
+    metadata: str = Field(default="train_metadata.csv", min_length=1)
     """CSV table with one row per recording; path relative to `root`."""
     audio: str = "train_audio"
     """Audio folder, path relative to `root`. The table's `filename` column is relative to this folder."""
+    background: str | None = None
+    """Folder or URL with sounds in which no species of the data set is heard, such as wind, rain and traffic. Training
+    mixes them with the recordings; null: it has no sounds of this kind. The folder needs no table, and may have
+    folders inside."""
     min_seconds: PositiveFloat = 0.5
     """Recordings shorter than this are quarantined."""
     silence_db: float = -60.0
@@ -26,4 +30,6 @@ class DataConfig(ConfigSection):
     max_quarantined_share: float = Field(default=0.1, ge=0, le=1)
     """The build fails if more than this share of the recordings is quarantined, 0 to 1."""
 
-    execution_fields: ClassVar[frozenset[str]] = frozenset({"root", "metadata", "audio", "max_quarantined_share"})
+    execution_fields: ClassVar[frozenset[str]] = frozenset(
+        {"root", "metadata", "audio", "background", "max_quarantined_share"}
+    )

@@ -15,7 +15,9 @@ from pydantic import (
     model_validator,
 )
 
-from cache.config.section import ConfigSection
+from cache.config.embedding_model import EmbeddingModel
+from cache.config.noise import NoiseMix
+from cache.config.section import Ascending, ConfigSection
 from cache.models.description import read_description
 from cache.store.encoding import FLOAT16, StoredType, StripEncoding
 
@@ -54,7 +56,7 @@ class LogMelConfig(FeatureComputation):
     """Lowest frequency of the mel bands, in Hz."""
     fmax: PositiveFloat = 16_000.0
     """Highest frequency of the mel bands, in Hz; at most half of `sample_rate`."""
-    floor_db: float = -100.0
+    floor_db: float = Field(default=-100.0, ge=-65_504)
     """Lowest stored level, in dB re 1; lower levels are raised to it."""
     dtype: StoredType = "float16"
     """Type of the stored values: float16, or uint8 at half the size. uint8 has steps of 0.5 dB from `floor_db` to
@@ -106,60 +108,6 @@ class LogMelConfig(FeatureComputation):
         return self
 
 
-class EmbeddingModel(ConfigSection):
-    """A model that turns windows of sound into embeddings: its file, its input and its outputs."""
-
-    name: str
-    """Name of the model in logs and reports."""
-    sha256: str
-    """sha256 of the model's file."""
-    file: str = ""
-    """Path of the ONNX or TFLite file; a feature store keeps a copy of the file."""
-    format: Literal["onnx", "tflite"]
-    """Format of the model's file."""
-    licence: str
-    """Licence of the weights."""
-    sample_rate: PositiveInt
-    """Sample rate of the model's input, in Hz."""
-    window_seconds: PositiveFloat
-    """Length of one window of the model."""
-    stride_seconds: PositiveFloat
-    """Time from one window to the next, unless the experiment sets `stride_seconds`."""
-    input: Literal["batch samples", "batch 1 samples", "batch samples 1"] = "batch samples"
-    """Shape of the model's input."""
-    embedding: str
-    """Name of the tensor that holds the embedding, (batch, channels). It must be an output in an ONNX file; in a TFLite
-    file it may be any tensor."""
-    channels: PositiveInt
-    """Number of values of an embedding."""
-    scores: str | None = None
-    """Name of the tensor with the scores of the model's own labels, (batch, labels); null: the model has no labels."""
-    score_scale: Literal["logits", "probabilities"] = "logits"
-    """Whether the scores are logits (before the sigmoid) or probabilities (after it)."""
-    labels: str | None = None
-    """Path of the file with the model's own labels, one per line: scientific name, `_`, any text."""
-    labels_sha256: str | None = None
-    """sha256 of the file of labels."""
-    label_count: NonNegativeInt = 0
-    """Number of labels in the file of labels."""
-
-    execution_fields: ClassVar[frozenset[str]] = frozenset({"file", "labels"})
-
-    @model_validator(mode="after")
-    def _check_scores(self) -> Self:
-        if bool(self.scores) != bool(self.label_count):
-            raise ValueError(
-                f"scores={self.scores} does not go with {self.label_count} labels, because a model scores its labels. "
-                f"Give both `scores` and `labels` in the description of {self.name}, or neither."
-            )
-        return self
-
-    @property
-    def window_samples(self) -> int:
-        """Length of a window, in samples."""
-        return round(self.window_seconds * self.sample_rate)
-
-
 class EmbeddingConfig(FeatureComputation):
     """Settings of embeddings by a pretrained bird model, and of their computation."""
 
@@ -176,12 +124,46 @@ class EmbeddingConfig(FeatureComputation):
     batch_windows: PositiveInt = 1
     """Number of windows per call of the model. 1 is fastest if the activations fit into the cache of a core."""
 
-    execution_fields: ClassVar[frozenset[str]] = _COMPUTATION | {"batch_windows"}
+    background_variants: NonNegativeInt = 2
+    """Number of noisy copies of each recording that are embedded too, if `data.background` is set. Each copy costs one
+    more pass of the model over all recordings."""
+    background_snr_db: Ascending[tuple[float, float]] = (3.0, 30.0)
+    """Lowest and highest ratio of a recording to the noise in its copy, over the frequencies of `song_hz`, dB."""
+    song_hz: tuple[PositiveFloat, PositiveFloat] = (1_000.0, 10_000.0)
+    """Lowest and highest frequency of song, Hz. `background_snr_db` compares the power between them. Lower the first
+    for owls, doves or bitterns."""
+
+    # the settings of noisy copies are part of `NoiseMix`: the embeddings of the recordings themselves stay as they are
+    execution_fields: ClassVar[frozenset[str]] = _COMPUTATION | {
+        "batch_windows",
+        "background_variants",
+        "background_snr_db",
+        "song_hz",
+    }
+
+    @model_validator(mode="after")
+    def _check_song(self) -> Self:
+        low, high = self.song_hz
+        if not low < min(high, self.sample_rate / 2):
+            raise ValueError(
+                f"song_hz={list(self.song_hz)} holds no frequency of {self.model.name}, which hears up to "
+                f"{self.sample_rate / 2:g} Hz. Set song_hz=[{self.sample_rate / 32:g}, {self.sample_rate / 3:g}]."
+            )
+        return self
 
     @field_validator("model", mode="before")
     @classmethod
     def _read_description(cls, model: Any) -> Any:
         return read_description(model) if isinstance(model, str) else model
+
+    @model_validator(mode="after")
+    def _check_stride(self) -> Self:
+        if not self.stride_samples:
+            raise ValueError(
+                f"stride_seconds={self.stride_seconds or self.model.stride_seconds:g} is shorter than a sample of "
+                f"{self.model.name} at {self.sample_rate} Hz. Set it to {1 / self.sample_rate:.2g} or more."
+            )
+        return self
 
     def identity(self) -> dict[str, Any]:
         """Returns the fields that define the result; the model is given by its content, not by its path."""
@@ -230,14 +212,30 @@ class EmbeddingConfig(FeatureComputation):
         )
 
 
-_SOUND_FRAMES_PER_SECOND = 62.5
+class NoisyEmbeddingConfig(EmbeddingConfig):
+    """Settings of the embeddings of noisy copies: noise is mixed with each recording before it is embedded."""
 
-FEATURE_KINDS = ("log_mel", "embedding")
+    noise: NoiseMix
+    """Noise, and the ratio at which it is mixed."""
+
+    def identity(self) -> dict[str, Any]:
+        """Returns the fields that define the result; the noise is given by its content."""
+        return {**super().identity(), "noise": self.noise.identity()}
+
+    @property
+    def score_columns(self) -> int:
+        """Values stored behind each row of a strip: none, because training does not read the scores of a copy."""
+        return 0
+
+
+_SOUND_FRAMES_PER_SECOND = 62.5
 
 
 def _kind_of(features: Any) -> str:
-    kind = features.get("kind", "log_mel") if isinstance(features, Mapping) else features.kind
-    return str(kind)
+    """Returns the kind of a features section; what is no section counts as log-mel, whose model refuses it."""
+    if isinstance(features, Mapping):
+        return str(features.get("kind", "log_mel"))
+    return str(getattr(features, "kind", "log_mel"))
 
 
 FeatureConfig = Annotated[
@@ -250,4 +248,4 @@ _FEATURES: TypeAdapter[LogMelConfig | EmbeddingConfig] = TypeAdapter(FeatureConf
 
 def read_features(config: Mapping[str, Any]) -> LogMelConfig | EmbeddingConfig:
     """Returns the features configuration that an artefact's provenance or description holds as plain values."""
-    return _FEATURES.validate_python(dict(config))
+    return NoisyEmbeddingConfig.model_validate(config) if "noise" in config else _FEATURES.validate_python(dict(config))

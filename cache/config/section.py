@@ -1,20 +1,39 @@
 """The base class of all sections of an experiment's configuration."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
 )
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""Seed of random draws; NumPy and scikit-learn take no other values."""
+
+Limits = TypeVar("Limits", bound=tuple[float, float])
+
+
+def _check_order(limits: Limits) -> Limits:
+    """Returns the lowest and the highest value of a range, which must be in this order."""
+    low, high = limits
+    if low > high:
+        raise ValueError(f"the first value must not be above the second: set [{high:g}, {low:g}]")
+    return limits
+
+
+Ascending = Annotated[Limits, AfterValidator(_check_order)]
+"""Lowest and highest value of a range."""
 
 
 class ConfigSection(BaseModel):
-    """A frozen section of an experiment that refuses unknown keys."""
+    """A frozen section of an experiment that refuses unknown keys and numbers that are not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True
+    )
 
     execution_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields that change how a result is computed, but not the result; artefact keys leave them out."""

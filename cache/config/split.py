@@ -1,21 +1,32 @@
 """Configuration of the split."""
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
-from cache.config.section import ConfigSection
+from cache.config.section import ConfigSection, Seed
+
+AUTO = "auto"
+"""Value of `split.folds` that has the number of folds chosen by the recordings."""
+
+MOST_FOLDS = 5
+"""Largest number of folds that `split.folds=auto` chooses, and the default of `split.folds`."""
 
 
 class SplitConfig(ConfigSection):
     """Grouped, stratified folds."""
 
-    folds: int = Field(default=5, ge=2)
-    """Number of folds."""
-    seed: int = 42
+    folds: Annotated[int, Field(ge=2)] | Literal["auto"] = MOST_FOLDS
+    """Number of folds; `auto`: the largest number up to 5 that the recordings allow, or that of the split whose folds
+    are kept. Keys and reports hold the number, not the word."""
+    seed: Seed = 42
     """Seed of the fold assignment."""
     group_by: str = "recordist"
     """What recordings must share to stay in one fold: `recordist`; `recordist+place`, a place is a cell of 0.1 degrees;
@@ -31,6 +42,25 @@ class SplitConfig(ConfigSection):
     anew. Folds are also computed anew if the earlier split has other settings, or if `fold_column` is set."""
 
     execution_fields: ClassVar[frozenset[str]] = frozenset({"keep_folds_of"})  # it is an input of the split instead
+
+    @property
+    def fold_count(self) -> int:
+        """Number of folds.
+
+        Raises:
+            ValueError: If it is still `auto`. `cache.split.build_split` settles the number.
+        """
+        if self.folds == AUTO:
+            raise ValueError("split.folds=auto has no number before the split is built.")
+        return int(self.folds)
+
+    @field_validator("folds", mode="wrap")
+    @classmethod
+    def _check_folds(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:  # otherwise each of the two types has an error of its own
+            raise PydanticCustomError("folds", f"Input should be a whole number from 2 on, or {AUTO}") from None
 
     @model_validator(mode="after")
     def _check_fold_source(self) -> Self:

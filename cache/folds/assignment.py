@@ -8,9 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cache.config.split import SplitConfig
+from cache.config.split import AUTO, MOST_FOLDS, SplitConfig
 from cache.folds.extension import extend_folds
+from cache.folds.fold_count import allowed_folds, check_folds, single_group_species
 from cache.folds.groups import PINNED_FOLD, TEST_FOLD, group_recordings, table_column
+
+_FEWEST = 2
+"""Fewest folds of a split."""
 
 
 def assign_folds(
@@ -46,7 +50,7 @@ def assign_folds(
     else:
         if earlier is None:
             rest = ~_hold_out(labels, group, config)
-            split.loc[rest, "fold"] = _spread(labels[rest], group[rest], config.folds, config.seed, "split.folds")
+            split.loc[rest, "fold"] = _spread(labels[rest], group[rest], config.fold_count, "split.folds", config)
         else:
             split["fold"] = extend_folds(labels, group, earlier, _shares(config), config.seed)
         rest = (split["fold"] != TEST_FOLD).to_numpy()
@@ -55,12 +59,56 @@ def assign_folds(
     return split.assign(pinned=split["fold"] == PINNED_FOLD)
 
 
+def check_table(table: pd.DataFrame, config: SplitConfig) -> None:
+    """Check as far as the user's table tells that its recordings can be spread over the folds.
+
+    Copies of a sound and unusable files are not known yet. They only make groups fewer, so a table that is refused
+    here would also be refused with its features computed.
+
+    Args:
+        table: recording_id, label, recordist, and the columns that `config` names.
+        config: Number of folds, and grouping.
+
+    Raises:
+        ValueError: As `assign_folds`.
+    """
+    if config.fold_column:
+        _given_folds(table, settle_folds(table, config))
+        return
+    recordings = table.assign(sound=table["recording_id"], seconds=np.arange(len(table)))
+    labels, group = table["label"].to_numpy(str), group_recordings(recordings, config.group_by)
+    if config.test_share:
+        check_folds(labels, group, _test_parts(config), "split.test_share", config.group_by)
+    check_folds(labels, group, _FEWEST if config.folds == AUTO else config.fold_count, "split.folds", config.group_by)
+
+
+def settle_folds(recordings: pd.DataFrame, config: SplitConfig) -> SplitConfig:
+    """Returns the settings with a number of folds in place of `auto`.
+
+    This is the largest number up to 5 that the recordings allow, or the number of folds that `fold_column` holds.
+
+    Args:
+        recordings: As in `assign_folds`.
+        config: Settings of the split.
+    """
+    if config.folds != AUTO:
+        return config
+    if config.fold_column:
+        given = pd.to_numeric(table_column(recordings, config.fold_column, "split.fold_column"), errors="coerce")
+        allowed = int(given.max()) + 1 if given.notna().any() else _FEWEST
+    else:
+        labels, group = recordings["label"].to_numpy(str), group_recordings(recordings, config.group_by)
+        rest = ~_hold_out(labels, group, config)
+        allowed = min(MOST_FOLDS, allowed_folds(labels[rest], group[rest]))
+    return config.model_copy(update={"folds": max(_FEWEST, allowed)})
+
+
 def _given_folds(recordings: pd.DataFrame, config: SplitConfig) -> NDArray[np.int64]:
     """Returns the fold of each recording as the column `config.fold_column` states it, (recordings,)."""
     column = table_column(recordings, str(config.fold_column), "split.fold_column")
     fold = pd.to_numeric(column, errors="coerce")
-    wrong = ~fold.isin([PINNED_FOLD, *range(config.folds)])
-    absent = sorted(set(range(config.folds)) - set(fold))
+    wrong = ~fold.isin([PINNED_FOLD, *range(config.fold_count)])
+    absent = sorted(set(range(config.fold_count)) - set(fold))
     if wrong.any() or absent:
         some = zip(recordings.loc[wrong, "recording_id"].head(3), column[wrong].head(3), strict=True)
         examples = ", ".join(f"{name} ({value!r})" for name, value in some)
@@ -68,30 +116,34 @@ def _given_folds(recordings: pd.DataFrame, config: SplitConfig) -> NDArray[np.in
             f"{int(wrong.sum())} other values, such as {examples}" if wrong.any() else f"no recording of fold {absent}"
         )
         raise ValueError(
-            f"The column of split.fold_column={config.fold_column!r} must hold 0 to {config.folds - 1} "
-            f"(split.folds={config.folds}), or {PINNED_FOLD} for training only, but it holds {problem}. Correct the "
-            "table or split.folds."
+            f"The column of split.fold_column={config.fold_column!r} must hold 0 to {config.fold_count - 1} "
+            f"(split.folds={config.fold_count}), or {PINNED_FOLD} for training only, but it holds {problem}. Correct "
+            "the table or split.folds."
         )
     return fold.to_numpy(np.int64)
 
 
 def _shares(config: SplitConfig) -> dict[int, float]:
     """Returns the share of the recordings that each fold gets, by fold; -2 is the held-out share."""
-    shares = dict.fromkeys(range(config.folds), (1 - config.test_share) / config.folds)
+    shares = dict.fromkeys(range(config.fold_count), (1 - config.test_share) / config.fold_count)
     return {**shares, TEST_FOLD: config.test_share} if config.test_share else shares
+
+
+def _test_parts(config: SplitConfig) -> int:
+    """Returns the number of equal parts of which one is held out."""
+    return round(1 / config.test_share)
 
 
 def _hold_out(labels: NDArray[np.str_], group: NDArray[np.int64], config: SplitConfig) -> NDArray[np.bool_]:
     """Returns which recordings are held out, (recordings,); about `test_share` of all."""
     if not config.test_share:
         return np.zeros(len(labels), bool)
-    parts = round(1 / config.test_share)
-    held_out: NDArray[np.bool_] = _spread(labels, group, parts, config.seed, "split.test_share") == 0
+    held_out: NDArray[np.bool_] = _spread(labels, group, _test_parts(config), "split.test_share", config) == 0
     return held_out
 
 
 def _spread(
-    labels: NDArray[np.str_], group: NDArray[np.int64], folds: int, seed: int, setting: str
+    labels: NDArray[np.str_], group: NDArray[np.int64], folds: int, setting: str, config: SplitConfig
 ) -> NDArray[np.int64]:
     """Returns the fold of each recording, -1 for species with a single group, (recordings,).
 
@@ -99,8 +151,8 @@ def _spread(
         labels: Species of each recording, (recordings,).
         group: Group of each recording, (recordings,).
         folds: Number of folds.
-        seed: Seed of the assignment.
         setting: Setting that states the number of folds: `split.folds`, or `split.test_share` for 1 / folds.
+        config: Grouping, and the seed of the assignment.
 
     Raises:
         ValueError: If there are fewer groups than folds, or no species has as many recordings as folds.
@@ -108,39 +160,14 @@ def _spread(
     # Imported here so that a split that exists does not load scikit-learn.
     from sklearn.model_selection import StratifiedGroupKFold
 
-    groups_of_species = pd.DataFrame({"label": labels, "group": group}).groupby("label")["group"].nunique()
-    pinned = np.isin(labels, groups_of_species.index[groups_of_species == 1])
-    free_groups = len(np.unique(group[~pinned]))
-    if free_groups < folds:
-        raise ValueError(
-            f"{_setting(setting, folds)} needs {folds} groups of recordings, but species with several groups have only "
-            f"{free_groups}. A group holds the recordings that share split.group_by, and duplicates. "
-            + _remedy(setting, free_groups)
-        )
-    most = int(pd.Series(labels[~pinned]).value_counts().max())
-    if most < folds:
-        raise ValueError(
-            f"{_setting(setting, folds)} needs a species with {folds} recordings in several groups, but no species has "
-            f"more than {most}. " + _remedy(setting, most)
-        )
+    check_folds(labels, group, folds, setting, config.group_by)
+    pinned = single_group_species(labels, group)
     fold = np.full(len(labels), PINNED_FOLD)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=config.seed)
     with long_tail_expected():
         for index, (_, validation) in enumerate(splitter.split(labels[~pinned], labels[~pinned], group[~pinned])):
             fold[np.flatnonzero(~pinned)[validation]] = index
     return fold
-
-
-def _setting(name: str, folds: int) -> str:
-    """Returns a setting with the value that asks for so many folds, as text."""
-    return f"{name}={folds}" if name == "split.folds" else f"{name}={1 / folds:.4g}"
-
-
-def _remedy(setting: str, most: int) -> str:
-    """Returns what a user can do if the recordings fill at most `most` folds."""
-    if most < 2:
-        return "Add recordings by other recordists, or set split.group_by=recording."
-    return f"Set {_setting(setting, most)}, or add recordings by other recordists."
 
 
 def _pin_lost_species(split: pd.DataFrame, sound: NDArray[np.str_]) -> pd.DataFrame:

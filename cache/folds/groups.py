@@ -63,7 +63,7 @@ def count_leaks(recordings: pd.DataFrame, fold: NDArray[np.int64]) -> dict[str, 
         recordings: label, recordist and sound.
         fold: Validation fold of each recording, (recordings,); -1: training only, -2: held out.
     """
-    known = ~_is_unknown(recordings["recordist"]) & (fold != TEST_FOLD)
+    known = ~is_unknown(recordings["recordist"]) & (fold != TEST_FOLD)
     pair = recordings.groupby(["label", "recordist"], sort=False).ngroup().to_numpy()
     table = pd.DataFrame({"pair": pair, "fold": fold})[known]
     folds_of_pair = table.groupby("pair")["fold"].nunique()
@@ -90,6 +90,24 @@ def is_trained_on(fold: pd.Series, validation_fold: int) -> pd.Series:
     return (fold != validation_fold) & (fold != TEST_FOLD)
 
 
+def is_held_out(fold: pd.Series) -> pd.Series:
+    """Returns which recordings are held out from training and validation."""
+    return fold == TEST_FOLD
+
+
+def share_known_to_training(recordings: pd.DataFrame, fold: NDArray[np.int64]) -> float:
+    """Returns the share of held-out recordings whose recordist has recordings of the same species in training.
+
+    Args:
+        recordings: label and recordist.
+        fold: Fold of each recording, (recordings,); -2: held out.
+    """
+    held_out = fold == TEST_FOLD
+    pair = recordings.groupby(["label", "recordist"], sort=False).ngroup().to_numpy()
+    known = np.isin(pair, pair[~held_out]) & ~is_unknown(recordings["recordist"])
+    return round(float(known[held_out].mean()), 4) if held_out.any() else 0.0
+
+
 def table_column(recordings: pd.DataFrame, name: str, setting: str) -> pd.Series:
     """Returns a column of the user's table; `table_NAME` if the cache computes a column of the same name.
 
@@ -110,7 +128,7 @@ def _values_to_share(recordings: pd.DataFrame, group_by: str) -> tuple[pd.Series
     if group_by in (RECORDIST, RECORDIST_AND_PLACE):
         recordist = recordings["recordist"]
         place = _place(recordings) if group_by == RECORDIST_AND_PLACE else ""
-        return recordist + place, _is_unknown(recordist)
+        return recordist + place, is_unknown(recordist)
     if group_by == RECORDING:
         return recordings["recording_id"], np.ones(len(recordings), bool)
     column = table_column(recordings, group_by, "split.group_by")
@@ -131,5 +149,6 @@ def _place(recordings: pd.DataFrame) -> pd.Series:
     return place
 
 
-def _is_unknown(recordist: pd.Series) -> NDArray[np.bool_]:
+def is_unknown(recordist: pd.Series) -> NDArray[np.bool_]:
+    """Returns which recordings have no known recordist, (recordings,)."""
     return recordist.isin(UNKNOWN_RECORDISTS).to_numpy(bool)

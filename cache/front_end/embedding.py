@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.audio.decoding import UnusableAudioError
-from cache.config.features import EmbeddingConfig, EmbeddingModel
+from cache.config.embedding_model import EmbeddingModel
+from cache.config.features import EmbeddingConfig
 from cache.front_end.tflite_outputs import replace_outputs
 from cache.workspace.artefact import file_key
 from cache.workspace.atomic_files import write_atomically
@@ -80,7 +81,7 @@ class Embedder:
 
     def _run(self, windows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         size = self._features.batch_windows
-        widths = [self._model.channels, *([self._features.score_columns] if self._features.score_columns else [])]
+        widths = [self._model.channels, *([self._model.label_count] if self._model.label_count else [])]
         for first in range(0, len(windows), size):
             batch = np.ascontiguousarray(windows[first : first + size])  # (batch, samples)
             outputs = self._runtime(batch)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.config.features import LogMelConfig
+from cache.front_end.mel_scale import mel_edges
 
 VERSION = 6
 """Version of the log-mel; raised by hand when the same audio and settings give other numbers."""
@@ -19,10 +20,6 @@ _BLOCK_FRAMES = 128  # one megabyte of samples in float32
 _BUFFER = 2048  # elements, as many as a frame has by default
 _MOST_BANDS, _FEWEST_BANDS = 16, 8
 _GROUP_PARTS = 200  # a wider group of bands would multiply too many zeros
-_BREAK_HZ = 1000.0
-_HZ_PER_MEL = 200.0 / 3
-_BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
-_LOG_STEP = float(np.log(6.4)) / 27
 _DB_PER_NEPER = 10 / float(np.log(10))  # of power
 _SINGLE_PRECISION_DB = 110.0
 """Largest distance of a bin below the power of its whole frame at which a float32 FFT is exact enough. The bins of a
@@ -98,22 +95,14 @@ def slaney_filters(features: LogMelConfig) -> NDArray[np.float32]:
     """Returns triangular mel filters of equal area on Slaney's scale, (n_mels, 1 + n_fft // 2).
 
     They are the default of `librosa.filters.mel`. librosa is not used, because its import takes longer than the rest of
-    a worker's start. The scale is linear up to 1 kHz and logarithmic above: M. Slaney, Auditory Toolbox, Interval
-    Research technical report 1998-010.
+    a worker's start.
     """
-    mels = np.linspace(_hz_to_mel(features.fmin), _hz_to_mel(features.fmax), features.n_mels + 2)
-    edges = np.where(mels < _BREAK_MEL, mels * _HZ_PER_MEL, _BREAK_HZ * np.exp(_LOG_STEP * (mels - _BREAK_MEL)))
+    edges = mel_edges(features)
     bins = np.fft.rfftfreq(features.n_fft, 1 / features.sample_rate)
     rising = (bins - edges[:-2, np.newaxis]) / np.diff(edges)[:-1, np.newaxis]  # (n_mels, bins)
     falling = (edges[2:, np.newaxis] - bins) / np.diff(edges)[1:, np.newaxis]  # (n_mels, bins)
     triangles: NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling))
     return (triangles * (2 / (edges[2:] - edges[:-2]))[:, np.newaxis]).astype(np.float32)
-
-
-def _hz_to_mel(hertz: float) -> float:
-    if hertz < _BREAK_HZ:
-        return hertz / _HZ_PER_MEL
-    return _BREAK_MEL + float(np.log(hertz / _BREAK_HZ)) / _LOG_STEP
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # recordings that overflow are quarantined as non-finite

@@ -8,17 +8,24 @@ from numpy.typing import NDArray
 
 from cache.audio.decoded_length import Heard
 from cache.audio.streaming import stream_waveform
-from cache.config.features import FeatureConfig
+from cache.config.features import FeatureConfig, NoisyEmbeddingConfig
 from cache.front_end import embedding as embedding_model
 from cache.front_end import log_mel as mel
+from cache.front_end import noise
 from cache.front_end.embedding import keep_model, open_embedder
 from cache.front_end.log_mel_stream import stream_log_mel
 from cache.workspace.feature_directory import FeatureDirectory
 
 
 def front_end_version(features: FeatureConfig) -> int:
-    """Returns the front end's version: that of the log-mel, plus 100 times that of embeddings if these are stored."""
-    return mel.VERSION if features.kind == "log_mel" else 100 * embedding_model.VERSION + mel.VERSION
+    """Returns the front end's version: that of the log-mel, plus 100 times that of embeddings if these are stored.
+
+    For noisy copies 10,000 times the version of the mixture is added.
+    """
+    if features.kind == "log_mel":
+        return mel.VERSION
+    mixture = 10_000 * noise.VERSION if isinstance(features, NoisyEmbeddingConfig) else 0
+    return mixture + 100 * embedding_model.VERSION + mel.VERSION
 
 
 def equip_store(features: FeatureConfig, store: FeatureDirectory) -> None:
@@ -41,6 +48,22 @@ def warm_up(features: FeatureConfig, store: FeatureDirectory) -> None:
         open_embedder(features, store)
 
 
+def add_noise(waveform: NDArray[np.float32], sha256: str, features: FeatureConfig) -> NDArray[np.float32]:
+    """Returns the waveform that the features are of: with noise for noisy copies, or else the waveform itself.
+
+    Args:
+        waveform: (samples,).
+        sha256: sha256 of the recording.
+        features: Front-end settings.
+
+    Raises:
+        RuntimeError, ConnectionError: As in `mix_noise`.
+    """
+    if not isinstance(features, NoisyEmbeddingConfig):
+        return waveform
+    return noise.mix_noise(waveform, sha256, features.noise, features.sample_rate)
+
+
 def compute_strip(
     waveform: NDArray[np.float32], log_mel: NDArray[np.float32], features: FeatureConfig, store: FeatureDirectory
 ) -> NDArray[np.float32]:
@@ -57,7 +80,8 @@ def compute_strip(
     """
     if features.kind == "log_mel":
         return log_mel
-    return np.concatenate(list(open_embedder(features, store).embed([waveform])))
+    strip = np.concatenate(list(open_embedder(features, store).embed([waveform])))
+    return strip[:, : features.channels + features.score_columns]
 
 
 def stream_strip(

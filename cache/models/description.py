@@ -19,18 +19,18 @@ def read_description(name: str) -> dict[str, Any]:
         name: Name of a shipped description, or path of a YAML file.
 
     Raises:
-        ValueError: If there is no such description, if the file is no description, or if a file of the model is
-            missing.
+        ValueError: If there is no such description, if the file is no description or no valid YAML, or if a file of the
+            model is missing.
     """
     # Imported here because a process that gets a complete configuration does not need YAML.
-    import yaml
+    from cache.models.yaml_text import read_yaml
 
     path = Path(name)
     if not name.endswith((".yaml", ".yml")):
         path = Path(str(files(_SHIPPED) / f"{name}.yaml"))
     if not path.is_file():
         raise ValueError(f"{name!r} describes no model. Set the path of a YAML description, or {_list_shipped()}.")
-    description = yaml.safe_load(path.read_text())
+    description = read_yaml(path)
     if not isinstance(description, dict) or "file" not in description:
         raise ValueError(f"{path} must be a mapping with the key `file`, the path of an ONNX or TFLite file. Add it.")
     package = description.pop("package", None)

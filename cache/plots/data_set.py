@@ -84,8 +84,15 @@ def plot_split(split: pd.DataFrame, report: dict[str, Any]) -> bytes:
         sizes.set(title="recordings in each fold", ylabel="recordings")
         leaking = {"this split": report["leak"], "plain stratified": report["plain_stratified"]["leak"]}
         values = pd.Series({name: 100 * part["leaking_share"] for name, part in leaking.items()})
-        _plot_bars(leak, values, WARNING)
-        leak.set(title="trained on the same recordist and species", xlim=(0, 100), xlabel="% of validated recordings")
+        known, validated = report["overlap"]["recordist_known"], report["overlap"]["recordings"]
+        if known:
+            _plot_bars(leak, values, WARNING)
+            leak.set(xlim=(0, 100), xlabel="% of validated recordings")
+            limits = "" if known == validated else f"\n(recordist known for {known:,} of {validated:,} recordings)"
+            leak.set_title(f"trained on the same recordist and species{limits}")
+        else:
+            leak.set_axis_off()
+            leak.set_title("no recordist is known, so leaks can't be counted")
         axes = heat.subplots()
         image = axes.imshow(shares, aspect="auto", cmap="Greens", vmin=0, interpolation="nearest")
         axes.set_xticks(range(len(folds)), ticks)

@@ -12,8 +12,13 @@ from cache.config.data import DataConfig
 from cache.workspace.address import is_url, list_files, read_bytes, resolve_address
 
 REQUIRED_COLUMNS = ("primary_label", "filename")
-_FROM_TABLE = ("recording_id", "label", "secondary_labels", "recordist", "size", "version")
-_ADDED_LATER = ("sha256", "frames", "seconds", "sound", "label_index", "fold", "group")
+AUTHOR_COLUMN = "author"
+"""Column of the recordists; it may be missing."""
+RESERVED_COLUMNS = (
+    *("recording_id", "label", "secondary_labels", "recordist", "size", "version"),
+    *("sha256", "frames", "seconds", "sound", "label_index", "fold", "group"),
+)
+"""Columns that the cache computes; a column of the user's table with such a name gets the prefix `table_`."""
 _MAX_NAMED_ROWS = 5
 
 
@@ -38,7 +43,6 @@ def read_recordings(config: DataConfig) -> pd.DataFrame:
             + "\n".join(f"  {problem}" for problem in problems)
             + "\nCorrect or remove these rows (the header is line 1), and run again."
         )
-    others = table.drop(columns=["primary_label", "secondary_labels", "filename"], errors="ignore")
     secondary = table.get("secondary_labels", pd.Series("[]", index=table.index))
     return pd.DataFrame(
         {
@@ -48,13 +52,30 @@ def read_recordings(config: DataConfig) -> pd.DataFrame:
                 " ".join(label for label in _parse_labels(text) if label != own)
                 for text, own in zip(secondary, table["primary_label"], strict=True)
             ],
-            "recordist": table.get("author", pd.Series("", index=table.index)).str.strip().str.lower(),
+            "recordist": _recordists(table),
             "size": [files[name][0] for name in table["filename"]],
             "version": [files[name][1] for name in table["filename"]],
-            **{
-                f"table_{column}" if column in _FROM_TABLE + _ADDED_LATER else str(column): others[column]
-                for column in others
-            },
+            **_other_columns(table),
+        }
+    )
+
+
+def read_labels(config: DataConfig) -> pd.DataFrame:
+    """Returns recording_id, label, recordist and the other columns of the table, without a look at the audio files.
+
+    The columns have the names and values that `read_recordings` gives them. Rows with errors are still there.
+
+    Raises:
+        FileNotFoundError: If the table is missing.
+        ValueError: If the table is not readable, has no rows, or lacks a required column.
+    """
+    table = _read_table(config)
+    return pd.DataFrame(
+        {
+            "recording_id": table["filename"],
+            "label": table["primary_label"],
+            "recordist": _recordists(table),
+            **_other_columns(table),
         }
     )
 
@@ -145,6 +166,17 @@ def _read_table(config: DataConfig) -> pd.DataFrame:
 
 def _table_address(config: DataConfig) -> str:
     return f"{resolve_address(config.root)}/{config.metadata}"
+
+
+def _recordists(table: pd.DataFrame) -> pd.Series:
+    authors: pd.Series = table.get(AUTHOR_COLUMN, pd.Series("", index=table.index))
+    return authors.str.strip().str.lower()
+
+
+def _other_columns(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """Returns the columns that the cache does not read, by the names that they get in the catalogue."""
+    others = table.drop(columns=["primary_label", "secondary_labels", "filename"], errors="ignore")
+    return {f"table_{column}" if column in RESERVED_COLUMNS else str(column): others[column] for column in others}
 
 
 def _find_problems(table: pd.DataFrame, files: dict[str, tuple[int, str]]) -> list[str]:

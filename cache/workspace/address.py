@@ -3,16 +3,20 @@
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 _TRANSFERS = 16
 """Number of transfers at the same time; a request to an object store mostly waits."""
 
 _LOCAL = "file://"
+_HALF_A_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/*$|[A-Za-z][A-Za-z0-9+.-]+:/[^/]")
+"""Start of a path that was meant as a URL, such as `s3:/bucket`."""
 _OF_THIS_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 Item = TypeVar("Item")
@@ -25,10 +29,53 @@ def is_url(address: str) -> bool:
 
 
 def resolve_address(address: str) -> str:
-    """Returns the absolute path, or the URL without a slash at its end; a file:// URL becomes a path."""
-    if is_url(address) and not address.startswith(_LOCAL):
-        return address.rstrip("/")
-    return str(Path(address.removeprefix(_LOCAL)).resolve())
+    """Returns the absolute path, or the URL without a slash at its end; a file:// URL becomes a path.
+
+    Raises:
+        ValueError: If the address is empty, or a URL has no bucket, leads out of its bucket, or names a memory.
+    """
+    if not address.strip():
+        raise ValueError(f"The address {address!r} is empty. Name a folder, or a URL such as s3://bucket/folder.")
+    if address.startswith(_LOCAL):
+        return str(_read_file_url(address).resolve())
+    if _HALF_A_URL.match(address):
+        raise ValueError(f"The address {address!r} is an incomplete URL. Write it as s3://bucket/folder.")
+    if not is_url(address):
+        return str(_expand_home(address).resolve())
+    protocol, _, path = address.partition("://")
+    if protocol == "memory":
+        raise ValueError(f"{address}: other processes cannot see the memory of this one. Name a folder.")
+    if not path.split("/")[0] or ".." in path.split("/"):
+        raise ValueError(
+            f"The address {address!r} has no bucket, or leads out of it. Write it as {protocol}://bucket/folder."
+        )
+    return address.rstrip("/")
+
+
+def _read_file_url(url: str) -> Path:
+    """Returns the path of a file:// URL, which may escape characters as %20, as `Path.as_uri` writes it."""
+    path = unquote(url.removeprefix(_LOCAL).removeprefix("localhost"))
+    if not path.startswith("/"):
+        raise ValueError(f"{url} does not name a file of this machine. Write three slashes: file:///folder.")
+    return Path(path)
+
+
+def _expand_home(path: str) -> Path:
+    try:
+        return Path(path).expanduser() if path.startswith("~") else Path(path)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: there is no such user. Write the whole path, or ./{path}.") from error
+
+
+def check_protocol(url: str) -> None:
+    """Refuse a URL that no installed package reads; does not connect.
+
+    Raises:
+        ImportError: If the package for the URL's protocol is not installed.
+        ValueError: If the protocol is unknown.
+    """
+    with _reaching(url):
+        pass
 
 
 def read_bytes(address: str) -> bytes:

@@ -17,7 +17,18 @@ from typing import Any
 
 from cache.workspace.atomic_files import write_atomically
 
-KINDS = ("features", "catalogues", "splits", "runs", "predictions", "reports", "sweeps", "comparisons")
+KINDS = (
+    "features",
+    "catalogues",
+    "backgrounds",
+    "splits",
+    "runs",
+    "predictions",
+    "reports",
+    "held_out",
+    "sweeps",
+    "comparisons",
+)
 PROVENANCE = "provenance.json"
 RECORDED_PACKAGES = (
     "birdclef",

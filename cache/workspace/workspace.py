@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from filelock import FileLock
 
-from cache.workspace.address import is_url, resolve_address
+from cache.workspace.address import check_protocol, is_url, resolve_address
 from cache.workspace.artefact import KINDS, PROVENANCE, Recipe, file_key, is_finished, write_provenance
 from cache.workspace.atomic_files import write_atomically
 from cache.workspace.builders import alone_at_work, at_work, is_at_work
@@ -45,10 +46,19 @@ class Workspace:
             address: Path or URL of the workspace.
             mirrors: Folder that holds the mirrors; None: `birdclef` in the user's cache folder ($XDG_CACHE_HOME, else
                 ~/.cache).
+
+        Raises:
+            ValueError: If the address is wrong.
+            NotADirectoryError: If a file is at the address, or at a parent of it.
+            ImportError: If the package for the URL's protocol is not installed.
         """
         address = resolve_address(str(address))
         if not is_url(address):
-            return cls._in(Path(address))
+            path = Path(address)
+            if (there := next(each for each in (path, *path.parents) if each.exists())).is_file():
+                raise NotADirectoryError(f"The workspace {path} cannot be a folder, because {there} is a file.")
+            return cls._in(path)
+        check_protocol(address)
         caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         directory = (mirrors or Path(caches) / "birdclef") / address.replace("://", "/")
         directory.mkdir(parents=True, exist_ok=True)
@@ -72,6 +82,22 @@ class Workspace:
         """Returns the address for other machines of a file or folder (None: the workspace): its URL, or its path."""
         path = self.directory if path is None else path
         return self.mirror.address(path) if self.mirror else str(path)
+
+    def writable_address(self) -> str:
+        """Returns `address()`, after the folder on this machine was made and a file was written into it.
+
+        Raises:
+            OSError: If nothing can be written there.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=self.directory):
+                return self.address()
+        except OSError as error:
+            raise OSError(
+                f"The workspace {self.directory} cannot be written: {error.strerror}. Name another folder by "
+                "--workspace, or change the permissions of this one."
+            ) from error
 
     def place(self, recipe: Recipe) -> Path:
         """Returns the directory of a recipe's artefact, whether it exists or not."""

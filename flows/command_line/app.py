@@ -13,14 +13,14 @@ from flows.command_line.models import models_app
 from flows.command_line.predict import export, predict
 from flows.command_line.previews import augment_app, config_app
 from flows.command_line.serve import serve
-from flows.command_line.stages import evaluate, features, run, split, train
+from flows.command_line.stages import evaluate, features, held_out, run, split, train
 from flows.command_line.upkeep import gc, status, verify
 from flows.monitoring.health import health
 from flows.monitoring.json_log import is_logging_json, log_as_json
 from flows.user_errors import USER_ERRORS, be_verbose, describe
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(run, features, split, train, evaluate, sweep, compare, diff),
+    *(run, features, split, train, evaluate, held_out, sweep, compare, diff),
     *(predict, export, synth, serve, health, status, verify, gc),
 )
 """The commands in the order of the help page."""
@@ -41,15 +41,15 @@ app.add_typer(models_app, name="models")
 @app.callback()
 def set_up_log(
     log_json: Annotated[
-        bool, typer.Option("--log-json", envvar="BIRDCLEF_LOG_JSON", help="Log lines of JSON, for log collectors.")
+        bool, typer.Option("--log-json", help="Log lines of JSON, for log collectors (or set BIRDCLEF_LOG_JSON=1).")
     ] = False,
     verbose: Annotated[
         bool,
-        typer.Option("--verbose", "-v", envvar="BIRDCLEF_VERBOSE", help="Show errors with their traceback."),
+        typer.Option("--verbose", "-v", help="Show errors with their traceback (or set BIRDCLEF_VERBOSE=1)."),
     ] = False,
 ) -> None:
     """From a folder of labelled bird recordings to trained, honestly evaluated species classifiers."""
-    if log_json:
+    if log_json or is_logging_json():
         log_as_json()
     if verbose:
         be_verbose()

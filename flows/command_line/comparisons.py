@@ -19,7 +19,7 @@ def sweep(
 ) -> None:
     """Run the pipeline for every combination of values and compare; the last line is the comparison's directory."""
     expand_grid(config, grid)  # reports a wrong grid before a server starts
-    run_flow("flows.sweep:sweep_flow", config, grid, workspace)
+    run_flow("flows.sweep:sweep_flow", workspace, config=str(config), overrides=grid)
 
 
 def compare(
@@ -40,13 +40,14 @@ def compare(
 ) -> None:
     """Compare objectives with cross-entropy at equal cost; the last line is the comparison's directory."""
     load_arms(config, overrides or (), arm or ())  # reports a wrong configuration before a server starts
-    run_flow("flows.compare:compare_flow", config, overrides, workspace, arms=arm, epochs=epochs, seeds=seeds)
+    chosen = {"arms": arm, "epochs": epochs, "seeds": seeds}
+    run_flow("flows.compare:compare_flow", workspace, config=str(config), overrides=overrides, **chosen)
 
 
 def diff(
     reports: Annotated[list[Path], typer.Argument(help="Directories of reports; each is compared with the first.")],
     output: Annotated[Path | None, typer.Option(help="JSON file to write as well.", dir_okay=False)] = None,
-    samples: Annotated[int, typer.Option(help="Number of resamples of the recordists.", min=1)] = 1000,
+    samples: Annotated[int, typer.Option(help="Number of resamples for each interval.", min=1)] = 1000,
     confidence: Annotated[float, typer.Option(help="Coverage of the intervals.", min=0.01, max=0.999)] = 0.95,
 ) -> None:
     """Compare reports on the same recordings: paired intervals, and the species that gained or lost."""

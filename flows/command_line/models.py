@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
-from birdclef.champion import choose_report, describe_decisions, read_decisions, roll_back
+from birdclef.champion import choose_report, roll_back
+from birdclef.decisions import describe_decisions, read_decisions
+from birdclef.scores.looks import describe_looks, read_looks
 from cache.workspace.workspace import Workspace
 from flows.command_line.options import WORKSPACE, WorkspaceAddress
 
@@ -13,12 +15,18 @@ models_app = typer.Typer(help="List which reports were promoted or refused, or c
 
 @models_app.callback(invoke_without_command=True)
 def history(context: typer.Context, workspace: WorkspaceAddress = WORKSPACE) -> None:
-    """List which reports were promoted or refused, newest first; the champion is bold."""
+    """List which reports were promoted or refused, newest first, and held-out scores; the champion is bold."""
     if context.invoked_subcommand is None:
-        decisions = read_decisions(Workspace.open(workspace))
+        opened = Workspace.open(workspace)
+        decisions, looks = read_decisions(opened), read_looks(opened)
         typer.echo(
             describe_decisions(decisions) if decisions else f"{workspace} has no champion yet.", nl=not decisions
         )
+        if looks:
+            typer.echo(
+                f"\nHeld-out scores, newest first; each further report is a further look:\n\n{describe_looks(looks)}",
+                nl=False,
+            )
 
 
 @models_app.command()

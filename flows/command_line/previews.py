@@ -30,17 +30,22 @@ def preview_augment(
 ) -> None:
     """Draw crops of the data set before and after each augmentation of the first member."""
     from birdclef.preview import preview_augmentations
+    from cache.background import build_background
     from cache.features import build_features
-    from cache.split import build_split
+    from cache.split import build_split, check_split
 
     apply_settings()
     experiment, directory = load_config(config, overrides or ()), Workspace.open(workspace)
     member = next(iter(experiment.train))
     with directory.at_work():
+        split = keep_champion_folds(experiment.split, directory)
+        check_split(split, experiment.data, directory)
         catalogue = build_features(experiment.data, experiment.features, directory)
-        split_directory = build_split(keep_champion_folds(experiment.split, directory), catalogue, directory)
+        split_directory = build_split(split, catalogue, directory)
         features = experiment.member_features.get(member)
         own = build_features(experiment.data, features, directory) if features else None
-        fold = experiment.folds_of(member)[0]
-        preview_augmentations(experiment.train[member], split_directory, fold, directory, output, own)
+        fold = experiment.with_folds(split_directory).folds_of(member)[0]
+        data = experiment.data
+        background = build_background(data, experiment.features_of(member), directory) if data.background else None
+        preview_augmentations(experiment.train[member], split_directory, fold, directory, output, (own, background))
     typer.echo(output)

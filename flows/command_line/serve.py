@@ -6,16 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from cache.workspace.address import resolve_address
+from cache.workspace.workspace import Workspace
 from flows.command_line.options import WORKSPACE, Overrides, WorkspaceAddress
-from flows.configuration.presets import is_preset
+from flows.configuration.presets import is_preset, read_argument
 from flows.experiment import load_config
 from flows.settings import apply_settings, show_stage_messages
 
 
 def serve(  # noqa: PLR0913, PLR0917 - one argument for each option
     config: Annotated[
-        Path | None, typer.Argument(help="Preset or YAML file of the scheduled runs; default: demo.")
+        Path | None,
+        typer.Argument(parser=read_argument, help="Preset or YAML file of the scheduled runs; default: demo."),
     ] = None,
     overrides: Overrides = None,
     schedule: Annotated[
@@ -28,6 +29,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument for each option
     workspace: WorkspaceAddress = WORKSPACE,
 ) -> None:
     """Start server, work pool, deployments and worker; SIGTERM or Ctrl-C stops them."""
+    address = Workspace.open(workspace).writable_address()  # reports a wrong workspace before a server starts
     apply_settings()
     show_stage_messages()
     from prefect.logging.configuration import setup_logging
@@ -38,7 +40,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument for each option
     setup_logging()
     parameters = _scheduled_parameters(config, overrides or [], schedule) if config else {}
     cron = parse_schedule(schedule, timezone) if schedule else None
-    os.environ["BIRDCLEF_WORKSPACE"] = resolve_address(workspace)
+    os.environ["BIRDCLEF_WORKSPACE"] = address
     serve_deployments(host, port, cron, parameters)
 
 

@@ -1,7 +1,12 @@
 """The commands of the pipeline: `birdclef run` for all stages, and one command for each stage."""
 
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from birdclef.champion import CHAMPION, champion_report
+from cache.workspace.workspace import Workspace
 from flows.command_line.foreground import run_flow
 from flows.command_line.options import WORKSPACE, Config, Overrides, WorkspaceAddress
 from flows.experiment import load_config
@@ -32,6 +37,18 @@ def evaluate(config: Config, overrides: Overrides = None, workspace: WorkspaceAd
     _run_stages("evaluate_flow", config, overrides, workspace)
 
 
+def held_out(
+    source: Annotated[str, typer.Argument(help="'champion', or the directory of a report.")],
+    workspace: WorkspaceAddress = WORKSPACE,
+) -> None:
+    """Score a report on the recordings that its split held out, and count this look; the last line is the directory."""
+    from birdclef.held_out import find_parts
+
+    opened = Workspace.open(workspace) if source == CHAMPION else Workspace.containing(Path(source))
+    find_parts(champion_report(opened) if source == CHAMPION else Path(source), opened)  # before a server starts
+    run_flow("flows.pipeline:held_out_flow", workspace, source=source)
+
+
 def _run_stages(flow: str, config: Path, overrides: list[str] | None, workspace: str) -> None:
     load_config(config, overrides or ())  # reports a wrong configuration before a server starts
-    run_flow(f"flows.pipeline:{flow}", config, overrides, workspace)
+    run_flow(f"flows.pipeline:{flow}", workspace, config=str(config), overrides=overrides)

@@ -59,12 +59,16 @@ def verify(
     repair: Annotated[bool, typer.Option(help="Compute damaged parts again.")] = True,
 ) -> None:
     """Check all features of an experiment against digests and audio; the exit status is 1 if damage remains."""
+    from cache.background import list_copies
     from cache.features import feature_recipe
 
     apply_settings()
     experiment, opened = load_config(config, overrides or ()), Workspace.open(workspace)
     every = (experiment.features, *experiment.member_features.values())
     stores = {feature_recipe(features).key: features for features in every}
+    for features in list(stores.values()):
+        copies = list_copies(experiment.data, features, opened)
+        stores.update((feature_recipe(copy).key, copy) for copy in copies)
     sound = [_verify(experiment.data, features, opened, share, repair=repair) for features in stores.values()]
     if not all(sound):
         raise typer.Exit(1)
@@ -98,7 +102,7 @@ def gc(
     keep_reports: Annotated[
         int | None,
         typer.Option(
-            help="Number of newest reports to keep, besides the champion and the previous champion; default: all.",
+            help="Number of newest reports to keep, besides the champion, the one before and the best; default: all.",
             min=1,
         ),
     ] = None,

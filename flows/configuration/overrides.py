@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from cache.models.yaml_text import parse_yaml, read_yaml
 from flows.configuration.suggestion import suggest
 
 Keys = tuple[str, ...]
@@ -18,12 +19,9 @@ def read_tree(path: Path) -> dict[str, Any]:
     """Returns the sections of a YAML file; sections that a YAML anchor shares become separate objects.
 
     Raises:
-        ValueError: If the file is not valid YAML, or holds no sections.
+        ValueError: If the file is not UTF-8 or not valid YAML, or holds no sections.
     """
-    try:
-        tree = _unshare(yaml.safe_load(path.read_text()))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    tree = _unshare(read_yaml(path))
     if not isinstance(tree, dict):
         raise ValueError(f"{path} must hold sections such as `data:` and `train:`, not {type(tree).__name__}.")
     return tree
@@ -56,14 +54,20 @@ def _unshare(node: Any) -> Any:
     return node
 
 
-def _apply(tree: dict[str, Any], override: str) -> list[Keys]:
+def parse_override(override: str) -> tuple[str, Any]:
+    """Returns the dotted path and the value of an override.
+
+    Raises:
+        ValueError: If the override has another form than `section.key=value`, or its value is not valid YAML.
+    """
     dotted, equals, text = override.partition("=")
     if not equals or not dotted:
         raise ValueError(f"Override {override!r} must have the form section.key=value.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"Override {override!r}: {text!r} is not valid YAML: {error}") from error
+    return dotted, parse_yaml(text, f"Override {override!r}: {text!r}")
+
+
+def _apply(tree: dict[str, Any], override: str) -> list[Keys]:
+    dotted, value = parse_override(override)
     *parents, leaf = dotted.split(".")
     nodes: dict[Keys, Any] = {(): tree}
     for step in parents:

@@ -18,6 +18,15 @@ def list_presets() -> list[str]:
     return sorted(path.stem for path in preset_directory().glob("*.yaml"))
 
 
+def read_argument(text: str) -> Path:
+    """Returns a configuration that a user names; `./small` is the file `small` and not the preset.
+
+    A `Path` forgets a leading `./`, so such a path becomes absolute.
+    """
+    config = Path(text)
+    return config if str(config) == text or config.name != str(config) else config.absolute()
+
+
 def is_preset(config: Path) -> bool:
     """Returns whether a configuration is the bare name of a preset, such as `small`, and not a path."""
     return config.name == str(config) and str(config) in list_presets()

@@ -1,16 +1,19 @@
 """Describes the errors of a configuration: the path of each wrong key, and a known key that is similar."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
 
-from cache.config.features import FEATURE_KINDS
 from flows.configuration.suggestion import suggest
 
 Steps = Sequence[str | int]
+
+_NAME = "[key]"
+"""Last step of pydantic's path if the key itself is wrong and not its value."""
 
 
 def describe_problems(error: ValidationError, root: type[BaseModel], config: Path) -> str:
@@ -21,7 +24,7 @@ def describe_problems(error: ValidationError, root: type[BaseModel], config: Pat
         root: Model of the whole configuration; suggestions are keys of this model.
         config: Name of a preset, or path of a YAML file.
     """
-    problems = [_describe(problem["loc"], problem, root) for problem in error.errors()]
+    problems = [_describe(problem["loc"], problem, root) for problem in error.errors() if not _repeats(problem)]
     if len(problems) == 1:
         return f"{config}: {problems[0]}"
     return "\n".join([f"{config} does not describe a valid experiment:", *(f"  {problem}" for problem in problems)])
@@ -38,13 +41,38 @@ def known_keys(root: type[BaseModel], steps: Steps) -> list[str]:
 
 def _describe(steps: Steps, problem: Mapping[str, Any], root: type[BaseModel]) -> str:
     """Returns the key's path and what is wrong; leaves out the value of a section, because it is long."""
-    key = ".".join(str(step) for step in steps if step not in FEATURE_KINDS)  # pydantic adds the kind of a section
-    if problem["type"] == "extra_forbidden":
-        near = suggest(str(steps[-1]), known_keys(root, steps[:-1]))
-        return f"{key}: there is no such key{near or '.'}"
-    given = "" if isinstance(problem["input"], Mapping) else f" (got {problem['input']!r})"
     told = str(problem["msg"]).removeprefix("Value error, ")
+    if steps and steps[-1] == _NAME:
+        return f"{'.'.join(_keys(steps[:-2], root))}: {told}"
+    key = ".".join(_keys(steps, root))
+    given = "" if isinstance(problem["input"], Mapping) else f" (got {problem['input']!r})"
+    match problem["type"]:
+        case "extra_forbidden":
+            near = suggest(str(steps[-1]), known_keys(root, steps[:-1]))
+            return f"{key}: there is no such key{near or '.'}"
+        case "union_tag_invalid":
+            return f"{key}.kind: Input should be {problem['ctx']['expected_tags']} (got {problem['ctx']['tag']!r})"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            known = known_keys(root, steps)
+            return f"{key}: must be a section with keys{f' such as {known[0]}' if known else ''}{given}"
+        case "string_type" if isinstance(problem["input"], int | float | date):
+            return f"{key}: must be text{given}: put the value in quotes, as in '{key}=\"{problem['input']}\"'"
     return f"{key}: {told}{given}" if key else f"{told}{given}"
+
+
+def _repeats(problem: Mapping[str, Any]) -> bool:
+    """Whether a list is told to be short only because pydantic left out its wrong values, each with a problem."""
+    return bool(problem["type"] == "too_short" and len(problem["input"]) > problem["ctx"]["actual_length"])
+
+
+def _keys(steps: Steps, root: type[BaseModel]) -> Iterator[str]:
+    """Yields the keys of a path as the user writes them: without the kinds that pydantic puts behind a section."""
+    annotations: list[Any] = [root]
+    for step in steps:
+        tags = {tag for annotation in annotations for _, tag in _unfold(annotation)}
+        if step not in tags:
+            yield str(step)
+        annotations = [inner for annotation in annotations for inner in _descend(annotation, step)]
 
 
 def _descend(annotation: Any, step: str | int) -> Iterator[Any]:

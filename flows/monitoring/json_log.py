@@ -8,6 +8,8 @@ import threading
 from datetime import UTC, datetime
 from typing import IO
 
+from flows.configuration.switch import is_on
+
 _SWITCH = "BIRDCLEF_LOG_JSON"
 _PREFECT_SETTINGS = {
     "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "flows.monitoring.json_log.JsonFormatter",
@@ -46,8 +48,8 @@ def log_as_json() -> None:
 
 
 def is_logging_json() -> bool:
-    """Returns whether `log_as_json` was called in this process or in a parent process."""
-    return _SWITCH in os.environ
+    """Returns whether the log is JSON: after `log_as_json` here or in a parent, or if $BIRDCLEF_LOG_JSON is on."""
+    return is_on(_SWITCH)
 
 
 def relay_as_json(stream: IO[bytes], log_name: str) -> None:

@@ -36,17 +36,17 @@ def show_report(report: Path, workspace: Workspace) -> None:
     )
 
 
-def show_quarantine(catalogue: Path) -> None:
-    """Show a table of the recordings in quarantine with the reasons, if there are any."""
-    rows = _read(catalogue / "quarantine.csv")
+def show_quarantine(directory: Path, key: str = "quarantine") -> None:
+    """Show a table of the quarantine of a catalogue or a background with the reasons, if it holds anything."""
+    rows = _read(directory / "quarantine.csv")
     for row in rows:
         del row["sha256"]  # so long that it would push the reason out of the window
     if rows:
         shown = "" if len(rows) <= _MOST_ROWS else f"; the first {_MOST_ROWS:,} are listed"
         create_table_artifact(
             rows[:_MOST_ROWS],
-            key="quarantine",
-            description=f"{len(rows):,} recordings in quarantine in catalogues/{catalogue.name}{shown}",
+            key=key,
+            description=f"{len(rows):,} recordings in quarantine in {directory.parent.name}/{directory.name}{shown}",
         )
 
 
@@ -68,8 +68,8 @@ def show_lineage(artefact: Path, workspace: Workspace) -> None:
 
 
 def page_key(artefact: Path) -> str:
-    """Returns the key of the Prefect artifact that is the page of an artefact."""
-    return f"{artefact.parent.name}-{artefact.name}"
+    """Returns the key of the Prefect artifact that is the page of an artefact; Prefect allows no underscore."""
+    return f"{artefact.parent.name.replace('_', '-')}-{artefact.name}"
 
 
 def find_inputs(artefact: Path, workspace: Workspace) -> list[Path]:

@@ -29,6 +29,9 @@ TRAIN = {  # recording: (species index, frames)
     "b2": (1, 31),
     "c1": (2, 100),
 }
+PAUSE = slice(10, 24)
+"""Frames of the recordings below that hold no song."""
+WITH_PAUSE = ("a1", "b1", "c1")
 VALIDATION = {"a9": (0, 50), "b9": (1, 16), "c9": (2, 5)}
 
 BesideTraining = Callable[[Callable[[], Path]], Path]
@@ -53,10 +56,11 @@ def lay_out() -> LayOut:
 def strips() -> dict[str, NDArray[np.float16]]:
     """Returns the strip of each recording, (frames, n_mels) in dB, by recording."""
     generator = np.random.default_rng(11)
-    return {
-        name: generator.normal(-50, 10, (frames, N_MELS)).clip(-100, 0).astype(np.float16)
-        for name, (_, frames) in {**TRAIN, **VALIDATION}.items()
-    }
+    drawn = {name: generator.normal(-50, 10, (frames, N_MELS)) for name, (_, frames) in {**TRAIN, **VALIDATION}.items()}
+    for name in WITH_PAUSE:
+        drawn[name][PAUSE.start - 2 : PAUSE.stop + 2] = -30.0  # the pause begins and ends beside song
+        drawn[name][PAUSE] = generator.normal(-90, 2, drawn[name][PAUSE].shape)
+    return {name: strip.clip(-100, 0).astype(np.float16) for name, strip in drawn.items()}
 
 
 @pytest.fixture

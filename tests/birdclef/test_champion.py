@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from birdclef.champion import (
+    best_report,
     champion_report,
     choose_report,
     deciding,
-    find_champion,
     keep_champion_folds,
     link_champion,
     old_reports,
-    read_decisions,
     record,
     roll_back,
 )
+from birdclef.decisions import Judgement, find_champion, read_decisions
 from cache.config.split import SplitConfig
 from cache.garbage import find_garbage
 from cache.workspace.address import list_files, read_bytes
@@ -39,9 +39,10 @@ def write_report(name: str, workspace: Path) -> Path:
     return Workspace.open(workspace).materialise(Recipe("reports", {"name": name}, {}, 1), write)
 
 
-def decide(report: Path, verdict: str, workspace: Workspace) -> None:
+def decide(report: Path, verdict: str, workspace: Workspace, difference: float | None = None) -> None:
+    interval = None if difference is None else {"value": difference, "low": difference, "high": difference}
     with deciding(workspace) as decisions:
-        record(report, verdict, "test", None, decisions, workspace)  # type: ignore[arg-type]
+        record(report, Judgement(verdict, "test", interval), decisions, workspace)  # type: ignore[arg-type]
 
 
 def test_champion_is_the_last_report_that_was_not_refused(tmp_path: Path) -> None:
@@ -104,6 +105,17 @@ def test_old_reports_are_all_but_the_newest_and_what_a_rollback_needs(tmp_path: 
     assert old(1) == set("bcdef")
 
 
+def test_best_champion_outlives_newer_ones_and_is_replaced_if_it_is_gone(tmp_path: Path) -> None:
+    reports = {name: write_report(name, tmp_path) for name in "abcd"}
+    for name, difference in (("a", None), ("b", 0.05), ("c", -0.01), ("d", -0.01)):
+        decide(reports[name], "promoted", Workspace(tmp_path), difference)
+    decisions = read_decisions(Workspace(tmp_path))
+    assert best_report(decisions, Workspace(tmp_path)) == reports["b"]
+    assert old_reports(Workspace(tmp_path), 0) == [reports["a"].name]  # d is champion, c before it, b the best
+    (reports["b"] / "provenance.json").unlink()  # as an old version cleaned up
+    assert best_report(decisions, Workspace(tmp_path)) == reports["c"]  # 0.04 above a
+
+
 def test_any_report_is_chosen_by_hand_once(tmp_path: Path) -> None:
     a, b = (write_report(name, tmp_path) for name in "ab")
     assert choose_report(a.name, Workspace(tmp_path)).number == 1
@@ -123,6 +135,10 @@ def test_no_champion_is_told_with_what_makes_one(tmp_path: Path) -> None:
         champion_report(Workspace(tmp_path))
     with pytest.raises(ValueError, match="There is no champion before"):
         roll_back(None, Workspace(tmp_path))
+    refused = write_report("a", tmp_path)
+    decide(refused, "refused", Workspace(tmp_path))
+    with pytest.raises(FileNotFoundError, match=f"no champion yet, because report {refused.name} was refused: test"):
+        champion_report(Workspace(tmp_path))
 
 
 def test_decision_counts_before_its_link_is_made(tmp_path: Path) -> None:

@@ -146,6 +146,7 @@ def test_tables_say_the_same(comparison: Path, numbers: dict) -> None:
     better = numbers["arms"][1]["difference"]
     assert f"**{better['value']:+.3f} [{better['low']:+.3f}, {better['high']:+.3f}]**" in text
     assert "| same\\|skill |" in text
+    assert "interval from resampling seeds and recordists. A difference" in text
     widths = {
         line.replace("\\|", "").count("|") for line in text.split("**Baselines**")[0].splitlines() if line[:1] == "|"
     }

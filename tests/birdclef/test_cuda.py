@@ -196,7 +196,7 @@ def test_views_do_not_depend_on_where_the_strips_are(fold_data: FoldData) -> Non
 
 def test_crops_are_those_of_the_cpu(fold_data: FoldData) -> None:
     """Without what is drawn on the device, whose generator is another one."""
-    still = {f"{name}_probability": 0.0 for name in ("gain", "background", "noise", "mask")}
+    still = {f"{name}_probability": 0.0 for name in ("filter", "background", "noise", "mask")}
     config = configure(augment={**still, "stretch_probability": 1.0, "warp_probability": 1.0})
     recordings = torch.tensor([5, 0, 2, 4])
     on_cpu, there = (

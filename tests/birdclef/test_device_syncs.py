@@ -4,22 +4,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from birdclef.augment.chain import augment_log_mel
-from birdclef.augment.log_mel import mixup
-from birdclef.config.augment import AugmentConfig
+from birdclef.augment.chain import build_augmentation
+from birdclef.augment.mixup import mixup
 from birdclef.config.objective import ObjectiveConfig
 from birdclef.config.train import TrainConfig
 from birdclef.model.network import Heads
 from birdclef.strips.fold import FoldData
 from birdclef.strips.prefetch import Batch
+from birdclef.strips.residency import ResidentStrips
 from birdclef.training.data import TrainingData, Views
 from birdclef.training.embedding_geometry import alignment, uniformity
 from birdclef.training.objective import build_objective
+from cache.config.features import LogMelConfig
 
 WAITING = {
     "aten::_local_scalar_dense",  # item(), float(), bool(), a condition
@@ -62,16 +64,18 @@ def test_the_guard_catches_what_waits(wait: Callable[[Tensor], object]) -> None:
         wait(values)
 
 
-def test_augmentation_asks_the_device_for_nothing() -> None:
+@pytest.mark.parametrize("normalisation", ["band_median", "dataset"])
+def test_augmentation_asks_the_device_for_nothing(lay_out: Callable[..., ResidentStrips], normalisation: str) -> None:
     generator = torch.Generator().manual_seed(0)
     log_mel = -50 + 10 * torch.randn(8, 1, 16, 40, generator=generator)
-    targets = torch.eye(8)
-    everything = AugmentConfig(
-        gain_probability=0.5, background_probability=0.5, noise_probability=0.5, mask_probability=0.5
-    )
+    everything = {f"{name}_probability": 0.5 for name in ("gain", "filter", "background", "noise", "mask")}
+    config = TrainConfig.model_validate({"model": {"normalisation": normalisation}, "augment": everything})
+    strips = lay_out([np.full((100, 16), -50, np.float16)])
+    augmentation = build_augmentation(config, LogMelConfig(n_mels=16), strips, -50.0, torch.device("cpu"))
     with Guard():
-        augmented = augment_log_mel(log_mel, log_mel.flip(0), everything, -100.0, generator)
-        mixup(augmented, targets, 0.4, generator)
+        augmented = augmentation.augment(log_mel, log_mel.flip(0), generator=generator)
+        mixed, _, _ = mixup(augmented, torch.eye(8), 0.4, generator, augmentation.mix)
+        augmentation.mask(mixed, generator)
 
 
 def test_views_are_made_without_waiting(fold_data: FoldData, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,14 @@
 """Reports on the workspace of tests/conftest.py."""
 
 import json
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from birdclef.config.evaluate import EvaluateConfig
+from birdclef.config.train import TrainConfig
 from birdclef.evaluate import evaluate
 from cache.workspace.workspace import Workspace
 
@@ -29,6 +32,26 @@ def test_report_lies_under_its_key(report: Path, evaluation_workspace: Path) -> 
     assert json.loads((report / "report.json").read_text())["key"] == report.name
     assert f"birdclef report {report.name}" in (report / "report.html").read_text()
     assert {"report.md", "per_species.csv", "errors.csv", "oof.npz"} <= {path.name for path in report.iterdir()}
+
+
+def test_log_says_the_coverage_with_the_figure(
+    evaluation_members: Members,
+    evaluation_baseline: Path,
+    evaluation_workspace: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level("INFO"):
+        made = evaluate(
+            CONFIG.model_copy(update={"seed": 11}),
+            {"scratch": evaluation_members["scratch"]},
+            evaluation_baseline,
+            EXPERIMENT,
+            Workspace(evaluation_workspace),
+        )
+    value = json.loads((made / "report.json").read_text())["metrics"]["macro_f1"]["value"]
+    (line,) = [one.getMessage() for one in caplog.records if "evaluate: macro-F1" in one.getMessage()]
+    assert line.startswith(f"evaluate: macro-F1 {value:.3f} [")
+    assert line.endswith("; 4 of 6 species, 137 of 144 recordings scored")  # as tests/conftest.py counts them
 
 
 def test_provenance_names_settings_and_predictions(
@@ -80,6 +103,27 @@ def test_fewer_members_give_another_report(
 ) -> None:
     alone = {"scratch": evaluation_members["scratch"]}
     assert evaluate(CONFIG, alone, evaluation_baseline, EXPERIMENT, Workspace(evaluation_workspace)) != report
+
+
+def test_log_begins_with_a_warning_if_training_did_not_pay(
+    write_member: Callable[..., list[Path]],
+    evaluation_baseline: Path,
+    evaluation_workspace: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = CONFIG.model_copy(update={"bootstrap_samples": 200, "permutations": 20})
+    guesses = {"guesses": write_member(TrainConfig(seed=41), skill=0.0)}
+    with caplog.at_level(logging.INFO, "birdclef.evaluate"):
+        report = evaluate(config, guesses, evaluation_baseline, EXPERIMENT, Workspace(evaluation_workspace))
+    first, second = [record for record in caplog.records if record.name == "birdclef.evaluate"]
+    verdict = json.loads((report / "report.json").read_text())["verdict"]
+    assert (first.levelname, first.getMessage()) == (
+        "WARNING",
+        f"evaluate: {verdict['sentence']} {verdict['advice']}",
+    )
+    assert first.getMessage().startswith("evaluate: Training did not pay here: ")
+    assert "is not shown to be better than chance" in first.getMessage()
+    assert second.getMessage().startswith("evaluate: macro-F1 ")
 
 
 def test_members_on_different_recordings_are_refused_and_leave_no_report(

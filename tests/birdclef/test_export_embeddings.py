@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -97,18 +96,19 @@ def test_file_judges_recordings_as_its_run_does(run: Path, exported: Path, tmp_p
     assert isinstance(load_classifier(exported), OnnxClassifier)
     recording = write_recording(tmp_path)
     own, librarys = judge(exported, recording), judge(run, recording)
-    assert [start for start, _ in own] == [start for start, _ in librarys] == [0.0, 2.0, 4.0, 6.0]
+    # the last window of two seconds is moved inwards, so that it is whole
+    assert [start for start, _ in own] == [start for start, _ in librarys] == pytest.approx([0.0, 2.0, 4.0, 5.0])
     for (_, ours), (_, theirs) in zip(own, librarys, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
     assert np.ptp([probabilities for _, probabilities in own], axis=0).max() > 1e-2  # windows differ
 
 
 def test_run_at_a_url_judges_alike_on_a_machine_that_did_not_build_its_store(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, tmp_path: Path, bucket_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording = write_recording(tmp_path)
     here, store = judge(run, recording), load_run(run, Workspace.containing(run), torch.device("cpu")).store.path
-    first = Mirror(run.parent.parent, f"memory://{uuid.uuid4().hex}/workspace")
+    first = Mirror(run.parent.parent, bucket_url)
     for artefact in (run, store):
         first.send(artefact, artefact)
     second = Workspace.open(first.url, tmp_path / "second")

@@ -52,6 +52,6 @@ def test_stages_that_find_their_artefacts_pay_for_no_framework() -> None:
 
 
 def test_readers_of_reports_load_no_plotting() -> None:
-    readers = ("comparison.diff", "comparison.trial_scores", "export_formats.model_card", "champion")
+    readers = ("comparison.diff", "comparison.trial_scores", "export_formats.model_card", "champion", "promote")
     loaded = loaded_by(*(f"birdclef.{reader}" for reader in readers))
     assert loaded.isdisjoint({"matplotlib", "sklearn", "birdclef.report.plots", "birdclef.report.page"})

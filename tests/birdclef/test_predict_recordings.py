@@ -1,22 +1,27 @@
 """New recordings through real, small models; probabilities are held against single forward passes."""
 
 import csv
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from numpy.typing import NDArray
 from scipy.special import softmax
 
 from birdclef.config.model import ModelConfig
+from birdclef.config.predict import DetectionFormat
 from birdclef.inference.views import View
 from birdclef.model.network import SpeciesModel, build_model
 from birdclef.predict_recordings import find_recordings, predict_recordings
 from birdclef.serving.classifier import load_classifier
 from birdclef.serving.ensemble_classifier import EnsembleClassifier, Member
+from birdclef.serving.windows import Grid, Window, cut_windows
+from cache.audio.decoded_length import Heard
+from cache.audio.streaming import stream_waveform
 from cache.config.features import EmbeddingConfig, LogMelConfig
 from cache.front_end.embedding import keep_model, open_embedder
 from cache.front_end.log_mel import compute_log_mel
@@ -163,6 +168,9 @@ def test_window_that_only_one_front_end_sees_is_the_last_one(fusion: EnsembleCla
     predict_recordings(fusion, [tmp_path / "r.wav"], tmp_path / "r.csv")
     rows = read(tmp_path / "r.csv")
     assert [row["row_id"] for row in rows] == ["r_2", "r_4", "r_6"]
+    predict_recordings(fusion, [tmp_path / "r.wav"], tmp_path / "long.csv", "long", threshold=0.0)
+    spans = [(float(row["start_seconds"]), float(row["end_seconds"])) for row in read(tmp_path / "long.csv")[::3]]
+    assert spans == [(0, 2), (2, 4), (2, 4.4)]  # at last the head hears 2 to 4 s again, the network 2.4 to 4.4 s
     head, network = fusion.members
     strip = np.concatenate(list(open_embedder(head.features, head.store).embed([waveform])))[:, :4]
     assert len(strip) == 4
@@ -201,12 +209,65 @@ def test_long_form_has_the_species_that_reach_their_thresholds(
             for name, least in zip(SPECIES, (0.2, 0.3, 0.99), strict=True)
             if float(row[name]) >= least
         ]
-        expected += [(2.0 * number, name) for _, name in sorted(present)]
+        expected += [(min(2.0 * number, 7.0125), name) for _, name in sorted(present)]  # the last is frames 561 to 721
     rows = read(tmp_path / "long.csv")
     assert [(float(row["start_seconds"]), row["species"]) for row in rows] == expected
     assert 0 < len(rows) < 15
     assert {row["recording"] for row in rows} == {str(recordings / "a.wav")}
     assert float(rows[-1]["end_seconds"]) == 9
+
+
+@dataclass(frozen=True)
+class LoudClassifier:
+    """Finds a species in a window in which a sample is loud."""
+
+    clip_seconds: float
+    species: tuple[str, ...] = ("bird",)
+    features: LogMelConfig = FEATURES
+    thresholds: NDArray[np.float64] = field(default_factory=lambda: np.array([0.5]))
+
+    def classify(self, recording: Path, heard: Heard) -> Iterator[tuple[Window, NDArray[np.float64]]]:
+        grid = Grid(round(self.clip_seconds * 8000), self.clip_seconds, 8000, [0])
+        pieces = (waveform[:, None] for waveform in stream_waveform(recording, 8000, heard))
+        for window in cut_windows(pieces, grid, heard):
+            yield window, np.array([float(np.abs(window.crops).max() > 0.5)])
+
+
+def read_spans(path: Path, form: DetectionFormat) -> list[tuple[float, float]]:
+    """Returns start and end of each detection, s."""
+    if form == "audacity":
+        rows = [line.split("\t") for line in path.read_text().splitlines()]
+        return [(float(start), float(end)) for start, end, _ in rows]
+    if form == "long":
+        return [(float(row["start_seconds"]), float(row["end_seconds"])) for row in read(path)]
+    return [(float(row["Begin Time (s)"]), float(row["End Time (s)"])) for row in read(path, "\t")]
+
+
+@pytest.mark.parametrize("form", ["long", "raven", "audacity"])
+@pytest.mark.parametrize(
+    ("bird", "length", "clip", "spans"),
+    [
+        (2.0, 13.3, 12.0, [(0, 12), (1.3, 13.3)]),
+        (1.0, 13.3, 12.0, [(0, 12)]),
+        (8.0, 12.5, 5.0, [(5, 10), (7.5, 12.5)]),
+        (11.0, 12.5, 5.0, [(7.5, 12.5)]),
+        (2.0, 3.0, 5.0, [(0, 3)]),
+    ],
+)
+def test_detections_have_the_span_that_was_heard(
+    form: DetectionFormat, bird: float, length: float, clip: float, spans: list[tuple[float, float]], tmp_path: Path
+) -> None:
+    sound = np.zeros(round(8000 * length), np.float32)
+    sound[round(8000 * bird)] = 0.9
+    soundfile.write(tmp_path / "day.wav", sound, 8000)
+    predict_recordings(LoudClassifier(clip), [tmp_path / "day.wav"], tmp_path / "found", form)
+    assert read_spans(tmp_path / "found", form) == [pytest.approx(span, abs=1e-3) for span in spans]
+
+
+def test_rows_of_a_submission_are_named_by_their_places(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "day.wav", np.zeros(100_000, np.float32), 8000)  # 12.5 s
+    predict_recordings(LoudClassifier(5.0), [tmp_path / "day.wav"], tmp_path / "rows.csv")
+    assert [row["row_id"] for row in read(tmp_path / "rows.csv")] == ["day_5", "day_10", "day_15"]
 
 
 def test_one_threshold_may_stand_for_all(classifier: EnsembleClassifier, recordings: Path, tmp_path: Path) -> None:

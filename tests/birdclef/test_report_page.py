@@ -76,12 +76,13 @@ def test_species_sort_by_number_and_by_name(browser: webdriver.Chrome) -> None:
     button = header(browser, "recordings").find_element(By.TAG_NAME, "button")
     button.click()
     assert header(browser, "recordings").get_attribute("aria-sort") == "ascending"
-    assert column(browser, 2) == ["9", "10", "14", "104"]
+    assert column(browser, 1) == ["9", "10", "14", "104"]
     button.click()
     assert header(browser, "recordings").get_attribute("aria-sort") == "descending"
-    assert column(browser, 2) == ["104", "14", "10", "9"]
+    assert column(browser, 1) == ["104", "14", "10", "9"]
     header(browser, "species").find_element(By.TAG_NAME, "button").click()
-    assert column(browser, 0) == ["abbowl", "barwre", "cdove", "d|<i>finch"]
+    names = ["<script>alert(1)</script> barwre", "Abbey Owl abbowl", "Columba | cauta cdove", "D | Finch d|<i>finch"]
+    assert column(browser, 0) == names
     assert header(browser, "recordings").get_attribute("aria-sort") == "none"
 
 
@@ -89,13 +90,13 @@ def test_species_sort_with_the_keyboard(browser: webdriver.Chrome) -> None:
     button = header(browser, "scored").find_element(By.TAG_NAME, "button")
     browser.execute_script("arguments[0].focus()", button)
     browser.switch_to.active_element.send_keys(Keys.ENTER)
-    assert column(browser, 3) == ["9", "10", "14", "104"]
+    assert column(browser, 2) == ["9", "10", "14", "104"]
 
 
 def test_search_finds_codes_and_names(browser: webdriver.Chrome) -> None:
     field = browser.find_element(By.ID, "search")
     field.send_keys("CAUTA")  # Columba | cauta
-    assert column(browser, 0) == ["cdove"]
+    assert column(browser, 0) == ["Columba | cauta cdove"]
     assert browser.find_element(By.ID, "shown").text == "1 of 4 species shown"
     field.send_keys(Keys.BACKSPACE * 5)
     assert len(rows(browser)) == 4
@@ -112,6 +113,25 @@ def test_page_fits_narrow_and_wide_screens(browser: webdriver.Chrome, width: int
         main = browser.find_element(By.TAG_NAME, "main").rect
         assert main["x"] >= 0
         assert main["x"] + main["width"] <= width
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_tables_fit_a_laptop_and_captions_a_phone(browser: webdriver.Chrome) -> None:
+    def measure(width: int, script: str) -> list[list[float]]:
+        screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        measured: list[list[float]] = browser.execute_script(script)
+        return measured
+
+    tables = "return [...document.querySelectorAll('main > .scroll')].map(one => [one.scrollWidth, one.clientWidth])"
+    captions = (
+        "return [...document.querySelectorAll('caption')].map(one => [one.getBoundingClientRect().left, "
+        "one.getBoundingClientRect().right])"
+    )
+    try:
+        assert all(needed <= there for needed, there in measure(1280, tables))
+        assert all(left >= 0 and right <= 390 for left, right in measure(390, captions))
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

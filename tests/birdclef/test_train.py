@@ -12,27 +12,35 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from scipy.special import softmax
 
+from birdclef.config.augment import AugmentConfig
 from birdclef.config.predict import PredictConfig
 from birdclef.config.train import TrainConfig
 from birdclef.model.trained_run import load_run
 from birdclef.predict import predict
+from birdclef.scores.prediction_files import read_recordings
+from birdclef.serving.classifier import assemble_classifier
 from birdclef.strips.crops import gather_windows
 from birdclef.strips.fold import read_fold
 from birdclef.strips.residency import load_strips
 from birdclef.train import run_recipe, train
+from cache.audio.decoded_length import Heard
+from cache.background import build_background
 from cache.config.data import DataConfig
-from cache.config.features import LogMelConfig
+from cache.config.features import LogMelConfig, read_features
 from cache.config.split import SplitConfig
 from cache.features import build_features
-from cache.folds.split_table import read_split
+from cache.folds.split_table import read_split, split_catalogue
+from cache.recordings.catalogue_tables import read_catalogue
 from cache.split import build_split
 from cache.store.strip_store import StripStore
 from cache.synth import CorpusPlan, synthesize_corpus
-from cache.workspace.artefact import read_provenance
+from cache.workspace.artefact import Recipe, read_provenance
 from cache.workspace.workspace import Workspace
 
 BesideTraining = Callable[[Callable[[], Path]], Path]
@@ -67,9 +75,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def split(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = CorpusPlan(species=20, recordings=60, min_seconds=1.0, max_seconds=3.0)
-    corpus = synthesize_corpus(tmp_path_factory.mktemp("data") / "corpus", plan)
+    return synthesize_corpus(tmp_path_factory.mktemp("data") / "corpus", plan)
+
+
+@pytest.fixture(scope="module")
+def split(corpus: Path, workspace: Path) -> Path:
     features = LogMelConfig(hop_length=1024, n_mels=32, workers=1)
     catalogue = build_features(DataConfig(root=str(corpus)), features, Workspace(workspace))
     return build_split(SplitConfig(folds=2), catalogue, Workspace(workspace))
@@ -85,11 +97,59 @@ def predictions(run: Path, workspace: Path) -> Path:
     return predict(PREDICT, run, Workspace(workspace))
 
 
+@pytest.fixture(scope="module")
+def background(split: Path, workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a background of two sounds."""
+    folder = tmp_path_factory.mktemp("noise")
+    for seed, name in enumerate(("wind.wav", "rain.wav")):
+        soundfile.write(folder / name, np.random.default_rng(seed).normal(0, 0.1, 64_000), 32_000)
+    catalogue = read_provenance(split)["inputs"]["catalogue"]
+    store = read_provenance(workspace / "catalogues" / catalogue)["inputs"]["features"]
+    features = read_features(read_provenance(workspace / "features" / store)["config"])
+    root = folder / "data"
+    (root / "train_audio").mkdir(parents=True)
+    soundfile.write(root / "train_audio" / "a.wav", np.zeros(100), 32_000)
+    (root / "train_metadata.csv").write_text("primary_label,filename\na,a.wav\n")
+    return build_background(DataConfig(root=str(root), background=str(folder)), features, Workspace(workspace))
+
+
 def wait_for(path: Path, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} did not appear"
         time.sleep(0.01)
+
+
+def test_background_is_part_of_the_runs_that_read_it_and_of_no_other(split: Path, background: Path) -> None:
+    def recipe(background: Path | None, **augment: float) -> Recipe:
+        config = TRAIN.model_copy(update={"augment": AugmentConfig.model_validate(augment)})
+        return run_recipe(config, split, 0, background=background)
+
+    plain = recipe(None)
+    assert "background" not in plain.inputs
+    assert "background_folder_share" not in plain.config["augment"]
+    assert recipe(None, background_folder_share=0.1).key == plain.key
+    assert recipe(background).inputs["background"] == background.name
+    assert len({plain.key, recipe(background).key, recipe(background, background_folder_share=0.1).key}) == 3
+
+
+@pytest.mark.parametrize("augment", [{"background_probability": 0.0}, {"background_folder_share": 0.0}])
+def test_run_that_reads_no_background_is_the_run_without_one(
+    split: Path, background: Path, workspace: Path, augment: dict[str, float]
+) -> None:
+    config = TRAIN.model_copy(update={"augment": AugmentConfig.model_validate(augment), "epochs": 1})
+    config = config.model_copy(update={"steps_per_epoch": 1})
+    runs = [train(config, split, 0, Workspace(workspace), background=each) for each in (None, background)]
+    assert runs[0] == runs[1]
+
+
+def test_training_with_a_background_gives_other_weights(
+    run: Path, split: Path, background: Path, workspace: Path
+) -> None:
+    noisy = train(TRAIN, split, 0, Workspace(workspace), background=background)
+    assert read_provenance(noisy)["inputs"]["background"] == background.name
+    first, other = (load_file(path / "weights.safetensors") for path in (run, noisy))
+    assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
 def test_a_run_holds_weights_model_logs_and_checkpoints(run: Path) -> None:
@@ -205,22 +265,28 @@ def test_predictions_are_the_mean_of_window_logits(predictions: Path, run: Path,
     trained = load_run(run, Workspace.containing(run), torch.device("cpu"))
     fold = read_fold(split, 0, Workspace(workspace))
     strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), torch.device("cpu"), "host")
-    frames, stride = 31, 16  # 1 s and 0.5 s at 31.25 frames per second
+    frames, stride = 31, 15.625  # 1 s and 0.5 s at 31.25 frames per second
     probabilities = np.load(predictions / "probabilities.npy")[0]
     for row, length in enumerate(strips.lengths.tolist()):
         last = max(length - frames, 0)
-        firsts = torch.tensor([*range(0, last, stride), last])
+        starts = [round(number * stride) for number in range(99)]
+        firsts = torch.tensor([*(first for first in starts if first < last), last])
         windows = gather_windows(strips, torch.full_like(firsts, row), firsts, frames)
         with torch.inference_mode():
             expected = trained.model(windows).mean(dim=0).softmax(dim=0)
         assert probabilities[row] == pytest.approx(expected.numpy(), abs=1e-5)
 
 
-def test_each_shift_and_gain_is_a_view(run: Path, workspace: Path, predictions: Path) -> None:
-    config = PREDICT.model_copy(update={"shift_seconds": (0.0, 0.25), "gain_db": (0.0, 6.0)})
+def test_gain_that_changes_nothing_costs_no_pass(run: Path, workspace: Path) -> None:
+    with pytest.raises(ValueError, match=r"predict\.gain_db=\[0\.0, 6\.0\] changes nothing, because .*band_median"):
+        predict(PREDICT.model_copy(update={"gain_db": (0.0, 6.0)}), run, Workspace(workspace))
+
+
+def test_each_shift_in_time_and_bands_is_a_view(run: Path, workspace: Path, predictions: Path) -> None:
+    config = PREDICT.model_copy(update={"shift_seconds": (0.0, 0.25), "shift_bands": (0, 1)})
     directory = predict(config, run, Workspace(workspace))
     views = pd.read_csv(directory / "views.csv")
-    assert views[["shift_seconds", "gain_db"]].to_numpy().tolist() == [[0, 0], [0, 6], [0.25, 0], [0.25, 6]]
+    assert views[["shift_seconds", "shift_bands"]].to_numpy().tolist() == [[0, 0], [0, 1], [0.25, 0], [0.25, 1]]
     probabilities = np.load(directory / "probabilities.npy")
     assert np.array_equal(probabilities[0], np.load(predictions / "probabilities.npy")[0])
     assert not np.allclose(probabilities[0], probabilities[2])
@@ -231,3 +297,41 @@ def test_the_batch_size_changes_neither_key_nor_prediction(run: Path, workspace:
     assert predict(alone, run, Workspace(workspace)) == predictions
     assert predict(PREDICT.model_copy(update={"stride_seconds": 1.0}), run, Workspace(workspace)) != predictions
     assert read_provenance(predictions)["inputs"] == {"run": run.name}
+
+
+@pytest.mark.parametrize(("shift_seconds", "shift_bands"), [(0.0, 0), (0.3, 1), (-0.3, 0)])
+def test_new_recordings_are_predicted_as_cached_ones(
+    corpus: Path, run: Path, split: Path, workspace: Path, shift_seconds: float, shift_bands: int
+) -> None:
+    opened = Workspace(workspace)
+    settings = PredictConfig(stride_seconds=1.0, shift_seconds=(shift_seconds,), shift_bands=(shift_bands,))
+    cached = predict(settings, run, opened)
+    trained = load_run(run, opened, torch.device("cpu"))
+    classifier = assemble_classifier({"run": [trained]}, settings, "mean", np.ones(1), 1.0, np.full(20, 0.5))
+    frames = read_catalogue(split_catalogue(split, opened)).set_index("recording_id")["frames"]
+    compared = 0
+    for name, found in zip(
+        read_recordings(cached)["recording_id"], np.load(cached / "probabilities.npy")[0], strict=True
+    ):
+        rest = (frames[name] - 31) % 31.25
+        if 0 < rest < 4:  # a new recording has no window for so short a rest
+            continue
+        windows = np.stack([window for _, window in classifier.classify(corpus / "train_audio" / name, Heard())])
+        together = softmax(np.log(windows).mean(axis=0))  # the mean of logits is that of log probabilities
+        assert found == pytest.approx(together, abs=2e-3)  # cached strips are float16
+        compared += 1
+    assert compared > 10
+
+
+def test_held_out_recordings_are_predicted_by_every_model(corpus: Path, split: Path, workspace: Path) -> None:
+    opened = Workspace(workspace)
+    held_out = build_split(SplitConfig(folds=2, test_share=0.25), split_catalogue(split, opened), opened)
+    quick = TRAIN.model_copy(update={"epochs": 1, "steps_per_epoch": 1})
+    found = [predict(PREDICT, train(quick, held_out, fold, opened), opened, held_out=True) for fold in (0, 1)]
+    table = read_split(held_out)
+    for predictions in found:
+        names = read_recordings(predictions)["recording_id"].tolist()
+        assert names == sorted(table.loc[table["fold"] == -2, "recording_id"])
+        assert len(names) > 5
+    first, second = (np.load(predictions / "probabilities.npy") for predictions in found)
+    assert not np.allclose(first, second)

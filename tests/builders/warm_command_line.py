@@ -21,7 +21,7 @@ IMPORTED = (
     "birdclef.predict_recordings",
     "birdclef.preview",
     "birdclef.report.page",
-    "cache.computing.isolation",
+    "cache.computing.process_isolation",
     "distributed",
     "sklearn.linear_model",
 )

@@ -1,6 +1,7 @@
 """The stage on real catalogues: what it writes, and which folds of an earlier split it keeps."""
 
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -17,7 +18,7 @@ from cache.config.split import SplitConfig
 from cache.features import open_feature_directory
 from cache.folds.groups import PINNED_FOLD
 from cache.folds.split_table import read_split
-from cache.split import build_split
+from cache.split import build_split, check_split
 from cache.store.part_writer import PartWriter
 from cache.workspace.artefact import artefact_key, read_provenance
 from cache.workspace.feature_directory import FeatureDirectory
@@ -75,9 +76,104 @@ def test_split_is_made_once_per_seed(catalogue: Path, workspace: Path) -> None:
 
 
 def test_catalogue_with_too_few_recordists_gives_no_split(catalogue: Path, workspace: Path) -> None:
-    with pytest.raises(ValueError, match=r"split\.folds=13 needs 13 groups .* only 12\. .* Set split\.folds=12,"):
+    with pytest.raises(ValueError, match=r"split\.folds=13 needs 13 groups .* only 12\. .* Set split\.folds=12 or"):
         build_split(SplitConfig(folds=13), catalogue, Workspace(workspace))
     assert not (workspace / "splits").exists()
+
+
+AUTO = SplitConfig(folds="auto")
+
+
+def test_auto_has_the_key_of_the_number_that_it_chooses(catalogue: Path, workspace: Path) -> None:
+    made = build_split(AUTO, catalogue, Workspace(workspace))
+    assert made == build_split(SplitConfig(folds=5), catalogue, Workspace(workspace))
+    assert read_provenance(made)["config"]["folds"] == 5
+    few = write_catalogue([(f"s{s}", f"ann{r}") for s in range(2) for r in range(3)], workspace)
+    assert build_split(AUTO, few, Workspace(workspace)) == build_split(SplitConfig(folds=3), few, Workspace(workspace))
+
+
+def test_auto_keeps_the_number_of_the_kept_folds_while_it_works(workspace: Path) -> None:
+    few = write_catalogue([(f"s{s}", f"ann{r}") for s in range(2) for r in range(3)], workspace)
+    earlier = build_split(AUTO, few, Workspace(workspace))
+    more = write_catalogue([(f"s{s}", f"ann{r}") for s in range(2) for r in range(9)], workspace)
+    kept = AUTO.model_copy(update={"keep_folds_of": earlier.name})
+    grown = build_split(kept, more, Workspace(workspace))
+    assert read_provenance(grown)["config"]["folds"] == 3
+    assert read_provenance(grown)["inputs"]["previous"] == earlier.name
+    assert build_split(kept, more, Workspace(workspace)) == grown
+    assert read_provenance(build_split(AUTO, more, Workspace(workspace)))["config"]["folds"] == 5
+    fewer = write_catalogue([(f"s{s}", f"ann{r}") for s in range(2) for r in range(2)], workspace)
+    assert read_provenance(build_split(kept, fewer, Workspace(workspace)))["config"]["folds"] == 2
+
+
+def write_table(folder: Path, text: str) -> DataConfig:
+    folder.mkdir()
+    (folder / "train_metadata.csv").write_text(text)  # without audio: the check needs none
+    return DataConfig(root=str(folder))
+
+
+def test_split_is_refused_by_the_table_alone(tmp_path: Path, workspace: Path) -> None:
+    rows = [f"s{number % 5},{number}.ogg,ann{number}" for number in range(15)]
+    data = write_table(tmp_path / "data", "primary_label,filename,author\n" + "\n".join(rows))
+    check_split(AUTO, data, Workspace(workspace))
+    check_split(SplitConfig(folds=3), data, Workspace(workspace))
+    with pytest.raises(ValueError, match=r"^split\.folds=4 needs .* Set split\.folds=3 or split\.folds=auto,"):
+        check_split(SplitConfig(folds=4), data, Workspace(workspace))
+
+
+def test_check_leaves_a_table_alone_whose_folds_are_kept(tmp_path: Path, catalogue: Path, workspace: Path) -> None:
+    earlier = build_split(CONFIG, catalogue, Workspace(workspace))
+    data = write_table(tmp_path / "data", "primary_label,filename,author\ns0,a.ogg,ann\ns0,b.ogg,bea")
+    check_split(keep(earlier), data, Workspace(workspace))
+    with pytest.raises(ValueError, match=r"^split\.folds=3 needs"):
+        check_split(keep(earlier).model_copy(update={"folds": 3}), data, Workspace(workspace))
+
+
+@pytest.mark.parametrize(
+    ("column", "settings", "told"),
+    [
+        ("recordist", {}, r"the score is too high\. The column recordist seems to name them: rename it to author$"),
+        ("Author", {"group_by": "Author"}, r"nobody can tell .* The column Author seems"),
+        ("site", {}, r"Add a column author if you know who made the recordings$"),
+        ("author", {}, None),
+    ],
+)
+def test_table_without_authors_is_warned_of_and_the_likeliest_column_is_named(
+    column: str,
+    settings: dict[str, str],
+    told: str | None,
+    tmp_path: Path,
+    workspace: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rows = [f"s{number % 2},{number}.ogg,x{number // 2}" for number in range(8)]
+    data = write_table(tmp_path / "data", f"primary_label,filename,{column}\n" + "\n".join(rows))
+    check_split(SplitConfig(folds=2, **settings), data, Workspace(workspace))
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == (told is not None)
+    assert told is None or re.search(told, warnings[0])
+
+
+@pytest.mark.parametrize(
+    ("config", "anonymous", "level", "told"),
+    [
+        ({}, False, "INFO", "were not trained on any recording of that species by the same recordist. No copy"),
+        ({}, True, "WARNING", "No scored recording has a known recordist"),
+        ({"group_by": "recording"}, False, "WARNING", "split.group_by=recording lets recordists stand on both sides."),
+    ],
+)
+def test_log_says_what_is_validated_and_what_leaks(
+    config: dict[str, str], anonymous: bool, level: str, told: str, workspace: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalogue = write_catalogue([(label, "" if anonymous else who) for label, who in ROWS], workspace)
+    with caplog.at_level("INFO"):
+        directory = build_split(SplitConfig(folds=4, **config), catalogue, Workspace(workspace))
+    messages = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert ("INFO", "split: 2 of 3 species and 72 of 73 recordings are validated, in 4 folds") in messages
+    assert [one for one, text in messages if told in text] == [level]
+    overlap = json.loads((directory / "split_report.json").read_text())["overlap"]
+    assert overlap["recordist_known"] == (0 if anonymous else 72)
+    assert (overlap["same_recordist_and_species"] > 0) == ("group_by" in config)
 
 
 CONFIG = SplitConfig(folds=4)

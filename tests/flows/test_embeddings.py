@@ -47,6 +47,10 @@ def fusion(
         "train": read_members(),
         "member_features": {"head": {"kind": "embedding", "model": str(description)}},
     }
+    noise = tmp_path_factory.mktemp("noise")
+    soundfile.write(noise / "rain.wav", np.random.default_rng(1).normal(0, 0.1, 48_000), 16_000)
+    (noise / "broken.wav").write_text("not audio")
+    experiment["data"]["background"] = str(noise)
     path = tmp_path_factory.mktemp("fusion") / "fusion.yaml"
     path.write_text(yaml.safe_dump(experiment, sort_keys=False))
     own = [f"train.cnn.{setting.removeprefix('train.*.')}" for setting in tiny_overrides if "backbone" in setting]
@@ -71,9 +75,35 @@ def test_members_read_their_own_features_on_the_same_folds(fused: Path) -> None:
     runs = [read_provenance(path)["inputs"] for path in sorted((fused.parent.parent / "runs").iterdir())]
     assert len({run["split"] for run in runs}) == 1
     assert sum("features" in run for run in runs) == 2  # folds of the head
+    backgrounds = {
+        path.name: read_provenance(path)["inputs"] for path in (fused.parent.parent / "backgrounds").iterdir()
+    }
+    assert {run["background"] for run in runs} == set(backgrounds)
+    assert sorted(sum(name.startswith("copy_") for name in inputs) for inputs in backgrounds.values()) == [0, 2]
+    assert all(("features" in run) == ("copy_1" in backgrounds[run["background"]]) for run in runs)
     (other,) = report["lineage"]["member_features"]
     assert other["config"]["model"]["licence"] == "CC0"
     assert "kind" not in report["lineage"]["features"]["config"]
+
+
+def test_unusable_file_of_the_background_is_shown_with_its_reason(fused: Path, prefect_server: str) -> None:
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        table = Artifact.get("background-quarantine")
+    assert table
+    assert [(row["recording_id"], row["reason"]) for row in json.loads(table.data)] == [("broken.wav", "undecodable")]
+
+
+def test_noise_and_copies_are_verified_and_kept(
+    birdclef: Callable[..., Any], fused: Path, fusion: tuple[Path, list[str]]
+) -> None:
+    experiment, overrides = fusion
+    workspace = fused.parent.parent
+    done = birdclef("verify", str(experiment), *overrides, "--workspace", str(workspace))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("is sound.") == len(list((workspace / "features").iterdir())) == 4
+    done = birdclef("gc", "--workspace", str(workspace))
+    assert done.returncode == 0, done.stderr
+    assert "There is nothing to remove" in done.stdout
 
 
 def test_report_tells_what_the_models_own_labels_reach_and_whom_they_lack(fused: Path) -> None:

@@ -11,6 +11,8 @@ import yaml
 
 from birdclef.comparison.arms import ARMS
 from cache.config.section import ConfigSection
+from cache.workspace.artefact import Recipe
+from cache.workspace.workspace import Workspace
 from flows.configuration.overrides import as_overrides
 from flows.experiment import ExperimentConfig, expand_grid, load_arms, load_config, show_config
 
@@ -183,6 +185,20 @@ def test_member_that_an_override_gives_whole_is_added() -> None:
     assert config.train["other"].epochs == 3
 
 
+def test_automatic_number_of_folds_becomes_that_of_the_split(tmp_path: Path) -> None:
+    experiment = load_config(Path("demo"), ["split.folds=auto", "train.cnn.folds=[0, 3]"])
+    with pytest.raises(ValueError, match=r"folds=\[5\] must name at least one fold from 0 to 4, .*folds=auto"):
+        load_config(Path("demo"), ["split.folds=auto", "train.cnn.folds=[5]"])
+
+    def split_of(folds: int) -> Path:
+        return Workspace(tmp_path).materialise(Recipe("splits", {"folds": folds}, {}, 1), lambda staging: None)
+
+    assert experiment.with_folds(split_of(4)).split.folds == 4
+    assert load_config(Path("demo"), ["split.folds=auto"]).with_folds(split_of(2)).folds_of("cnn") == (0, 1)
+    with pytest.raises(ValueError, match=r"train\.cnn\.folds=\[0, 3\] must name .* from 0 to 2"):
+        experiment.with_folds(split_of(3))
+
+
 def test_members_of_other_folds_are_refused() -> None:
     path = CONFIGS / "ensemble.yaml"
     first, second = load_config(path, ["train.*.folds=[1, 0]"]).train
@@ -283,8 +299,31 @@ def test_list_that_fits_only_with_another_value_of_the_grid_is_one_value() -> No
 
 
 def test_grid_with_a_wrong_value_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"split\.folds: Input should be greater than or equal to 2 \(got 1\)"):
+    with pytest.raises(ValueError, match=r"split\.folds: Input should be a whole number from 2 on, or auto \(got 1\)"):
         expand_grid(CONFIGS / "demo.yaml", ["split.folds=[2,1]"])
+
+
+@pytest.mark.parametrize(
+    ("grid", "told"),
+    [
+        ("data.root=[a", r"^Override 'data\.root=\[a': '\[a' is not valid YAML \(line 1\)"),
+        ("split.folds", "must have the form section.key=value"),
+        ("split.folds=[]", r"The list of split\.folds is empty: give at least one value"),
+        ("predict.shift_seconds=[]", r"The list of predict\.shift_seconds is empty"),
+    ],
+)
+def test_malformed_grid_is_told_as_a_malformed_override(grid: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        expand_grid(CONFIGS / "demo.yaml", [grid])
+
+
+def test_number_in_quotes_names_a_member(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("data: {root: d}\ntrain: {1: {}}\n")
+    with pytest.raises(ValueError, match=r"c\.yaml, line 2: the key '1' is not text\. Write it in quotes"):
+        load_config(path, ["train.cnn.epochs=1"])
+    path.write_text("data: {root: d}\ntrain: {'1': {}}\n")
+    assert load_config(path, ["train.1.epochs=7"]).train["1"].epochs == 7
 
 
 def test_arms_are_the_experiment_with_another_objective() -> None:

@@ -11,7 +11,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from birdclef.champion import Decision, champion_report, read_decisions
+from birdclef.champion import champion_report
+from birdclef.decisions import Decision, read_decisions
 from cache.folds.split_table import read_split
 from cache.workspace.artefact import read_provenance
 from cache.workspace.workspace import Workspace
@@ -70,6 +71,8 @@ def first(growing: Growing) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def retrained(growing: Growing, first: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    by_hand = growing("models", "promote", Path(first.stdout.splitlines()[-1]).name)
+    assert by_hand.returncode == 0, by_hand.stderr
     growing.grow(lambda number: number != 79)  # 10 come, one goes
     return growing.run("promote.margin=1")
 
@@ -79,18 +82,21 @@ def refused(growing: Growing, retrained: subprocess.CompletedProcess[str]) -> su
     return growing.run("train.*.folds=[1]")
 
 
-def test_first_report_becomes_champion(
+def test_first_report_that_is_no_better_than_chance_is_refused_and_told(
     growing: Growing, first: subprocess.CompletedProcess[str], webhook: Webhook
 ) -> None:
     assert first.returncode == 0, first.stderr
     assert re.search(r"\b70 .*compute.* 0 .*cache", first.stdout + first.stderr)
+    assert "evaluate: Training did not pay here: " in first.stdout + first.stderr
     (decision,) = growing.decisions()
     report = Path(first.stdout.splitlines()[-1])
-    assert (decision.report, decision.verdict, decision.reason) == (report.name, "promoted", "first report")
-    assert (growing.workspace / "models" / "champion" / "report.html").is_file()
+    assert (decision.report, decision.verdict) == (report.name, "refused")
+    assert "is not shown to be better than chance" in decision.reason
+    assert decision.reason.endswith(f"`birdclef models promote {report.name}` takes it all the same")
+    assert not (growing.workspace / "models" / "champion").exists()
     told = next(one for one in webhook.received if one["event"] == "model")
-    assert (told["flow"], told["state"]) == ("birdclef", "promoted")
-    assert f"report {report.name}, number 1: first report" in told["message"]
+    assert (told["flow"], told["state"]) == ("birdclef", "refused")
+    assert f"report {report.name}, number 1: {decision.reason}" in told["message"]
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/flow-runs/flow-run/[0-9a-f-]{36}", told["link"])
 
 
@@ -124,15 +130,17 @@ def test_only_new_recordings_are_decoded_and_known_ones_keep_their_folds(
     assert list(after[validated.index]) == list(validated)
 
 
-def test_better_champion_is_promoted_and_told(
+def test_candidate_within_the_margin_is_promoted_and_told(
     growing: Growing, retrained: subprocess.CompletedProcess[str], webhook: Webhook
 ) -> None:
-    first, second = growing.decisions()[:2]
-    assert (second.verdict, second.against) == ("promoted", first.report)
+    chosen, second = growing.decisions()[1:3]
+    assert (chosen.verdict, chosen.reason) == ("chosen", "by hand")
+    assert (second.verdict, second.against) == ("promoted", chosen.report)
     assert second.difference is not None
     assert champion_report(Workspace(growing.workspace)) == Path(retrained.stdout.splitlines()[-1])
+    assert (growing.workspace / "models" / "champion" / "report.html").is_file()
     message = [one["message"] for one in webhook.received if one["event"] == "model"][1]
-    assert f"number 2: {second.reason}" in message
+    assert f"number 3: {second.reason}" in message
     assert re.search(f"promote: {second.report} promoted", retrained.stdout + retrained.stderr)
 
 
@@ -142,7 +150,7 @@ def test_decision_is_an_artifact_of_the_run(
     query = Request(f"{prefect_server}/artifacts/filter", b"{}", {"Content-Type": "application/json"})
     with urlopen(query, timeout=30) as response:
         pages = [artifact["data"] for artifact in json.load(response) if artifact["key"] == "champion"]
-    second = growing.decisions()[1]
+    second = growing.decisions()[2]
     assert any(page.startswith(f"**promoted**: {second.reason}\n") for page in pages)
 
 
@@ -151,12 +159,12 @@ def test_candidate_that_shares_no_recording_with_the_champion_is_refused_and_tol
 ) -> None:
     assert refused.returncode == 0, refused.stderr
     assert re.search(r"\b0 .*compute.* 79 .*cache", refused.stdout + refused.stderr)
-    second, third = growing.decisions()[1:3]
+    second, third = growing.decisions()[2:4]
     assert (third.verdict, third.against) == ("refused", second.report)
     assert f"`birdclef models promote {third.report}`" in third.reason
     assert champion_report(Workspace(growing.workspace)).name == second.report
     assert [one["state"] for one in webhook.received if one["event"] == "model"][:3] == [
-        "promoted",
+        "refused",
         "promoted",
         "refused",
     ]
@@ -183,16 +191,17 @@ def test_champion_predicts_by_its_name(
 def test_history_is_listed_rolled_back_and_chosen_by_hand(
     growing: Growing, refused: subprocess.CompletedProcess[str]
 ) -> None:
-    one, two, three = growing.decisions()
+    one, _, two, three = growing.decisions()
     listed = growing("models").stdout.splitlines()
-    assert [line.split(" | ")[2] for line in listed[2:]] == [three.report, f"**{two.report}**", one.report]
+    reports = [line.split(" | ")[2] for line in listed[2:]]
+    assert reports == [three.report, f"**{two.report}**", one.report, one.report]
     back = growing("models", "rollback")
-    assert back.stdout == f"{one.report} is the champion, number 4: back to number 1.\n"
+    assert back.stdout == f"{one.report} is the champion, number 5: back to number 2.\n"
     chosen = growing("models", "promote", three.report)
-    assert chosen.stdout == f"{three.report} is the champion, number 5: by hand.\n"
-    wrong = growing("models", "rollback", "3")
+    assert chosen.stdout == f"{three.report} is the champion, number 6: by hand.\n"
+    wrong = growing("models", "rollback", "4")
     assert wrong.returncode == 1
-    assert "Decision 3 made no champion" in wrong.stderr
+    assert "Decision 4 made no champion" in wrong.stderr
 
 
 def test_failed_run_is_told_and_the_token_is_written_nowhere(

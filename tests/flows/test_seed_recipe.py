@@ -54,6 +54,7 @@ def model(member: TrainConfig) -> SpeciesModel:
         ("supervised contrastive loss", "objective.kind", "supcon"),
         ("of the published form", "objective.contrast", "supcon"),
         ("temperature 0.07", "objective.temperature", 0.07),
+        ("summed over the anchors", "objective.reduction", "sum"),
         ("every sample of the class is a positive alike", "objective.same_recording_weight", 1.0),
         ("no prior", "objective.logit_adjustment", 0.0),
         ("lr=3e-4", "learning_rate", 3e-4),
@@ -118,8 +119,8 @@ def test_early_layers_are_frozen_and_deeper_ones_learn(member: TrainConfig) -> N
     assert all(learns[name] for name in learns if name.startswith(("blocks.2", "blocks.6", "conv_head")))
 
 
-def test_loss_is_the_formula_divided_by_the_anchors(member: TrainConfig) -> None:
-    """-1 / (N_y - 1) over the positives of each anchor, summed over the anchors; training takes their mean."""
+def test_loss_is_the_formula(member: TrainConfig) -> None:
+    """-1 / (N_y - 1) over the positives of each anchor, summed over the anchors."""
     generator = np.random.default_rng(0)
     labels, embeddings = [0, 0, 0, 1, 1, 2, 2, 2, 2], generator.normal(size=(9, 128))
     tau, total = member.objective.temperature, 0.0
@@ -134,4 +135,4 @@ def test_loss_is_the_formula_divided_by_the_anchors(member: TrainConfig) -> None
     shares = torch.full((3,), 1 / 3)
     built = build_objective(member.objective, shares, 128, torch.Generator()).contrast
     assert built is not None
-    assert built(batch).item() == pytest.approx(total / 9)
+    assert built(batch).item() == pytest.approx(total)

@@ -1,4 +1,4 @@
-"""Augmentation against physics (power added in numpy), against scipy's distributions, and for purity."""
+"""What holds for every augmentation of log-mel; gain and time maps against scipy's distributions."""
 
 from collections.abc import Callable
 
@@ -9,8 +9,13 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from birdclef.augment import log_mel as augment
-from birdclef.augment.log_mel import draw_rates, draw_warp, mixup, random_gain, random_mask, to_decibels, to_power
+from birdclef.augment.band_medians import band_medians
+from birdclef.augment.log_mel import draw_rates, draw_warp, random_gain
+from birdclef.augment.masks import cover, draw_cover
+from birdclef.augment.mixup import mixup
+from birdclef.augment.noise import draw_noise
+from birdclef.augment.power import mix_levelled, random_background, to_decibels, to_power
+from birdclef.augment.song_filter import draw_filter, filter_song
 
 FLOOR_DB = -100.0
 SIGNIFICANCE = 1e-3
@@ -27,40 +32,46 @@ def random_crops(batch: int, n_mels: int = 12, frames: int = 40, seed: int = 9) 
     return -80 + 60 * torch.rand(batch, 1, n_mels, frames, generator=seeded(seed))
 
 
-def power(log_mel: Tensor) -> NDArray[np.float64]:
-    return np.asarray(10 ** (log_mel.double().numpy() / 10))
+def add_background(log_mel: Tensor, background: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    power = to_power(log_mel)
+    return to_decibels(random_background(power, background, (3.0, 30.0), probability, generator, slice(2, 10)))
 
 
-def mix_at_snr(log_mel: Tensor, background: Tensor, snr_db: Tensor) -> Tensor:
-    return to_decibels(augment.mix_at_snr(to_power(log_mel), to_power(background), snr_db))
+def add_noise(log_mel: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    bank = torch.rand(3, 100, log_mel.shape[2], dtype=log_mel.dtype, generator=seeded(4))
+    noise = draw_noise(bank, len(log_mel), log_mel.shape[3], generator)
+    return add_background(log_mel, noise, probability, generator)
 
 
-def random_background(
-    log_mel: Tensor,
-    background: Tensor,
-    snr_range_db: tuple[float, float],
-    probability: float,
-    generator: torch.Generator,
-) -> Tensor:
-    mixed = augment.random_background(to_power(log_mel), to_power(background), snr_range_db, probability, generator)
-    return to_decibels(mixed)
+def change_filter(log_mel: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    gain_db = draw_filter(len(log_mel), log_mel.shape[2], 6.0, probability, generator)
+    floor = to_power(band_medians(log_mel, torch.ones(len(log_mel), dtype=torch.bool)))
+    return to_decibels(filter_song(to_power(log_mel), floor, gain_db)).to(log_mel.dtype)
 
 
-def random_noise(
-    log_mel: Tensor, snr_range_db: tuple[float, float], probability: float, generator: torch.Generator
-) -> Tensor:
-    return to_decibels(augment.random_noise(to_power(log_mel), snr_range_db, probability, generator))
+def add_mask(log_mel: Tensor, dim: int, probability: float, generator: torch.Generator) -> Tensor:
+    covered = draw_cover(len(log_mel), log_mel.shape[dim], 0.9, 3, probability, generator)
+    none = torch.zeros(len(log_mel), log_mel.shape[5 - dim], dtype=torch.bool)
+    bands, frames = (covered, none) if dim == 2 else (none, covered)
+    return cover(log_mel, bands, frames, log_mel.mean(dim=(1, 2, 3), keepdim=True))
+
+
+def mix(log_mel: Tensor, share: Tensor, partner: Tensor) -> Tensor:
+    return mix_levelled(log_mel, share, partner, slice(2, 10))
 
 
 TRANSFORMS: dict[str, Transform] = {
     "gain": lambda log_mel, probability, generator: random_gain(log_mel, 6.0, probability, FLOOR_DB, generator),
-    "background": lambda log_mel, probability, generator: random_background(
-        log_mel, log_mel.flip(0).flip(2), (3.0, 30.0), probability, generator
+    "filter": change_filter,
+    "background": lambda log_mel, probability, generator: add_background(
+        log_mel, to_power(log_mel.flip(0).flip(2)), probability, generator
     ),
-    "noise": lambda log_mel, probability, generator: random_noise(log_mel, (3.0, 30.0), probability, generator),
-    "band mask": lambda log_mel, probability, generator: random_mask(log_mel, 2, 0.9, 3, probability, generator),
-    "frame mask": lambda log_mel, probability, generator: random_mask(log_mel, 3, 0.9, 3, probability, generator),
-    "mixup": lambda log_mel, _, generator: mixup(log_mel, torch.eye(len(log_mel)), 1.0, generator)[0],
+    "noise": add_noise,
+    "band mask": lambda log_mel, probability, generator: add_mask(log_mel, 2, probability, generator),
+    "frame mask": lambda log_mel, probability, generator: add_mask(log_mel, 3, probability, generator),
+    "mixup": lambda log_mel, _, generator: mixup(log_mel, torch.eye(len(log_mel)), 1.0, generator, mix)[0].to(
+        log_mel.dtype
+    ),
 }
 OPTIONAL = {name: transform for name, transform in TRANSFORMS.items() if name != "mixup"}
 
@@ -112,7 +123,7 @@ def test_probability_0_leaves_every_bit(name: str) -> None:
     assert torch.equal(TRANSFORMS[name](log_mel, 0.0, seeded()), log_mel)
 
 
-@pytest.mark.parametrize("name", ["gain", "background", "noise"])
+@pytest.mark.parametrize("name", ["gain", "filter", "background", "noise"])
 def test_probability_1_changes_every_crop(name: str) -> None:
     """The SNR is at most 30 dB, which lifts the power by 0.004 dB or more on average over a crop."""
     log_mel = random_crops(64)
@@ -120,12 +131,11 @@ def test_probability_1_changes_every_crop(name: str) -> None:
     assert moved.min() > 4e-3
 
 
-@each_optional
+@pytest.mark.parametrize("name", ["gain", "filter", "background", "noise"])
 @pytest.mark.parametrize("probability", [0.2, 0.7])
-def test_share_of_changed_crops_follows_the_probability(transform: Transform, probability: float) -> None:
-    """Three masks up to 0.9 of a 12- or 40-piece axis are all empty in at most 1/11 ** 3 of the crops."""
+def test_share_of_changed_crops_follows_the_probability(name: str, probability: float) -> None:
     log_mel = random_crops(2000)
-    changed = (transform(log_mel, probability, seeded()) - log_mel).abs().amax(dim=(1, 2, 3)) > 1e-3
+    changed = (TRANSFORMS[name](log_mel, probability, seeded()) - log_mel).abs().amax(dim=(1, 2, 3)) > 1e-3
     assert stats.binomtest(int(changed.sum()), 2000, probability).pvalue > SIGNIFICANCE
 
 
@@ -151,113 +161,6 @@ def test_gain_stops_at_the_floor() -> None:
     offsets = shifted[..., -1:]  # what was at 0 dB never reaches the floor
     torch.testing.assert_close(shifted, torch.maximum(log_mel + offsets, torch.tensor(-12.0)))
     assert (shifted == -12.0).sum() > 200
-
-
-@pytest.mark.parametrize("snr_db", [-20.0, 0.0, 3.0, 17.5, 30.0])
-def test_achieved_power_ratio_is_the_asked_one(snr_db: float) -> None:
-    log_mel, background = random_crops(6).double(), random_crops(6, seed=10).double()
-    mixed = mix_at_snr(log_mel, background, torch.full((6,), snr_db, dtype=torch.float64))
-    added = power(mixed) - power(log_mel)
-    achieved = 10 * np.log10(power(log_mel).mean(axis=(1, 2, 3)) / added.mean(axis=(1, 2, 3)))
-    np.testing.assert_allclose(achieved, snr_db, atol=1e-9)
-
-
-def test_added_power_has_the_shape_of_the_background() -> None:
-    log_mel, background = random_crops(6).double(), random_crops(6, seed=10).double()
-    added = power(mix_at_snr(log_mel, background, torch.zeros(6, dtype=torch.float64))) - power(log_mel)
-    ratio = added / power(background)
-    np.testing.assert_allclose(ratio, ratio[:, :, :1, :1].repeat(12, 2).repeat(40, 3), rtol=1e-6)
-
-
-def test_each_crop_gets_its_own_ratio() -> None:
-    log_mel, background = random_crops(3).double(), random_crops(3, seed=10).double()
-    asked = torch.tensor([0.0, 10.0, -5.0], dtype=torch.float64)
-    added = power(mix_at_snr(log_mel, background, asked)) - power(log_mel)
-    achieved = 10 * np.log10(power(log_mel).mean(axis=(1, 2, 3)) / added.mean(axis=(1, 2, 3)))
-    np.testing.assert_allclose(achieved, asked.numpy(), atol=1e-9)
-
-
-def test_infinite_ratio_leaves_the_crop() -> None:
-    log_mel = random_crops(4).double()
-    mixed = mix_at_snr(log_mel, random_crops(4, seed=10).double(), torch.full((4,), torch.inf))
-    torch.testing.assert_close(mixed, log_mel, atol=1e-11, rtol=0)
-
-
-def test_level_of_the_background_does_not_matter() -> None:
-    log_mel, background, snr_db = random_crops(4), random_crops(4, seed=10), torch.tensor([0.0, 5.0, 10.0, 20.0])
-    quiet, loud = (mix_at_snr(log_mel, background + offset, snr_db) for offset in (-30.0, 40.0))
-    torch.testing.assert_close(quiet, loud, atol=1e-4, rtol=0)
-
-
-def test_ratios_of_background_are_uniform_over_their_range() -> None:
-    log_mel, background = random_crops(3000, 2, 3).double(), random_crops(3000, 2, 3, seed=10).double()
-    added = power(random_background(log_mel, background, (3.0, 30.0), 1.0, seeded())) - power(log_mel)
-    achieved = 10 * np.log10(power(log_mel).mean(axis=(1, 2, 3)) / added.mean(axis=(1, 2, 3)))
-    assert stats.kstest(achieved, stats.uniform(3, 27).cdf).pvalue > SIGNIFICANCE
-
-
-def test_power_of_noise_is_exponentially_distributed_at_the_asked_ratio() -> None:
-    log_mel = torch.full((1, 1, 64, 64), -40.0, dtype=torch.float64)
-    added = (power(random_noise(log_mel, (10.0, 10.0), 1.0, seeded())) - 1e-4) / 1e-5  # 10 dB below -40 dB
-    assert added.mean() == pytest.approx(1.0, abs=1e-6)
-    assert stats.kstest(added.ravel(), "expon").pvalue > SIGNIFICANCE
-
-
-def test_noise_differs_from_cell_to_cell_and_crop_to_crop() -> None:
-    noisy = random_noise(torch.full((2, 1, 8, 8), -40.0), (0.0, 0.0), 1.0, seeded())
-    assert len(torch.unique(noisy)) == 2 * 8 * 8
-
-
-def covered_places(log_mel: Tensor, masked: Tensor, dim: int) -> NDArray[np.bool_]:
-    """Returns which bands or frames of each crop hold its mean throughout, (batch, size); the rest is untouched."""
-    mean = log_mel.double().mean(dim=(1, 2, 3), keepdim=True)
-    filled = ((masked.double() - mean).abs() < 1e-4).numpy()  # (batch, 1, n_mels, frames)
-    places = filled.all(axis=(1, 5 - dim))  # (batch, size)
-    untouched = (masked == log_mel).numpy().all(axis=(1, 5 - dim))
-    assert (places | untouched).all()
-    return places
-
-
-@pytest.mark.parametrize(("dim", "size"), [(2, 12), (3, 40)], ids=["bands", "frames"])
-def test_one_mask_is_one_piece_of_any_width_up_to_the_share(dim: int, size: int) -> None:
-    log_mel = random_crops(3000)
-    covered = covered_places(log_mel, random_mask(log_mel, dim, 0.3, 1, 1.0, seeded()), dim)
-    assert covered.shape == (3000, size)
-    edges = np.diff(covered.astype(int), axis=1, prepend=0, append=0)
-    assert ((edges == 1).sum(axis=1) <= 1).all()
-    widths = covered.sum(axis=1)
-    widest = int(0.3 * size)
-    assert set(widths) == set(range(widest + 1))
-    assert stats.chisquare(np.bincount(widths)).pvalue > SIGNIFICANCE
-
-
-@pytest.mark.parametrize(("dim", "size"), [(2, 12), (3, 40)], ids=["bands", "frames"])
-def test_widest_mask_lies_anywhere(dim: int, size: int) -> None:
-    log_mel = random_crops(3000)
-    covered = covered_places(log_mel, random_mask(log_mel, dim, 0.25, 1, 1.0, seeded()), dim)
-    widest = covered[covered.sum(axis=1) == size // 4]
-    firsts = widest.argmax(axis=1)
-    assert stats.chisquare(np.bincount(firsts, minlength=size - size // 4 + 1)).pvalue > SIGNIFICANCE
-
-
-def test_several_masks_make_at_most_as_many_pieces() -> None:
-    log_mel = random_crops(500)
-    covered = covered_places(log_mel, random_mask(log_mel, 3, 0.1, 3, 1.0, seeded()), 3)
-    pieces = (np.diff(covered.astype(int), axis=1, prepend=0, append=0) == 1).sum(axis=1)
-    assert pieces.max() == 3
-    assert covered.sum(axis=1).max() <= 3 * 4
-
-
-@pytest.mark.parametrize(("share", "count"), [(0.5, 0), (0.0, 2), (0.02, 2)], ids=["no mask", "no share", "below one"])
-def test_mask_of_no_width_leaves_every_bit(share: float, count: int) -> None:
-    log_mel = random_crops(50)
-    assert torch.equal(random_mask(log_mel, 3, share, count, 1.0, seeded()), log_mel)
-
-
-def test_full_share_can_mask_the_whole_crop() -> None:
-    log_mel = random_crops(200, 3, 4)
-    covered = covered_places(log_mel, random_mask(log_mel, 2, 1.0, 1, 1.0, seeded()), 2)
-    assert covered.all(axis=1).any()
 
 
 def draw_map(batch: int, frames: int, stretch: float = 0.0, warp: float = 0.0, seed: int = 0) -> NDArray[np.float64]:
@@ -317,45 +220,3 @@ def test_time_maps_of_a_batch_differ_and_follow_the_generator() -> None:
     assert len(np.unique(first, axis=0)) == 30
     np.testing.assert_array_equal(draw_map(30, 157, 1.0, 1.0), first)
     assert not np.array_equal(draw_map(30, 157, 1.0, 1.0, seed=1), first)
-
-
-def test_mixup_mixes_power_and_targets_in_the_same_shares() -> None:
-    """Targets that name each crop tell its share and partner; the powers are then mixed by hand."""
-    log_mel = random_crops(64).double()
-    mixed, targets, _ = mixup(log_mel, torch.eye(64, dtype=torch.float64), 0.4, seeded())
-    shares = targets.numpy()
-    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
-    assert ((shares > 0).sum(axis=1) <= 2).all()
-    expected = np.einsum("ij,jkmf->ikmf", shares, power(log_mel))
-    np.testing.assert_allclose(10 * np.log10(expected), mixed.numpy(), atol=1e-4)
-
-
-def test_partners_of_mixup_are_a_shuffle() -> None:
-    _, targets, partner_of = mixup(random_crops(64, 2, 2), torch.eye(64), 5.0, seeded())
-    partners = (targets - torch.diag(targets.diagonal())).argmax(dim=1)
-    partners = torch.where(targets.diagonal() > 0.9999, torch.arange(64), partners)
-    assert torch.equal(partners, partner_of)
-    assert sorted(partners.tolist()) == list(range(64))
-    assert partners.tolist() != list(range(64))
-
-
-@pytest.mark.parametrize("alpha", [0.2, 0.4, 1.0, 4.0])
-def test_shares_of_mixup_are_beta_distributed(alpha: float) -> None:
-    """A crop that meets itself shows no share; those few are left out."""
-    _, targets, _ = mixup(random_crops(1000, 1, 1), torch.eye(1000), alpha, seeded())
-    shares = targets.diagonal()[(targets > 0).sum(dim=1) == 2].double().numpy()
-    assert len(shares) > 980
-    beta = stats.beta(alpha, alpha)
-    assert shares.mean() == pytest.approx(beta.mean(), abs=4 * beta.std() / np.sqrt(1000))
-    assert shares.var() == pytest.approx(beta.var(), rel=0.15)
-    inner = (shares > 1.1e-4) & (shares < 1 - 1.1e-4)  # the tails end at 1e-4, where a share still has a finite level
-    low, high = beta.cdf([1.1e-4, 1 - 1.1e-4])
-    assert stats.kstest((beta.cdf(shares[inner]) - low) / (high - low), "uniform").pvalue > SIGNIFICANCE
-
-
-def test_mixup_leaves_the_targets_it_was_given() -> None:
-    targets = torch.eye(8)
-    _, mixed, _ = mixup(random_crops(8), targets, 1.0, seeded())
-    assert torch.equal(targets, torch.eye(8))
-    assert mixed.dtype == torch.float32
-    assert not torch.equal(mixed, targets)

@@ -1,5 +1,6 @@
 """Reports of tests/conftest.py's members, held against each other; expected numbers are scikit-learn's."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def test_metrics_and_differences_are_those_of_the_predictions(reports: list[Path
     assert diff["reports"] == [report.name for report in reports]
     assert diff["recordings"] == 137
     assert diff["same_folds"]
+    alone = compare_reports(reports, CONFIG, ["macro_f1"])["metrics"]
+    assert alone == {"macro_f1": diff["metrics"]["macro_f1"]}
     truth = read(reports[0])[0]
     taken = [read(report)[1].argmax(axis=1) for report in reports]
     options = {"average": "macro", "labels": np.unique(truth), "zero_division": 0}
@@ -101,12 +104,52 @@ def test_other_folds_are_told(reports: list[Path], tmp_path: Path) -> None:
     assert "The folds differ" not in describe_diff(compare_reports([reports[0], other], CONFIG))
 
 
+def test_species_that_one_report_calls_secondary_counts_in_none(reports: list[Path], tmp_path: Path) -> None:
+    truth, probabilities, species = read(reports[1])
+    wrong = probabilities.argmax(axis=1) != truth
+    told = tmp_path / "told"
+    told.mkdir()
+    for name in ("report.json", "oof.npz"):
+        (told / name).write_bytes((reports[1] / name).read_bytes())
+    table = pd.read_csv(reports[1] / "recordings.csv", dtype=str, keep_default_na=False)
+    taken = [species[index] for index in probabilities.argmax(axis=1)]
+    table.assign(secondary_labels=np.where(wrong, taken, "")).to_csv(told / "recordings.csv", index=False)
+    untold = tmp_path / "untold"  # written by a version that did not know secondary labels
+    untold.mkdir()
+    for name in ("report.json", "oof.npz"):
+        (untold / name).write_bytes((reports[0] / name).read_bytes())
+    old = pd.read_csv(reports[0] / "recordings.csv", dtype=str, keep_default_na=False)
+    old.drop(columns="secondary_labels").to_csv(untold / "recordings.csv", index=False)
+    first, second = compare_reports([untold, told], CONFIG)["metrics"]["accuracy"]
+    for found, report in ((first, reports[0]), (second, reports[1])):
+        left = read(report)[1].copy()
+        left[wrong, probabilities.argmax(axis=1)[wrong]] = 0
+        assert found["value"] == pytest.approx(accuracy_score(truth, left.argmax(axis=1)))
+
+
 def test_table_names_winners_and_losers(reports: list[Path]) -> None:
     text = describe_diff(compare_reports(reports, CONFIG))
     assert f"# {reports[1].name} against {reports[0].name}" in text
     assert "| Macro-F1 | " in text
     assert "## Species that lost most" in text
-    assert "d\\|&lt;i>finch" in text
+    assert "| D \\| Finch | " in text
+    assert "Each 95 % interval comes from resampling recordists, and" in text
+
+
+def test_intervals_are_said_to_resample_what_the_first_report_groups(reports: list[Path], tmp_path: Path) -> None:
+    content = json.loads((reports[0] / "report.json").read_text())
+    content["lineage"]["split"]["config"]["group_by"] = "site"
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    for name in ("oof.npz", "recordings.csv"):
+        (tmp_path / name).write_bytes((reports[0] / name).read_bytes())
+    text = describe_diff(compare_reports([tmp_path, reports[1]], CONFIG))
+    assert "interval comes from resampling groups of recordings with the same site, and" in text
+    table = pd.read_csv(reports[1] / "recordings.csv", dtype=str, keep_default_na=False)
+    table.assign(recordist="").to_csv(tmp_path / "recordings.csv", index=False)
+    content["lineage"]["split"]["config"]["group_by"] = "recordist"
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    text = describe_diff(compare_reports([tmp_path, reports[1]], CONFIG))
+    assert "resampling recordings, because no recordist is known, and" in text
 
 
 def test_what_does_not_compare_is_refused(

@@ -18,9 +18,11 @@ def test_resamples_are_those_of_a_plain_loop() -> None:
             "label_index": generator.integers(0, 3, 40),
             "group": generator.integers(0, 9, 40).astype(str),
             "fold": 0,
+            "secondary_labels": "",
         }
     )
-    scorer = build_seed_scorer(recordings, np.array([5, 20, 30]), 3, EvaluateConfig(bootstrap_samples=25))
+    species = pd.DataFrame({"label": ["ant", "bee", "cat"], "recordings": [5, 20, 30]})
+    scorer = build_seed_scorer(recordings, species, 3, EvaluateConfig(bootstrap_samples=25))
     assert list(scorer.species_sets) == [OVERALL, "1-9", "10-99"]
     seeds = [generator.random((40, 3), np.float32) for _ in range(3)]
     values = scorer.score(seeds)

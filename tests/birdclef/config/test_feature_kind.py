@@ -64,9 +64,33 @@ def test_crops_where_birds_are_heard_need_a_model_that_says_so(
 
 @pytest.mark.parametrize("views", [{"gain_db": (0.0, 3.0)}, {"shift_bands": (1,)}])
 def test_views_of_a_spectrum_are_refused_on_embeddings(embedding: EmbeddingConfig, views: dict[str, Any]) -> None:
-    check_views(PredictConfig(**views), LogMelConfig())
+    check_views(PredictConfig(**views), LogMelConfig(), "dataset")
     with pytest.raises(ValueError, match=r"changes a spectrum, and features\.kind=embedding has none"):
-        check_views(PredictConfig(**views), embedding)
+        check_views(PredictConfig(**views), embedding, "channel")
+
+
+@pytest.mark.parametrize("gain_db", [(3.0,), (0.0, -3.0)])
+def test_gain_that_the_model_cannot_see_is_refused_as_a_view(gain_db: tuple[float, ...]) -> None:
+    config = PredictConfig(gain_db=gain_db)
+    check_views(config, LogMelConfig(), "channel")
+    check_views(PredictConfig(shift_bands=(0, 1)), LogMelConfig(), "band_median")
+    with pytest.raises(
+        ValueError, match=r"predict\.gain_db=.*3\.0\] changes nothing, .* set predict\.gain_db=\[0\.0\]"
+    ):
+        check_views(config, LogMelConfig(), "band_median")
+
+
+def test_gain_that_the_model_cannot_see_is_refused_as_augmentation() -> None:
+    gain = {"gain_probability": 0.5}
+    check_member(TrainConfig.model_validate({"augment": gain, "model": {"normalisation": "dataset"}}), LogMelConfig())
+    check_member(TrainConfig.model_validate({"augment": {**gain, "gain_db": 0.0}}), LogMelConfig())
+    with pytest.raises(ValueError, match=r"gain_probability=0\.5 changes nothing, .* set augment\.gain_probability=0"):
+        check_member(TrainConfig.model_validate({"augment": gain}), LogMelConfig())
+
+
+def test_song_has_its_lowest_frequency_first() -> None:
+    with pytest.raises(ValueError, match=r"(?s)song_hz.*set \[800, 9000\]"):
+        AugmentConfig(song_hz=(9000.0, 800.0))
 
 
 @pytest.mark.parametrize(
@@ -80,9 +104,9 @@ def test_views_of_a_spectrum_are_refused_on_embeddings(embedding: EmbeddingConfi
 def test_steps_between_two_embeddings_are_refused(
     embedding: EmbeddingConfig, setting: dict[str, Any], message: str
 ) -> None:
-    check_views(PredictConfig(**setting), LogMelConfig())
+    check_views(PredictConfig(**setting), LogMelConfig(), "band_median")
     with pytest.raises(ValueError, match=message):
-        check_views(PredictConfig(**setting), embedding)
+        check_views(PredictConfig(**setting), embedding, "channel")
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,36 @@ def test_loss_equals_the_equation_for_any_targets(tau: float, smoothing: float, 
     assert computed == pytest.approx(sum(terms) / 5, rel=1e-9)
 
 
+@settings(deadline=None, max_examples=50)
+@given(tau=st.floats(0, 3), smoothing=st.floats(0, 1), seed=st.integers(0, 2**16))
+def test_secondary_species_leave_the_softmax_and_the_smoothing(tau: float, smoothing: float, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    logits, targets = generator.normal(0, 3, (5, 3)), np.eye(3)[generator.integers(0, 3, 5)]
+    targets[0] = [0.6, 0.4, 0.0]  # mixup: species 1 is a target of the first sample although it is secondary there
+    secondary = generator.random((5, 3)) < 0.4
+    secondary[0, 1] = True
+    terms = []
+    for row, target, marks in zip(logits, targets, secondary, strict=True):
+        counted = [k for k in range(3) if target[k] > 0 or not marks[k]]
+        exponentials = {k: math.exp(row[k] + tau * math.log(PRIOR[k])) for k in counted}
+        smooth = {k: (1 - smoothing) * target[k] + smoothing / len(counted) for k in counted}
+        terms.append(-sum(smooth[k] * math.log(exponentials[k] / sum(exponentials.values())) for k in counted))
+    given_logits = torch.from_numpy(logits).requires_grad_()
+    loss = LogitAdjustedLoss(LOG_PRIOR, tau, smoothing)
+    computed = loss(given_logits, torch.from_numpy(targets), torch.from_numpy(secondary))
+    assert computed.item() == pytest.approx(sum(terms) / 5, rel=1e-9)
+    (gradient,) = torch.autograd.grad(computed, given_logits)
+    assert torch.isfinite(gradient).all()
+    assert (gradient[torch.from_numpy(secondary & (targets == 0))] == 0).all()
+
+
+def test_without_secondary_species_a_mask_changes_nothing() -> None:
+    logits, targets = draw_logits(), torch.eye(3, dtype=torch.float64)[LABELS]
+    loss = LogitAdjustedLoss(LOG_PRIOR, 1.0, 0.1)
+    masked = loss(logits, targets, torch.zeros(6, 3, dtype=torch.bool))
+    assert masked.item() == pytest.approx(loss(logits, targets).item(), rel=1e-12)
+
+
 def test_without_adjustment_it_is_scikit_learns_log_loss() -> None:
     logits = draw_logits()
     expected = log_loss(LABELS, softmax(logits.numpy(), axis=1))

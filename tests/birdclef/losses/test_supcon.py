@@ -201,6 +201,15 @@ def test_names_of_species_and_recordings_do_not_matter() -> None:
     assert other.item() == pytest.approx(one.item(), rel=1e-12)
 
 
+def test_sum_is_the_mean_times_the_anchors_with_a_positive() -> None:
+    embeddings = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    batch = ContrastBatch(embeddings, torch.tensor([0, 0, 0, 1, 1, 2]), torch.arange(6))
+    mean, total = (SupConLoss(0.1, reduction=reduction)(batch) for reduction in ("mean", "sum"))
+    assert total.item() == pytest.approx(5 * mean.item())
+    orphans = ContrastBatch(embeddings, torch.arange(6), torch.arange(6))
+    assert SupConLoss(0.1, reduction="sum")(orphans).item() == 0
+
+
 def test_anchor_without_positive_leaves_the_mean() -> None:
     """An orphan on the opposite side adds nothing to a denominator at a low temperature, nor a term of its own."""
     embeddings = np.array([[1.0, 0.1], [1, -0.1], [1, 0.2], [-1, 0]])

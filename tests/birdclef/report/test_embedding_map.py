@@ -34,6 +34,14 @@ def test_recordings_of_a_species_lie_together(predictions: list[Path]) -> None:
         assert (labels[distances.argmin(axis=1)] == labels).mean() > 0.95
 
 
+def test_species_of_one_or_two_recordings_make_no_map(predictions: list[Path]) -> None:
+    for path in predictions:
+        table = pd.read_csv(path / "recordings.csv")
+        pairs = [f"s{row // 2}" for row in range(len(table) - 6)] + ["a"] * 3 + ["b"] * 3
+        table.assign(label=pairs[: len(table)]).to_csv(path / "recordings.csv", index=False)
+    assert map_embeddings(predictions[:2], [0, 1], 1000, 0) == []
+
+
 def test_map_is_thinned_out_and_repeatable(predictions: list[Path]) -> None:
     first, again, other = (map_embeddings(predictions, [0, 1, 2], 47, seed) for seed in (1, 1, 2))
     assert [len(one.labels) for one in first] == [30, 15]

@@ -22,7 +22,8 @@ from birdclef.config.evaluate import EvaluateConfig
 from birdclef.metrics.headline import METRIC_TITLES
 from birdclef.report import templates
 from birdclef.report.mistakes import list_errors
-from birdclef.report.page import PICTURE_TITLES, replace_nan, write_report
+from birdclef.report.page import replace_nan, write_report
+from birdclef.report.pictures import PICTURE_TITLES
 from birdclef.report.rendering import render
 from birdclef.scores.report_scores import Scored, score_members
 from cache.workspace.workspace import Workspace
@@ -148,6 +149,24 @@ def test_json_is_what_was_scored(report: dict[str, Any], scored: Scored) -> None
     assert report["metrics"] == scored.report["metrics"]
     assert report["coverage"] == scored.report["coverage"]
     assert report["members"] == scored.report["members"]
+
+
+def test_verdict_is_the_first_line_of_every_form(
+    report: dict[str, Any], scored: Scored, markdown: str, page: Page
+) -> None:
+    verdict = report["verdict"]
+    assert next(iter(scored.report)) == "verdict"
+    assert verdict["sentence"].startswith(("Training paid here: ", "It is unclear ", "Training did not pay here: "))
+    assert markdown.startswith(f"**{verdict['sentence']}**")
+    (shown,) = [text for _, text in page.texts if text == verdict["sentence"]]
+    texts = [text for owner, text in page.texts if owner in ("strong", "small", "span")]
+    assert texts.index(shown) == 0
+
+
+def test_hostile_model_is_escaped_in_the_verdict(report: dict[str, Any]) -> None:
+    told = {"report": {"verdict": {"outcome": "paid", "sentence": "a <b>|c", "advice": "d <i>|"}}}
+    assert render("verdict.md.j2", told).strip() == "**a &lt;b>\\|c** d &lt;i>\\|"
+    assert "<strong>a &lt;b&gt;|c</strong> d &lt;i&gt;|" in render("verdict.html.j2", told)
 
 
 def test_undefined_number_is_null_in_json(report: dict[str, Any]) -> None:
@@ -285,9 +304,10 @@ def test_hostile_text_stays_text_in_the_page(html: str, page: Page) -> None:
     assert len(re.findall(r"<script", html)) == 1
     assert not re.search(r"<script>\s*alert", html)
     cells, headers = "".join(page.text_of("td")), "".join(page.text_of("th"))
-    assert "<script>alert(1)</script>" in cells
+    assert "<script>alert(1)</script>" in headers
+    assert "d|<i>finch" in page.text_of("small")
     assert HOSTILE_MEMBER in headers
-    assert "d|<i>finch" in headers
+    assert "D | Finch" in headers
     assert "header <b>broken</b> | no frame decodes" in cells
     assert HOSTILE_RECORDING in page.text_of("figcaption")
     assert f"Spectrogram of {HOSTILE_RECORDING}" in [one["alt"] for one in page.attributes_of("img")]
@@ -314,15 +334,51 @@ def test_page_shows_the_headline(page: Page, report: dict[str, Any]) -> None:
 
 def test_page_names_the_species_that_are_not_scored(page: Page) -> None:
     assert page.text_of("li") == [
-        "eremit: too few groups of usable recordings to spread over folds, so it is always in training",
+        "Hermit: too few groups of usable recordings to spread over folds, so it is always in training",
         "lostlark: all its recordings are quarantined",
     ]
     assert "2 species are not scored" in page.text_of("summary")
 
 
-def test_name_of_a_species_without_common_name_is_the_scientific_one(page: Page) -> None:
-    assert "Columba | cauta" in page.text_of("td")
-    assert "Bubo abbas" not in page.text_of("td")
+def test_species_are_named_by_their_common_names_else_by_the_scientific_ones(page: Page, html: str) -> None:
+    headers = [text.strip() for text in page.text_of("th")]
+    assert {"Abbey Owl", "Columba | cauta", "D | Finch"} <= set(headers)
+    assert "Bubo abbas" not in html
+    codes = {"abbowl", "barwre", "cdove", "d|<i>finch"}
+    assert codes <= set(page.text_of("small"))  # beside the names of the table of species
+    assert not codes & {text.strip() for tag in ("th", "td", "strong") for text in page.text_of(tag)}
+    assert "Hermit" in page.text_of("strong")  # predicted for the hostile recording
+
+
+def test_page_and_markdown_say_what_the_models_share_with_what_they_score(
+    report: dict[str, Any], html: str, markdown: str
+) -> None:
+    told = "The models that score a recording were not trained on any recording of that species by the same recordist."
+    assert report["overlap"]["sentences"].startswith(told)
+    for text in (" ".join(html.split()), markdown):
+        assert told in text
+        assert "resampling recordists" in text
+
+
+def test_page_says_which_pictures_are_left_out_and_why(
+    report: dict[str, Any], html: str, markdown: str, page: Page
+) -> None:
+    content = {
+        "report": report,
+        "interval": "90 % interval",
+        "metric_titles": METRIC_TITLES,
+        "picture_titles": PICTURE_TITLES,
+        "pictures": {"confusion": b"", "learning_curves": b""},
+        "left_out": dict.fromkeys(("f1_against_count", "reliability", "embeddings"), "too <few>"),
+        "names": {},
+        "mistakes": [],
+        "mistaken": 0,
+    }
+    for template, reason in (("report.html.j2", "too &lt;few&gt;"), ("report.md.j2", "too <few>")):
+        told = render(template, content)
+        for name in ("f1_against_count", "reliability", "embeddings"):
+            assert f"The picture “{PICTURE_TITLES[name]}” is left out: {reason}." in told
+    assert "is left out" not in html + markdown
 
 
 def test_only_members_without_pretrained_weights_are_noted(html: str, markdown: str) -> None:
@@ -350,13 +406,14 @@ def test_rows_of_a_markdown_table_have_equal_numbers_of_cells(markdown: str) -> 
 def test_hostile_text_is_escaped_in_markdown(markdown: str) -> None:
     assert "<" not in markdown
     assert "| hub\\|&lt;script>alert(3)&lt;/script> | test\\|&lt;b>net |" in markdown
-    assert "| d\\|&lt;i>finch | 10 | 10 |" in markdown
+    assert "| &lt;script>alert(1)&lt;/script> | 14 | 14 |" in markdown
 
 
 def test_markdown_shows_the_metrics_of_the_report(markdown: str, report: dict[str, Any]) -> None:
     macro_f1 = report["metrics"]["macro_f1"]
     headline = f"# macro-F1 {macro_f1['value']:.3f} [{macro_f1['low']:.3f}, {macro_f1['high']:.3f}]"
-    assert markdown.splitlines()[0] == headline
+    headline += ", 4 of 6 species and 137 of 144 recordings scored"
+    assert markdown.splitlines()[1:3] == ["", headline]  # below the verdict
     rows = {split_cells(line)[0]: split_cells(line) for line in markdown.splitlines() if line.startswith("|")}
     assert rows["metric"][2] == "90 % interval"
     names = {"macro_f1": "Macro-F1", "accuracy": "Accuracy", "macro_roc_auc": "Macro ROC-AUC"}
@@ -370,7 +427,7 @@ def test_markdown_shows_the_metrics_of_the_report(markdown: str, report: dict[st
 def test_markdown_lists_scored_species_only(markdown: str) -> None:
     table = markdown.split("## Species")[1].split("## Quarantine")[0]
     names = [split_cells(line)[0] for line in table.splitlines() if line.startswith("|")]
-    assert names[2:] == ["abbowl", "barwre", "cdove", "d\\|&lt;i>finch"]
+    assert names[2:] == ["Abbey Owl", "&lt;script>alert(1)&lt;/script>", "Columba \\| cauta", "D \\| Finch"]
 
 
 def test_markdown_counts_the_quarantine(markdown: str) -> None:
@@ -396,7 +453,8 @@ def test_report_without_mistakes_gain_and_full_buckets(
     write_report(scored, config, EXPERIMENT, "0" * 16, Workspace(tmp_path), tmp_path)
     html, markdown = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
     assert "Worst errors" not in html
-    assert html.count("<img") == 5
+    assert html.count("<img") == 4
+    assert "The picture “Accuracy against confidence” is left out" in html  # one fold has too few recordings
     assert "trained from scratch" not in html + markdown
     assert "| 1-9 | 0 of 2 | – |" in markdown
     assert re.search(r"^\| hub.*\| – \|$", markdown, re.MULTILINE)
@@ -426,6 +484,8 @@ def test_report_on_embeddings_says_that_only_its_heads_saw_nothing_of_a_recordis
         "metric_titles": METRIC_TITLES,
         "picture_titles": PICTURE_TITLES,
         "pictures": dict.fromkeys(PICTURE_TITLES, b""),
+        "left_out": {},
+        "names": {},
         "mistakes": [],
         "mistaken": 0,
     }

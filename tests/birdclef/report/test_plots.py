@@ -1,6 +1,8 @@
 """Pictures are decoded; what must not show is changed and the picture must stay the same, byte for byte."""
 
 import io
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,9 @@ import pandas as pd
 import pytest
 from matplotlib import image
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from birdclef.report import plots
 from birdclef.report.embedding_map import FoldMap
 from birdclef.report.plots import (
     draw,
@@ -59,6 +63,22 @@ def test_unscored_species_do_not_show(per_species: pd.DataFrame) -> None:
     assert plot_f1_against_count(more) == plot_f1_against_count(per_species)
     scored = more.assign(scored=1, f1=more["f1"].fillna(0.5))
     assert plot_f1_against_count(scored) != plot_f1_against_count(per_species)
+
+
+def test_counts_at_the_axis_are_whole_recordings(per_species: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+
+    def keep(size: tuple[float, float], plot: Callable[[Axes], None]) -> bytes:
+        figures.append(Figure(figsize=size))
+        plot(figures[0].add_subplot())
+        figures[0].canvas.draw()
+        return b""
+
+    monkeypatch.setattr(plots, "draw", keep)
+    plot_f1_against_count(per_species.assign(recordings=[2, 3, 2, 3, 4, 6, 5, 6]))
+    ticks = [tick.get_text() for tick in figures[0].axes[0].get_xticklabels() if tick.get_text()]
+    assert {"2", "5"} <= set(ticks)
+    assert all(tick.isdigit() for tick in ticks)
 
 
 def test_species_of_one_count_have_no_trend(per_species: pd.DataFrame) -> None:
@@ -164,11 +184,19 @@ def make_map(fold: int, species: int) -> FoldMap:
     return FoldMap(fold, [f"${index % species}$" for index in range(60)], generator.normal(size=(60, 2)))
 
 
-@pytest.mark.parametrize(("folds", "columns", "rows"), [(1, 1, 1), (2, 2, 1), (5, 3, 2)])
-def test_embedding_map_has_a_panel_for_each_fold(folds: int, columns: int, rows: int) -> None:
+@pytest.mark.parametrize(("folds", "columns", "rows", "legend"), [(1, 1, 1, 4), (2, 2, 1, 2), (5, 3, 2, 2)])
+def test_embedding_map_has_a_panel_for_each_fold(folds: int, columns: int, rows: int, legend: int) -> None:
     maps = [make_map(fold, 14) for fold in range(folds)]
-    assert_picture(plot_embeddings(maps), 2.6 * columns + 0.4, 2.5 * rows + 0.7)
+    assert_picture(plot_embeddings(maps), 2.6 * columns + 0.4, 2.5 * rows + 0.3 + 0.2 * legend)
     assert plot_embeddings(maps) != plot_embeddings([make_map(fold, 3) for fold in range(folds)])
+
+
+def test_legend_of_long_names_has_more_rows_and_no_name_is_cut() -> None:
+    names = [f"Long-billed {letter * 12} Woodcreeper" for letter in "abcdefghij"]
+    maps = [replace(make_map(fold, 10), labels=[names[index % 10] for index in range(60)]) for fold in range(3)]
+    pixels = decode(plot_embeddings(maps))
+    assert pixels.shape[0] == pytest.approx((2.5 + 0.3 + 0.2 * 5) * DPI, abs=1)  # two names in a row
+    assert (pixels[:, [0, -1]] == 1).all()  # no ink at the edges
 
 
 def test_names_with_dollar_signs_are_no_formulae() -> None:

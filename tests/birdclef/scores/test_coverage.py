@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
-from birdclef.scores.coverage import describe_coverage, describe_quarantine
+from birdclef.scores.coverage import describe_coverage, describe_overlap, describe_quarantine
 from birdclef.scores.lineage import Lineage
+from cache.workspace.artefact import Recipe
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.workspace import Workspace
 
 
 def test_species_that_are_not_scored_get_the_reason_that_applies(evaluation_catalogue: Path) -> None:
@@ -28,6 +31,38 @@ def test_species_that_are_not_scored_get_the_reason_that_applies(evaluation_cata
     ]
     assert [coverage[name] for name in ("recordings", "recordings_usable", "recordings_scored")] == [9, 5, 2]
     assert [coverage[name] for name in ("species", "species_scored")] == [5, 2]
+
+
+@pytest.mark.parametrize(
+    ("group_by", "authors", "numbers", "told", "resampled"),
+    [
+        ("recordist", "anna", (1, 0, 0), "by the same recordist, as far as", "recordists, and recordings without"),
+        ("recording", "anna", (1, 1, 0), "For 1 of 2 scored recordings (50 %), the models were", "recordings"),
+        ("recordist", "", (0, 0, 0), "nobody can tell", "recordings, because no recordist is known"),
+        ("site", "anna", (1, 1, 1), "Copies of 1 scored", "groups of recordings with the same site"),
+    ],
+)
+def test_overlap_is_that_of_the_scored_recordings(
+    group_by: str, authors: str, numbers: tuple[int, int, int], told: str, resampled: str, tmp_path: Path
+) -> None:
+    leaks, copies = numbers[1:]
+    catalogue = pd.DataFrame(
+        {
+            "recording_id": ["r1", "r2", "r3", "r4"],
+            "label": ["a", "a", "a", "b"],
+            "recordist": [authors, "", authors if leaks else "bert", authors],
+            "sound": ["r1", "r2", "r3", "r1" if copies else "r4"],
+            "fold": [0, 0, 1, 1],
+        }
+    )
+    split = Workspace(tmp_path).materialise(Recipe("splits", {"group_by": group_by}, {}, 1), lambda staging: None)
+    lineage = Lineage((), split, tmp_path, FeatureDirectory(tmp_path))
+    overlap = describe_overlap(catalogue, catalogue[:2], lineage)
+    assert overlap["recordings"] == 2
+    counts = ("recordist_known", "same_recordist_and_species", "same_sound")
+    assert tuple(overlap[name] for name in counts) == numbers
+    assert told in overlap["sentences"]
+    assert overlap["resampled"].startswith(resampled)
 
 
 def test_quarantine_is_counted_by_reason_and_listed(evaluation_catalogue: Path) -> None:

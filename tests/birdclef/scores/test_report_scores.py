@@ -17,11 +17,18 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
+from birdclef.baseline import predict_baseline
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.train import TrainConfig
 from birdclef.metrics.calibration import calibrate, fit_temperature
 from birdclef.metrics.thresholds import fit_thresholds
+from birdclef.report.mistakes import list_errors
 from birdclef.scores.report_scores import Scored, score_members
+from cache.catalogue import build_catalogue
+from cache.config.data import DataConfig
+from cache.config.split import SplitConfig
+from cache.recordings.catalogue_tables import feature_directory
+from cache.split import build_split
 from cache.workspace.workspace import Workspace
 
 SPECIES = ["abbowl", "barwre", "cdove", "d|<i>finch", "eremit"]
@@ -229,6 +236,7 @@ def test_coverage_counts_recordings_and_species(report: dict[str, Any]) -> None:
         "recordings_scored": 137,
         "species": 6,
         "species_scored": 4,
+        "pairs_ignored": 0,
         "species_not_scored": [
             {
                 "label": "eremit",
@@ -449,3 +457,47 @@ def test_lineage_names_all_predictions(scored: Scored, evaluation_members: Membe
     assert list(scored.members) == [SCRATCH, PRETRAINED]
     assert [run.parent for runs in scored.members.values() for run in runs] == [evaluation_workspace / "runs"] * 6
     assert [run for runs in scored.members.values() for run in runs] == list(scored.lineage.runs)
+
+
+HEARD_TOO = ["abbowl/003.ogg", "abbowl/011.ogg", "abbowl/019.ogg"]  # every member takes these for barwre
+
+
+@pytest.fixture(scope="module")
+def scored_with_secondary(
+    evaluation_catalogue: Path, evaluation_workspace: Path, write_member: Callable[..., list[Path]]
+) -> Scored:
+    """The same recordings; barwre sings in three of those that are taken for it, and in one of its own."""
+    workspace = Workspace(evaluation_workspace)
+    table = pd.read_csv(evaluation_catalogue / "recordings.csv", dtype=str, keep_default_na=False)
+    marked = table["recording_id"].isin([*HEARD_TOO, "barwre/003.ogg"])
+    columns = ["recording_id", "label", "recordist", "scientific_name", "common_name", "sha256"]
+    secondary = table[columns].assign(size=1, version="1", secondary_labels=np.where(marked, "barwre lostlark", ""))
+    store = feature_directory(evaluation_catalogue, workspace)
+    catalogue = build_catalogue(secondary, DataConfig(root="unused", max_quarantined_share=1), store, workspace)
+    split = build_split(SplitConfig(folds=3), catalogue, workspace)
+    members = {"scratch": write_member(TrainConfig(seed=41), skill=2.5, split=split)}
+    return score_members(CONFIG, members, predict_baseline(split, workspace), workspace)
+
+
+def test_secondary_species_are_no_errors_anywhere_in_a_report(scored_with_secondary: Scored) -> None:
+    report, recordings = scored_with_secondary.report, scored_with_secondary.recordings
+    truth = recordings["label_index"].to_numpy()
+    left = scored_with_secondary.probabilities.copy()
+    heard = recordings["recording_id"].isin(HEARD_TOO).to_numpy()
+    assert (left[heard].argmax(axis=1) == 1).all()
+    left[heard, 1] = 0
+    assert report["coverage"]["pairs_ignored"] == 3
+    assert report["metrics"]["macro_f1"]["value"] == pytest.approx(supported_f1(truth, left))
+    assert report["metrics"]["macro_f1"]["value"] > supported_f1(truth, scored_with_secondary.probabilities)
+    predicted = left.argmax(axis=1)
+    (confusion,) = [one for one in report["confusions"] if (one["label"], one["predicted"]) == ("abbowl", "barwre")]
+    assert confusion["recordings"] == ((truth == 0) & (predicted == 1)).sum()
+    assert set(list_errors(scored_with_secondary)["recording_id"]) == set(
+        recordings["recording_id"][predicted != truth]
+    )
+    (member,) = report["members"]
+    per_fold = [
+        supported_f1(truth[own], left[own]) for own in (recordings["fold"].to_numpy() == fold for fold in range(3))
+    ]
+    assert list(member["macro_f1_per_fold"].values()) == pytest.approx(per_fold)
+    assert member["views"][0]["macro_f1"] == pytest.approx(supported_f1(truth, left))

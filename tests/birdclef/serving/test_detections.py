@@ -25,12 +25,12 @@ def write(form: DetectionFormat) -> list[str]:
     stream = io.StringIO()
     writer = WRITERS[form](stream, CLASSIFIER, THRESHOLDS)
     for name, length, windows in (
-        ("a.wav", 3.0, ((0, 2, 0.3, 0.7), (2, 3, 0.29, 0.49))),
-        ("b.wav", 2.0, ((0, 2, 0.4, 0),)),
+        ("a.wav", 3.0, ((0, 2, 2, 0.3, 0.7), (1, 3, 4, 0.29, 0.49))),
+        ("b.wav", 2.0, ((0, 2, 2, 0.4, 0),)),
     ):
         writer.begin(Path(name))
-        for start, end, *probabilities in windows:
-            writer.add(Window(start, end, np.empty(0)), np.array(probabilities))
+        for start, end, place_end, *probabilities in windows:
+            writer.add(Window(start, end, place_end, np.empty(0)), np.array(probabilities))
         writer.finish(length)
     return stream.getvalue().splitlines()
 

@@ -32,7 +32,8 @@ def test_windows_follow_the_grid_whatever_the_pieces_are(piece: int) -> None:
     windows = cut(100, piece)
     # 100 frames are 4 windows and 16 frames: the fifth is the last 21 frames
     assert [window.crops[0, 0, 0] for window in windows] == [0, 21, 42, 63, 79]
-    assert [window.start for window in windows] == [0, 2, 4, 6, 8]
+    assert [window.start for window in windows] == pytest.approx([0, 2, 4, 6, 79 / RATE])  # the last is moved inwards
+    assert [window.place_end for window in windows] == [2, 4, 6, 8, 10]
     assert [window.end for window in windows] == pytest.approx([2, 4, 6, 8, 100 / RATE])
     for window in windows:
         assert window.crops.shape == (1, FRAMES, 3)
@@ -56,7 +57,7 @@ def test_short_rest_makes_no_window() -> None:
 def test_recording_shorter_than_a_window_is_repeated(frames: int) -> None:
     (window,) = cut(frames, 6, (-5, 0))
     assert window.crops[1, :, 0].tolist() == [index % frames for index in range(FRAMES)]
-    assert (window.start, window.end) == (0, pytest.approx(frames / RATE))
+    assert (window.start, window.end, window.place_end) == (0, pytest.approx(frames / RATE), SECONDS)
 
 
 @pytest.mark.parametrize("piece", [1, 10, 1000])

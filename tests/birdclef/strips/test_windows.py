@@ -2,12 +2,13 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birdclef.strips.windows import plan_windows
+from birdclef.strips.windows import plan_windows, shift_inside
 
 
 @given(
@@ -37,3 +38,16 @@ def test_windows_of_10_frames_every_5_by_hand(length: int, expected: list[int]) 
     rows, firsts = plan_windows(torch.tensor([length]), 10, 5)
     assert firsts.tolist() == expected
     assert rows.tolist() == [0] * len(expected)
+
+
+def test_windows_at_a_broken_stride_do_not_drift() -> None:
+    _, firsts = plan_windows(torch.tensor([300]), 10, 10.4)  # the tenth begins at frame 104, not 100
+    assert firsts[10].item() == 104
+    assert firsts.tolist() == [*(round(10.4 * number) for number in range(28)), 290]
+
+
+def test_shifted_windows_stay_inside_their_strips() -> None:
+    firsts, lengths = np.array([0, 5, 20, 0]), np.array([30, 30, 30, 7])
+    assert shift_inside(firsts, -3, lengths, 10).tolist() == [0, 2, 17, 0]
+    assert shift_inside(firsts, 3, lengths, 10).tolist() == [3, 8, 20, 0]
+    assert shift_inside(5, 99, 30, 10) == 20

@@ -9,13 +9,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from birdclef.augment.chain import augment_log_mel
-from birdclef.config.augment import AugmentConfig
 from birdclef.config.train import TrainConfig
+from birdclef.model.normalisation import normalise
 from birdclef.strips.fold import FoldData
 from birdclef.strips.input_statistics import compute_statistics
 from birdclef.strips.residency import ResidentStrips, load_strips
 from birdclef.training.data import TrainingData, Views, derive_seed, load_validation
+from cache.config.features import EmbeddingConfig
+from cache.recordings.background_tables import Background
+from cache.store.part_writer import PartWriter
 from cache.store.strip_store import StripStore
 from cache.workspace.feature_directory import FeatureDirectory
 
@@ -23,7 +25,7 @@ CPU = torch.device("cpu")
 FRAMES = 16  # of a crop of one second
 NAMES = ["a1", "a2", "a3", "b1", "b2", "c1"]
 PLAIN = {
-    f"{name}_probability": 0.0 for name in ("gain", "background", "noise", "stretch", "warp", "mask")
+    f"{name}_probability": 0.0 for name in ("gain", "filter", "background", "noise", "stretch", "warp", "mask")
 }  # crops as they are stored
 
 
@@ -65,12 +67,28 @@ def test_views_without_augmentation_are_pieces_of_their_recordings(
     views = load(fold_data, PLAIN, views=3).make_views(0, 0, torch.tensor([5, 0, 2, 4]))
     assert views.crops.shape == (12, 1, 8, FRAMES)
     assert views.crops.dtype == torch.float32
-    assert views.recordings.tolist() == [5, 5, 5, 0, 0, 0, 2, 2, 2, 4, 4, 4]
+    assert sorted(views.recordings.tolist()) == [0, 0, 0, 2, 2, 2, 4, 4, 4, 5, 5, 5]
     for view, recording in zip(views.crops, views.recordings.tolist(), strict=True):
         strip = strips[NAMES[recording]]
         places = places_of(view[0].numpy(), strip)
         assert places
         assert len(strip) <= FRAMES or places[0] + FRAMES <= len(strip)
+
+
+def test_views_are_in_an_order_of_their_own_in_every_step(fold_data: FoldData) -> None:
+    data = load(fold_data, PLAIN, views=20)
+    orders = {
+        (epoch, step): data.make_views(epoch, step, torch.arange(6)).recordings for epoch in (0, 1) for step in (0, 1)
+    }
+    assert len({tuple(order.tolist()) for order in orders.values()}) == 4
+    for order in orders.values():
+        assert torch.bincount(order).tolist() == [20] * 6
+        alike = (order[1:] == order[:-1]).float().mean()
+        assert alike < 0.35  # side by side, 95 % of the neighbours are views of one recording; by chance 16 %
+        assert all(len(chunk.unique()) == 6 for chunk in order.split(30))
+    again = load(fold_data, PLAIN, views=20).make_views(1, 1, torch.arange(6))
+    assert torch.equal(again.recordings, orders[1, 1])
+    assert torch.equal(again.labels, torch.tensor(fold_data.train["label_index"].to_numpy())[again.recordings])
 
 
 def test_views_of_a_recording_are_different_crops(fold_data: FoldData) -> None:
@@ -88,8 +106,10 @@ def test_crops_of_a_long_recording_start_anywhere_and_never_wrap(
 
 def test_labels_and_targets_are_those_of_the_recordings(fold_data: FoldData) -> None:
     views = load(fold_data, views=2).make_views(0, 0, torch.tensor([3, 0, 5]))
-    assert views.labels.tolist() == [1, 1, 0, 0, 2, 2]
-    assert views.targets.tolist() == [[0, 1, 0], [0, 1, 0], [1, 0, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]]
+    label_of = {3: 1, 0: 0, 5: 2}
+    assert sorted(views.recordings.tolist()) == [0, 0, 3, 3, 5, 5]
+    assert views.labels.tolist() == [label_of[recording] for recording in views.recordings.tolist()]
+    assert views.targets.tolist() == np.eye(3)[views.labels].tolist()
     assert views.targets.dtype == torch.float32
 
 
@@ -106,7 +126,7 @@ def test_views_are_a_function_of_seed_epoch_and_step(fold_data: FoldData) -> Non
     assert not alike(load(fold_data, seed=2).make_views(2, 3, recordings), first)
 
 
-@pytest.mark.parametrize("name", ["gain", "background", "noise", "stretch", "warp", "mask"])
+@pytest.mark.parametrize("name", ["gain", "filter", "background", "noise", "stretch", "warp", "mask"])
 def test_each_augmentation_changes_views_by_itself(fold_data: FoldData, name: str) -> None:
     recordings = torch.arange(6)
     plain = load(fold_data, PLAIN).make_views(0, 0, recordings)
@@ -125,24 +145,86 @@ def test_background_is_added_in_power_at_its_ratio(fold_data: FoldData) -> None:
     np.testing.assert_allclose(ratio, 1.1, rtol=1e-4)
 
 
-def test_background_is_a_quiet_crop_of_a_long_recording(
-    fold_data: FoldData, strips: dict[str, NDArray[np.float16]]
-) -> None:
-    """At -60 dB the background drowns the crop; up to its level it is the quietest second of a long strip."""
-    settings = {**PLAIN, "background_probability": 1.0, "background_snr_db": (-60.0, -60.0)}
-    views = load(fold_data, settings, views=4).make_views(0, 0, torch.arange(6)).crops[:, 0].numpy()
-    quietest = {}
-    for name in ("a1", "a2", "b1", "c1"):  # at least two crops of 16 frames
-        power = (10 ** (strips[name].astype(np.float64) / 10)).mean(axis=1)
-        first = int(np.argmin(np.convolve(power, np.ones(FRAMES), mode="valid")))
-        quietest[name] = strips[name][first : first + FRAMES].T.astype(np.float64)
+def find_backgrounds(views: NDArray[np.float32], known: dict[str, NDArray[np.float64]]) -> set[str]:
+    """Returns the names of the backgrounds that views consist of, up to their level; each view must be one of them."""
     met = set()
     for view in views:
-        spread = {name: float(np.ptp(view - crop)) for name, crop in quietest.items()}
+        spread = {name: float(np.ptp(view - crop)) for name, crop in known.items()}
         best = min(spread, key=lambda name: spread[name])
         assert spread[best] < 0.5
         met.add(best)
-    assert met == set(quietest)
+    return met
+
+
+DROWNED = {**PLAIN, "background_probability": 1.0, "background_snr_db": (-60.0, -60.0)}  # only the background is heard
+
+
+def test_background_is_the_pause_of_a_recording_repeated(
+    fold_data: FoldData, strips: dict[str, NDArray[np.float16]]
+) -> None:
+    """Of 14 frames of pause 10 are 0.1 s away from song; a crop has 16."""
+    views = load(fold_data, DROWNED, views=4).make_views(0, 0, torch.arange(6)).crops[:, 0].numpy()
+    frames = [*range(12, 22), *range(12, 18)]
+    pauses = {name: strips[name][frames].T.astype(np.float64) for name in ("a1", "b1", "c1")}
+    assert find_backgrounds(views, pauses) == set(pauses)
+
+
+@pytest.fixture
+def with_noise(fold_data: FoldData) -> FoldData:
+    """Returns the fold with two sounds of the user's own in its store, as long as a crop."""
+    generator = np.random.default_rng(5)
+    with PartWriter(fold_data.store, 8) as writer:
+        for name in ("rain", "wind"):
+            writer.add_strip(name, generator.normal(-30, 5, (FRAMES, 8)).astype(np.float32))
+        writer.publish()
+    return dataclasses.replace(fold_data, background=Background(("rain", "wind"), ()))
+
+
+def read_noise(fold: FoldData) -> dict[str, NDArray[np.float64]]:
+    return {name: StripStore(fold.store).read(name).T.astype(np.float64) for name in ("rain", "wind")}
+
+
+def test_background_is_the_users_own_noise(with_noise: FoldData) -> None:
+    data = load(with_noise, {**DROWNED, "background_folder_share": 1.0}, views=4)
+    assert find_backgrounds(data.make_views(0, 0, torch.arange(6)).crops[:, 0].numpy(), read_noise(with_noise)) == {
+        "rain",
+        "wind",
+    }
+
+
+def test_noise_and_pauses_share_the_backgrounds(with_noise: FoldData, strips: dict[str, NDArray[np.float16]]) -> None:
+    frames = [*range(12, 22), *range(12, 18)]
+    pauses = {name: strips[name][frames].T.astype(np.float64) for name in ("a1", "b1", "c1")}
+    views = load(with_noise, DROWNED, views=8).make_views(0, 0, torch.arange(6)).crops[:, 0].numpy()
+    known = {**pauses, **read_noise(with_noise)}
+    assert find_backgrounds(views, known) == set(known)
+
+
+def test_noise_that_no_view_gets_is_not_loaded(with_noise: FoldData, fold_data: FoldData) -> None:
+    unread = dataclasses.replace(with_noise, background=Background(("not in the store",), ()))
+    settings = {**PLAIN, "background_probability": 1.0, "background_folder_share": 0.0}
+    first, other = (load(fold, settings).make_views(0, 0, torch.arange(6)) for fold in (unread, fold_data))
+    assert alike(first, other)
+
+
+def test_views_of_embeddings_come_from_noisy_copies(fold_data: FoldData, tmp_path: Path, tiny_model: Path) -> None:
+    features = EmbeddingConfig.model_validate({"kind": "embedding", "model": str(tiny_model)})
+    stores = []
+    for number in range(3):  # the recordings, and two copies
+        store = FeatureDirectory(tmp_path / str(number))
+        with PartWriter(store, 4, score_columns=0) as writer:
+            for row, name in enumerate(NAMES):
+                writer.add_strip(f"sha-{name}", np.full((12, 4), 10 * row + number, np.float32))
+            writer.publish()
+        stores.append(store)
+    background = Background(("rain",), tuple(stores[1:]))
+    fold = dataclasses.replace(fold_data, features=features, store=stores[0], background=background)
+    augment = {"noise_probability": 0.0, "channel_dropout": 0.0, "background_probability": 0.5}
+    model = {"backbone": "mean_pool", "normalisation": "channel"}
+    views = load(fold, augment, model=model, views=200).make_views(0, 0, torch.arange(6))
+    copy = views.crops[:, 0, 0, 0] - 10 * views.recordings
+    shares = [float((copy == number).float().mean()) for number in range(3)]
+    assert shares == pytest.approx([0.5, 0.25, 0.25], abs=0.05)
 
 
 def test_values_never_fall_below_the_floor_by_a_gain(fold_data: FoldData) -> None:
@@ -154,7 +236,8 @@ def test_values_never_fall_below_the_floor_by_a_gain(fold_data: FoldData) -> Non
 def test_mixup_mixes_the_targets_and_keeps_the_labels(fold_data: FoldData) -> None:
     recordings = torch.tensor([0, 3, 5, 1])
     views = load(fold_data, {"mixup_alpha": 1.0}, objective={"kind": "ce"}).make_views(0, 0, recordings)
-    assert views.labels.tolist() == [0, 0, 1, 1, 2, 2, 0, 0]
+    label_of = {0: 0, 3: 1, 5: 2, 1: 0}
+    assert views.labels.tolist() == [label_of[recording] for recording in views.recordings.tolist()]
     np.testing.assert_allclose(views.targets.sum(dim=1).numpy(), 1, atol=1e-6)
     assert ((views.targets > 0).sum(dim=1) == 2).any()
 
@@ -219,7 +302,8 @@ def test_training_data_knows_its_labels_classes_and_noise(fold_data: FoldData) -
     data = load(fold_data)
     assert data.labels.tolist() == [0, 0, 0, 1, 1, 2]
     assert data.classes == 3
-    assert data.augmentation.noise_bank.rows.tolist() == [0, 1, 3, 5]  # 70, 32, 40 and 100 frames: two crops or more
+    (bank,) = data.augmentation.backgrounds.sources
+    assert bank.rows.tolist() == [0, 3, 5]  # the recordings with a pause
 
 
 def test_statistics_are_mean_and_deviation_of_the_training_strips(
@@ -251,25 +335,32 @@ def test_validation_recordings_are_cut_into_windows_without_overlap(
         np.testing.assert_array_equal(taken[0].numpy(), strips[name])
 
 
-def test_augmentation_with_nothing_to_do_returns_the_crops() -> None:
-    log_mel = torch.full((4, 1, 8, 16), -50.0) + torch.arange(16.0)
-    settings = AugmentConfig.model_validate(PLAIN)
-    augmented = augment_log_mel(log_mel, log_mel, settings, -100.0, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(augmented, log_mel, atol=5e-5, rtol=0)
-
-
 @pytest.mark.parametrize(("kept", "dropped", "dim"), [("frequency", "time", 3), ("time", "frequency", 2)])
-def test_masks_cover_the_axis_they_are_named_after(kept: str, dropped: str, dim: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    log_mel = -50 + torch.randn(16, 1, 8, 16, generator=generator)
-    settings = AugmentConfig.model_validate(
-        {**PLAIN, "mask_probability": 1.0, f"{kept}_mask_share": 0.5, f"{dropped}_masks": 0}
+def test_masks_cover_the_axis_they_are_named_after(fold_data: FoldData, kept: str, dropped: str, dim: int) -> None:
+    masks = {"mask_probability": 1.0, f"{kept}_mask_share": 0.5, f"{dropped}_masks": 0}
+    plain, masked = (
+        load(fold_data, {**PLAIN, **augment}, views=4).make_views(0, 0, torch.arange(6)).crops
+        for augment in ({}, masks)
     )
-    augmented = augment_log_mel(log_mel, log_mel, settings, -100.0, generator)
-    changed = (augmented - log_mel).abs() > 1e-3
+    changed = (masked - plain).abs() > 1e-3
     assert changed.any()
     along = changed.double().mean(dim=dim)  # a masked band is masked in all of its frames, and the reverse
-    assert ((along == 0) | (along > 0.8)).all()
+    assert ((along == 0) | (along > 0.5)).all()  # a masked cell may have had its median already
+
+
+@pytest.mark.parametrize("mixup_alpha", [0.0, 1.0])
+def test_masked_frames_are_0_at_the_input_with_and_without_mixup(fold_data: FoldData, mixup_alpha: float) -> None:
+    augment = {
+        **PLAIN,
+        "mask_probability": 1.0,
+        "frequency_masks": 0,
+        "time_mask_share": 0.9,
+        "mixup_alpha": mixup_alpha,
+    }
+    crops = load(fold_data, augment, views=4, objective={"kind": "ce"}).make_views(0, 0, torch.arange(6)).crops
+    seen = normalise(crops, "band_median", 0.0, 1.0)
+    silent = (seen == 0).all(dim=2)[:, 0]  # (batch * views, frames)
+    assert 0.2 < silent.double().mean() < 0.7
 
 
 @pytest.mark.parametrize("residency", ["host", "stream"])
@@ -287,9 +378,10 @@ def test_secondary_species_of_a_recording_are_marked_and_unknown_ones_left(fold_
     assert load(fold_data).make_views(0, 0, torch.tensor([0, 3])).secondary is None
     train = fold_data.train.assign(secondary_labels=["bee cat", "", "dodo", "", "ant dodo", ""])
     data = load(dataclasses.replace(fold_data, train=train), views=2)
-    secondary = data.make_views(0, 0, torch.tensor([4, 2, 0])).secondary
-    assert secondary is not None
-    assert secondary.int().tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0], [0, 1, 1], [0, 1, 1]]
+    views = data.make_views(0, 0, torch.tensor([4, 2, 0]))
+    marks = {4: [1, 0, 0], 2: [0, 0, 0], 0: [0, 1, 1]}
+    assert views.secondary is not None
+    assert views.secondary.int().tolist() == [marks[recording] for recording in views.recordings.tolist()]
 
 
 def test_mixed_crops_have_the_secondary_species_of_both(fold_data: FoldData) -> None:
@@ -300,7 +392,7 @@ def test_mixed_crops_have_the_secondary_species_of_both(fold_data: FoldData) -> 
     own = torch.tensor([[0, 1, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [1, 0, 0]]).bool()
     assert views.secondary is not None
     mixed_with = torch.where(views.targets > 0, 1, 0)
-    for row, (mask, species) in enumerate(zip(views.secondary, mixed_with, strict=True)):
+    for row, mask, species in zip(views.recordings.tolist(), views.secondary, mixed_with, strict=True):
         partners = [other for other in range(6) if species[data.labels[other]] or other == row]
         assert any(torch.equal(mask, own[row] | own[other]) for other in partners)
 

@@ -178,7 +178,7 @@ def test_training_on_two_devices_is_that_on_one_and_resumes_exactly(
     logs = {name: pd.read_csv(tmp_path / name / "logs" / "metrics.csv") for name in ("whole", "alone", "resumed")}
     told = ["epoch", "train_loss", "gradient_norm", "alignment", "uniformity", "orphan_rate", "views", "val_macro_f1"]
     pd.testing.assert_frame_equal(logs["whole"][told], logs["resumed"][told])
-    pd.testing.assert_frame_equal(logs["whole"][told], logs["alone"][told], atol=1e-3, rtol=0)
+    pd.testing.assert_frame_equal(logs["whole"][told], logs["alone"][told], atol=1e-3, rtol=1e-4)
 
 
 def test_synchronised_batch_norm_keeps_activations_and_names() -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 
 from birdclef.config.objective import ObjectiveConfig
 from birdclef.config.train import TrainConfig
-from birdclef.model.network import SpeciesModel, build_model
+from birdclef.metrics.secondary_species import mark_secondary
+from birdclef.model.network import SpeciesModel, build_model, create_backbone
 from birdclef.strips.fold import FoldData
-from birdclef.training.data import TrainingData
+from birdclef.training.data import TrainingData, load_validation
 from birdclef.training.fit import fit
 from birdclef.training.lightning_module import SpeciesLightningModule
 from birdclef.training.objective import build_objective
@@ -27,6 +29,7 @@ from cache.workspace.workspace import Workspace
 
 FEATURES = LogMelConfig(sample_rate=1600, n_fft=64, hop_length=100, n_mels=24, fmin=0, fmax=800)  # 16 frames/s
 SPECIES = ["low", "middle", "high"]
+NO_PAIRS = mark_secondary(pd.DataFrame({"label_index": [0], "secondary_labels": [""]}), SPECIES)
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +206,21 @@ def test_frozen_stages_keep_weights_and_batch_norm_statistics(ringing: FoldData,
     assert not any(torch.equal(before[name], after[name]) for name in learning)
 
 
+def test_batch_norm_of_pretrained_weights_can_keep_its_statistics(ringing: FoldData, tmp_path: Path) -> None:
+    pretrained = create_backbone("test_resnet", 0.0, pretrained=False)
+    torch.save(pretrained.state_dict(), tmp_path / "pretrained.pt")
+    model = {"backbone": "test_resnet", "weights": str(tmp_path / "pretrained.pt"), "frozen_batch_norm": True}
+    settings = config(model=model, ema_decay=0.0)
+    after = train(ringing, settings, tmp_path)
+    statistics = [name for name in after if name.endswith(("running_mean", "running_var"))]
+    assert statistics
+    before = {f"model.backbone.{name}": value for name, value in pretrained.state_dict().items()}
+    assert all(torch.equal(before[name], after[name]) for name in statistics)
+    assert not torch.equal(before["model.backbone.bn1.weight"], after["model.backbone.bn1.weight"])
+    with pytest.raises(ValueError, match="keeps statistics that weights=none does not have"):
+        config(model={**model, "weights": "none"})
+
+
 def test_the_average_follows_the_recurrence_with_a_rising_decay(
     ringing: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,16 +252,40 @@ def test_a_loss_that_is_not_finite_stops_training_with_a_remedy(ringing: FoldDat
     batch = torch.load(tmp_path / "non_finite_batch.pt", weights_only=True)
     data = TrainingData(ringing, settings, torch.device("cpu"))
     recordings = torch.from_numpy(data.draw_batches(batch["epoch"])[batch["step"]])
-    assert torch.equal(batch["crops"], data.make_views(batch["epoch"], batch["step"], recordings).crops)
-    names = ringing.train["recording_id"][recordings.repeat_interleave(settings.views).tolist()]
+    views = data.make_views(batch["epoch"], batch["step"], recordings)
+    assert torch.equal(batch["crops"], views.crops)
+    names = ringing.train["recording_id"][views.recordings.tolist()]
     assert batch["recordings"] == names.tolist()
+
+
+def test_secondary_species_of_a_validation_recording_are_no_error(
+    ringing: FoldData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config()
+    heard = ringing.validation.assign(secondary_labels=["middle", "", "", "high", "", ""])  # labels 0 1 2 0 1 2
+    validation = load_validation(replace(ringing, validation=heard), settings, torch.device("cpu"))
+    objective = build_objective(settings.objective, torch.full((3,), 1 / 3), 128, torch.Generator())
+    rows = validation.windows[0]
+    module = SpeciesLightningModule(
+        start(settings), objective, settings, 1, (validation.labels, rows, validation.ignored)
+    )
+    logged: dict[str, float] = {}
+    monkeypatch.setattr(module, "log", lambda name, value, **_: logged.update({name: float(value)}))
+    shares = torch.full((6, 3), 0.2)
+    shares[torch.arange(6), torch.tensor([1, 1, 2, 2, 1, 0])] = 0.6  # two secondary species, and one error
+    module._window_logits = [shares.log()[rows]]
+    module.on_validation_epoch_end()
+    assert logged["val_accuracy"] == pytest.approx(5 / 6)
+    assert logged["val_macro_f1"] == pytest.approx((2 * 2 / 5 + 1 + 2 * 1 / 3) / 3)
+    terms = [0.2 / 0.4, 0.6, 0.6, 0.2 / 0.4, 0.6, 0.2]
+    assert logged["val_cross_entropy"] == pytest.approx(-np.log(terms).mean(), rel=1e-5)
 
 
 def test_only_matrices_decay_and_heads_learn_faster(ringing: FoldData) -> None:
     settings = config(weight_decay=0.1, learning_rate=1e-3, head_learning_rate_factor=10.0, warmup_share=0.0)
     model = start(settings)
     objective = build_objective(settings.objective, torch.full((3,), 1 / 3), 128, torch.Generator())
-    module = SpeciesLightningModule(model, objective, settings, 1, (torch.zeros(1), torch.zeros(1)))
+    module = SpeciesLightningModule(model, objective, settings, 1, (torch.zeros(1), torch.zeros(1), NO_PAIRS))
     configured: OptimizerLRSchedulerConfig = module.configure_optimizers()
     decay_of, rate_of = {}, {}
     for group in configured["optimizer"].param_groups:
@@ -332,7 +374,7 @@ def test_prototypes_are_learnt_without_decay_at_the_rate_of_the_heads(ringing: F
         objective={"contrast": "balanced"}, weight_decay=0.1, learning_rate=1e-3, head_learning_rate_factor=10.0
     )
     objective = build_objective(settings.objective, torch.full((3,), 1 / 3), 128, torch.Generator())
-    module = SpeciesLightningModule(start(settings), objective, settings, 1, (torch.zeros(1), torch.zeros(1)))
+    module = SpeciesLightningModule(start(settings), objective, settings, 1, (torch.zeros(1), torch.zeros(1), NO_PAIRS))
     configured: OptimizerLRSchedulerConfig = module.configure_optimizers()
     (group,) = [
         group

@@ -12,7 +12,7 @@ from birdclef.config.train import TrainConfig
 from birdclef.model.network import build_model
 from birdclef.strips.fold import FoldData
 from birdclef.training.data import TrainingData
-from birdclef.training.memory_plan import measure_activations, plan_memory
+from birdclef.training.memory_plan import MemoryPlan, check_memory, measure_activations, plan_memory
 
 CPU = torch.device("cpu")
 
@@ -85,3 +85,27 @@ def test_streamed_strips_take_no_memory(fold_data: FoldData) -> None:
     config = TrainConfig.model_validate({"model": {"backbone": "test_resnet"}, "residency": "stream"})
     training = TrainingData(fold_data, config, CPU)
     assert plan_memory(build_model(config.model, 3), training, config, torch.float32).strips == 0
+
+
+def make_plan(activations: int) -> MemoryPlan:
+    return MemoryPlan(
+        strips=5_000,
+        state=2_000_000,
+        views=1_000_000,
+        activations=activations,
+        views_at_a_time=512,
+        dtype=torch.float32,
+    )
+
+
+def test_batch_that_does_not_fit_is_refused_with_a_micro_batch_that_fits() -> None:
+    plan = make_plan(512 * 300_000)  # 153.6 MB for 512 views
+    check_memory(plan, 2_000_000 + 1_000_000 + 512 * 300_000)
+    with pytest.raises(
+        ValueError, match=r"needs 157 MB of memory, and 23 MB are free.* Set train\.\*\.micro_batch=64\.$"
+    ):
+        check_memory(plan, 23_000_000)  # room for 20 MB of activations: 66 views
+    assert plan.views_that_fit(2_000_000 + 1_000_000 + 64 * 300_000) == 64
+    assert plan.views_that_fit(2_000_000 + 1_000_000 + 64 * 300_000 - 1) == 32
+    with pytest.raises(ValueError, match=r"Lower species_per_batch or recordings_per_species"):
+        check_memory(plan, 2_500_000)

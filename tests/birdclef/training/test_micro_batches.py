@@ -1,6 +1,7 @@
 """Gradient caching against the gradient of the whole batch, and against chunks that are kept in memory."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from birdclef.config.model import ModelConfig
 from birdclef.config.objective import ObjectiveConfig
-from birdclef.model.network import Heads, SpeciesModel, build_model
+from birdclef.model.network import Heads, SpeciesModel, batch_norms, build_model
 from birdclef.training.data import Views
 from birdclef.training.memory_plan import measure_activations
 from birdclef.training.micro_batches import heads_in_chunks
@@ -18,11 +19,11 @@ CLASSES = 5
 BATCH = 14
 
 
-def make_model(backbone: str = "test_resnet", **settings: float) -> SpeciesModel:
+def make_model(backbone: str = "test_resnet", classes: int = CLASSES, **settings: Any) -> SpeciesModel:
     torch.manual_seed(0)
     return build_model(
         ModelConfig.model_validate({"backbone": backbone, "projection_hidden": 32, "projection_dim": 16, **settings}),
-        CLASSES,
+        classes,
     )
 
 
@@ -37,7 +38,8 @@ def make_views() -> Views:
 def gradients(model: SpeciesModel, heads: Heads, views: Views, kind: str) -> dict[str, Tensor]:
     model.zero_grad()
     config = ObjectiveConfig.model_validate({"kind": kind})
-    objective = build_objective(config, torch.full((CLASSES,), 1 / CLASSES), 16, torch.Generator())
+    classes = views.targets.shape[1]
+    objective = build_objective(config, torch.full((classes,), 1 / classes), 16, torch.Generator())
     objective(heads, views, classifying=False)["loss"].backward()
     return {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
 
@@ -79,6 +81,35 @@ def test_random_numbers_and_running_statistics_are_those_of_one_forward_pass() -
     for name, buffer in model.named_buffers():
         assert torch.equal(buffer, buffers[name]), name
     assert all(module.momentum != 0 for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d))
+
+
+def test_gradient_is_exact_if_batch_norm_keeps_its_statistics() -> None:
+    model, views = make_model().train().double(), make_views()
+    for norm in batch_norms(model):
+        norm.eval()
+    crops = views.crops.double()
+    whole = gradients(model, model.heads(model.encode(crops)), views, "joint")
+    assert distance(gradients(model, heads_in_chunks(model, crops, 4), views, "joint"), whole) < 1e-12
+
+
+def test_random_order_brings_the_gradient_closer_to_that_of_the_whole_batch() -> None:
+    generator = torch.Generator().manual_seed(2)
+    labels = torch.arange(8).repeat_interleave(8)  # the views of a species lie side by side
+    songs = 20 * torch.randn(8, 1, 32, 1, generator=generator)
+    crops = (-40 + songs[labels] + 5 * torch.randn(64, 1, 32, 48, generator=generator)).double()
+    order = torch.randperm(64, generator=generator)
+    angles = []
+    for rows in (torch.arange(64), order):
+        model = make_model(classes=8, normalisation="dataset").train().double()
+        targets = torch.nn.functional.one_hot(labels, 8).double()
+        views = Views(crops[rows], labels[rows], targets[rows], torch.arange(64)[rows])
+        whole, chunked = (
+            torch.cat([value.flatten() for value in gradients(model, heads, views, "ce").values()])
+            for heads in (model.heads(model.encode(views.crops)), heads_in_chunks(model, views.crops, 16))
+        )
+        angles.append(float(torch.nn.functional.cosine_similarity(whole, chunked, dim=0)))
+    side_by_side, shuffled = angles
+    assert side_by_side < shuffled < 1
 
 
 def kept_bytes(model: SpeciesModel, log_mel: Tensor, micro_batch: int | None) -> int:

@@ -157,3 +157,14 @@ def test_secondary_labels_reach_the_contrast() -> None:
     expected = SupConLoss(0.5)(batch).item()
     assert compute(heads, views, config)["loss"].item() == pytest.approx(expected, rel=1e-6)
     assert compute(heads, build_views(), config)["loss"].item() != pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["ce", "joint"])
+def test_secondary_labels_reach_the_cross_entropy(kind: str) -> None:
+    heads, secondary = draw_heads(), torch.zeros(6, 3, dtype=torch.bool)
+    secondary[0, (LABELS[0] + 1) % 3] = True
+    views = Views(torch.zeros(6, 1, 2, 2), LABELS, torch.eye(3)[LABELS], torch.arange(6), secondary)
+    terms = compute(heads, views, ObjectiveConfig(kind=kind, label_smoothing=0.0))
+    left = [[k for k in range(3) if not secondary[row, k]] for row in range(6)]
+    each = [heads.logits[row, left[row]].logsumexp(0) - heads.logits[row, LABELS[row]] for row in range(6)]
+    assert terms["cross_entropy"].item() == pytest.approx(torch.stack(each).mean().item(), rel=1e-5)

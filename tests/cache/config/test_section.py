@@ -1,11 +1,13 @@
 """Sections are frozen, documented, and refuse unknown keys and values out of range."""
 
+import numpy as np
 import pytest
-from pydantic import ValidationError
+from pydantic import PositiveFloat, ValidationError
+from sklearn.model_selection import StratifiedKFold
 
 from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
-from cache.config.section import ConfigSection
+from cache.config.section import Ascending, ConfigSection
 from cache.config.split import SplitConfig
 
 
@@ -38,7 +40,12 @@ def test_section_is_frozen() -> None:
         (DataConfig, {"root": "data", "min_seconds": 0.0}),
         (DataConfig, {"root": "data", "max_quarantined_share": 1.1}),
         (DataConfig, {}),
+        (DataConfig, {"root": ""}),
+        (DataConfig, {"root": "data", "metadata": ""}),
+        (LogMelConfig, {"floor_db": -1e5}),
         (SplitConfig, {"folds": 1}),
+        (SplitConfig, {"seed": -1}),
+        (SplitConfig, {"seed": 2**32}),
     ],
 )
 def test_value_out_of_range_is_refused(section: type[ConfigSection], values: dict[str, object]) -> None:
@@ -49,3 +56,33 @@ def test_value_out_of_range_is_refused(section: type[ConfigSection], values: dic
 def test_each_field_is_documented() -> None:
     for section in (DataConfig, LogMelConfig, SplitConfig):
         assert all(field.description for field in section.model_fields.values())
+
+
+class _Numbers(ConfigSection):
+    plain: float = 0.0
+    positive: PositiveFloat | None = None
+    several: tuple[float, ...] = ()
+    limits: Ascending[tuple[float, float]] = (0.0, 1.0)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), "nan", "inf"])
+@pytest.mark.parametrize("field", ["plain", "positive", "several", "limits"])
+def test_number_that_is_not_finite_is_refused(field: str, number: object) -> None:
+    given = {"several": [number], "limits": [0.0, number]}.get(field, number)
+    with pytest.raises(ValidationError, match=f"{field}(.|\n)*finite|greater than 0"):
+        _Numbers.model_validate({field: given})
+
+
+def test_range_starts_with_its_lowest_value() -> None:
+    assert _Numbers(limits=(2.0, 2.0)).limits == (2.0, 2.0)
+    with pytest.raises(ValidationError, match=r"must not be above the second: set \[3, 30\]"):
+        _Numbers(limits=(30.0, 3.0))
+
+
+@pytest.mark.parametrize("seed", [0, 2**32 - 1])
+def test_each_seed_that_is_accepted_works_in_numpy_and_scikit_learn(seed: int) -> None:
+    assert SplitConfig(seed=seed).seed == seed
+    np.random.default_rng(seed)
+    next(StratifiedKFold(2, shuffle=True, random_state=seed).split([[0]] * 4, [0, 0, 1, 1]))
+    with pytest.raises(ValueError, match=r"[Ss]eed"):
+        next(StratifiedKFold(2, shuffle=True, random_state=2**32).split([[0]] * 4, [0, 0, 1, 1]))

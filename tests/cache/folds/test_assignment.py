@@ -1,5 +1,6 @@
 """Folds of drawn tables, in which nothing shared may cross, and of tables that fill by hand."""
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from recording_tables import make_table, random_tables, spread_table, well_spread
 
 from cache.config.split import SplitConfig
-from cache.folds.assignment import assign_folds
+from cache.folds.assignment import assign_folds, check_table, settle_folds
 from cache.folds.groups import PINNED_FOLD, TEST_FOLD, is_trained_on
 
 
@@ -105,7 +106,7 @@ def test_group_is_named_by_its_first_recording() -> None:
 def test_fewer_groups_than_folds_are_refused(recordists: int) -> None:
     table = well_spread(recordists=recordists)
     groups = recordists if recordists > 1 else 0  # the species of a single recordist are all pinned
-    remedy = {0: r"split\.group_by=recording", 2: r"Set split\.folds=2,", 4: r"Set split\.folds=4,"}[groups]
+    remedy = {0: r"split\.group_by=recording", 2: r"Set split\.folds=2 or", 4: r"Set split\.folds=4 or"}[groups]
     with pytest.raises(ValueError, match=rf"^split\.folds=5 needs 5 groups .* only {groups}\. .*{remedy}"):
         assign_folds(table, SplitConfig(folds=5))
 
@@ -113,9 +114,76 @@ def test_fewer_groups_than_folds_are_refused(recordists: int) -> None:
 def test_species_with_fewer_recordings_than_folds_alone_are_refused_with_a_remedy() -> None:
     table = make_table([(f"s{row % 8}", f"ann{row}") for row in range(16)])
     with pytest.raises(
-        ValueError, match=r"^split\.folds=3 needs a species with 3 .* more than 2\. Set split\.folds=2,"
+        ValueError,
+        match=r"^split\.folds=3 needs a species with 3 .* more than 2\. Set split\.folds=2 or split\.folds=auto,",
     ):
         assign_folds(table, SplitConfig(folds=3))
+
+
+def test_folds_that_a_message_names_work_even_if_groups_and_species_allow_different_numbers() -> None:
+    # six recordists, but no species with more than three recordings
+    table = make_table([(f"s{row % 4}", f"ann{row % 6}") for row in range(12)])
+    with pytest.raises(ValueError, match=r"needs 7 groups .* only 6\. .*Set split\.folds=3 or split\.folds=auto,"):
+        assign_folds(table, SplitConfig(folds=7))
+    assert set(assign_folds(table, SplitConfig(folds=3))["fold"]) == {0, 1, 2}
+
+
+def test_table_that_cannot_be_spread_is_refused_by_labels_and_recordists_alone() -> None:
+    table = make_table([(f"s{row % 8}", f"ann{row}") for row in range(16)]).drop(columns=["sound", "seconds"])
+    check_table(table, SplitConfig(folds=2))
+    check_table(table, SplitConfig(folds="auto"))
+    with pytest.raises(ValueError, match=r"^split\.folds=3 needs a species with 3 .* Set split\.folds=2 or"):
+        check_table(table, SplitConfig(folds=3))
+    with pytest.raises(ValueError, match=r"^split\.test_share=0\.2 needs .* Set split\.test_share=0\.5, or"):
+        check_table(table, SplitConfig(folds=2, test_share=0.2))
+    with pytest.raises(
+        ValueError, match=r"^split\.folds=2 needs .* Add recordings by other recordists, or set split\."
+    ):
+        check_table(table.assign(recordist="ann"), SplitConfig(folds="auto"))
+    with pytest.raises(ValueError, match=r"split\.group_by='site': the table of recordings has no such column"):
+        check_table(table, SplitConfig(folds=2, group_by="site"))
+
+
+def test_given_folds_are_checked_before_sounds_are_known() -> None:
+    table = spread_table().drop(columns=["sound", "seconds"])
+    check_table(table, SplitConfig(folds=3, fold_column="fold"))
+    with pytest.raises(ValueError, match=r"no recording of fold \[3\]"):
+        check_table(table, SplitConfig(folds=4, fold_column="fold"))
+
+
+@given(random_tables())
+@settings(max_examples=25, deadline=None)
+def test_a_table_that_is_refused_early_would_be_refused_later(data: tuple[pd.DataFrame, SplitConfig]) -> None:
+    table, config = data[0], data[1].model_copy(update={"folds": 3 * data[1].fold_count})
+    try:
+        check_table(table.drop(columns=["sound", "seconds"]), config)
+    except ValueError as refusal:
+        with pytest.raises(ValueError, match=re.escape(str(refusal).split(" needs ")[0])):
+            assign_folds(table, config)
+
+
+@pytest.mark.parametrize(
+    ("recordists", "each", "expected"),
+    [(9, 1, 5), (5, 1, 5), (4, 1, 4), (3, 2, 3), (2, 1, 2), (1, 3, 2)],  # of each species, groups and takes in one
+)
+def test_auto_is_the_largest_number_up_to_five_that_works(recordists: int, each: int, expected: int) -> None:
+    table = well_spread(species=3, recordists=recordists, each=each)
+    settled = settle_folds(table, SplitConfig(folds="auto"))
+    assert settled == SplitConfig(folds=expected)
+    if recordists > 1:
+        assert set(assign_folds(table, settled)["fold"]) == set(range(expected))
+        if expected < 5:
+            with pytest.raises(ValueError, match=rf"Set split\.folds={expected} or"):
+                assign_folds(table, SplitConfig(folds=expected + 1))
+
+
+def test_auto_takes_the_number_of_the_given_folds_and_leaves_the_held_out_part_aside() -> None:
+    table = spread_table()
+    assert settle_folds(table, SplitConfig(folds="auto", fold_column="fold")).folds == 3
+    few = well_spread(species=2, recordists=4, each=1)
+    held_out = SplitConfig(folds="auto", test_share=0.5)
+    assert settle_folds(few, held_out).folds == 2  # two of four recordists are left
+    assert set(assign_folds(few, settle_folds(few, held_out))["fold"]) == {TEST_FOLD, 0, 1}
 
 
 def test_no_group_of_a_column_crosses_folds() -> None:

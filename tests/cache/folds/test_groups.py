@@ -12,7 +12,7 @@ from recording_tables import make_table, random_tables, spread_table
 from cache.config.data import DataConfig
 from cache.config.split import SplitConfig
 from cache.folds.assignment import assign_folds
-from cache.folds.groups import PINNED_FOLD, TEST_FOLD, count_leaks, group_recordings
+from cache.folds.groups import PINNED_FOLD, TEST_FOLD, count_leaks, group_recordings, share_known_to_training
 from cache.recordings.user_table import read_recordings
 
 
@@ -197,3 +197,12 @@ def test_duplicates_share_a_group_whatever_is_asked_for() -> None:
 def test_missing_column_to_group_by_is_named(group_by: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         group_recordings(spread_table().drop(columns="latitude"), group_by)
+
+
+def test_held_out_recordings_that_training_knows_are_counted_by_hand() -> None:
+    recordings = pd.DataFrame(
+        {"label": ["ant", "ant", "bee", "ant", "bee"], "recordist": ["anna", "bert", "anna", "", "anna"]}
+    )
+    # held out: ant by anna (training has only bee by anna), ant by nobody known, bee by anna (training has one)
+    assert share_known_to_training(recordings, np.array([-2, 0, 1, -2, -2])) == pytest.approx(1 / 3, abs=1e-4)
+    assert share_known_to_training(recordings, np.array([0, 0, 1, 1, -1])) == 0

@@ -1,6 +1,5 @@
 """Embeddings through the whole features stage: real Dask, Zarr and catalogue, and a small ONNX model."""
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,9 +138,9 @@ def test_store_names_the_model_by_its_content_with_its_licence(built: Built) -> 
 
 
 def test_worker_that_sees_a_store_by_its_url_computes_parts_of_it(
-    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    built: Built, tmp_path: Path, bucket_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace = Workspace.open(f"memory://{uuid.uuid4().hex}/workspace", tmp_path)
+    workspace = Workspace.open(bucket_url, tmp_path)
     store = open_feature_directory(built.features, workspace).path
     recordings = read_catalogue(built.catalogue)
     paths = [f"{built.data.root}/train_audio/{name}" for name in recordings["recording_id"]]

@@ -31,9 +31,17 @@ def test_any_catalogue_has_a_picture(count: int, recordist: str, reasons: list[s
 @pytest.mark.parametrize("folds", [[0, 1], [-2, -1, 0, 1, 2]])
 def test_any_split_has_a_picture(folds: list[int]) -> None:
     split = recordings(60, "anna").assign(fold=np.resize(folds, 60))
-    leak = {"leaking_share": 0.25}
-    picture = plot_split(split, {"leak": leak, "plain_stratified": {"leak": leak}})
-    assert size_of(picture) == (1290, 780)
+    assert size_of(plot_split(split, leaking(60))) == (1290, 780)
+
+
+def leaking(recordist_known: int) -> dict[str, object]:
+    leak = {"leak": {"leaking_share": 0.25}}
+    return {**leak, "plain_stratified": leak, "overlap": {"recordings": 60, "recordist_known": recordist_known}}
+
+
+def test_picture_of_a_split_tells_whether_recordists_are_known() -> None:
+    split = recordings(60, "anna").assign(fold=np.arange(60) % 3)
+    assert len({plot_split(split, leaking(known)) for known in (0, 30, 60)}) == 3
 
 
 def test_picture_shows_the_counts() -> None:

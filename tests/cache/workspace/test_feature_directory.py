@@ -1,4 +1,3 @@
-import uuid
 from pathlib import Path
 
 import pytest
@@ -7,10 +6,11 @@ from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.workspace import Workspace
 
 
-def test_a_file_of_a_store_is_fetched_from_the_url_once(tmp_path: Path) -> None:
-    url = f"memory://{uuid.uuid4().hex}/workspace"
-    first, second = (Workspace.open(url, tmp_path / name).feature_directory("0123") for name in ("first", "second"))
-    assert (first.key, first.address) == ("0123", f"{url}/features/0123")
+def test_a_file_of_a_store_is_fetched_from_the_url_once(tmp_path: Path, bucket_url: str) -> None:
+    first, second = (
+        Workspace.open(bucket_url, tmp_path / name).feature_directory("0123") for name in ("first", "second")
+    )
+    assert (first.key, first.address) == ("0123", f"{bucket_url}/features/0123")
     first.publish("labels.txt", b"wren")
     assert not (second.path / "labels.txt").exists()
     assert second.fetch("labels.txt").read_bytes() == b"wren"

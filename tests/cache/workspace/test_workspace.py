@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,23 +139,46 @@ def test_empty_workspace_lists_nothing(tmp_path: Path) -> None:
     assert list(Workspace(tmp_path / "absent").artefacts()) == []
 
 
-def test_an_artefact_that_is_named_by_its_directory_lies_in_its_workspace(tmp_path: Path) -> None:
-    url = f"memory://{uuid.uuid4().hex}/workspace"
-    mirroring = Workspace.open(url, tmp_path)
+def test_an_artefact_that_is_named_by_its_directory_lies_in_its_workspace(tmp_path: Path, bucket_url: str) -> None:
+    mirroring = Workspace.open(bucket_url, tmp_path)
     made = mirroring.materialise(RECIPE, write_result)
     assert Workspace.containing(made) == mirroring
-    assert mirroring.address(made) == f"{url}/splits/{RECIPE.key}"
+    assert mirroring.address(made) == f"{bucket_url}/splits/{RECIPE.key}"
     plain = Workspace.open(tmp_path / "plain")
     assert Workspace.containing(plain.materialise(RECIPE, write_result)) == plain
     assert plain.address() == str(tmp_path / "plain")
 
 
-def test_a_published_file_is_seen_and_removed_on_every_machine(tmp_path: Path) -> None:
-    url = f"memory://{uuid.uuid4().hex}/workspace"
-    first, second = (Workspace.open(url, tmp_path / name) for name in ("first", "second"))
+def test_a_published_file_is_seen_and_removed_on_every_machine(tmp_path: Path, bucket_url: str) -> None:
+    first, second = (Workspace.open(bucket_url, tmp_path / name) for name in ("first", "second"))
     names = [workspace.directory / "hashes" / "a.csv" for workspace in (first, second)]
     assert second.read(names[1]) is None
     first.publish(names[0], b"1")
     assert (names[0].read_bytes(), second.read(names[1])) == (b"1", b"1")
     second.remove(names[1])
     assert first.read(names[0]) is None
+
+
+def test_a_file_is_no_workspace(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for address in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(NotADirectoryError, match=f"{address} cannot be .* because {tmp_path / 'file'} is a file"):
+            Workspace.open(address)
+
+
+def test_a_workspace_at_an_unknown_protocol_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nosuch"):
+        Workspace.open("nosuch://x", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_workspace_is_probed_without_a_trace(tmp_path: Path, bucket_url: str) -> None:
+    assert Workspace.open(tmp_path / "new").writable_address() == str(tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+    assert Workspace.open(bucket_url, tmp_path).writable_address() == bucket_url
+
+
+def test_a_workspace_that_cannot_be_written_is_told() -> None:
+    """Linux lets nobody make a folder in /proc, not even root."""
+    with pytest.raises(OSError, match=r"^The workspace /proc/x cannot be written: .* --workspace"):
+        Workspace.open("/proc/x").writable_address()

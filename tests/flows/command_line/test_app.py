@@ -126,6 +126,43 @@ def test_every_exporter_is_a_format_of_export(tmp_path: Path, monkeypatch: pytes
     assert "'paper' is not a format. Formats: onnx" in wrong.output
 
 
+@pytest.mark.parametrize("value", ["0", "1", "2", "no", "on"])
+def test_any_value_of_a_switch_is_understood(value: str) -> None:
+    done = CliRunner().invoke(
+        app, ["config", "show", "demo"], env={"BIRDCLEF_VERBOSE": value, "BIRDCLEF_LOG_JSON": "0"}
+    )
+    assert done.exit_code == 0, done.output
+
+
+def test_file_beside_is_told_from_the_preset_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small").write_text("data: {root: mine}\ntrain: {cnn: {}}\n")
+    shown = [yaml.safe_load(CliRunner().invoke(app, ["config", "show", name]).stdout) for name in ("./small", "small")]
+    assert [each["data"]["root"] for each in shown] == ["mine", "data/small"]
+
+
+@pytest.mark.parametrize(
+    "command", [["run", "demo"], ["sweep", "demo", "split.folds=[2,3]"], ["compare", "demo"], ["serve"]], ids=str
+)
+@pytest.mark.parametrize(
+    ("workspace", "told"),
+    [("nosuch://x", "Protocol not known"), ("file", "is a file"), ("/proc/x", "cannot be written"), ("", "is empty")],
+)
+def test_wrong_workspace_is_told_before_prefect_is_loaded(
+    command: list[str], workspace: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load() -> None:
+        raise AssertionError("Prefect's settings are applied")
+
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    monkeypatch.setattr("flows.command_line.foreground.apply_settings", load)
+    monkeypatch.setattr("flows.command_line.serve.apply_settings", load)
+    done = CliRunner().invoke(app, [*command, "--workspace", workspace])
+    assert isinstance(done.exception, ValueError | OSError)
+    assert told in str(done.exception)
+
+
 def test_reports_are_compared(
     birdclef: Birdclef, workspace: Path, first_run: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
@@ -391,3 +428,31 @@ def test_gc_shows_and_removes_what_nothing_refers_to(
     assert Path(first_run.stdout.splitlines()[-1]).is_dir()
     again = birdclef("gc", "--workspace", str(workspace))
     assert again.stdout.startswith("There is nothing to remove in ")
+
+
+def test_held_out_part_is_scored_once_and_each_look_is_listed(
+    birdclef: Birdclef, tiny_overrides: list[str], tmp_path: Path
+) -> None:
+    place = ("--workspace", str(tmp_path))
+    made = birdclef("run", "configs/demo.yaml", *tiny_overrides, "split.test_share=0.25", *place)
+    assert made.returncode == 0, made.stderr
+    report = Path(made.stdout.splitlines()[-1])
+    scored = birdclef("held-out", str(report), *place)
+    assert scored.returncode == 0, scored.stderr
+    directory = Path(scored.stdout.splitlines()[-1])
+    assert directory.parent == tmp_path / "held_out"
+    score = json.loads((directory / "held_out.json").read_text())
+    with (tmp_path / "splits" / score_split(report) / "split.csv").open(newline="") as stream:
+        held_out = {row["recording_id"] for row in csv.DictReader(stream) if row["fold"] == "-2"}
+    with (directory / "recordings.csv").open(newline="") as stream:
+        assert {row["recording_id"] for row in csv.DictReader(stream)} == held_out
+    assert score["recordings"] == len(held_out) > 10
+    assert "This is the first look at these" in scored.stdout + scored.stderr
+    listed = birdclef("models", *place).stdout
+    assert f"| 1 | {score['report']} |" in re.sub(r" \d{4}-[^|]*\|", "", listed)
+    assert f"held_out {directory.name}" in re.sub(" +", " ", birdclef("status", *place).stdout)
+
+
+def score_split(report: Path) -> str:
+    key: str = json.loads((report / "report.json").read_text())["lineage"]["split"]["key"]
+    return key

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.configuration.presets import find_config, is_preset, list_presets
+from flows.configuration.presets import find_config, is_preset, list_presets, read_argument
 from flows.experiment import load_config
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -28,6 +28,20 @@ def test_name_is_found_from_anywhere_and_path_from_here(tmp_path: Path, monkeypa
     assert is_preset(Path("small"))
     assert not is_preset(Path("my.yaml"))
     assert not is_preset(PROJECT / "configs" / "small.yaml")
+
+
+def test_path_with_a_dot_in_front_is_a_file_even_if_a_preset_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_argument("small") == Path("small")
+    assert read_argument("configs/small.yaml") == Path("configs/small.yaml")
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path / 'small'}: no such configuration"):
+        find_config(read_argument("./small"))
+    Path("small").write_text("data: {root: mine}\ntrain: {cnn: {}}\n")
+    assert load_config(read_argument("./small")).data.root == "mine"
+    assert not is_preset(read_argument("./small"))
+    assert is_preset(read_argument("small"))
 
 
 @pytest.mark.parametrize(

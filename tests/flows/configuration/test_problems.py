@@ -28,3 +28,50 @@ def test_keys_of_a_section_are_known_at_every_depth() -> None:
     assert "learning_rate" in known_keys(ExperimentConfig, ("train", "any member"))
     assert "temperature" in known_keys(ExperimentConfig, ("train", "any member", "objective"))
     assert known_keys(ExperimentConfig, ("data", "root")) == []
+
+
+@pytest.mark.parametrize(
+    ("tree", "told"),
+    [
+        ({"features": None}, "features: must be a section with keys such as workers (got None)"),
+        ({"features": "log_mel"}, "features: must be a section with keys such as workers (got 'log_mel')"),
+        ({"member_features": {"cnn": []}}, "member_features.cnn: must be a section with keys such as workers (got [])"),
+        (
+            {"train": {"cnn": {"augment": 3}}},
+            "train.cnn.augment: must be a section with keys such as gain_probability (got 3)",
+        ),
+        ({"train": {"cnn": None}}, "train.cnn: must be a section with keys such as model (got None)"),
+        ({"split": None}, "split: must be a section with keys such as folds (got None)"),
+        ({"train": None}, "train: must be a section with keys (got None)"),
+        ({"features": {"kind": "mfcc"}}, "features.kind: Input should be 'log_mel', 'embedding' (got 'mfcc')"),
+        (
+            {"data": {"root": 2023}},
+            "data.root: must be text (got 2023): put the value in quotes, as in 'data.root=\"2023\"'",
+        ),
+        (
+            {"train": {"a.b": {}}},
+            "train: 'a.b' cannot be the name of a member: use letters, digits, _ and - (a dot would separate keys)",
+        ),
+        (
+            {"predict": {"shift_seconds": [float("nan")]}},
+            "predict.shift_seconds.0: Input should be a finite number (got nan)",
+        ),
+    ],
+    ids=str,
+)
+def test_wrong_value_is_one_sentence_with_its_key(tree: dict[str, object], told: str) -> None:
+    assert refuse({**TREE, **tree}) == f"my.yaml: {told}"
+
+
+def test_only_the_steps_that_pydantic_adds_are_left_out_of_a_path() -> None:
+    told = refuse(
+        {
+            **TREE,
+            "train": {"embedding": {"learning_rat": 1}, "log_mel": {"augment": {"gain_bd": 1}}},
+            "member_features": {"embedding": {"hop_lenght": 1}, "log_mel": {"kind": "embedding", "model": {}}},
+        }
+    )
+    assert "  train.embedding.learning_rat: there is no such key; did you mean learning_rate?" in told
+    assert "  train.log_mel.augment.gain_bd: there is no such key; did you mean gain_db?" in told
+    assert "  member_features.embedding.hop_lenght: there is no such key; did you mean hop_length?" in told
+    assert "  member_features.log_mel.model.embedding: Field required" in told

@@ -4,7 +4,9 @@ import json
 import logging
 import sys
 
-from flows.monitoring.json_log import JsonFormatter
+import pytest
+
+from flows.monitoring.json_log import JsonFormatter, is_logging_json
 
 
 def test_line_holds_time_level_logger_message_and_fields() -> None:
@@ -28,3 +30,9 @@ def test_traceback_stays_in_its_line() -> None:
     line = JsonFormatter().format(record)
     assert "\n" not in line
     assert "ValueError: two\nlines" in json.loads(line)["traceback"]
+
+
+@pytest.mark.parametrize(("value", "on"), [("0", False), ("1", True)])
+def test_variable_says_whether_the_log_is_json(value: str, on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIRDCLEF_LOG_JSON", value)
+    assert is_logging_json() is on

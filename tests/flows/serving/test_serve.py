@@ -165,6 +165,7 @@ def test_every_stage_has_a_deployment(served: Served) -> None:
         ("birdclef-split", "stage"),
         ("birdclef-train", "stage"),
         ("birdclef-evaluate", "stage"),
+        ("birdclef-held-out", "stage"),
         ("birdclef-predict", "stage"),
     }
 
@@ -172,12 +173,11 @@ def test_every_stage_has_a_deployment(served: Served) -> None:
 def test_parameters_are_described_in_the_form(served: Served) -> None:
     for deployment in served.post("deployments/filter", {}):
         properties = deployment["parameter_openapi_schema"]["properties"]
-        predicts = "source" in properties
-        wanted = (
-            {"source", "paths", "output", "form", "threshold", "workspace"}
-            if predicts
-            else {"config", "overrides", "workspace"}
-        )
+        wanted = {"config", "overrides", "workspace"}
+        if "paths" in properties:
+            wanted = {"source", "paths", "output", "form", "threshold", "workspace"}
+        elif "source" in properties:
+            wanted = {"source", "workspace"}
         assert set(properties) == wanted
         assert all(field.get("description") for field in properties.values())
 

@@ -15,8 +15,8 @@ import pytest
 
 from cache.computing import children
 from cache.computing.children import ChildDiedError
-from cache.computing.isolation import compute_part_apart, end_children
 from cache.computing.part import Source
+from cache.computing.process_isolation import compute_part_apart, end_children
 from cache.config.features import LogMelConfig
 from cache.store.strip_store import StripStore
 from cache.workspace.feature_directory import FeatureDirectory
@@ -284,7 +284,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {str(folder)!r})
 from cache.config.features import LogMelConfig
-from cache.computing.isolation import compute_part_apart
+from cache.computing.process_isolation import compute_part_apart
 from cache.computing.part import Source
 from cache.workspace.feature_directory import FeatureDirectory
 list(compute_part_apart([{source!r}], LogMelConfig(), FeatureDirectory(Path({str(tmp_path / "store")!r}))))

@@ -1,0 +1,102 @@
+"""Finds why the score of a report does not compare with that of another: other kinds of folds, more leak, selection."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cache.config.split import SplitConfig
+from cache.folds.groups import count_leaks
+
+_LEAKING_SETTINGS = ("group_by", "fold_column")
+"""Settings of a split that decide what leaks. Number of folds, seed and held-out share may differ: the models are then
+trained on more or on other recordings, but on none that resemble the validated ones more."""
+_DRIFT = 0.01
+"""Growth of a leaking share that new recordings may cause, if something leaked before."""
+
+
+def find_selection(report: Path) -> list[str]:
+    """Returns why the score of a report is too high by itself, in words: epochs chosen on the validation fold."""
+    runs = _read(report)["lineage"]["runs"]
+    chosen = sum(run["config"]["select"] == "best" for run in runs)
+    reason = (
+        f"the epoch of {chosen} of its {len(runs)} models was chosen on the validation fold, so its score is too high: "
+        "set train.*.select=last"
+    )
+    return [reason] if chosen else []
+
+
+def find_differences(report: Path, other: Path) -> list[str]:
+    """Returns why the score of a report does not compare with that of another one, in words; empty if it does.
+
+    Args:
+        report: Directory of the report.
+        other: Directory of the report that it is compared with.
+    """
+    own, others = _read(report), _read(other)
+    return _compare_settings(own, others, other.name) or _compare_leaks(own, others, report, other)
+
+
+def _compare_settings(own: Mapping[str, Any], others: Mapping[str, Any], name: str) -> list[str]:
+    reasons = []
+    for setting in _LEAKING_SETTINGS:
+        value, wanted = (_split_setting(one, setting) for one in (own, others))
+        if value == wanted:
+            continue
+        share, before = (_leaking_share(one) for one in (own, others))
+        reason = (
+            f"its folds have split.{setting}={value} and those of {name} have {wanted}, so their scores do not compare "
+            f"({100 * share:.1f} % and {100 * before:.1f} % of the validated recordings have a training recording by "
+            "the same recordist of the same species)"
+        )
+        reasons.append(reason if share < before else f"{reason}: set split.{setting}={wanted}")
+    return reasons
+
+
+def _compare_leaks(own: Mapping[str, Any], others: Mapping[str, Any], report: Path, other: Path) -> list[str]:
+    whole = [_leaking_share(one) for one in (own, others)]
+    common = _measure_common_leaks(report, other)
+    return [
+        f"{100 * share:.1f} % of its {which} have a training recording by the same recordist of the same species, and "
+        f"{100 * before:.1f} % of those of {other.name}, so its score is too high: group the folds by recordist"
+        for which, (share, before) in (
+            ("validated recordings", whole),
+            (f"recordings that {other.name} scored too, with the recordists that were known then,", common),
+        )
+        if _grew(share, before)
+    ][:1]
+
+
+def _measure_common_leaks(report: Path, other: Path) -> list[float]:
+    """Returns the leaking shares of both reports among the recordings that both scored, with the other's recordists.
+
+    So folds leak by the recordists that the other report knew, even if the table of recordings has lost them since.
+    """
+    columns = ["sha256", "label", "recordist", "fold"]
+    tables = [
+        pd.read_csv(one / "recordings.csv", dtype=str, keep_default_na=False)[columns].drop_duplicates("sha256")
+        for one in (report, other)
+    ]
+    common = tables[0].merge(tables[1], on=["sha256", "label"], suffixes=("_own", ""))
+    recordings = common.assign(sound=common["sha256"])
+    return [count_leaks(recordings, common[fold].to_numpy("int64"))["leaking_share"] for fold in ("fold_own", "fold")]
+
+
+def _grew(share: float, before: float) -> bool:
+    return share > before + (_DRIFT if before else 0.0)
+
+
+def _leaking_share(report: Mapping[str, Any]) -> float:
+    return float(report["split"]["leak"]["leaking_share"])
+
+
+def _split_setting(report: Mapping[str, Any], setting: str) -> str:
+    value = report["lineage"]["split"]["config"].get(setting, SplitConfig.model_fields[setting].default)
+    return "null" if value is None else str(value)
+
+
+def _read(report: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((report / "report.json").read_text())
+    return content

@@ -1,0 +1,92 @@
+"""Reports that decisions read, written by tests/builders: their leak is counted here by a plain loop."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from written_reports import RECORDINGS, list_recordings, write_report
+
+from birdclef.comparison.comparability import find_differences, find_selection
+
+NEVER = np.zeros(RECORDINGS, bool)
+
+
+def write(workspace: Path, name: str, recordings: pd.DataFrame | None = None, **changes: Any) -> Path:
+    return write_report(workspace, name, list_recordings() if recordings is None else recordings, NEVER, **changes)[0]
+
+
+def leak_by_hand(recordings: pd.DataFrame) -> float:
+    """Returns the share of recordings that have one by the same recordist of the same species in another fold."""
+    rows = list(zip(recordings["label"], recordings["recordist"], recordings["fold"], strict=True))
+    folds: dict[tuple[str, str], set[int]] = {}
+    for label, recordist, fold in rows:
+        folds.setdefault((label, recordist), set()).add(fold)
+    return sum(len(folds[label, recordist]) > 1 for label, recordist, _ in rows) / len(rows)
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "words"),
+    [
+        ({"group_by": "recording"}, {}, "split.group_by=recording and those of {} have recordist"),
+        ({}, {"group_by": "recordist+place"}, "split.group_by=recordist and those of {} have recordist+place"),
+        ({"fold_column": "my_fold"}, {}, "split.fold_column=my_fold and those of {} have null"),
+    ],
+)
+def test_other_settings_that_decide_the_leak_are_named(
+    own: dict[str, Any], others: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    champion, report = write(tmp_path, "champion", split=others), write(tmp_path, "report", split=own)
+    (reason,) = find_differences(report, champion)
+    assert words.format(champion.name) in reason
+
+
+def test_nobody_is_told_to_go_back_to_the_leak_of_an_old_champion(tmp_path: Path) -> None:
+    leaky = write(tmp_path, "leaky", split={"group_by": "recording"}, leaking_share=0.71)
+    honest = write(tmp_path, "honest")
+    (reason,) = find_differences(honest, leaky)
+    assert "0.0 % and 71.0 %" in reason
+    assert "set split" not in reason
+    assert find_differences(leaky, honest)[0].endswith("set split.group_by=recordist")
+
+
+def test_number_of_folds_seed_held_out_share_and_new_recordings_may_differ(tmp_path: Path) -> None:
+    known = list_recordings()
+    grown = pd.concat([known, known.assign(sha256="new" + known["sha256"])], ignore_index=True)
+    more = known.assign(fold=known["group"] % 5)
+    champion = write(tmp_path, "champion", split={"folds": 4, "seed": 1, "test_share": 0.2})
+    other = write(tmp_path, "report", more, split={"folds": 5, "seed": 2, "test_share": 0.0, "fold_column": None})
+    larger = write_report(tmp_path, "larger", grown, np.zeros(len(grown), bool))[0]
+    assert find_differences(other, champion) == find_differences(larger, champion) == []
+
+
+@pytest.mark.parametrize(
+    ("share", "before", "refused"),
+    [(0.001, 0.0, True), (0.71, 0.0, True), (0.595, 0.59, False), (0.61, 0.59, True), (0.0, 0.59, False)],
+)
+def test_leak_may_only_drift_where_something_leaked_before(
+    share: float, before: float, refused: bool, tmp_path: Path
+) -> None:
+    champion = write(tmp_path, "champion", leaking_share=before)
+    reasons = find_differences(write(tmp_path, "report", leaking_share=share), champion)
+    assert bool(reasons) == refused
+    assert all(f"{100 * share:.1f} % of its validated recordings" in reason for reason in reasons)
+
+
+def test_folds_that_leak_because_the_table_lost_its_recordists_are_found(tmp_path: Path) -> None:
+    known = list_recordings()
+    fold = np.random.default_rng(0).integers(4, size=len(known))
+    lost = known.assign(recordist="", fold=fold, group=range(len(known)))
+    share = leak_by_hand(known.assign(fold=fold))
+    assert share > 0.1
+    champion, report = write(tmp_path, "champion", known), write(tmp_path, "report", lost)
+    (reason,) = find_differences(report, champion)
+    assert f"{100 * share:.1f} % of its recordings that {champion.name} scored too" in reason
+
+
+def test_epochs_chosen_on_the_validation_fold_are_counted(tmp_path: Path) -> None:
+    assert find_selection(write(tmp_path, "last")) == []
+    (reason,) = find_selection(write(tmp_path, "best", select="best"))
+    assert "the epoch of 1 of its 2 models was chosen on the validation fold" in reason
+    assert reason.endswith("set train.*.select=last")

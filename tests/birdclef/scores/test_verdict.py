@@ -1,0 +1,132 @@
+"""Verdicts on scores that are written down here; what is better follows from the intervals by hand."""
+
+from typing import Any
+
+import pytest
+
+from birdclef.scores.verdict import is_ahead, judge_training, read_rivals
+
+LOG_MEL = {"key": "0", "config": {"n_mels": 64}}
+EMBEDDINGS = {"key": "1", "config": {"kind": "embedding", "model": {"name": "BirdNET V2.4"}}}
+
+
+def interval(value: float, low: float, high: float) -> dict[str, float]:
+    return {"value": value, "low": low, "high": high}
+
+
+def describe(
+    members: tuple[float, float, float],
+    baseline: tuple[float, float, float],
+    own: dict[str, Any] | None = None,
+    features: dict[str, Any] = LOG_MEL,
+    weights: str = "none",
+) -> dict[str, Any]:
+    """Returns what of a report counts; `baseline` is the paired difference of the members to the baseline."""
+    name = "logistic regression on log-mel statistics, same folds"
+    return {
+        "metrics": {"macro_f1": {**interval(*members), "chance": 0.045}},
+        "baseline": {
+            "name": name,
+            "metrics": {"macro_f1": {"value": members[0] - baseline[0]}},
+            "difference_macro_f1": interval(*baseline),
+        },
+        "zero_shot": own,
+        "coverage": {"recordings_scored": 88},
+        "members": [{"weights": weights}],
+        "lineage": {"features": features, "member_features": []},
+    }
+
+
+def own_labels(
+    recordings: int, covered: tuple[float, float, float], everywhere: tuple[float, float, float]
+) -> dict[str, Any]:
+    """Returns own labels by the paired differences of the members to them, on covered and on all species."""
+    return {
+        "model": "BirdNET V2.4",
+        "recordings": recordings,
+        "macro_f1": interval(0.982, 0.95, 1.0),
+        "difference_macro_f1": interval(*covered),
+        "all_species": {"macro_f1": 0.669 - everywhere[0], "difference_macro_f1": interval(*everywhere)},
+    }
+
+
+def test_own_labels_and_baseline_that_are_ahead_are_named_with_their_lead_and_what_to_use() -> None:
+    everywhere = (-0.313, -0.38, -0.25)
+    report = describe(
+        (0.669, 0.58, 0.72), (-0.061, -0.12, -0.01), own_labels(88, everywhere, everywhere), EMBEDDINGS, "none"
+    )
+    verdict = judge_training(report)
+    assert verdict["outcome"] == "not_paid"
+    assert verdict["sentence"] == (
+        "Training did not pay here: the own labels of BirdNET V2.4 reach macro-F1 0.982, and the trained models reach "
+        "0.669: they are behind by 0.313 [0.250, 0.380]; logistic regression on log-mel statistics reaches macro-F1 "
+        "0.730, and the trained models reach 0.669: they are behind by 0.061 [0.010, 0.120]."
+    )
+    assert verdict["advice"].startswith("Use BirdNET V2.4 with its own labels for these species")
+    assert [rival["kind"] for rival in verdict["rivals"]] == ["own_labels", "baseline", "chance"]
+
+
+@pytest.mark.parametrize(
+    ("baseline", "outcome", "words"),
+    [
+        (
+            (0.2, 0.1, 0.3),
+            "paid",
+            "reaches macro-F1 0.400, and the trained models reach 0.600: they are ahead by 0.200 [0.100, 0.300]",
+        ),
+        ((0.02, -0.01, 0.05), "unclear", "ahead by 0.020 [-0.010, 0.050]"),
+        ((-0.02, -0.05, 0.01), "unclear", "behind by 0.020 [-0.010, 0.050]"),
+        ((-0.06, -0.1, -0.01), "not_paid", "behind by 0.060 [0.010, 0.100]"),
+    ],
+)
+def test_outcome_is_that_of_the_interval_of_the_difference_to_the_baseline(
+    baseline: tuple[float, float, float], outcome: str, words: str
+) -> None:
+    verdict = judge_training(describe((0.6, 0.5, 0.7), baseline))
+    assert verdict["outcome"] == outcome
+    assert words in verdict["sentence"]
+    assert (verdict["advice"] is None) == (outcome == "paid")
+
+
+def test_members_that_may_be_as_bad_as_chance_did_not_pay_whatever_the_baseline_does() -> None:
+    verdict = judge_training(describe((0.05, 0.03, 0.07), (0.02, 0.01, 0.03)))
+    assert verdict["outcome"] == "not_paid"
+    assert "macro-F1 0.050 [0.030, 0.070] is not shown to be better than chance, 0.045" in verdict["sentence"]
+
+
+def test_own_labels_that_miss_species_pay_in_part_where_they_are_ahead_and_else_say_nothing() -> None:
+    everywhere = (0.3, 0.2, 0.4)
+    ahead = own_labels(40, (-0.1, -0.2, -0.05), everywhere)
+    verdict = judge_training(describe((0.669, 0.6, 0.7), (0.2, 0.1, 0.3), ahead, EMBEDDINGS))
+    assert verdict["outcome"] == "partly"
+    assert "reach macro-F1 0.982 on the 40 recordings of species that it knows" in verdict["sentence"]
+    assert "behind by 0.100 [0.050, 0.200]" in verdict["sentence"]
+    assert "for the species that it knows" in verdict["advice"]
+    level = own_labels(40, (0.03, -0.04, 0.1), everywhere)
+    assert judge_training(describe((0.669, 0.6, 0.7), (0.2, 0.1, 0.3), level, EMBEDDINGS))["outcome"] == "paid"
+    without = {"model": "BirdNET V2.4", "recordings": 0}  # it knows no scored species
+    assert judge_training(describe((0.669, 0.6, 0.7), (0.2, 0.1, 0.3), without, EMBEDDINGS))["outcome"] == "paid"
+
+
+@pytest.mark.parametrize(
+    ("features", "weights", "advised"),
+    [
+        (LOG_MEL, "none", ["birdclef run embeddings", "train.*.model.weights=hub", "train.*.epochs"]),
+        (LOG_MEL, "hub", ["birdclef run embeddings", "train.*.epochs"]),
+        (EMBEDDINGS, "none", ["train.*.epochs", "train.*.objective.kind=ce"]),
+    ],
+)
+def test_advice_names_settings_that_are_not_set_yet(features: dict[str, Any], weights: str, advised: list[str]) -> None:
+    verdict = judge_training(describe((0.6, 0.5, 0.7), (-0.06, -0.1, -0.01), None, features, weights))
+    assert all(setting in verdict["advice"] for setting in advised)
+    assert ("weights" in verdict["advice"]) == ("train.*.model.weights=hub" in advised)
+    assert ("embeddings" in verdict["advice"]) == (features is LOG_MEL)
+
+
+def test_rivals_are_read_back_and_lead_if_that_is_shown_or_as_chance_by_anything() -> None:
+    verdict = judge_training(describe((0.05, 0.045, 0.07), (-0.01, -0.03, 0.01)))
+    rivals = {rival.kind: rival for rival in read_rivals({"verdict": verdict}, "report.json")}
+    assert not is_ahead(rivals["baseline"])  # its interval holds 0
+    assert is_ahead(rivals["chance"])
+    with pytest.raises(ValueError, match=r"report\.json has no verdict, because an old version wrote the report"):
+        read_rivals({}, "report.json")

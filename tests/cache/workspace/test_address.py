@@ -1,0 +1,53 @@
+"""Addresses as users write them; buckets are in tests/cache/test_s3.py."""
+
+from pathlib import Path
+
+import pytest
+
+from cache.workspace.address import check_protocol, resolve_address
+
+
+def test_path_is_absolute_and_its_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert resolve_address("a/../b") == str(tmp_path / "b")
+    assert resolve_address("~/b") == str(tmp_path / "home" / "b")
+    assert resolve_address("./~/b") == str(tmp_path / "~" / "b")
+    assert resolve_address("./s3:/b") == str(tmp_path / "s3:" / "b")
+
+
+@pytest.mark.parametrize("name", ["plain", "mv x", "50%25", "a#b?c", "ä"])
+def test_url_of_a_local_file_is_its_path(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    assert resolve_address(path.as_uri()) == str(path)
+    assert resolve_address(path.as_uri().replace("file://", "file://localhost")) == str(path)
+
+
+def test_url_of_a_bucket_loses_the_slash_at_its_end() -> None:
+    assert resolve_address("s3://bucket/folder/") == "s3://bucket/folder"
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("", "is empty"),
+        (" ", "is empty"),
+        ("s3:", "incomplete URL"),
+        ("s3://", "incomplete URL"),
+        ("s3:/bucket", "incomplete URL"),
+        ("file:/folder", "incomplete URL"),
+        ("s3:///folder", "no bucket"),
+        ("s3://bucket/../..", "leads out of it"),
+        ("memory://folder", "other processes cannot see the memory"),
+        ("file://host/folder", "does not name a file of this machine"),
+        ("~no-such-user/folder", "there is no such user"),
+    ],
+)
+def test_address_that_cannot_work_is_refused(address: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        resolve_address(address)
+
+
+def test_protocol_that_nobody_reads_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^nosuch://x: .* Use a path, or a URL such as s3://bucket/folder\.$"):
+        check_protocol("nosuch://x")
