@@ -41,6 +41,12 @@ class Budget:
         self._automatic = config.epochs == "auto"
         self._losses: list[float] = []
         self._falls_after: int | None = None
+        self._flat = False
+
+    @property
+    def reason(self) -> str:
+        """Why the learning rate falls, once the number of epochs is decided."""
+        return "the loss is flat" if self._flat else f"the loss still falls, but max_epochs={self._bound} is near"
 
     @property
     def decided(self) -> bool:
@@ -71,7 +77,8 @@ class Budget:
         if self.decided:
             return False
         self._losses.append(loss)
-        if self._is_flat() or len(self._losses) >= self._latest_fall:
+        self._flat = self._is_flat()
+        if self._flat or len(self._losses) >= self._latest_fall:
             self._falls_after = len(self._losses)
         return self.decided
 

@@ -25,6 +25,7 @@ def test_training_goes_on_while_the_loss_falls_and_ends_a_third_later_than_it_is
     given = budget()
     assert run(given, [*falling, *[falling[-1]] * 20]) == 23  # epochs 22 and 23 are as high as 20 and 21
     assert given.epochs == 23 + 8
+    assert given.reason == "the loss is flat"
 
 
 def test_a_loss_that_has_not_begun_to_fall_does_not_end_the_training() -> None:
@@ -38,6 +39,7 @@ def test_training_ends_with_the_largest_number_of_epochs() -> None:
     given = budget()
     assert run(given, [3.0] * 200) == 60
     assert given.epochs == 80
+    assert given.reason == "the loss still falls, but max_epochs=80 is near"
 
 
 def test_a_flat_loss_may_still_vary() -> None:
