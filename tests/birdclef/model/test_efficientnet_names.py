@@ -11,7 +11,15 @@ from birdclef.config.model import ModelConfig
 from birdclef.model.efficientnet_names import rename_for_timm
 from birdclef.model.network import build_model, create_backbone
 
-LITE0 = [(1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320)]  # fmt: skip
+LITE0 = [
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+]
 """Stages of EfficientNet-Lite0: blocks, kernel, stride of the first block, expansion, channels."""
 
 
@@ -126,9 +134,7 @@ def test_other_names_stay() -> None:
 
 
 @pytest.mark.parametrize("backbone", ["regnetx_002", "tf_efficientnet_lite1", "mobilenetv2_050"])
-def test_file_of_the_package_is_refused_for_another_backbone(
-    network: nn.Module, tmp_path: Path, backbone: str
-) -> None:
+def test_file_of_the_package_is_refused_for_another_backbone(network: nn.Module, tmp_path: Path, backbone: str) -> None:
     torch.save(network.state_dict(), tmp_path / "lite0.pth")
     with pytest.raises(ValueError, match=r"lite0\.pth does not fit the backbone: .*same timm model"):
         build_model(ModelConfig(backbone=backbone, weights=str(tmp_path / "lite0.pth")), 5)

