@@ -1,6 +1,6 @@
 """A whole training step, data and augmentation included, against the bare step of the same model on one batch.
 
-Run: python -m benchmarks step small
+Run: python -m benchmarks step small-from-scratch
 
 Whole is what `birdclef train` does, through Lightning: crops, augmentation, objective, telemetry, clipping, optimiser
 and weight average. Bare is forward, backward and optimiser step of the same model and objective on a constant batch.
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchmarks.page import Page, format_table, publish
 from birdclef.config.train import TrainConfig
-from birdclef.model.network import SpeciesModel, build_model
+from birdclef.model.network import SpeciesModel, build_model, freeze_stages
 from birdclef.strips.fold import FoldData, read_fold
 from birdclef.training.data import TrainingData
 from birdclef.training.fit import fit
@@ -39,7 +39,7 @@ STEPS = 8
 
 def main(
     context: typer.Context,
-    config: Annotated[str, typer.Argument(help="Preset, such as small, or YAML file of an experiment.")] = "small",
+    config: Annotated[str, typer.Argument(help="Preset, or YAML file of an experiment.")] = "small-from-scratch",
     species_per_batch: Annotated[int, typer.Option(help="P; K and views are the configuration's.")] = 16,
     page: Page = None,
 ) -> None:
@@ -92,11 +92,14 @@ class BareStep:
         self.views = training.make_views(0, 0, torch.from_numpy(training.draw_batches(0)[0]))
         self.crops = self.views.crops
         self.model = build_model(config.model, len(fold.species)).train()
+        for module in freeze_stages(self.model.backbone, config.model.frozen_stages):
+            module.eval()
         shares = torch.from_numpy(training.class_shares).float()
         generator = torch.Generator().manual_seed(0)
         self.objective = build_objective(config.objective, shares, config.model.projection_dim, generator)
         self.encode: Callable[[Tensor], Tensor] = self.model.encode
-        self.optimiser = torch.optim.AdamW([*self.model.parameters(), *self.objective.parameters()], lr=1e-4)
+        learning = [one for one in (*self.model.parameters(), *self.objective.parameters()) if one.requires_grad]
+        self.optimiser = torch.optim.AdamW(learning, lr=1e-4)
 
     def __call__(self) -> None:
         """Take one step."""

@@ -195,7 +195,9 @@ def load_arms(config: Path, overrides: Iterable[str], arms: Iterable[str]) -> di
         FileNotFoundError, ValueError: As `load_config`, for each arm; or if an arm is unknown.
     """
     common = list(overrides)
-    member, *companions = load_config(config, common).train
+    members = load_config(config, common).train
+    member, *companions = members
+    common.append(f"train.{member}.epochs={members[member].most_epochs}")  # arms are compared at equal cost
     chosen: dict[str, Sequence[str]] = {REFERENCE: ARMS[REFERENCE]}
     for arm in arms or ARMS:
         name, *settings = arm.split()

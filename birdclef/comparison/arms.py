@@ -61,7 +61,7 @@ def plan_trials(
         companions: Settings of the other members by name.
     """
     reference = arms[REFERENCE]
-    chosen = sorted(set(budgets)) or sorted({max(1, reference.epochs // 2), reference.epochs})
+    chosen = sorted(set(budgets)) or sorted({max(1, reference.most_epochs // 2), reference.most_epochs})
     return [
         Trial(name, epochs, seed, config.model_copy(update={"seed": seed}))
         for epochs in chosen
@@ -88,7 +88,7 @@ def spend(config: TrainConfig, epochs: int, views: int) -> TrainConfig:
     objective = config.objective
     if objective.kind != "supcon":
         return config.model_copy(update={"epochs": total})
-    share = objective.classifier_epochs / (config.epochs + objective.classifier_epochs)
+    share = objective.classifier_epochs / (config.most_epochs + objective.classifier_epochs)
     classifier = max(1, round(total * share))
     return config.model_copy(
         update={

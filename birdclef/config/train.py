@@ -57,8 +57,11 @@ class TrainConfig(ConfigSection):
     species_exponent: Probability = 0.5
     """A species is drawn with a probability proportional to its number of recordings to this power: 0 draws all species
     equally often, 1 as often as they are recorded."""
-    epochs: PositiveInt = 30
-    """Number of epochs. `objective.kind=supcon` adds `objective.classifier_epochs`."""
+    epochs: PositiveInt | Literal["auto"] = 30
+    """Number of epochs. `objective.kind=supcon` adds `objective.classifier_epochs`. `auto` trains at the peak learning
+    rate until the training loss is flat, and then a third longer while the rate falls."""
+    max_epochs: PositiveInt = 300
+    """Largest number of epochs with `epochs=auto`."""
     steps_per_epoch: PositiveInt | None = None
     """Number of batches per epoch; null: about one pass over the recordings."""
     learning_rate: PositiveFloat = 3e-4
@@ -93,6 +96,24 @@ class TrainConfig(ConfigSection):
     """Number of devices that train together. Each has its own process and takes its part of every batch."""
 
     execution_fields: ClassVar[frozenset[str]] = frozenset({"folds", "residency", "accelerator", "devices"})
+
+    @property
+    def most_epochs(self) -> int:
+        """Number of epochs, or the largest possible number with `epochs=auto`; without the classifier of `supcon`."""
+        return self.max_epochs if self.epochs == "auto" else self.epochs
+
+    @model_validator(mode="after")
+    def _check_budget(self) -> Self:
+        needs_length = {
+            "objective.kind=supcon": self.objective.kind == "supcon",
+            "objective.contrastive_schedule=falling": self.objective.contrastive_schedule == "falling",
+        }
+        for setting, chosen in needs_length.items():
+            if self.epochs == "auto" and chosen:
+                raise ValueError(
+                    f"{setting} needs a number of epochs, but epochs=auto has none in advance. Set epochs=100."
+                )
+        return self
 
     @model_validator(mode="after")
     def _check_objective(self) -> Self:

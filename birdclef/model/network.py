@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from birdclef.config.model import POOLS, ModelConfig
+from birdclef.model.efficientnet_names import package_hint, rename_for_timm
 from birdclef.model.normalisation import normalise
 from birdclef.model.pooling import WindowPool
 
@@ -144,7 +145,8 @@ def create_backbone(name: str, drop_path: float, *, pretrained: bool) -> nn.Modu
             raise
         raise RuntimeError(
             f"The pretrained weights of {name} could not be fetched from the hub ({type(error).__name__}: {error}). "
-            "Set model.weights to the path of a weight file, or train from scratch with model.weights=none."
+            f"Set model.weights=FILE to a weight file of this model{package_hint(name)}, or train from scratch: the "
+            "preset small-from-scratch, or model.weights=none."
         ) from error
     return backbone
 
@@ -153,17 +155,16 @@ def load_backbone_weights(backbone: nn.Module, path: Path) -> None:
     """Load a local weight file (safetensors, or a state dict saved by torch) into a one-channel backbone.
 
     A classifier in the file is ignored. A three-channel stem is summed to one channel, as timm does. Batch norm's count
-    of batches may be missing, because it has no effect.
+    of batches may be missing, because it has no effect. The file may have the names of `efficientnet_pytorch`.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file holds no weights, or names or shapes do not fit; the message names the first of them.
     """
-    loaded = _read_weight_file(path)
+    state = backbone.state_dict()
+    loaded = rename_for_timm(_read_weight_file(path), state)
     wanted = {
-        name: value
-        for name, value in backbone.state_dict().items()
-        if name in loaded or name.rpartition(".")[2] != _BATCH_COUNTER
+        name: value for name, value in state.items() if name in loaded or name.rpartition(".")[2] != _BATCH_COUNTER
     }
     for name, value in wanted.items():
         if name in loaded and _is_colour_stem(loaded[name], value):

@@ -16,13 +16,14 @@ from birdclef.metrics.classification import accuracy, macro_f1
 from birdclef.metrics.predictions import Predictions
 from birdclef.metrics.secondary_species import IgnoredPairs
 from birdclef.model.network import SpeciesModel, batch_norms, freeze_stages
+from birdclef.training.budget import Budget
 from birdclef.training.data import Views, derive_seed
 from birdclef.training.data_module import SpeciesDataModule
 from birdclef.training.distributed import average_gradients, average_statistics, gather_heads, rank
 from birdclef.training.embedding_geometry import alignment, uniformity
 from birdclef.training.micro_batches import heads_in_chunks
 from birdclef.training.non_finite_loss import NonFiniteLossError
-from birdclef.training.objective import Objective
+from birdclef.training.objective import Objective, count_epochs
 from birdclef.training.schedule import rate_factor
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class SpeciesLightningModule(pl.LightningModule):
         self.objective = objective
         self._config = config
         self._steps_per_epoch = steps_per_epoch
+        self.budget = Budget(config, steps_per_epoch)
         self._labels, self._window_rows, self._ignored = validation
         self._frozen = freeze_stages(model.backbone, config.model.frozen_stages)
         if config.model.frozen_batch_norm:
@@ -63,7 +65,7 @@ class SpeciesLightningModule(pl.LightningModule):
     @property
     def classifying(self) -> bool:
         """Whether the current epoch trains the linear classifier on the frozen encoder."""
-        return self._config.objective.kind == "supcon" and self.current_epoch >= self._config.epochs
+        return self._config.objective.kind == "supcon" and self.current_epoch >= self._config.most_epochs
 
     @property
     def validating(self) -> bool:
@@ -94,7 +96,7 @@ class SpeciesLightningModule(pl.LightningModule):
         """Returns the loss of one batch of views."""
         heads = gather_heads(heads_in_chunks(self.model, views.crops, self._config.micro_batch))
         step = self.current_epoch * self._steps_per_epoch + batch_idx
-        progress = step / (self._config.epochs * self._steps_per_epoch)
+        progress = step / (self.budget.epochs * self._steps_per_epoch)
         losses: dict[str, Tensor] = self.objective(heads, views, classifying=self.classifying, progress=progress)
         for name, value in losses.items():
             self.log(f"train_{name}", value.detach(), on_step=False, on_epoch=True, batch_size=len(views.labels))
@@ -149,9 +151,17 @@ class SpeciesLightningModule(pl.LightningModule):
         self.log("val_cross_entropy", negative_log_likelihood(probabilities, labels, self._ignored))
 
     def on_train_epoch_end(self) -> None:
-        """Log the progress of the training after each validation."""
+        """Log the progress of the training after each validation; with `epochs=auto`, end it when the loss is flat."""
+        metrics = self.trainer.callback_metrics
+        if self.budget.end_epoch(metrics["train_loss"].item()):
+            self._set_last_epoch()
+            logger.info(
+                "train: %s after epoch %d; the learning rate falls until epoch %d",
+                self.budget.reason,
+                self.current_epoch + 1,
+                self.budget.epochs,
+            )
         if self.validating:
-            metrics = self.trainer.callback_metrics
             epoch, epochs = self.current_epoch + 1, cast("int", self.trainer.max_epochs)
             loss, score = metrics["train_loss"].item(), metrics["val_macro_f1"].item()
             logger.info(
@@ -162,6 +172,18 @@ class SpeciesLightningModule(pl.LightningModule):
                 score,
                 extra={"progress": epoch / epochs, "epoch": epoch, "loss": loss, "val_macro_f1": score},
             )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the state of the budget."""
+        checkpoint["budget"] = self.budget.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continue with the budget of a killed training."""
+        self.budget.load_state_dict(checkpoint["budget"])
+        self._set_last_epoch()
+
+    def _set_last_epoch(self) -> None:
+        self.trainer.fit_loop.max_epochs = count_epochs(self.budget.epochs, self._config.objective)
 
     def configure_optimizers(self) -> Any:
         """Returns AdamW with decay on matrices only, a higher rate for heads, and warm-up + cosine in each phase."""
@@ -187,9 +209,9 @@ class SpeciesLightningModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _rate_factor(self, step: int) -> float:
-        main = self._config.epochs * self._steps_per_epoch
-        if step < main:
-            return rate_factor(step, main, self._config.warmup_share)
+        main = self.budget.epochs * self._steps_per_epoch
+        if step < main or self._config.objective.kind != "supcon":
+            return self.budget.rate_factor(step)
         objective = self._config.objective
         classifier_steps = objective.classifier_epochs * self._steps_per_epoch
         head_rate = self._config.learning_rate * self._config.head_learning_rate_factor

@@ -181,7 +181,7 @@ def build_trainer(config: TrainConfig, workspace: Workspace, directory: Path) ->
         TimeSplit(),
     ]
     if config.ema_decay:
-        restart_epoch = config.epochs if config.objective.kind == "supcon" else None
+        restart_epoch = config.most_epochs if config.objective.kind == "supcon" else None
         callbacks.append(MovingAverage(config.ema_decay, restart_epoch))
     interactive = sys.stderr.isatty()
     if interactive:
@@ -192,7 +192,7 @@ def build_trainer(config: TrainConfig, workspace: Workspace, directory: Path) ->
         strategy=GatheredStrategy() if config.devices > 1 else "auto",
         use_distributed_sampler=False,
         precision=_PRECISIONS[choose_dtype(config)],
-        max_epochs=count_epochs(config.epochs, config.objective),
+        max_epochs=count_epochs(config.most_epochs, config.objective),
         gradient_clip_val=config.clip_norm,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,

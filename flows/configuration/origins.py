@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -45,7 +46,7 @@ def _origin(keys: Keys, given: Mapping[str, Any], overridden: Collection[Keys], 
     node: Any = given
     for step in keys:
         if not isinstance(node, Mapping):  # the section is read from the file of this name
-            return str(node)
+            return Path(str(node)).name
         if step not in node:
             return "default"
         node = node[step]

@@ -29,6 +29,7 @@ def test_the_promised_presets_exist() -> None:
     assert {path.name for path in PRESETS} >= {
         "demo.yaml",
         "small.yaml",
+        "small-from-scratch.yaml",
         "baseline.yaml",
         "seed.yaml",
         "ensemble.yaml",
@@ -90,15 +91,30 @@ def test_shown_preset_is_complete_and_gives_the_same_experiment(preset: Path, ti
     assert list(_leaves(yaml.safe_load(shown.read_text()))) == list(_leaves(config.model_dump(mode="json")))
 
 
+def test_network_of_fusion_is_that_of_small_on_longer_crops(tiny_model: Path) -> None:
+    small = load_config(Path("small")).train["cnn"]
+    fusion = load_config(Path("fusion"), [f"features.model={tiny_model}"]).train["cnn"]
+    assert fusion == small.model_copy(update={"clip_seconds": fusion.clip_seconds})
+
+
+@pytest.mark.parametrize("preset", ["small", "small-from-scratch"])
+def test_presets_of_a_few_hundred_recordings_differ_in_their_weights_and_train_until_the_loss_is_flat(
+    preset: str,
+) -> None:
+    member = load_config(Path(preset)).train["cnn"]
+    assert member.model.weights == ("hub" if preset == "small" else "none")
+    assert member.epochs == "auto"
+
+
 def test_shown_value_tells_where_it_comes_from() -> None:
     shown = show_config(
-        Path("small"), ["train.*.views=3", "features={hop_length: 256}", "train.cnn.epochs=36", "split.seed=42"]
+        Path("small"), ["train.*.views=3", "features={hop_length: 256}", "train.cnn.epochs=auto", "split.seed=42"]
     )
     origin = dict(re.findall(r"^ *(\w+: \S.*?) +# (.*)$", shown, re.MULTILINE))
-    assert origin["backbone: regnetx_002"] == "small.yaml"
+    assert origin["backbone: tf_efficientnet_lite0.in1k"] == "small.yaml"
     assert origin["shift_seconds: [-1.25, 0.0, 1.25]"] == "small.yaml"
     assert origin["views: 3"] == "override"
-    assert origin["epochs: 36"] == "override"  # though small.yaml says so as well
+    assert origin["epochs: auto"] == "override"  # though small.yaml says so as well
     assert origin["hop_length: 256"] == "override"
     assert origin["n_mels: 128"] == "default"  # for the override replaced the whole section
     assert origin["seed: 42"] == "override"
@@ -108,9 +124,9 @@ def test_shown_value_tells_where_it_comes_from() -> None:
     assert len({line.index("# ") for line in commented}) == 1
 
 
-def test_description_of_a_model_is_the_files_if_the_file_names_it(tiny_model: Path) -> None:
+def test_values_of_a_description_come_from_its_file(tiny_model: Path) -> None:
     shown = show_config(CONFIGS / "embeddings.yaml", [f"features.model={tiny_model}"])
-    assert re.search(r"^    name: Tiny +# override$", shown, re.MULTILINE)
+    assert re.search(r"^    name: Tiny +# tiny\.yaml$", shown, re.MULTILINE)
     assert re.search(r"^  kind: embedding +# embeddings\.yaml$", shown, re.MULTILINE)
 
 

