@@ -12,6 +12,7 @@ _OPENINGS: dict[Outcome, str] = {
     "unclear": "It is unclear whether training paid here",
     "not_paid": "Training did not pay here",
 }
+_LONGER = "more epochs (train.*.epochs, or train.*.max_epochs with epochs=auto)"
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,8 @@ def _list_trials(members: Sequence[Mapping[str, Any]], lineage: Mapping[str, Any
     """Returns settings that may help members which are behind a simple classifier."""
     stores = [lineage["features"], *lineage["member_features"]]
     if any("kind" in store["config"] for store in stores):  # embeddings
-        return ["more epochs (train.*.epochs)", "train.*.objective.kind=ce", "more recordings of each species"]
+        return [_LONGER, "train.*.objective.kind=ce", "more recordings of each species"]
     trials = ["`birdclef run embeddings`, which starts from a model that knows birds"]
     if any(member["weights"] == "none" for member in members):
         trials.append("pretrained weights (train.*.model.weights=hub)")
-    return [*trials, "more epochs (train.*.epochs)"]
+    return [*trials, _LONGER]
