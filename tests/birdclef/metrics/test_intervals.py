@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from birdclef.metrics.bootstrap import resample_groups
 from birdclef.metrics.classification import macro_f1
@@ -67,6 +68,13 @@ def test_interval_holds_its_own_value_and_stays_in_range(value: float, deviation
     ):
         assert 0 <= low <= value + 1e-12
         assert value - 1e-12 <= high <= 1
+
+
+@pytest.mark.parametrize("right", [0, 13])
+def test_interval_of_all_or_nothing_is_that_of_clopper_and_pearson(right: int) -> None:
+    exact = binomtest(right, 13).proportion_ci(0.95, "exact")
+    found = score_interval(right / 13, np.full(50, right / 13), 0.95, 12)
+    assert found == pytest.approx((exact.low, exact.high))
 
 
 def test_undefined_resamples_are_left_out() -> None:
