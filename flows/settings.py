@@ -28,6 +28,9 @@ _DEFAULTS = {
     "PREFECT_WORKER_QUERY_SECONDS": "2",
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
     "DASK_LOGGING__DISTRIBUTED": "warning",
+    # Threads of PyTorch that wait for each other turn for 300,000 rounds by default. Where something else needs a core,
+    # a training step then takes 1.6 s instead of 1.1 s; alone it takes 0.5 s either way.
+    "GOMP_SPINCOUNT": "3000",
 }
 
 
