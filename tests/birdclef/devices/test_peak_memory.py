@@ -15,7 +15,7 @@ def test_the_peak_is_what_was_added() -> None:
     np.ones(30_000_000)  # 240 MB, freed at once
     added = memory.read()
     assert added is not None
-    assert 230 < added < 260
+    assert 200 < added < 270  # other tests' memory may go in the meantime
     del before
     again = PeakMemory().read()
     assert again is not None

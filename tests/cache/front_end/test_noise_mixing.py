@@ -100,7 +100,8 @@ def test_power_of_a_sine_in_the_band_is_half_its_square(samples: int) -> None:
     assert song_power(sine, (3000.0, 4000.0), RATE) < 1e-4
 
 
-def test_changed_noise_ends_the_build_and_names_the_file(files: tuple[NoiseFile, ...], tmp_path: Path) -> None:
-    (tmp_path / "0.wav").write_bytes(b"other")
+def test_changed_noise_ends_the_build_and_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "0.wav").write_bytes(b"other than at the start")
+    file = NoiseFile(name("at the start"), str(tmp_path / "0.wav"))
     with pytest.raises(RuntimeError, match=r"0\.wav cannot be used as background \(.*changed during the build"):
-        mix_noise(sing(0), name("a"), mix(files[:1]), RATE)
+        mix_noise(sing(0), name("a"), mix((file,)), RATE)
