@@ -18,6 +18,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from filelock import FileLock
 from warm_command_line import WarmCommandLine
 
 from cache.synth import CorpusPlan, synthesize_corpus
@@ -94,20 +95,37 @@ def tiny_overrides(corpus: Path) -> list[str]:
     ]
 
 
+def _without_settings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "BIRDCLEF_"))}
+
+
 @pytest.fixture(scope="session")
-def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def make_prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes a Prefect home whose database has its tables: Prefect takes 7 s to make them, once for all workers here."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prefect_tables"
+    with FileLock(f"{shared}.lock"):
+        if not shared.is_dir():
+            command = [sys.executable, "-m", "prefect", "--no-prompt", "server", "database", "upgrade", "-y"]
+            environment = {**_without_settings(), "PREFECT_HOME": f"{shared}.unfinished"}
+            subprocess.run(command, env=environment, check=True, capture_output=True)
+            Path(f"{shared}.unfinished").rename(shared)
+    return lambda name: Path(shutil.copytree(shared, tmp_path_factory.mktemp(name) / "home"))
+
+
+@pytest.fixture(scope="session")
+def prefect_environment(make_prefect_home: Callable[[str], Path]) -> dict[str, str]:
     """An environment with a Prefect home of its own and no server set."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "BIRDCLEF_"))}
-    return {**kept, "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect"))}
+    return {**_without_settings(), "PREFECT_HOME": str(make_prefect_home("prefect"))}
 
 
 @pytest.fixture(scope="session")
-def prefect_server(prefect_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prefect_server(prefect_environment: dict[str, str], make_prefect_home: Callable[[str], Path]) -> Iterator[str]:
     """The API's URL of a server that runs as long as the tests, so that not every command starts its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    home = tmp_path_factory.mktemp("prefect_server")
+    home = make_prefect_home("prefect_server")
     command = [sys.executable, "-m", "prefect", "--no-prompt", "server", "start", "--port", str(port)]
     url = f"http://127.0.0.1:{port}/api"
     with (home / "log").open("w") as log:

@@ -14,6 +14,12 @@ from birdclef.baselines.logistic import predict_held_out, predict_out_of_fold, s
 FEATURES = 6
 
 
+@pytest.fixture(autouse=True)
+def one_set_of_inner_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three sets take three times as long; tests/birdclef/baselines/test_penalty_choice.py is about them."""
+    monkeypatch.setattr("birdclef.baselines.penalty_choice.INNER_SETS", 1)
+
+
 @pytest.fixture
 def recordings() -> pd.DataFrame:
     """90 recordings of 3 species in 3 folds, one of 18 groups to five recordings; group 17 is pinned."""
@@ -106,10 +112,7 @@ def test_separable_species_are_found_and_random_ones_are_not(recordings: pd.Data
     assert (random == labels)[validated].mean() < 0.55
 
 
-def test_penalty_is_chosen_inside_each_training_side(
-    statistics: np.ndarray, recordings: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("birdclef.baselines.penalty_choice.INNER_SETS", 1)
+def test_penalty_is_chosen_inside_each_training_side(statistics: np.ndarray, recordings: pd.DataFrame) -> None:
     labels, fold = recordings["label_index"].to_numpy(), recordings["fold"].to_numpy()
     predictions = predict_out_of_fold(statistics, recordings, 3)
     penalties = [10.0**exponent for exponent in range(-5, 2)]
