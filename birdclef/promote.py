@@ -112,7 +112,7 @@ def _judge_first(report: Path) -> Judgement:
     ahead = [rival.sentence for rival in rivals if is_ahead(rival)]
     objections = [*ahead, *find_selection(report)]
     if objections:
-        rule = "a first champion must be better than chance, and not worse than what needs no training"
+        rule = "a first champion must be better than chance, and nothing without training may be shown to be better"
         return Judgement("refused", "; ".join([*objections, rule, _by_hand(report)]))
     told = next(rival.sentence for rival in rivals if rival.kind == "baseline")
     return Judgement("promoted", f"first report; {told}")

@@ -95,8 +95,8 @@ def _sections(annotation: Any) -> Iterator[tuple[type[BaseModel], str | None, tu
             yield from ((inner, kind, (_ANY, *steps)) for inner, kind, steps in _sections(get_args(part)[1]))
 
 
-def _default(field: FieldInfo, is_section: bool) -> str | None:
-    if field.is_required() or is_section:
+def _default(field: FieldInfo, holds_section: bool) -> str | None:
+    if field.is_required() or holds_section:
         return None
     value = field.get_default(call_default_factory=True)
     plain = list(value) if isinstance(value, tuple) else value
