@@ -46,7 +46,7 @@ class Budget:
     @property
     def reason(self) -> str:
         """Why the learning rate falls, once the number of epochs is decided."""
-        return "the loss is flat" if self._flat else f"the loss still falls, but max_epochs={self._bound} is near"
+        return "the loss is flat" if self._flat else f"max_epochs={self._bound} is near, though the loss still falls"
 
     @property
     def decided(self) -> bool:

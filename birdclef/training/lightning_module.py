@@ -156,7 +156,7 @@ class SpeciesLightningModule(pl.LightningModule):
         if self.budget.end_epoch(metrics["train_loss"].item()):
             self._set_last_epoch()
             logger.info(
-                "train: %s after epoch %d; the learning rate falls until epoch %d",
+                "train: %s; the learning rate falls from epoch %d to epoch %d",
                 self.budget.reason,
                 self.current_epoch + 1,
                 self.budget.epochs,

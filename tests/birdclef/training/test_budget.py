@@ -39,7 +39,7 @@ def test_training_ends_with_the_largest_number_of_epochs() -> None:
     given = budget()
     assert run(given, [3.0] * 200) == 60
     assert given.epochs == 80
-    assert given.reason == "the loss still falls, but max_epochs=80 is near"
+    assert given.reason == "max_epochs=80 is near, though the loss still falls"
 
 
 def test_a_flat_loss_may_still_vary() -> None:
