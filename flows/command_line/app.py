@@ -1,8 +1,10 @@
 """The command line: `birdclef run CONFIG [section.key=value ...]` and all other commands."""
 
+import atexit
 import logging
 import sys
 from collections.abc import Callable
+from gc import freeze
 from importlib.metadata import version
 from typing import Annotated
 
@@ -67,6 +69,8 @@ def set_up(
 
 def main() -> None:
     """Run the command line; a user's error is printed as one message, and the exit status is 1."""
+    # Else the interpreter looks for garbage among everything that was imported before it ends: 0.2 to 1.5 s.
+    atexit.register(freeze)
     try:
         app()
     except USER_ERRORS as error:

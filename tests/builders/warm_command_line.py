@@ -4,6 +4,7 @@ To import Prefect, PyTorch, scikit-learn and Matplotlib takes seconds, is the sa
 tests of a command are about. Those that are run `python -m flows.command_line.app` instead (`birdclef_alone`).
 """
 
+import gc
 import importlib
 import json
 import os
@@ -77,6 +78,7 @@ def fork_on_request(control: int) -> None:
     apply_settings()
     for name in IMPORTED:
         importlib.import_module(name)
+    gc.freeze()  # a fork that ends would look at all that was imported, and thereby copy it: two seconds
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "something that was imported has started a thread"
     with socket.socket(fileno=control) as requests:
         while request := requests.recv(_MESSAGE_BYTES):

@@ -306,7 +306,7 @@ def test_every_precision_that_a_cpu_has_trains(ringing: FoldData, tmp_path: Path
 def test_training_until_the_loss_is_flat_goes_on_after_a_kill_to_the_same_end(
     ringing: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = config(epochs="auto", max_epochs=8, steps_per_epoch=60, ema_decay=0.0)
+    settings = config(epochs="auto", max_epochs=8, steps_per_epoch=50, ema_decay=0.0)
     whole = train(ringing, settings, tmp_path / "whole")
     epochs = read_log(tmp_path / "whole")["epoch"].max() + 1
     assert epochs < 8  # three species that ring in their own bands are learnt soon
