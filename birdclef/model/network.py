@@ -106,7 +106,7 @@ def build_model(
 
     Raises:
         ValueError: If timm has no such backbone, or a weight file does not fit it.
-        FileNotFoundError: If there is no such weight file.
+        FileNotFoundError: If there is no such weight file, or the hub's weights cannot be downloaded.
     """
     if config.backbone in POOLS:
         if channels is None:
@@ -132,7 +132,7 @@ def create_backbone(name: str, drop_path: float, *, pretrained: bool) -> nn.Modu
 
     Raises:
         ValueError: If timm has no model of that name; the message suggests similar names.
-        RuntimeError: If pretrained weights cannot be downloaded.
+        FileNotFoundError: If pretrained weights cannot be downloaded. The hub's client has tried often enough.
     """
     if not timm.is_model(name):
         near = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=5)) or "see timm.list_models()"
@@ -143,7 +143,7 @@ def create_backbone(name: str, drop_path: float, *, pretrained: bool) -> nn.Modu
     except Exception as error:
         if not pretrained:
             raise
-        raise RuntimeError(
+        raise FileNotFoundError(
             f"The pretrained weights of {name} could not be fetched from the hub ({type(error).__name__}: {error}). "
             f"Set model.weights=FILE to a weight file of this model{package_hint(name)}, or train from scratch: the "
             "preset small-from-scratch, or model.weights=none."

@@ -203,7 +203,7 @@ def test_hub_weights_without_a_network_name_the_ways_out(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the variable is read at import
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(RuntimeError, match=rf"{backbone} could not be fetched.*{ways_out}"):
+    with pytest.raises(FileNotFoundError, match=rf"{backbone} could not be fetched.*{ways_out}"):
         build_model(ModelConfig(backbone=backbone, weights="hub"), 5)
 
 
