@@ -56,6 +56,12 @@ def explain_settings(root: type[BaseModel], key: str | None) -> str:
     return "\n".join(map(_describe, chosen))
 
 
+def find_settings(root: type[BaseModel], steps: Sequence[str]) -> list[str]:
+    """Returns the keys of the settings whose last steps are these, each as it is written in an override."""
+    found = (one.keys for one in _walk(root, (), None) if list(one.keys[-len(steps) :]) == list(steps))
+    return list(dict.fromkeys(".".join(keys) for keys in found))
+
+
 def _merge_kinds(settings: Iterable[Setting]) -> list[Setting]:
     """Returns settings that are the same in several kinds of a section once, for every kind."""
     merged: dict[Setting, Setting] = {}

@@ -7,11 +7,14 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from flows.configuration.explanation import find_settings
 from flows.configuration.section_types import is_section, unfold
 from flows.configuration.suggestion import suggest
 
 Steps = Sequence[str | int]
 
+_SUGGESTIONS = 3
+"""Largest number of keys that are suggested for one that stands in the wrong section."""
 _NAME = "[key]"
 """Last step of pydantic's path if the key itself is wrong and not its value."""
 
@@ -48,7 +51,7 @@ def _describe(steps: Steps, problem: Mapping[str, Any], root: type[BaseModel]) -
     given = "" if isinstance(problem["input"], Mapping) else f" (got {problem['input']!r})"
     match problem["type"]:
         case "extra_forbidden":
-            near = suggest(str(steps[-1]), known_keys(root, steps[:-1]))
+            near = _suggest_elsewhere(steps, problem, root) or suggest(str(steps[-1]), known_keys(root, steps[:-1]))
             return f"{key}: there is no such key{near or '.'}"
         case "union_tag_invalid":
             return f"{key}.kind: Input should be {problem['ctx']['expected_tags']} (got {problem['ctx']['tag']!r})"
@@ -58,6 +61,16 @@ def _describe(steps: Steps, problem: Mapping[str, Any], root: type[BaseModel]) -
         case "string_type" if isinstance(problem["input"], int | float | date):
             return f"{key}: must be text{given}: put the value in quotes, as in '{key}=\"{problem['input']}\"'"
     return f"{key}: {told}{given}" if key else f"{told}{given}"
+
+
+def _suggest_elsewhere(steps: Steps, problem: Mapping[str, Any], root: type[BaseModel]) -> str:
+    """Returns `; did you mean KEY?` if other sections have the key: `train.*.model.weights` for `model.weights`."""
+    written, given = [str(steps[-1])], problem["input"]
+    while isinstance(given, Mapping) and len(given) == 1:
+        (name,) = given
+        written, given = [*written, str(name)], given[name]
+    found = find_settings(root, written)[:_SUGGESTIONS]
+    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def _repeats(problem: Mapping[str, Any]) -> bool:

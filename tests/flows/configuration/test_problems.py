@@ -23,6 +23,23 @@ def test_one_problem_is_one_line_and_several_are_a_line_each() -> None:
     assert any("split.seed" in line and "'x'" in line for line in both)
 
 
+@pytest.mark.parametrize(
+    ("tree", "told"),
+    [
+        ({"model": {"weights": "FILE"}}, "model: there is no such key; did you mean train.*.model.weights?"),
+        ({"epochs": 3}, "epochs: there is no such key; did you mean train.*.epochs?"),
+        (
+            {"train": {"cnn": {"temperature": 1}}},
+            "train.cnn.temperature: there is no such key; did you mean train.*.objective.temperature?",
+        ),
+        ({"nonsense": 3}, "nonsense: there is no such key."),
+    ],
+    ids=str,
+)
+def test_a_key_in_the_wrong_section_is_told_where_it_belongs(tree: dict[str, object], told: str) -> None:
+    assert refuse({**TREE, **tree}) == f"my.yaml: {told}"
+
+
 def test_keys_of_a_section_are_known_at_every_depth() -> None:
     assert "train" in known_keys(ExperimentConfig, ())
     assert "learning_rate" in known_keys(ExperimentConfig, ("train", "any member"))
