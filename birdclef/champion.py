@@ -36,7 +36,8 @@ def champion_report(workspace: Workspace) -> Path:
     if decisions:
         refused = decisions[-1]
         raise FileNotFoundError(
-            f"{workspace.address()} has no champion yet, because report {refused.report} was refused: {refused.reason}."
+            f"{workspace.address()} has no champion yet, because report {refused.report} was refused: "
+            f"{refused.reason}. To predict with it anyway, give its directory."
         )
     raise FileNotFoundError(
         f"{workspace.address()} has no champion yet. Run the full pipeline once with `birdclef run`, or choose a "

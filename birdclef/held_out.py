@@ -52,8 +52,8 @@ def find_parts(report: Path, workspace: Workspace) -> ReportParts:
     split = find_split([run for runs in members.values() for run, _ in runs.values()], workspace)
     if not read_provenance(split)["config"]["test_share"]:
         raise ValueError(
-            f"The split {split.name} of report {report.name} holds no recordings out. Set split.test_share=0.1, run "
-            "the pipeline again, and score the new report."
+            f"The split {split.name} of report {report.name} holds no recordings out. Set split.test_share=0.1 (or "
+            "0.25 to 0.5 if species have few recordings), run the whole pipeline again, and score the new report."
         )
     return ReportParts(split, members)
 

@@ -35,16 +35,16 @@ class HeadlineMetric:
 
 HEADLINE_METRICS = {
     "macro_f1": HeadlineMetric("Macro-F1", macro_f1, compared=True),
-    "macro_f1_by_thresholds": HeadlineMetric("Macro-F1, thresholds of other folds", macro_f1_by_thresholds),
+    "macro_f1_by_thresholds": HeadlineMetric("Macro-F1, fitted thresholds", macro_f1_by_thresholds),
     "micro_f1": HeadlineMetric("Micro-F1", micro_f1),
-    "micro_f1_by_thresholds": HeadlineMetric("Micro-F1, thresholds of other folds", micro_f1_by_thresholds),
+    "micro_f1_by_thresholds": HeadlineMetric("Micro-F1, fitted thresholds", micro_f1_by_thresholds),
     "accuracy": HeadlineMetric("Accuracy", accuracy, compared=True),
     "top_3_accuracy": HeadlineMetric("Top-3 accuracy", top_3_accuracy, compared=True),
     "top_5_accuracy": HeadlineMetric("Top-5 accuracy", top_5_accuracy),
     "macro_roc_auc": HeadlineMetric("Macro ROC-AUC", macro_roc_auc, compared=True),
     "padded_cmap": HeadlineMetric("Padded cmAP(5)", padded_cmap, compared=True),
     "expected_calibration_error": HeadlineMetric(
-        "Expected calibration error", expected_calibration_error, compared=True, is_error=True
+        "Expected calibration error, uncalibrated", expected_calibration_error, compared=True, is_error=True
     ),
 }
 """Headline metrics by their name in `report.json`, in the order of a report."""

