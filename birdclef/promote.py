@@ -37,8 +37,8 @@ def promote(
     The rule is a test of non-inferiority. The report is promoted if the interval of its paired difference in macro-F1
     lies at or above minus `config.margin`, both to the champion and to the best champion so far. The difference is
     taken on the recordings that both scored out of fold. The report is refused if its score cannot be compared with the
-    champion's: they share no recording, other settings decide what leaks between their folds, more leaks, or epochs
-    were chosen on the validation fold.
+    champion's: they share no recording, other settings decide what leaks between their folds, more leaks, epochs were
+    chosen on the validation fold, or the report lacks species or recordings of the champion.
 
     Without a champion, the report is promoted if it is better than chance, and neither its baseline nor an embedding
     model's own labels are shown to be better.

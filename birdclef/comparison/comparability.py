@@ -1,4 +1,4 @@
-"""Finds why the scores of two reports cannot be compared: other kinds of folds, more leaks, or selection."""
+"""Finds why a report cannot take another one's place: other folds, more leaks, selection, or a smaller task."""
 
 import json
 from collections.abc import Mapping
@@ -15,6 +15,9 @@ _LEAKING_SETTINGS = ("group_by", "fold_column")
 trained on more or on other recordings, but on none that resemble the validated ones more."""
 _DRIFT = 0.01
 """Growth of a leaking share that new recordings may cause, if something leaked before."""
+_LEAST_SCORED = 0.9
+"""Share of the other report's recordings that a report must have scored too, so that its score tells about them."""
+_NAMED_SPECIES = 5
 
 
 def find_selection(report: Path) -> list[str]:
@@ -36,7 +39,27 @@ def find_differences(report: Path, other: Path) -> list[str]:
         other: Directory of the report that it is compared with.
     """
     own, others = _read(report), _read(other)
-    return _compare_settings(own, others, other.name) or _compare_leaks(own, others, report, other)
+    incomparable = _compare_settings(own, others, other.name) or _compare_leaks(own, others, report, other)
+    return [*incomparable, *_find_lost(own, others, report, other)]
+
+
+def _find_lost(own: Mapping[str, Any], others: Mapping[str, Any], report: Path, other: Path) -> list[str]:
+    """Returns which species and recordings of the other report a report has lost, in words.
+
+    On the recordings that are left a model with fewer species has the easier task, so the paired difference does not
+    tell about the loss.
+    """
+    reasons = []
+    known = {species["label"] for species in own["per_species"]}
+    if lost := [species["label"] for species in others["per_species"] if species["label"] not in known]:
+        named = ", ".join(lost[:_NAMED_SPECIES]) + (", …" if len(lost) > _NAMED_SPECIES else "")
+        total = len(others["per_species"])
+        reasons.append(f"it does not know {len(lost)} of the {total} species of {other.name}: {named}")
+    scored = [set(pd.read_csv(one / "recordings.csv", dtype=str)["sha256"]) for one in (report, other)]
+    common = len(scored[0] & scored[1])
+    if 0 < common < _LEAST_SCORED * len(scored[1]):
+        reasons.append(f"it scored only {common} of the {len(scored[1])} recordings that {other.name} scored")
+    return reasons
 
 
 def _compare_settings(own: Mapping[str, Any], others: Mapping[str, Any], name: str) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from written_reports import RECORDINGS, list_recordings, write_report
 
@@ -199,6 +200,28 @@ def test_better_report_with_more_leak_or_selected_epochs_is_refused_with_all_rea
     assert reason in "; ".join(reasons)
     assert by_hand == f"`birdclef models promote {leaky.name}` takes it all the same"
     assert champion_report(Workspace(tmp_path)) == honest
+
+
+@pytest.mark.parametrize(
+    ("kept", "reason"),
+    [
+        (lambda recordings: recordings["label"] < "s08", "it does not know 12 of the 20 species of"),
+        (lambda recordings: recordings["fold"] != 0, "it scored only"),
+    ],
+    ids=["fewer species", "fewer folds"],
+)
+def test_a_report_on_less_does_not_take_the_champions_place(
+    kept: Callable[[pd.DataFrame], "pd.Series[bool]"], reason: str, tmp_path: Path
+) -> None:
+    recordings = list_recordings()
+    inside = kept(recordings).to_numpy()
+    whole, _ = write_report(tmp_path, "whole", recordings, choose_wrong(0.2), rivals=BEHIND)
+    easier, _ = write_report(tmp_path, "easier", recordings[inside], choose_wrong(0.1)[inside])
+    assert promote(RULE, CONFIG, whole, Workspace(tmp_path))[0].verdict == "promoted"
+    decision, _ = promote(RULE, CONFIG, easier, Workspace(tmp_path))
+    assert decision.verdict == "refused"
+    assert "is not worse by more than 0.02" in decision.reason
+    assert reason in decision.reason
 
 
 def test_losses_of_26_weeks_do_not_add_up_to_more_than_the_margin(tmp_path: Path) -> None:
