@@ -376,9 +376,20 @@ def test_the_reference_is_always_an_arm_and_others_are_given_with_their_settings
         ("demo", "sift", "There is no arm 'sift'"),
         ("demo", "odd objective.temperature=-1", "objective.temperature"),
         ("demo", "odd temprature=1", "temprature"),
-        ("ensemble", "resnet50 seed=1", "has the name of a member"),
+        ("demo", "", "An arm has no name"),
+        ("demo", "ce objective.kind=supcon", "'ce' is a known arm. Choose another name"),
+        ("demo", "long epochs=90", "The arm 'long' sets epochs=90, but .* --epochs"),
+        ("demo", "long steps_per_epoch=50", "equal cost"),
+        ("demo", "lucky seed=7", "--seeds"),
+        ("demo", "lucky select=best", "too high"),
+        ("ensemble", "resnet50 model.dropout=0.1", "has the name of a member"),
     ],
 )
 def test_a_wrong_arm_is_refused(preset: str, arm: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_arms(CONFIGS / f"{preset}.yaml", (), [arm])
+
+
+def test_two_arms_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="Two arms have the name 'wide'"):
+        load_arms(CONFIGS / "demo.yaml", (), ["wide model.dropout=0.1", "wide model.dropout=0.2"])
