@@ -26,7 +26,7 @@ class Budget:
 
     A loss is flat if the mean of its last 100 steps is less than 2 % below the mean of the 100 steps before. Training
     from scratch often begins with a flat loss, which is no reason to stop: only a loss that is 10 % below that of the
-    first 100 steps counts.
+    first 100 steps counts, and only after the warm-up.
 
     Args:
         config: Settings of the member.
@@ -41,12 +41,12 @@ class Budget:
         self._automatic = config.epochs == "auto"
         self._losses: list[float] = []
         self._falls_after: int | None = None
-        self._flat = False
 
     @property
     def reason(self) -> str:
         """Why the learning rate falls, once the number of epochs is decided."""
-        return "the loss is flat" if self._flat else f"max_epochs={self._bound} is near, though the loss still falls"
+        flat = self._falls_after is not None and self._falls_after < self._latest_fall
+        return "the loss is flat" if flat else f"max_epochs={self._bound} is near, and the loss is not flat yet"
 
     @property
     def decided(self) -> bool:
@@ -56,7 +56,7 @@ class Budget:
     @property
     def epochs(self) -> int:
         """Number of epochs of the main phase; the largest possible number until it is decided."""
-        if self._falls_after is None:
+        if self._falls_after is None or self._falls_after == self._latest_fall:
             return self._bound
         return min(self._bound, self._falls_after + math.ceil(_FALL_SHARE * self._falls_after))
 
@@ -77,14 +77,13 @@ class Budget:
         if self.decided:
             return False
         self._losses.append(loss)
-        self._flat = self._is_flat()
-        if self._flat or len(self._losses) >= self._latest_fall:
+        if self._is_flat() or len(self._losses) >= self._latest_fall:
             self._falls_after = len(self._losses)
         return self.decided
 
     def _is_flat(self) -> bool:
         window = max(1, math.ceil(_WINDOW_STEPS / self._steps_per_epoch))
-        if len(self._losses) < 2 * window:
+        if len(self._losses) < max(2 * window, self._warmup_share * self._bound):
             return False
         first, before, last = (
             sum(part) / window

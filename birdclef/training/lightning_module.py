@@ -25,6 +25,7 @@ from birdclef.training.micro_batches import heads_in_chunks
 from birdclef.training.non_finite_loss import NonFiniteLossError
 from birdclef.training.objective import Objective, count_epochs
 from birdclef.training.schedule import rate_factor
+from birdclef.training.trainer import SELECTION_SCORE
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +147,10 @@ class SpeciesLightningModule(pl.LightningModule):
         labels = self._labels.numpy()
         probabilities = aggregate_windows(logits, self._window_rows, len(labels), "mean").numpy()
         predictions = Predictions(probabilities, None, self._ignored)
-        self.log("val_macro_f1", float(macro_f1(predictions, labels)[0]), prog_bar=True)
+        score = float(macro_f1(predictions, labels)[0])
+        self.log("val_macro_f1", score, prog_bar=True)
+        trained = self._config.objective.kind != "supcon" or self.classifying
+        self.log(SELECTION_SCORE, score if trained else -1.0, logger=False)
         self.log("val_accuracy", float(accuracy(predictions, labels)[0]))
         self.log("val_cross_entropy", negative_log_likelihood(probabilities, labels, self._ignored))
 
@@ -155,12 +159,10 @@ class SpeciesLightningModule(pl.LightningModule):
         metrics = self.trainer.callback_metrics
         if self.budget.end_epoch(metrics["train_loss"].item()):
             self._set_last_epoch()
-            logger.info(
-                "train: %s; the learning rate falls from epoch %d to epoch %d",
-                self.budget.reason,
-                self.current_epoch + 1,
-                self.budget.epochs,
-            )
+            following = self.current_epoch + 2  # Lightning counts from 0
+            if following <= self.budget.epochs:
+                reason, last = self.budget.reason, self.budget.epochs
+                logger.info("train: %s; the learning rate falls from epoch %d to epoch %d", reason, following, last)
         if self.validating:
             epoch, epochs = self.current_epoch + 1, cast("int", self.trainer.max_epochs)
             loss, score = metrics["train_loss"].item(), metrics["val_macro_f1"].item()

@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 LAST_CHECKPOINT = "last.ckpt"
 BEST_CHECKPOINT = "best.ckpt"
+SELECTION_SCORE = "selection_score"
+"""Name of the score by which an epoch is chosen: validation macro-F1, and below all of them where the classifier of
+`supcon` is not trained yet."""
 _SECONDS_BETWEEN_COPIES = 60.0
 _PRECISIONS: dict[torch.dtype, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     torch.float32: "32-true",
@@ -165,7 +168,7 @@ def build_trainer(config: TrainConfig, workspace: Workspace, directory: Path) ->
         ModelCheckpoint(
             checkpoints,
             filename=Path(BEST_CHECKPOINT).stem,
-            monitor="val_macro_f1",
+            monitor=SELECTION_SCORE,
             mode="max",
             save_on_train_epoch_end=False,
             enable_version_counter=False,

@@ -39,7 +39,21 @@ def test_training_ends_with_the_largest_number_of_epochs() -> None:
     given = budget()
     assert run(given, [3.0] * 200) == 60
     assert given.epochs == 80
-    assert given.reason == "max_epochs=80 is near, though the loss still falls"
+    assert given.reason == "max_epochs=80 is near, and the loss is not flat yet"
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 9, 13])
+def test_no_epoch_is_lost_where_the_largest_number_is_no_multiple_of_four(most: int) -> None:
+    given = budget(max_epochs=most)
+    assert run(given, [3.0] * most) is not None
+    assert given.epochs == most
+
+
+def test_a_loss_that_is_flat_during_the_warm_up_does_not_end_the_training() -> None:
+    given = budget(warmup_share=0.1)  # 8 epochs
+    losses = [4.0, 4.0, *[3.0] * 18]
+    assert run(given, losses) == 8
+    assert given.rate_factor(8 * STEPS_PER_EPOCH - 1) == 1.0
 
 
 def test_a_flat_loss_may_still_vary() -> None:

@@ -331,6 +331,15 @@ def test_select_best_keeps_the_epoch_with_the_highest_validation_score(ringing: 
     assert torch.load(checkpoint, weights_only=True)["epoch"] == best["epoch"]
 
 
+def test_select_best_takes_no_epoch_in_which_the_classifier_of_supcon_is_untrained(
+    ringing: FoldData, tmp_path: Path
+) -> None:
+    objective = {"kind": "supcon", "classifier_epochs": 1}
+    settings = config(select="best", epochs=2, objective=objective, learning_rate=1e-9)  # all epochs score the same
+    checkpoint = fit(start(settings), ringing, settings, Workspace(tmp_path), tmp_path)
+    assert torch.load(checkpoint, weights_only=True)["epoch"] == 2
+
+
 def test_orphans_and_losses_are_logged_for_each_epoch(ringing: FoldData, tmp_path: Path) -> None:
     lonely = ringing.train.drop_duplicates("label_index").reset_index(drop=True)
     train(dataclasses.replace(ringing, train=lonely), config(), tmp_path)
