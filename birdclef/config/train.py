@@ -17,7 +17,7 @@ from pydantic import (
 from birdclef.config.augment import AugmentConfig, EmbeddingAugmentConfig
 from birdclef.config.model import ModelConfig
 from birdclef.config.objective import ObjectiveConfig
-from cache.config.section import ConfigSection, Probability
+from cache.config.section import ConfigSection, Probability, refuse_in_one_sentence
 
 
 def _augmented_kind(augment: Any) -> str:
@@ -57,7 +57,7 @@ class TrainConfig(ConfigSection):
     species_exponent: Probability = 0.5
     """A species is drawn with a probability proportional to its number of recordings to this power: 0 draws all species
     equally often, 1 as often as they are recorded."""
-    epochs: PositiveInt | Literal["auto"] = 30
+    epochs: Annotated[PositiveInt | Literal["auto"], refuse_in_one_sentence("a whole number from 1 on, or auto")] = 30
     """Number of epochs. `objective.kind=supcon` adds `objective.classifier_epochs`. `auto` trains at the peak learning
     rate until the training loss is flat, and then a third longer while the rate falls."""
     max_epochs: PositiveInt = 300

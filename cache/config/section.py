@@ -7,7 +7,11 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
 )
+from pydantic_core import PydanticCustomError
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -26,6 +30,22 @@ def _check_order(limits: Limits) -> Limits:
 
 Ascending = Annotated[Limits, AfterValidator(_check_order)]
 """Lowest and highest value of a range."""
+
+
+def refuse_in_one_sentence(expected: str) -> WrapValidator:
+    """Returns a validator of a value of several types, of which otherwise each has an error of its own.
+
+    Args:
+        expected: What the value must be, as it follows "Input should be".
+    """
+
+    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise PydanticCustomError("expected", f"Input should be {expected}") from None
+
+    return WrapValidator(check)
 
 
 class ConfigSection(BaseModel):

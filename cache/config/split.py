@@ -1,17 +1,13 @@
 """Configuration of the split."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import (
     Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
-from cache.config.section import ConfigSection, Seed
+from cache.config.section import ConfigSection, Seed, refuse_in_one_sentence
 
 AUTO = "auto"
 """Value of `split.folds` that has the number of folds chosen by the recordings."""
@@ -23,7 +19,10 @@ MOST_FOLDS = 5
 class SplitConfig(ConfigSection):
     """Grouped, stratified folds."""
 
-    folds: Annotated[int, Field(ge=2)] | Literal["auto"] = MOST_FOLDS
+    folds: Annotated[
+        Annotated[int, Field(ge=2)] | Literal["auto"],
+        refuse_in_one_sentence(f"a whole number from 2 on, or {AUTO}"),
+    ] = MOST_FOLDS
     """Number of folds; `auto`: the largest number up to 5 that the recordings allow, or that of the split whose folds
     are kept. Keys and reports hold the number, not the word."""
     seed: Seed = 42
@@ -53,14 +52,6 @@ class SplitConfig(ConfigSection):
         if self.folds == AUTO:
             raise ValueError("split.folds=auto has no number before the split is built.")
         return int(self.folds)
-
-    @field_validator("folds", mode="wrap")
-    @classmethod
-    def _check_folds(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return handler(value)
-        except ValidationError:  # otherwise each of the two types has an error of its own
-            raise PydanticCustomError("folds", f"Input should be a whole number from 2 on, or {AUTO}") from None
 
     @model_validator(mode="after")
     def _check_fold_source(self) -> Self:
