@@ -11,7 +11,7 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 5
+VERSION = 6
 """Raised by hand when the same predictions and settings give another report."""
 
 

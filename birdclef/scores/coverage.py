@@ -8,12 +8,14 @@ from typing import Any
 import pandas as pd
 
 from birdclef.scores.lineage import Lineage
-from cache.folds.groups import is_validated
+from cache.folds.groups import is_held_out, is_validated
 from cache.folds.overlap import measure_overlap, name_groups
 from cache.recordings.catalogue_tables import read_duplicates, read_quarantine
 from cache.workspace.artefact import read_provenance
 
 _PINNED = "too few groups of usable recordings to spread over folds, so it is always in training"
+_PINNED_BY_COLUMN = "the table's column of folds puts none of its recordings into a validated fold"
+_HELD_OUT = "recordings of it are held out (split.test_share), and the others cannot be spread over folds"
 _NOT_PREDICTED = "it is validated in folds that the members were not trained for"
 
 
@@ -32,11 +34,17 @@ def describe_coverage(
     without_recordings = sorted(set(quarantined["label"]) - set(species["label"]))
     scored = set(recordings["label"])
     validated = set(catalogue.loc[is_validated(catalogue["fold"]), "label"])
-    unscored = [
-        {"label": label, "why": _NOT_PREDICTED if label in validated else _PINNED}
-        for label in species["label"]
-        if label not in scored
-    ]
+    held_out = set(catalogue.loc[is_held_out(catalogue["fold"]), "label"])
+    by_column = read_provenance(lineage.split)["config"]["fold_column"]
+
+    def explain(label: str) -> str:
+        if label in validated:
+            return _NOT_PREDICTED
+        if by_column:
+            return _PINNED_BY_COLUMN
+        return _HELD_OUT if label in held_out else _PINNED
+
+    unscored = [{"label": label, "why": explain(label)} for label in species["label"] if label not in scored]
     unscored += [{"label": label, "why": "all its recordings are quarantined"} for label in without_recordings]
     return {
         "recordings": len(catalogue) + len(quarantined),

@@ -74,6 +74,7 @@ def score_each_member(
                 "backbone": config["model"]["backbone"],
                 "objective": config["objective"]["kind"],
                 "weights": summaries[0]["weights"],
+                "select": config["select"],
                 "parameters": summaries[0]["parameters"],
                 "training_seconds": sum(summary["seconds"] for summary in summaries),
                 "prediction_seconds": float(member.views["seconds"].sum()),

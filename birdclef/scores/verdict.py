@@ -12,6 +12,10 @@ _OPENINGS: dict[Outcome, str] = {
     "unclear": "It is unclear whether training paid here",
     "not_paid": "Training did not pay here",
 }
+_SELECTED = (
+    " The score of the trained models is too high, because their epochs were chosen on the validation folds "
+    "(train.*.select=best)."
+)
 _LONGER = "more epochs (train.*.epochs, or train.*.max_epochs with epochs=auto)"
 
 
@@ -58,9 +62,10 @@ def judge_training(report: Mapping[str, Any]) -> dict[str, Any]:
     if ahead:
         outcome = "not_paid" if any(rival.complete for rival in ahead) else "partly"
     told = ahead or close or [rival for rival in rivals if rival.kind == "baseline"]
+    selected = any(member.get("select") == "best" for member in report["members"])
     return {
         "outcome": outcome,
-        "sentence": f"{_OPENINGS[outcome]}: {'; '.join(rival.sentence for rival in told)}.",
+        "sentence": f"{_OPENINGS[outcome]}: {'; '.join(rival.sentence for rival in told)}.{selected * _SELECTED}",
         "advice": None if outcome == "paid" else _advise(told[0], report),
         "rivals": [asdict(rival) for rival in rivals],
     }

@@ -12,14 +12,18 @@ from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.workspace import Workspace
 
 
-def test_species_that_are_not_scored_get_the_reason_that_applies(evaluation_catalogue: Path) -> None:
+def make_split(folder: Path, **settings: object) -> Path:
+    recipe = Recipe("splits", {"fold_column": None, "test_share": 0.0, **settings}, {}, 1)
+    return Workspace(folder).materialise(recipe, lambda staging: None)
+
+
+def test_species_that_are_not_scored_get_the_reason_that_applies(evaluation_catalogue: Path, tmp_path: Path) -> None:
     catalogue = pd.DataFrame(
         {"label": ["abbowl", "barwre", "cdove", "cdove", "eremit"], "fold": [0, 0, 1, 2, -1]},
         index=["r1", "r2", "r3", "r4", "r5"],
     )
     species = pd.DataFrame({"label": ["abbowl", "barwre", "cdove", "eremit"]})
-    nowhere = Path("unused")
-    lineage = Lineage((), nowhere, evaluation_catalogue, FeatureDirectory(nowhere))
+    lineage = Lineage((), make_split(tmp_path), evaluation_catalogue, FeatureDirectory(Path("unused")))
     coverage = describe_coverage(catalogue, catalogue.loc[["r1", "r2"]], species, lineage)
     assert coverage["species_not_scored"] == [
         {"label": "cdove", "why": "it is validated in folds that the members were not trained for"},
@@ -31,6 +35,25 @@ def test_species_that_are_not_scored_get_the_reason_that_applies(evaluation_cata
     ]
     assert [coverage[name] for name in ("recordings", "recordings_usable", "recordings_scored")] == [9, 5, 2]
     assert [coverage[name] for name in ("species", "species_scored")] == [5, 2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "fold", "why"),
+    [
+        ({"fold_column": "fold"}, -1, "the table's column of folds puts none of its recordings"),
+        ({"test_share": 0.25}, -2, "recordings of it are held out (split.test_share)"),
+    ],
+    ids=str,
+)
+def test_reason_is_that_of_the_splits_settings(
+    settings: dict[str, object], fold: int, why: str, evaluation_catalogue: Path, tmp_path: Path
+) -> None:
+    catalogue = pd.DataFrame({"label": ["wren", "robin", "robin"], "fold": [0, -1, fold]}, index=["r1", "r2", "r3"])
+    species = pd.DataFrame({"label": ["wren", "robin"]})
+    lineage = Lineage((), make_split(tmp_path, **settings), evaluation_catalogue, FeatureDirectory(Path("unused")))
+    reasons = describe_coverage(catalogue, catalogue.loc[["r1"]], species, lineage)["species_not_scored"]
+    assert reasons[0]["label"] == "robin"
+    assert reasons[0]["why"].startswith(why)
 
 
 @pytest.mark.parametrize(
