@@ -12,7 +12,7 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 5
+VERSION = 6
 """Raised by hand when the same predictions and settings give another comparison."""
 
 
@@ -61,15 +61,16 @@ def _write(
 
     from birdclef.comparison.plots import plot_comparison
     from birdclef.comparison.trial_scores import score_trials
+    from birdclef.scores.json_values import replace_nan
 
     comparison = score_trials(config, trials, baselines, companions, workspace)
-    (staging / "comparison.json").write_text(json.dumps(comparison, indent=2) + "\n")
+    (staging / "comparison.json").write_text(json.dumps(replace_nan(comparison), indent=2, allow_nan=False) + "\n")
     rows = _flatten(comparison)
     pd.DataFrame(rows).to_csv(staging / "comparison.csv", index=False)
     (staging / "comparison.md").write_text(_as_markdown(comparison))
     (staging / "comparison.png").write_bytes(plot_comparison(comparison))
     for row in rows:
-        if row["epochs"] is not None:
+        if row["epochs"] is not None and row["arm"] != comparison["reference"]:
             logger.info(
                 "compare: %d epochs, %s: macro-F1 %.3f, %+.3f [%+.3f, %+.3f] against %s",
                 *(row[name] for name in ("epochs", "arm", "macro_f1", "difference", "difference_low")),
@@ -137,13 +138,17 @@ def _explain(comparison: Mapping[str, Any]) -> str:
         else f"that of one seed, with its {confidence} interval from resampling {resampled}; another seed may give "
         "another value"
     )
-    single = 100 * comparison["difference_confidence"][OVERALL]
+    single, number = 100 * comparison["difference_confidence"][OVERALL], comparison["differences"]
+    together = (
+        f"With {confidence} probability all {number} intervals of a column hold their true differences at once. So a "
+        f"single interval is wider: one of {single:.1f}% for all species. "
+        if number > 1
+        else ""
+    )
     return (
         f"{comparison['recordings']} recordings of {comparison['species']} species, scored out of fold. Each value is "
         f"{varied}. A difference to `{comparison['reference']}` at the same budget is bold if its interval leaves out "
-        f"zero. With {confidence} probability all {comparison['differences']} intervals of a column hold their true "
-        f"differences at once. So a single interval is wider: one of {single:.1f}% for all species. A bucket holds "
-        "the species with that many recordings."
+        f"zero. {together}A bucket holds the species with that many recordings."
     )
 
 

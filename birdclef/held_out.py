@@ -98,9 +98,9 @@ def _write(
     import json
 
     from birdclef.metrics.headline import METRIC_TITLES
-    from birdclef.report.page import replace_nan
     from birdclef.report.rendering import render
     from birdclef.scores.held_out_scores import score_held_out
+    from birdclef.scores.json_values import replace_nan
 
     found = score_held_out(report, members, baseline, workspace)
     score = replace_nan({"format": FORMAT, "key": key, **found.score})

@@ -88,8 +88,8 @@ def list_files(directory: str) -> pd.DataFrame:
         scanned = scan_audio(directory)
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"data.background={directory} does not exist. Set it to a folder with sounds such as wind and rain, or to "
-            "null."
+            f"data.background={directory}: there is no such folder. Set it to a folder with sounds such as wind "
+            "and rain, or to null."
         ) from None
     files = [
         (name, "", size, version)

@@ -16,6 +16,7 @@ from birdclef.metrics.headline import HEADLINE_METRICS, METRIC_TITLES, HeadlineM
 from birdclef.metrics.predictions import Predictions
 from birdclef.report.rendering import render
 from birdclef.report.species_names import name_species
+from birdclef.scores.json_values import replace_nan
 from birdclef.scores.scorer import Scorer, build_scorer
 from cache.folds.overlap import name_groups
 
@@ -103,7 +104,7 @@ def describe_diff(diff: Mapping[str, Any]) -> str:
     """Returns a comparison of reports as Markdown, with the species that gained and lost most."""
     species = diff["species"]
     content = {
-        "diff": diff,
+        "diff": replace_nan(dict(diff)),
         "names": diff["names"],
         "interval": f"{100 * diff['confidence']:g} % interval",
         "metric_titles": METRIC_TITLES,

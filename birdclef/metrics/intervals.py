@@ -24,19 +24,20 @@ def score_interval(value: float, resampled: Floats, confidence: float, freedom: 
     Then the interval is that of Clopper and Pearson 1934 for the number of groups.
 
     Args:
-        value: Metric on all recordings.
+        value: Metric on all recordings; NaN, as of a metric that these recordings do not define, has the interval NaN.
         resampled: Metric on each resample, (resamples,); NaN values are left out.
         confidence: Coverage of the interval, 0 to 1.
         freedom: Degrees of freedom of the distance: one less than groups. Below 1 the interval is the whole range.
     """
     half = _half_width(value, resampled, confidence, freedom)
+    if np.isnan(value):
+        return np.nan, np.nan
     if half == np.inf:
         return 0.0, 1.0
-    unseen = 1 - ((1 - confidence) / 2) ** (1 / (freedom + 1))
     if value <= 0:
-        return 0.0, unseen
+        return 0.0, _largest_unseen_share(confidence, freedom)
     if value >= 1:
-        return 1 - unseen, 1.0
+        return 1 - _largest_unseen_share(confidence, freedom), 1.0
     scaled = half / (value * (1 - value))
     return float(expit(logit(value) - scaled)), float(expit(logit(value) + scaled))
 
@@ -46,6 +47,10 @@ def plain_interval(
 ) -> tuple[float, float]:
     """Returns value ± t distances, clipped to the limits; the other arguments are those of `score_interval`.
 
+    If no resample differs from the value, as where two models give the same predictions, all groups are alike. Another
+    group may differ all the same: the half width is then the largest share of such groups that Clopper and Pearson's
+    interval allows.
+
     Args:
         value: Metric, or difference of metrics, on all recordings.
         resampled: The same on each resample.
@@ -53,7 +58,9 @@ def plain_interval(
         freedom: Degrees of freedom.
         limits: Lowest and highest possible value.
     """
-    half = _half_width(value, resampled, confidence, freedom)
+    half = _half_width(value, resampled, confidence, freedom) or _largest_unseen_share(confidence, freedom)
+    if np.isnan(value):
+        return np.nan, np.nan
     return max(limits[0], value - half), min(limits[1], value + half)
 
 
@@ -91,6 +98,11 @@ def mean_square_distance(value: float, resampled: Floats) -> float:
     """
     defined = resampled[~np.isnan(resampled)]
     return float(((defined - value) ** 2).mean()) if len(defined) else np.inf
+
+
+def _largest_unseen_share(confidence: float, freedom: float) -> float:
+    """Returns the upper end of Clopper and Pearson's interval for the share of an event that no group had."""
+    return float(1 - ((1 - confidence) / 2) ** (1 / (freedom + 1)))
 
 
 def _half_width(value: float, resampled: Floats, confidence: float, freedom: float) -> float:

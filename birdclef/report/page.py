@@ -1,7 +1,6 @@
 """Writes a report: JSON for programs, Markdown for Prefect, and a self-contained HTML page for people."""
 
 import json
-import math
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from birdclef.report.mistakes import list_errors, show_mistakes
 from birdclef.report.pictures import PICTURE_TITLES, draw_pictures
 from birdclef.report.rendering import render
 from birdclef.report.species_names import name_species
+from birdclef.scores.json_values import replace_nan
 from birdclef.scores.report_scores import Scored
 from cache.config.data import DataConfig
 from cache.workspace.workspace import Workspace
@@ -84,15 +84,6 @@ def write_report(
     }
     for name in ("report.html", "report.md"):
         (directory / name).write_text(render(f"{name}.j2", content))
-
-
-def replace_nan(value: Any) -> Any:
-    """Returns a JSON value in which NaN and infinite numbers are replaced by null."""
-    if isinstance(value, dict):
-        return {key: replace_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [replace_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _list_recordings(scored: Scored) -> pd.DataFrame:

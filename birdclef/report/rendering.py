@@ -41,9 +41,11 @@ def _format_number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _format_difference(value: Mapping[str, float] | None) -> str:
-    """Returns a difference with its interval, or a dash if there is none."""
-    return "–" if value is None else f"{value['value']:+.3f} [{value['low']:+.3f}, {value['high']:+.3f}]"
+def _format_difference(value: Mapping[str, float | None] | None) -> str:
+    """Returns a difference with its interval, or a dash if it is undefined or there is none."""
+    if value is None or value["value"] is None:
+        return "–"
+    return f"{value['value']:+.3f} [{value['low']:+.3f}, {value['high']:+.3f}]"
 
 
 def _escape_markdown_cell(text: object) -> str:

@@ -53,8 +53,9 @@ def diff(
     """Compare reports on the same recordings: paired intervals, and the species that gained or lost."""
     from birdclef.comparison.diff import compare_reports, describe_diff
     from birdclef.config.evaluate import EvaluateConfig
+    from birdclef.scores.json_values import replace_nan
 
     found = compare_reports(reports, EvaluateConfig(bootstrap_samples=samples, confidence=confidence))
     if output:
-        output.write_text(json.dumps(found, indent=2) + "\n")
+        output.write_text(json.dumps(replace_nan(found), indent=2, allow_nan=False) + "\n")
     typer.echo(describe_diff(found), nl=False)

@@ -77,10 +77,23 @@ def test_interval_of_all_or_nothing_is_that_of_clopper_and_pearson(right: int) -
     assert found == pytest.approx((exact.low, exact.high))
 
 
+@pytest.mark.parametrize("difference", [0.0, -1.0])
+def test_groups_that_are_all_alike_do_not_show_that_another_one_is(difference: float) -> None:
+    unseen = binomtest(0, 13).proportion_ci(0.95, "exact").high
+    found = plain_interval(difference, np.full(50, difference), 0.95, 12, (-1, 1))
+    assert found == pytest.approx((max(-1, difference - unseen), difference + unseen))
+
+
 def test_undefined_resamples_are_left_out() -> None:
     resampled = np.random.default_rng(1).normal(0.4, 0.05, 50)
     with_undefined = np.append(resampled, [np.nan] * 9)
     assert score_interval(0.4, with_undefined, 0.9, 20) == score_interval(0.4, resampled, 0.9, 20)
+
+
+def test_an_undefined_metric_has_no_interval() -> None:
+    undefined = np.full(30, np.nan)
+    assert np.isnan(score_interval(np.nan, undefined, 0.95, 12)).all()
+    assert np.isnan(plain_interval(np.nan, undefined, 0.95, 12, (-1, 1))).all()
 
 
 def test_one_group_tells_nothing() -> None:
