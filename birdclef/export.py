@@ -48,7 +48,7 @@ def export_onnx(run: Path, output: Path) -> float:
     if output.suffix != ".onnx":
         raise ValueError(f"{output} must end in .onnx.")
     if not (run / "weights.safetensors").is_file():
-        raise ValueError(f"{run} is not a run. Give workspace/runs/KEY.")
+        raise ValueError(f"{run} is not a run. Give workspace/runs/KEY{_name_runs(run)}.")
     workspace = Workspace.containing(run)
     trained = load_run(run, workspace, torch.device("cpu"))
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +80,15 @@ def measure_difference(trained: TrainedRun, path: Path) -> float:
     inputs = subject.make_inputs()
     (probabilities,) = session.run(None, {subject.input_name: inputs})
     return float(np.abs(probabilities - subject.expected(inputs)).max())
+
+
+def _name_runs(report: Path) -> str:
+    """Returns the keys of a report's runs, for a message; empty if the directory is no report."""
+    content = report / "report.json"
+    if not content.is_file():
+        return ""
+    runs = json.loads(content.read_text())["lineage"]["runs"]
+    return f"; the runs of this report are {', '.join(run['key'] for run in runs)}"
 
 
 def _write(trained: TrainedRun, key: str, path: Path) -> None:
