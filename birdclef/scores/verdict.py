@@ -167,7 +167,12 @@ def _list_trials(members: Sequence[Mapping[str, Any]], lineage: Mapping[str, Any
     """Returns settings that may help members which are behind a simple classifier."""
     stores = [lineage["features"], *lineage["member_features"]]
     if any("kind" in store["config"] for store in stores):  # embeddings
-        return [_LONGER, "train.*.objective.kind=ce", "more recordings of each species"]
+        trials = [_LONGER, "more recordings of each species"]
+        if any(member["backbone"] == "mean_pool" for member in members):
+            trials.insert(0, "train.*.model.backbone=attention_pool")
+        if any(member["objective"] != "ce" for member in members):
+            trials.insert(0, "train.*.objective.kind=ce")
+        return trials
     trials = ["`birdclef run embeddings`, which starts from a model that knows birds"]
     if any(member["weights"] == "none" for member in members):
         trials.append("pretrained weights (train.*.model.weights=hub)")

@@ -32,7 +32,7 @@ def describe(
         },
         "zero_shot": own,
         "coverage": {"recordings_scored": 88},
-        "members": [{"weights": weights}],
+        "members": [{"weights": weights, "backbone": "mean_pool", "objective": "joint"}],
         "lineage": {"features": features, "member_features": []},
     }
 
@@ -113,7 +113,7 @@ def test_own_labels_that_miss_species_pay_in_part_where_they_are_ahead_and_else_
     [
         (LOG_MEL, "none", ["birdclef run embeddings", "train.*.model.weights=hub", "train.*.epochs"]),
         (LOG_MEL, "hub", ["birdclef run embeddings", "train.*.epochs"]),
-        (EMBEDDINGS, "none", ["train.*.epochs", "train.*.objective.kind=ce"]),
+        (EMBEDDINGS, "none", ["train.*.epochs", "train.*.objective.kind=ce", "train.*.model.backbone=attention_pool"]),
     ],
 )
 def test_advice_names_settings_that_are_not_set_yet(features: dict[str, Any], weights: str, advised: list[str]) -> None:
@@ -130,3 +130,12 @@ def test_rivals_are_read_back_and_lead_if_that_is_shown_or_as_chance_by_anything
     assert is_ahead(rivals["chance"])
     with pytest.raises(ValueError, match=r"report\.json has no verdict, because an old version wrote the report"):
         read_rivals({}, "report.json")
+
+
+def test_advice_does_not_name_what_is_set_already() -> None:
+    report = describe((0.6, 0.5, 0.7), (-0.1, -0.2, -0.05), features=EMBEDDINGS)
+    report["members"] = [{"weights": "none", "backbone": "attention_pool", "objective": "ce", "select": "best"}]
+    verdict = judge_training(report)
+    assert "attention_pool" not in verdict["advice"]
+    assert "objective.kind" not in verdict["advice"]
+    assert "chosen on the validation folds" in verdict["sentence"]
