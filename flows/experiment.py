@@ -19,11 +19,11 @@ from cache.config.features import EmbeddingConfig, FeatureConfig, LogMelConfig
 from cache.config.section import ConfigSection
 from cache.config.split import AUTO, MOST_FOLDS, SplitConfig
 from cache.workspace.artefact import read_provenance
+from flows.configuration.arms import read_arm
 from flows.configuration.origins import show_origins
 from flows.configuration.overrides import apply_overrides, as_overrides, parse_override, read_tree
 from flows.configuration.presets import find_config
 from flows.configuration.problems import describe_problems
-from flows.configuration.suggestion import suggest
 
 
 def _check_name(name: str) -> str:
@@ -200,7 +200,7 @@ def load_arms(config: Path, overrides: Iterable[str], arms: Iterable[str]) -> di
     common.append(f"train.{member}.epochs={members[member].most_epochs}")  # arms are compared at equal cost
     chosen: dict[str, Sequence[str]] = {REFERENCE: ARMS[REFERENCE]}
     for arm in arms or ARMS:
-        name, settings = _read_arm(arm)
+        name, settings = read_arm(arm)
         if name in companions:
             raise ValueError(f"The arm {name!r} has the name of a member of {config}. Choose another name for the arm.")
         if settings and name in chosen:
@@ -210,39 +210,6 @@ def load_arms(config: Path, overrides: Iterable[str], arms: Iterable[str]) -> di
         name: load_config(config, [*common, *(f"train.{member}.{setting}" for setting in settings)])
         for name, settings in chosen.items()
     }
-
-
-def _read_arm(arm: str) -> tuple[str, list[str]]:
-    """Returns name and settings of an arm; a known arm has none.
-
-    Raises:
-        ValueError: If the arm has no name, is unknown, or sets what the comparison sets for all arms.
-    """
-    name, *settings = arm.split() or [""]
-    if not name:
-        raise ValueError(f"An arm has no name. Give one of {', '.join(ARMS)}, or 'NAME key=value'.")
-    if not settings and name not in ARMS:
-        raise ValueError(
-            f"There is no arm {name!r}{suggest(name, ARMS) or '.'} Known: {', '.join(ARMS)}. To define another arm, "
-            f"give its settings: '{name} objective.temperature=0.2'."
-        )
-    if settings and name in ARMS:
-        raise ValueError(f"{name!r} is a known arm. Choose another name for an arm with settings of your own.")
-    for setting in settings:
-        if reason := _SAME_FOR_ALL_ARMS.get(setting.partition("=")[0]):
-            raise ValueError(f"The arm {name!r} sets {setting}, but {reason}.")
-    return name, settings
-
-
-_SAME_FOR_ALL_ARMS = {
-    "epochs": "all arms are trained at equal cost: set it with --epochs",
-    "max_epochs": "all arms are trained at equal cost: set it with --epochs",
-    "steps_per_epoch": "all arms are trained at equal cost: set it for all, as train.*.steps_per_epoch",
-    "seed": "all arms have the same seeds: set their number with --seeds",
-    "folds": "all arms are compared on the same folds: set it for all, as train.*.folds",
-    "select": "an epoch that is chosen on the validation fold makes the score too high: leave it out",
-}
-"""Settings that an arm may not have, and why."""
 
 
 def _is_valid(config: Path, override: str) -> bool:

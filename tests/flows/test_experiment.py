@@ -376,12 +376,6 @@ def test_the_reference_is_always_an_arm_and_others_are_given_with_their_settings
         ("demo", "sift", "There is no arm 'sift'"),
         ("demo", "odd objective.temperature=-1", "objective.temperature"),
         ("demo", "odd temprature=1", "temprature"),
-        ("demo", "", "An arm has no name"),
-        ("demo", "ce objective.kind=supcon", "'ce' is a known arm. Choose another name"),
-        ("demo", "long epochs=90", "The arm 'long' sets epochs=90, but .* --epochs"),
-        ("demo", "long steps_per_epoch=50", "equal cost"),
-        ("demo", "lucky seed=7", "--seeds"),
-        ("demo", "lucky select=best", "too high"),
         ("ensemble", "resnet50 model.dropout=0.1", "has the name of a member"),
     ],
 )
