@@ -66,6 +66,10 @@ class CorpusPlan:
                 "1 <= min_seconds <= max_seconds, such as min_seconds=5 and max_seconds=11."
             )
 
+    def describe(self) -> str:
+        """Returns the settings as the command line takes them: `species=24 recordings=240 seed=0 ...`."""
+        return " ".join(f"{name}={value}" for name, value in asdict(self).items())
+
 
 def synthesize_corpus(directory: Path, plan: CorpusPlan) -> Path:
     """Generates a corpus; returns `directory`, with train_metadata.csv, train_audio/<label>/<file> and synth.json.
@@ -82,7 +86,7 @@ def synthesize_corpus(directory: Path, plan: CorpusPlan) -> Path:
         return directory
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise FileExistsError(
-            f"{directory} exists, but does not hold the corpus of {plan} (version {VERSION}). "
+            f"{directory} exists, but does not hold the corpus of {plan.describe()} (version {VERSION}). "
             "Name a new or empty folder, or remove this one."
         )
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from prefect import get_run_logger
 from birdclef.baseline import FROZEN_BASELINE, baseline_name
 from birdclef.champion import keep_champion_folds
 from birdclef.held_out import find_parts
+from birdclef.model.weights_identity import identify_weights
 from birdclef.zero_shot import zero_shot_name
 from cache.split import check_split
 from cache.workspace.workspace import Workspace
@@ -98,8 +99,13 @@ def make_sources(experiment: ExperimentConfig, catalogues: dict[str, Path], work
 
 
 def make_split(experiment: ExperimentConfig, workspace: Workspace) -> Path:
-    """Returns the split of the experiment's catalogue; settings that the table does not allow are refused first."""
+    """Returns the split of the experiment's catalogue.
+
+    Before features are computed, it refuses folds that the table does not allow, and a weight file that does not exist.
+    """
     check_split(experiment.split, experiment.data, workspace)
+    for member in experiment.train.values():
+        identify_weights(member.model.weights)
     return build_split_task(experiment.split, make_catalogue(experiment, workspace), workspace)
 
 

@@ -33,18 +33,8 @@ def describe_coverage(
     quarantined = read_quarantine(lineage.catalogue)
     without_recordings = sorted(set(quarantined["label"]) - set(species["label"]))
     scored = set(recordings["label"])
-    validated = set(catalogue.loc[is_validated(catalogue["fold"]), "label"])
-    held_out = set(catalogue.loc[is_held_out(catalogue["fold"]), "label"])
-    by_column = read_provenance(lineage.split)["config"]["fold_column"]
-
-    def explain(label: str) -> str:
-        if label in validated:
-            return _NOT_PREDICTED
-        if by_column:
-            return _PINNED_BY_COLUMN
-        return _HELD_OUT if label in held_out else _PINNED
-
-    unscored = [{"label": label, "why": explain(label)} for label in species["label"] if label not in scored]
+    whys = _explain_unscored(catalogue, by_column=bool(read_provenance(lineage.split)["config"]["fold_column"]))
+    unscored = [{"label": label, "why": whys[label]} for label in species["label"] if label not in scored]
     unscored += [{"label": label, "why": "all its recordings are quarantined"} for label in without_recordings]
     return {
         "recordings": len(catalogue) + len(quarantined),
@@ -54,6 +44,15 @@ def describe_coverage(
         "species_scored": len(scored),
         "species_not_scored": unscored,
     }
+
+
+def _explain_unscored(catalogue: pd.DataFrame, *, by_column: bool) -> dict[str, str]:
+    """Returns why each species with usable recordings is not scored, if it is not."""
+    pinned = _PINNED_BY_COLUMN if by_column else _PINNED
+    whys = dict.fromkeys(catalogue["label"], pinned)
+    if not by_column:
+        whys |= dict.fromkeys(catalogue.loc[is_held_out(catalogue["fold"]), "label"], _HELD_OUT)
+    return whys | dict.fromkeys(catalogue.loc[is_validated(catalogue["fold"]), "label"], _NOT_PREDICTED)
 
 
 def describe_overlap(catalogue: pd.DataFrame, recordings: pd.DataFrame, lineage: Lineage) -> dict[str, Any]:
