@@ -9,6 +9,7 @@ and all recordings of one recordist of abbowl for barwre.
 import hashlib
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -74,6 +75,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have the files that take longest begin first, so that the workers of `--dist loadfile` end together."""
     first = {TESTS / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: first.get(item.path, len(first)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup() -> None:
+    """Remove the name of the test from the environment, so that the fork server of one test serves the next."""
+    os.environ.pop("PYTEST_CURRENT_TEST", None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call() -> None:
+    os.environ.pop("PYTEST_CURRENT_TEST", None)
 
 
 @pytest.hookimpl(wrapper=True)

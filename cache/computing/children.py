@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -140,6 +141,8 @@ class Child:
 class Children:
     """The child of each thread that computes parts, and the server that forks them.
 
+    The server outlives its children, so that the next build need not import again. It ends itself when it is idle.
+
     Attributes:
         generation: How often `end` was called.
     """
@@ -147,11 +150,12 @@ class Children:
     def __init__(self) -> None:
         self.generation = 0
         self._server: ForkServer | None = None
+        self._server_environment: dict[str, str] = {}
         self._by_thread: dict[int, Child] = {}
         self._lock = threading.Lock()
 
     def prepare(self) -> None:
-        """Start the server, if it does not run."""
+        """Start the server, if none runs with this process's environment."""
         with self._lock:
             self._living_server()
 
@@ -170,18 +174,20 @@ class Children:
             return child
 
     def end(self) -> None:
-        """End all children and the server; the next generation begins."""
+        """End all children; the next generation begins."""
         with self._lock:
             self.generation += 1
             for child in self._by_thread.values():
                 child.kill()
             self._by_thread.clear()
-            if self._server:
-                self._server.end()
-            self._server = None
 
     def _living_server(self) -> ForkServer:
-        if self._server is None or not self._server.alive:
-            tunables = ":".join(filter(None, [os.environ.get("GLIBC_TUNABLES"), _TUNABLES]))
-            self._server = ForkServer(serve, _IMPORTS, {**_ENVIRONMENT, "GLIBC_TUNABLES": tunables}, IDLE_SECONDS)
+        tunables = ":".join(filter(None, [os.environ.get("GLIBC_TUNABLES"), _TUNABLES]))
+        path = os.pathsep.join(filter(None, sys.path))
+        environment = {**os.environ, **_ENVIRONMENT, "GLIBC_TUNABLES": tunables, "PYTHONPATH": path}
+        if self._server is None or not self._server.alive or self._server_environment != environment:
+            if self._server:
+                self._server.end()
+            self._server = ForkServer(serve, _IMPORTS, environment, IDLE_SECONDS)
+            self._server_environment = environment
         return self._server

@@ -35,7 +35,7 @@ class ForkServer:
     Args:
         function: Function that each forked process runs, with its end of a connection and the server's process id.
         imports: Modules that the server imports besides the function's module, so that they are loaded after a fork.
-        environment: Environment variables that the server and its processes get besides those of this process.
+        environment: All environment variables of the server and its processes.
         idle_seconds: The server ends itself after this time without a living process.
     """
 
@@ -56,12 +56,13 @@ class ForkServer:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", code, str(theirs.fileno()), str(os.getpid()), str(idle_seconds)],
-                env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._messages,
                 pass_fds=[theirs.fileno()],
             )
+        weakref.finalize(self, _end, self._process)
 
     @property
     def alive(self) -> bool:
@@ -80,13 +81,17 @@ class ForkServer:
 
     def end(self) -> int:
         """Kill the server, if it runs; returns its exit status, negative for a signal as in `subprocess`."""
-        self._process.kill()
         self._control.close()
-        return self._process.wait()
+        return _end(self._process)
 
     def last_words(self) -> str:
         """Returns the last line that the server wrote to standard error."""
         return _last_line(self._messages)
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    process.kill()
+    return process.wait()
 
 
 class ForkedProcess:

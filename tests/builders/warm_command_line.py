@@ -16,15 +16,26 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 IMPORTED = (
-    "flows.command_line.app",
-    "flows.pipeline",
+    "av.filter",
+    "birdclef.baselines.logistic",
     "birdclef.export",
     "birdclef.predict_recordings",
     "birdclef.preview",
+    "birdclef.report.mistakes",
     "birdclef.report.page",
     "cache.computing.process_isolation",
-    "distributed",
-    "sklearn.linear_model",
+    "cache.duplicates.pairs",
+    "cache.synth",
+    "distributed.actor",
+    "fastapi.encoders",
+    "flows.command_line.app",
+    "flows.pipeline",
+    "prefect.flow_engine",
+    "prefect.task_engine",
+    "prefect.utilities.visualization",
+    "s3fs",
+    "torch.utils.tensorboard",
+    "zarr.api.synchronous",
 )
 """Of them none starts a thread, for which a fork would wait in vain. Lightning does: it imports ONNX Runtime."""
 _MESSAGE_BYTES = 2**16

@@ -90,11 +90,17 @@ def write_sources(folder: Path, contents: list[bytes]) -> list[Source]:
     return sources
 
 
+def living_servers() -> list[psutil.Process]:
+    """Returns the fork servers of this process that have not ended."""
+    alive = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in alive if "fork_on_request" in " ".join(child.cmdline())]
+
+
 def living_children() -> list[psutil.Process]:
     """Returns the processes that the fork server of this process has started and that have not ended."""
-    alive = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
-    servers = [child for child in alive if "fork_on_request" in " ".join(child.cmdline())]
-    return [child for server in servers for child in server.children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [
+        child for server in living_servers() for child in server.children() if child.status() != psutil.STATUS_ZOMBIE
+    ]
 
 
 def read_files(store: Path) -> dict[str, bytes]:
@@ -242,6 +248,19 @@ def test_child_serves_one_part_after_the_other(good: list[bytes], tmp_path: Path
         pids |= {child.pid for child in living_children()}
     assert len(pids) == 1
     assert len(StripStore(FeatureDirectory(tmp_path / "store")).strips) == len(sources)
+
+
+def test_server_forks_for_the_next_build_too_unless_the_environment_has_changed(
+    good: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources, servers = write_sources(tmp_path, good), []
+    for build, secret in enumerate(["", "", "new"]):
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+        list(compute_part_apart(sources, FEATURES, FeatureDirectory(tmp_path / str(build))))
+        (server,) = living_servers()
+        servers.append(server.pid)
+        end_children()
+    assert servers[0] == servers[1] != servers[2]
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the system does not tell a process's environment")
