@@ -24,6 +24,12 @@ Birdclef = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
+def tiny_overrides(tiny_overrides: list[str]) -> list[str]:
+    """The same, with a part of the recordings held out."""
+    return [*tiny_overrides, "split.test_share=0.25"]
+
+
+@pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("workspace")
 
@@ -437,18 +443,16 @@ def test_gc_shows_and_removes_what_nothing_refers_to(
 
 
 def test_held_out_part_is_scored_once_and_each_look_is_listed(
-    birdclef: Birdclef, tiny_overrides: list[str], tmp_path: Path
+    birdclef: Birdclef, workspace: Path, first_run: subprocess.CompletedProcess[str]
 ) -> None:
-    place = ("--workspace", str(tmp_path))
-    made = birdclef("run", "configs/demo.yaml", *tiny_overrides, "split.test_share=0.25", *place)
-    assert made.returncode == 0, made.stderr
-    report = Path(made.stdout.splitlines()[-1])
+    place = ("--workspace", str(workspace))
+    report = Path(first_run.stdout.splitlines()[-1])
     scored = birdclef("held-out", str(report), *place)
     assert scored.returncode == 0, scored.stderr
     directory = Path(scored.stdout.splitlines()[-1])
-    assert directory.parent == tmp_path / "held_out"
+    assert directory.parent == workspace / "held_out"
     score = json.loads((directory / "held_out.json").read_text())
-    with (tmp_path / "splits" / score_split(report) / "split.csv").open(newline="") as stream:
+    with (workspace / "splits" / score_split(report) / "split.csv").open(newline="") as stream:
         held_out = {row["recording_id"] for row in csv.DictReader(stream) if row["fold"] == "-2"}
     with (directory / "recordings.csv").open(newline="") as stream:
         assert {row["recording_id"] for row in csv.DictReader(stream)} == held_out
