@@ -1,8 +1,12 @@
-"""`birdclef serve` for real: a server, the deployments, a run from another terminal, a schedule, and the end of it."""
+"""`birdclef serve` for real: a server, the deployments, a run from another terminal, a schedule, and the end of it.
+
+It is that of an installed wheel, started in a folder that is no clone.
+"""
 
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,9 +34,10 @@ _PATIENCE_SECONDS = 240
 
 
 class Served:
-    """`birdclef serve` on its own port and home."""
+    """`birdclef serve` on its own port and home, in which it is started."""
 
     def __init__(self, home: Path, environment: dict[str, str]) -> None:
+        self.home = home
         self._port = _free_port()
         self._serve_environment = {**environment, "PREFECT_HOME": str(home / "prefect")}
         self.url = f"http://127.0.0.1:{self._port}/api"
@@ -40,10 +45,15 @@ class Served:
         self.log = home / "serve.log"
 
     def start(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "flows.command_line.app", "serve", "--port", str(self._port), *arguments]
+        command = [sys.executable, "-P", "-m", "flows.command_line.app", "serve", "--port", str(self._port), *arguments]
         with self.log.open("ab") as stream:
             self.process = subprocess.Popen(
-                command, env=self._serve_environment, stdout=stream, stderr=stream, start_new_session=True
+                command,
+                cwd=self.home,
+                env=self._serve_environment,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
             )
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while "prefect deployment run birdclef/full-pipeline" not in self.log.read_text():
@@ -82,7 +92,7 @@ class Served:
     def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
-            cwd=PROJECT,
+            cwd=self.home,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -113,20 +123,21 @@ def _descendants(process: int) -> set[int]:
 
 @pytest.fixture(scope="module")
 def served(
-    prefect_environment: dict[str, str], webhook: Webhook, tmp_path_factory: pytest.TempPathFactory
+    prefect_environment: dict[str, str], installed: Path, webhook: Webhook, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("served")
+    shutil.copy(PROJECT / "configs" / "demo.yaml", home / "mine.yaml")
     served = Served(
         home,
         {
             **prefect_environment,
-            "BIRDCLEF_WORKSPACE": str(home / "workspace"),
+            "PYTHONPATH": str(installed),
             "BIRDCLEF_WEBHOOK": webhook.url,
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
         },
     )
     schedule = ("--schedule", "0 3 * * 1", "--timezone", "Europe/Berlin")
-    served.start("configs/demo.yaml", f"data.root={home / 'none'}", *schedule)
+    served.start("mine.yaml", f"data.root={home / 'none'}", *schedule)
     yield served
     if served.process.poll() is None:
         served.process.send_signal(signal.SIGTERM)
@@ -135,14 +146,17 @@ def served(
 
 @pytest.fixture(scope="module")
 def full_run(served: Served, tiny_overrides: list[str]) -> subprocess.CompletedProcess[str]:
-    parameters = json.dumps({"config": str(PROJECT / "configs/demo.yaml"), "overrides": tiny_overrides})
+    parameters = json.dumps({"config": "demo", "overrides": tiny_overrides})
     return served.prefect("deployment", "run", "birdclef/full-pipeline", "--params", parameters, "--watch")
 
 
-def test_deployment_run_completes(served: Served, full_run: subprocess.CompletedProcess[str]) -> None:
+def test_deployment_run_completes_in_the_folder_where_serve_was_started(
+    served: Served, full_run: subprocess.CompletedProcess[str], installed: Path
+) -> None:
     assert full_run.returncode == 0, full_run.stdout + full_run.stderr + served.log.read_text()
-    reports = list((Path(served.environment["BIRDCLEF_WORKSPACE"]) / "reports").iterdir())
-    assert len(reports) == 1
+    assert len(list((served.home / "workspace" / "reports").iterdir())) == 1
+    assert served.full_pipeline()["entrypoint"] == "flows.pipeline.full_pipeline"
+    assert not (installed / "workspace").exists()
 
 
 def test_report_is_an_artifact_of_the_run(served: Served, full_run: subprocess.CompletedProcess[str]) -> None:
@@ -185,7 +199,7 @@ def test_parameters_are_described_in_the_form(served: Served) -> None:
 def test_new_recordings_are_predicted_by_a_deployment(
     served: Served, corpus: Path, full_run: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
-    (report,) = (Path(served.environment["BIRDCLEF_WORKSPACE"]) / "reports").iterdir()
+    (report,) = (served.home / "workspace" / "reports").iterdir()
     folder = min((corpus / "train_audio").iterdir())
     parameters = {"source": str(report), "paths": [str(folder)], "output": str(tmp_path / "a.csv"), "form": "long"}
     given = json.dumps({**parameters, "threshold": 0.0})
@@ -198,7 +212,7 @@ def test_schedule_is_that_of_the_command_line(served: Served) -> None:
     (schedule,) = served.full_pipeline()["schedules"]
     assert (schedule["slug"], schedule["active"]) == ("retraining", True)
     assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 3 * * 1", "Europe/Berlin")
-    assert schedule["parameters"]["config"] == str(PROJECT / "configs/demo.yaml")
+    assert schedule["parameters"]["config"] == str(served.home / "mine.yaml")
 
 
 def test_scheduled_run_happens_and_its_failure_is_told_in_one_sentence(served: Served, tmp_path: Path) -> None:
@@ -316,7 +330,7 @@ def test_killed_serve_leaves_no_process_and_the_next_one_starts_cleanly(
     served: Served, tiny_overrides: list[str], webhook: Webhook
 ) -> None:
     parameters = {
-        "config": str(PROJECT / "configs/demo.yaml"),
+        "config": "demo",
         "overrides": [*tiny_overrides, "train.*.epochs=500"],
     }
     run = served.post(f"deployments/{served.full_pipeline()['id']}/create_flow_run", {"parameters": parameters})["id"]
