@@ -14,7 +14,7 @@ from birdclef.config.predict import DetectionFormat
 from birdclef.devices.gpu_lock import alone_on, gpus_in_use
 from birdclef.serving.classifier import load_classifier
 from birdclef.serving.detections import WRITERS, DetectionWriter, check_names
-from birdclef.serving.windows import WindowClassifier
+from birdclef.serving.window_stream import WindowClassifier
 from cache.audio.containers import AUDIO_SUFFIXES
 from cache.audio.decoded_length import Heard
 from cache.audio.decoding import UnusableAudioError

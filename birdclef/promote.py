@@ -105,7 +105,7 @@ def _judge_against_champion(
 def _judge_first(report: Path) -> Judgement:
     """Returns the judgement on a report where there is no champion."""
     from birdclef.comparison.comparability import find_selection
-    from birdclef.scores.verdict import is_ahead, read_rivals
+    from birdclef.scores.training_verdict import is_ahead, read_rivals
 
     content = json.loads((report / "report.json").read_text())
     rivals = [rival for rival in read_rivals(content, f"{report}/report.json") if rival.complete]
@@ -134,7 +134,7 @@ def _compare(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, ot
         other: Directory of the report that it is compared with.
         role: What the other report is, for the sentences.
     """
-    from birdclef.comparison.comparability import find_differences
+    from birdclef.comparison.comparability import find_objections
     from birdclef.comparison.diff import NothingInCommonError, compare_reports
 
     try:
@@ -148,7 +148,7 @@ def _compare(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, ot
         f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}] against {role} {other.name} "
         f"on {diff['recordings']} recordings{folds}, it {verdict} by more than {config.margin:g}"
     )
-    return _Comparison(difference, found, find_differences(report, other))
+    return _Comparison(difference, found, find_objections(report, other))
 
 
 def _by_hand(report: Path) -> str:

@@ -15,8 +15,8 @@ import pandas as pd
 from cache.audio.decoding import DECODER
 from cache.catalogue import build_catalogue
 from cache.computing.part import Finished, Source
-from cache.computing.process_isolation import compute_part_apart, end_children, prepare_children
 from cache.computing.progress import BuildProgress
+from cache.computing.retries import end_children, prepare_children, retry_part
 from cache.config.data import DataConfig
 from cache.config.features import FeatureConfig
 from cache.front_end.strip import equip_store, front_end_version
@@ -24,9 +24,10 @@ from cache.recordings.hashes import hash_recordings
 from cache.recordings.user_table import audio_directory, read_recordings, recording_address
 from cache.store.fragment import Failure
 from cache.store.strip_store import StripStore
-from cache.workspace.address import is_url
-from cache.workspace.artefact import PROVENANCE, Recipe, is_finished, write_provenance
+from cache.workspace.artefact import PROVENANCE, is_finished, write_provenance
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.keys import Recipe
+from cache.workspace.urls import is_url
 from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -195,7 +196,7 @@ def _compute_part(
                 f"The Dask worker at {worker.address} would write features {key} into {directory.address}, because "
                 "another release of birdclef is installed there. Install the same release there as here."
             )
-        for finished in compute_part_apart(sources, features, directory):
+        for finished in retry_part(sources, features, directory):
             untold.append(asdict(finished))
             if time.monotonic() - told > _SECONDS_BETWEEN_EVENTS:
                 worker.log_event(topic, {"finished": untold})

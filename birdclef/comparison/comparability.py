@@ -31,7 +31,7 @@ def find_selection(report: Path) -> list[str]:
     return [reason] if chosen else []
 
 
-def find_differences(report: Path, other: Path) -> list[str]:
+def find_objections(report: Path, other: Path) -> list[str]:
     """Returns why the score of a report cannot be compared with that of another one, in words; empty if it can.
 
     Args:

@@ -1,4 +1,4 @@
-"""Computes intervals from resampled groups of recordings, and chance floors from shuffled recordings."""
+"""Resamples groups of recordings for intervals, and shuffles recordings for chance floors."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

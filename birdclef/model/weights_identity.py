@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cache.workspace.artefact import file_key
+from cache.workspace.keys import file_key
 
 
 def identify_weights(weights: str) -> tuple[str, dict[str, str]]:

@@ -36,7 +36,7 @@ from birdclef.scores.member_scores import describe_ensemble, score_each_member
 from birdclef.scores.own_labels import describe_own_labels
 from birdclef.scores.prediction_files import read_out_of_fold
 from birdclef.scores.scorer import Scorer, build_scorer, shuffle_recordings
-from birdclef.scores.verdict import judge_training
+from birdclef.scores.training_verdict import judge_training
 from birdclef.strips.fold import read_labelled_recordings
 from cache.recordings.catalogue_tables import read_species
 from cache.workspace.artefact import read_provenance

@@ -15,7 +15,7 @@ from birdclef.model.trained_run import TrainedRun, load_run
 from birdclef.scores.lineage import report_predictions
 from birdclef.serving.ensemble_classifier import EnsembleClassifier, Member
 from birdclef.serving.onnx_classifier import load_onnx
-from birdclef.serving.windows import PLAIN_THRESHOLD, WindowClassifier
+from birdclef.serving.window_stream import PLAIN_THRESHOLD, WindowClassifier
 from cache.workspace.artefact import read_provenance
 from cache.workspace.workspace import Workspace
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from birdclef.config.predict import DetectionFormat
 from birdclef.metrics.classification import Floats
-from birdclef.serving.windows import Window, WindowClassifier
+from birdclef.serving.window_stream import Window, WindowClassifier
 
 
 class DetectionWriter(ABC):

@@ -16,7 +16,7 @@ from birdclef.metrics.classification import Floats
 from birdclef.model.network import SpeciesModel
 from birdclef.scores.ensemble import combine_members
 from birdclef.scores.member_probabilities import average_probabilities
-from birdclef.serving.windows import Grid, Window, cut_windows
+from birdclef.serving.window_stream import Grid, Window, cut_windows
 from cache.audio.decoded_length import Heard
 from cache.config.features import FeatureConfig
 from cache.front_end.strip import stream_strip

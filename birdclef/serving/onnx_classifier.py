@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdclef.metrics.classification import Floats
-from birdclef.serving.windows import PLAIN_THRESHOLD, Grid, Window, cut_windows
+from birdclef.serving.window_stream import PLAIN_THRESHOLD, Grid, Window, cut_windows
 from cache.audio.decoded_length import Heard
 from cache.audio.streaming import stream_waveform
 from cache.config.features import FeatureConfig, read_features

@@ -16,11 +16,11 @@ from birdclef.metrics.classification import accuracy, macro_f1
 from birdclef.metrics.predictions import Predictions
 from birdclef.metrics.secondary_species import IgnoredPairs
 from birdclef.model.network import SpeciesModel, batch_norms, freeze_stages
-from birdclef.training.budget import Budget
 from birdclef.training.data import Views, derive_seed
 from birdclef.training.data_module import SpeciesDataModule
 from birdclef.training.distributed import average_gradients, average_statistics, gather_heads, rank
 from birdclef.training.embedding_geometry import alignment, uniformity
+from birdclef.training.flat_loss import Budget
 from birdclef.training.micro_batches import heads_in_chunks
 from birdclef.training.non_finite_loss import NonFiniteLossError
 from birdclef.training.objective import Objective, count_epochs

@@ -15,8 +15,8 @@ from cache.front_end.log_mel import compute_log_mel
 from cache.front_end.strip import add_noise, compute_strip
 from cache.store.fragment import Failure
 from cache.store.part_writer import PartWriter
-from cache.workspace.address import read_bytes
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.urls import read_bytes
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from cache.config.features import FeatureConfig, LogMelConfig
 from cache.front_end.log_mel import compute_log_mel
 from cache.recordings.user_table import audio_directory, recording_address
 from cache.store.strip_store import StripStore
-from cache.workspace.address import read_bytes
+from cache.workspace.urls import read_bytes
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from scipy.cluster.hierarchy import DisjointSet
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from cache.duplicates.alignment import Alignment, align_strips
 from cache.duplicates.compared_log_mel import ComparedLogMel
 from cache.duplicates.fingerprint import find_candidates, fingerprint_from_text
+from cache.duplicates.same_sound import Alignment, align_strips
 from cache.store.strip_store import StripStore
 from cache.workspace.workspace import Workspace
 

@@ -12,9 +12,9 @@ from cache.audio.decoding import UnusableAudioError
 from cache.config.embedding_model import EmbeddingModel
 from cache.config.features import EmbeddingConfig
 from cache.front_end.tflite_outputs import replace_outputs
-from cache.workspace.artefact import file_key
 from cache.workspace.atomic_files import write_atomically
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.keys import file_key
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cache.audio.decoding import UnusableAudioError, decode_waveform
 from cache.config.noise import NoiseFile, NoiseMix
-from cache.workspace.address import read_bytes
+from cache.workspace.urls import read_bytes
 
 VERSION = 1
 """Version of the mixture; raised by hand when the same recording and noise give another mixture."""

@@ -12,7 +12,7 @@ from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
 from cache.front_end.log_mel import compute_log_mel
 from cache.recordings.user_table import audio_directory, recording_address
-from cache.workspace.address import read_bytes
+from cache.workspace.urls import read_bytes
 
 EXCERPT_RATE = 32_000
 """Sample rate of an excerpt, Hz; one that MP3 supports."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from cache.recordings.user_table import recording_address
-from cache.workspace.address import is_url, read_bytes, transfer
-from cache.workspace.artefact import content_key, file_key
+from cache.workspace.keys import content_key, file_key
+from cache.workspace.urls import is_url, read_bytes, transfer
 from cache.workspace.workspace import Workspace
 
 _HASHING_THREADS = 4

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from cache.config.data import DataConfig
-from cache.workspace.address import is_url, list_files, read_bytes, resolve_address
+from cache.workspace.urls import is_url, list_files, read_bytes, resolve_address
 
 REQUIRED_COLUMNS = ("primary_label", "filename")
 AUTHOR_COLUMN = "author"

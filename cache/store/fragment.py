@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from cache.workspace.artefact import content_key
+from cache.workspace.keys import content_key
 
 
 class DamagedPartError(ValueError):

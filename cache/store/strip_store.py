@@ -30,9 +30,9 @@ from cache.store.fragment import DamagedPartError, Failure, Fragment, Strip
 from cache.store.part_array import PartRows
 from cache.store.part_writer import find_damaged_strips
 from cache.store.strip_reader import StripReader
-from cache.workspace.address import download, transfer
 from cache.workspace.atomic_files import write_atomically
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.urls import download, transfer
 
 
 class StripStore:

@@ -4,18 +4,17 @@ If the artefact of a recipe exists, it is the recipe's result. So no result is c
 never gets an old result.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cache.workspace.atomic_files import write_atomically
+from cache.workspace.keys import Recipe, file_key
 
 KINDS = (
     "features",
@@ -44,40 +43,6 @@ RECORDED_PACKAGES = (
     "lightning",
 )
 """Packages whose versions an artefact records."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that defines an artefact.
-
-    Attributes:
-        kind: One of `KINDS`.
-        config: Fields of the configuration section that define the result, as JSON values.
-        inputs: Key or content hash of each input, by name.
-        version: Version of the computation; raised by hand when the same inputs give another result.
-    """
-
-    kind: str
-    config: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    version: int
-
-    @property
-    def key(self) -> str:
-        """First 16 hex digits of the recipe's hash."""
-        return content_key(asdict(self))
-
-
-def content_key(value: Any) -> str:
-    """Returns 16 hex digits of the sha256 of a value's canonical JSON (sorted keys, no spaces)."""
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def file_key(path: Path) -> str:
-    """Returns the sha256 of a file's bytes, in hex."""
-    with path.open("rb", buffering=0) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def is_finished(directory: Path) -> bool:

@@ -9,8 +9,8 @@ Artefacts and parts never change, so a copy never becomes outdated.
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.workspace.address import download, list_files, read_bytes, remove, transfer, upload, write_bytes
 from cache.workspace.atomic_files import write_atomically
+from cache.workspace.urls import download, list_files, read_bytes, remove, transfer, upload, write_bytes
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ from tempfile import TemporaryFile
 
 from filelock import FileLock
 
-from cache.workspace.address import check_protocol, is_url, resolve_address
-from cache.workspace.artefact import KINDS, PROVENANCE, Recipe, file_key, is_finished, write_provenance
+from cache.workspace.artefact import KINDS, PROVENANCE, is_finished, write_provenance
 from cache.workspace.atomic_files import write_atomically
 from cache.workspace.builders import alone_at_work, at_work, is_at_work
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.keys import Recipe, file_key
 from cache.workspace.mirror import Mirror, publish_file, read_published_file, remove_published_file
+from cache.workspace.urls import check_protocol, is_url, resolve_address
 
 logger = logging.getLogger(__name__)
 

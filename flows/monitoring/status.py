@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cache.garbage import folder_bytes
-from cache.workspace.address import transfer
 from cache.workspace.artefact import KINDS, PROVENANCE, read_provenance
 from cache.workspace.builders import is_held
+from cache.workspace.urls import transfer
 from cache.workspace.workspace import Workspace
 
 _AGE_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))

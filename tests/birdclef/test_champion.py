@@ -22,8 +22,8 @@ from birdclef.champion import (
 from birdclef.decisions import Judgement, find_champion, read_decisions
 from cache.config.split import SplitConfig
 from cache.garbage import find_garbage
-from cache.workspace.address import list_files, read_bytes
-from cache.workspace.artefact import Recipe
+from cache.workspace.keys import Recipe
+from cache.workspace.urls import list_files, read_bytes
 from cache.workspace.workspace import Workspace
 
 

@@ -19,7 +19,7 @@ from birdclef.model.network import SpeciesModel, build_model
 from birdclef.predict_recordings import find_recordings, predict_recordings
 from birdclef.serving.classifier import load_classifier
 from birdclef.serving.ensemble_classifier import EnsembleClassifier, Member
-from birdclef.serving.windows import Grid, Window, cut_windows
+from birdclef.serving.window_stream import Grid, Window, cut_windows
 from cache.audio.decoded_length import Heard
 from cache.audio.streaming import stream_waveform
 from cache.config.features import EmbeddingConfig, LogMelConfig

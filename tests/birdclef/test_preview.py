@@ -20,8 +20,8 @@ from cache.features import open_feature_directory
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue
 from cache.store.part_writer import PartWriter
 from cache.store.strip_store import StripStore
-from cache.workspace.artefact import Recipe
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.keys import Recipe
 from cache.workspace.workspace import Workspace
 
 CONFIG = TrainConfig(clip_seconds=1.0)

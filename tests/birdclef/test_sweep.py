@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from birdclef.sweep import compare_settings
-from cache.workspace.artefact import Recipe
+from cache.workspace.keys import Recipe
 from cache.workspace.workspace import Workspace
 
 SETTINGS = [

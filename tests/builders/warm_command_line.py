@@ -23,7 +23,7 @@ IMPORTED = (
     "birdclef.preview",
     "birdclef.report.mistakes",
     "birdclef.report.page",
-    "cache.computing.process_isolation",
+    "cache.computing.retries",
     "cache.duplicates.pairs",
     "cache.synth",
     "distributed.actor",

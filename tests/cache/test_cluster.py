@@ -18,7 +18,7 @@ from distributed import LocalCluster
 from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
 from cache.features import build_features
-from cache.workspace.address import list_files, read_bytes, upload
+from cache.workspace.urls import list_files, read_bytes, upload
 from cache.workspace.workspace import Workspace
 
 EncodeAudio = Callable[..., bytes]

@@ -44,15 +44,15 @@ from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
 from cache.workspace.workspace import Workspace
 
-compute_at_once = features.compute_part_apart
+compute_at_once = features.retry_part
 
-def compute_part_apart(*arguments):
+def retry_part(*arguments):
     time.sleep(0.4)
     return compute_at_once(*arguments)
 
 if __name__ == "__main__":
     features.PART_RECORDINGS = int(sys.argv[3])
-    features.compute_part_apart = compute_part_apart
+    features.retry_part = retry_part
     config = LogMelConfig.model_validate_json(sys.argv[4])
     features.build_features(DataConfig(root=sys.argv[1]), config, Workspace(Path(sys.argv[2])))
 """

@@ -25,9 +25,10 @@ from cache.recordings.catalogue_tables import feature_directory, read_catalogue,
 from cache.store.fragment import DamagedPartError
 from cache.store.strip_store import StripStore
 from cache.verify import verify
-from cache.workspace.address import download, list_files, read_bytes, remove, upload, write_bytes
-from cache.workspace.artefact import PROVENANCE, Recipe
+from cache.workspace.artefact import PROVENANCE
 from cache.workspace.builders import AtWorkError
+from cache.workspace.keys import Recipe
+from cache.workspace.urls import download, list_files, read_bytes, remove, upload, write_bytes
 from cache.workspace.workspace import Workspace
 
 EncodeAudio = Callable[..., bytes]
@@ -273,7 +274,7 @@ def test_server_that_does_not_answer_is_named_with_its_settings(
     here: DataConfig, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # its own file system instance: fsspec keeps those of an endpoint that it knows
-    script = f"from cache.workspace.address import read_bytes; read_bytes('{s3}/x')"
+    script = f"from cache.workspace.urls import read_bytes; read_bytes('{s3}/x')"
     finished = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"},

@@ -11,7 +11,7 @@ import yaml
 
 from birdclef.comparison.arms import ARMS
 from cache.config.section import ConfigSection
-from cache.workspace.artefact import Recipe
+from cache.workspace.keys import Recipe
 from cache.workspace.workspace import Workspace
 from flows.configuration.overrides import as_overrides
 from flows.experiment import ExperimentConfig, expand_grid, load_arms, load_config, show_config

@@ -14,7 +14,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from cache.workspace.artefact import Recipe
+from cache.workspace.keys import Recipe
 from cache.workspace.workspace import Workspace
 from flows.prefect_ui.artifacts import show_lineage, show_report
 

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from cache.workspace.address import list_files, read_bytes, upload
+from cache.workspace.urls import list_files, read_bytes, upload
 from cache.workspace.workspace import Workspace
 from flows.monitoring.status import read_status
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from written_reports import RECORDINGS, list_recordings, write_report
 
-from birdclef.comparison.comparability import find_differences, find_selection
+from birdclef.comparison.comparability import find_objections, find_selection
 
 NEVER = np.zeros(RECORDINGS, bool)
 
@@ -38,17 +38,17 @@ def test_other_settings_that_decide_the_leak_are_named(
     own: dict[str, Any], others: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
     champion, report = write(tmp_path, "champion", split=others), write(tmp_path, "report", split=own)
-    (reason,) = find_differences(report, champion)
+    (reason,) = find_objections(report, champion)
     assert words.format(champion.name) in reason
 
 
 def test_nobody_is_told_to_go_back_to_the_leak_of_an_old_champion(tmp_path: Path) -> None:
     leaky = write(tmp_path, "leaky", split={"group_by": "recording"}, leaking_share=0.71)
     honest = write(tmp_path, "honest")
-    (reason,) = find_differences(honest, leaky)
+    (reason,) = find_objections(honest, leaky)
     assert "0.0 % and 71.0 %" in reason
     assert "set split" not in reason
-    assert find_differences(leaky, honest)[0].endswith("set split.group_by=recordist")
+    assert find_objections(leaky, honest)[0].endswith("set split.group_by=recordist")
 
 
 def test_number_of_folds_seed_held_out_share_and_new_recordings_may_differ(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_number_of_folds_seed_held_out_share_and_new_recordings_may_differ(tmp_p
     champion = write(tmp_path, "champion", split={"folds": 4, "seed": 1, "test_share": 0.2})
     other = write(tmp_path, "report", more, split={"folds": 5, "seed": 2, "test_share": 0.0, "fold_column": None})
     larger = write_report(tmp_path, "larger", grown, np.zeros(len(grown), bool))[0]
-    assert find_differences(other, champion) == find_differences(larger, champion) == []
+    assert find_objections(other, champion) == find_objections(larger, champion) == []
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_leak_may_only_drift_where_something_leaked_before(
     share: float, before: float, refused: bool, tmp_path: Path
 ) -> None:
     champion = write(tmp_path, "champion", leaking_share=before)
-    reasons = find_differences(write(tmp_path, "report", leaking_share=share), champion)
+    reasons = find_objections(write(tmp_path, "report", leaking_share=share), champion)
     assert bool(reasons) == refused
     assert all(f"{100 * share:.1f} % of its validated recordings" in reason for reason in reasons)
 
@@ -81,7 +81,7 @@ def test_folds_that_leak_because_the_table_lost_its_recordists_are_found(tmp_pat
     share = leak_by_hand(known.assign(fold=fold))
     assert share > 0.1
     champion, report = write(tmp_path, "champion", known), write(tmp_path, "report", lost)
-    (reason,) = find_differences(report, champion)
+    (reason,) = find_objections(report, champion)
     assert f"{100 * share:.1f} % of its recordings that {champion.name} scored too" in reason
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from birdclef.scores.coverage import describe_coverage, describe_overlap, describe_quarantine
 from birdclef.scores.lineage import Lineage
-from cache.workspace.artefact import Recipe
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.keys import Recipe
 from cache.workspace.workspace import Workspace
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from birdclef.config.predict import DetectionFormat
 from birdclef.serving.detections import WRITERS, check_names
-from birdclef.serving.windows import Window, WindowClassifier
+from birdclef.serving.window_stream import Window, WindowClassifier
 from cache.config.features import LogMelConfig
 
 CLASSIFIER = cast(

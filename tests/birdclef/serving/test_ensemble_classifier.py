@@ -1,7 +1,7 @@
 import numpy as np
 
 from birdclef.serving.ensemble_classifier import side_by_side
-from birdclef.serving.windows import Window
+from birdclef.serving.window_stream import Window
 
 
 def test_stream_that_ends_early_repeats_its_last_window() -> None:

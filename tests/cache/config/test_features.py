@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from cache.config.features import EmbeddingConfig, LogMelConfig
-from cache.workspace.artefact import content_key
+from cache.workspace.keys import content_key
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from cache.recordings.catalogue_tables import (
     read_quarantine,
     read_species,
 )
-from cache.workspace.artefact import Recipe
+from cache.workspace.keys import Recipe
 from cache.workspace.workspace import Workspace
 
 

@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cache.workspace.artefact import (
-    PROVENANCE,
-    Recipe,
-    is_finished,
-)
+from cache.workspace.artefact import PROVENANCE, is_finished
+from cache.workspace.keys import Recipe
 from cache.workspace.workspace import Workspace
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -19,7 +16,7 @@ RECIPE = Recipe("splits", {"folds": 5, "seed": 42}, {"catalogue": "ab12", "other
 BUILD_SLOWLY = """
 import sys, time
 from pathlib import Path
-from cache.workspace.artefact import Recipe
+from cache.workspace.keys import Recipe
 from cache.workspace.workspace import Workspace
 
 workspace = Path(sys.argv[1])

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from cache.workspace.artefact import Recipe
 from cache.workspace.builders import is_held
+from cache.workspace.keys import Recipe
 from cache.workspace.workspace import Workspace
 from flows.monitoring.status import ArtefactStatus, format_age, format_status, read_status, read_unfinished
 

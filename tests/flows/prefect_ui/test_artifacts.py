@@ -11,7 +11,7 @@ from prefect import flow
 from prefect.artifacts import Artifact
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from cache.workspace.artefact import Recipe
+from cache.workspace.keys import Recipe
 from cache.workspace.workspace import Workspace
 from flows.prefect_ui.artifacts import find_ancestors, page_key, show_lineage, show_quarantine, show_report
 

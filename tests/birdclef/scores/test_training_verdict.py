@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from birdclef.scores.verdict import is_ahead, judge_training, read_rivals
+from birdclef.scores.training_verdict import is_ahead, judge_training, read_rivals
 
 LOG_MEL = {"key": "0", "config": {"n_mels": 64}}
 EMBEDDINGS = {"key": "1", "config": {"kind": "embedding", "model": {"name": "BirdNET V2.4"}}}

@@ -16,7 +16,7 @@ import pytest
 from cache.computing import children
 from cache.computing.children import ChildDiedError
 from cache.computing.part import Source
-from cache.computing.process_isolation import compute_part_apart, end_children
+from cache.computing.retries import end_children, retry_part
 from cache.config.features import LogMelConfig
 from cache.store.strip_store import StripStore
 from cache.workspace.feature_directory import FeatureDirectory
@@ -122,7 +122,7 @@ def test_recording_that_ends_its_process_costs_only_itself(
 ) -> None:
     sources = write_sources(tmp_path, [good[0], good[1], fault, good[2]])
     features = FEATURES.model_copy(update={"timeout_seconds": 2.0, "memory_gb": 1.0})
-    finished = list(compute_part_apart(sources, features, FeatureDirectory(tmp_path / "store")))
+    finished = list(retry_part(sources, features, FeatureDirectory(tmp_path / "store")))
     assert [event.source for event in finished] == sources
     assert [event.reason for event in finished] == ["", "", reason, ""]
     store = StripStore(FeatureDirectory(tmp_path / "store"))
@@ -137,9 +137,7 @@ def test_ogg_is_decoded_where_the_memory_allows_no_decoder_to_be_loaded(
 ) -> None:
     sources = write_sources(tmp_path, [encode_audio(np.random.default_rng(0).normal(0, 0.1, 24_000), 8_000, "OGG")])
     features = FEATURES.model_copy(update={"memory_gb": 0.05})
-    assert [event.reason for event in compute_part_apart(sources, features, FeatureDirectory(tmp_path / "store"))] == [
-        ""
-    ]
+    assert [event.reason for event in retry_part(sources, features, FeatureDirectory(tmp_path / "store"))] == [""]
 
 
 @pytest.mark.parametrize(("seconds", "reason"), [(1, ""), (1500, "too_large")])
@@ -148,16 +146,14 @@ def test_what_ffmpeg_decodes_is_bounded_by_the_memory_of_the_child(
 ) -> None:
     audio = encode_by_ffmpeg(np.zeros((1, seconds * 48_000), np.float32), 48_000, "matroska", "flac")
     features = FEATURES.model_copy(update={"memory_gb": 0.1})  # samples of 25 minutes take 0.29 GB, their file 0.1 MB
-    finished = list(
-        compute_part_apart(write_sources(tmp_path, [audio]), features, FeatureDirectory(tmp_path / "store"))
-    )
+    finished = list(retry_part(write_sources(tmp_path, [audio]), features, FeatureDirectory(tmp_path / "store")))
     assert [event.reason for event in finished] == [reason]
 
 
 @pytest.mark.usefixtures("faulty")
 def test_several_faulty_recordings_in_one_part_are_all_found(good: list[bytes], tmp_path: Path) -> None:
     sources = write_sources(tmp_path, [b"EXIT 1", good[0], b"SEGFAULT", b"EXIT 2"])
-    reasons = [event.reason for event in compute_part_apart(sources, FEATURES, FeatureDirectory(tmp_path / "store"))]
+    reasons = [event.reason for event in retry_part(sources, FEATURES, FeatureDirectory(tmp_path / "store"))]
     assert sorted(reasons) == ["", "crash", "crash", "crash"]
     assert set(StripStore(FeatureDirectory(tmp_path / "store")).strips) == {sources[1].sha256}
 
@@ -166,7 +162,7 @@ def test_several_faulty_recordings_in_one_part_are_all_found(good: list[bytes], 
 @pytest.mark.parametrize("fault", [b"ONCE", b"ORPHAN"])
 def test_recording_that_fails_once_is_kept(fault: bytes, good: list[bytes], tmp_path: Path) -> None:
     sources = write_sources(tmp_path, [good[0], fault + str(tmp_path / "marker").encode(), good[1]])
-    finished = list(compute_part_apart(sources, FEATURES, FeatureDirectory(tmp_path / "store")))
+    finished = list(retry_part(sources, FEATURES, FeatureDirectory(tmp_path / "store")))
     assert (tmp_path / "marker").exists()
     assert [event.reason for event in finished] == ["", "", ""]
     assert StripStore(FeatureDirectory(tmp_path / "store")).failures == {}
@@ -179,7 +175,7 @@ def test_recording_whose_process_is_killed_again_and_again_is_left_to_the_next_b
     monkeypatch.setattr(children, "ATTEMPTS_IF_KILLED", 3)
     spared, store = tmp_path / "spared", tmp_path / "store"
     sources = write_sources(tmp_path, [good[0], b"KILLED" + str(spared).encode(), good[1]])
-    finished = list(compute_part_apart(sources, FEATURES, FeatureDirectory(store)))
+    finished = list(retry_part(sources, FEATURES, FeatureDirectory(store)))
     assert sorted((event.reason, event.source.address) for event in finished) == [
         ("", sources[0].address),
         ("", sources[2].address),
@@ -191,14 +187,14 @@ def test_recording_whose_process_is_killed_again_and_again_is_left_to_the_next_b
     assert set(StripStore(FeatureDirectory(store)).strips) == {sources[0].sha256, sources[2].sha256}
     assert sources[1].sha256 not in StripStore(FeatureDirectory(store))
     spared.touch()
-    assert [event.reason for event in compute_part_apart([sources[1]], FEATURES, FeatureDirectory(store))] == [""]
+    assert [event.reason for event in retry_part([sources[1]], FEATURES, FeatureDirectory(store))] == [""]
     assert sources[1].sha256 in StripStore(FeatureDirectory(store)).strips
 
 
 def test_killed_child_changes_no_byte(good: list[bytes], tmp_path: Path) -> None:
     sources = write_sources(tmp_path, good)
-    list(compute_part_apart(sources, FEATURES, FeatureDirectory(tmp_path / "calm" / "store")))
-    events = compute_part_apart(sources, FEATURES, FeatureDirectory(tmp_path / "killed" / "store"))
+    list(retry_part(sources, FEATURES, FeatureDirectory(tmp_path / "calm" / "store")))
+    events = retry_part(sources, FEATURES, FeatureDirectory(tmp_path / "killed" / "store"))
     next(events)
     (child,) = living_children()
     child.kill()
@@ -213,7 +209,7 @@ def test_each_thread_has_a_child_of_its_own_and_hears_how_that_one_ended(good: l
         folder = tmp_path / str(number)
         folder.mkdir()
         faults = [b"SEGFAULT", b"EXIT"][number:]
-        events = compute_part_apart(
+        events = retry_part(
             write_sources(folder, [good[number], *faults]), FEATURES, FeatureDirectory(folder / "store")
         )
         details = sorted(event.detail for event in events)
@@ -229,22 +225,22 @@ def test_each_thread_has_a_child_of_its_own_and_hears_how_that_one_ended(good: l
 
 
 def test_ended_computation_starts_no_new_child(good: list[bytes], tmp_path: Path) -> None:
-    events = compute_part_apart(write_sources(tmp_path, good), FEATURES, FeatureDirectory(tmp_path / "store"))
+    events = retry_part(write_sources(tmp_path, good), FEATURES, FeatureDirectory(tmp_path / "store"))
     next(events)
     end_children()
     with pytest.raises(ChildDiedError, match="was stopped"):
         list(events)
     assert living_children() == []
-    assert len(
-        list(compute_part_apart(write_sources(tmp_path, good), FEATURES, FeatureDirectory(tmp_path / "store")))
-    ) == len(good)
+    assert len(list(retry_part(write_sources(tmp_path, good), FEATURES, FeatureDirectory(tmp_path / "store")))) == len(
+        good
+    )
 
 
 def test_child_serves_one_part_after_the_other(good: list[bytes], tmp_path: Path) -> None:
     sources = write_sources(tmp_path, good)
     pids = set()
     for source in sources:
-        list(compute_part_apart([source], FEATURES, FeatureDirectory(tmp_path / "store")))
+        list(retry_part([source], FEATURES, FeatureDirectory(tmp_path / "store")))
         pids |= {child.pid for child in living_children()}
     assert len(pids) == 1
     assert len(StripStore(FeatureDirectory(tmp_path / "store")).strips) == len(sources)
@@ -256,7 +252,7 @@ def test_server_forks_for_the_next_build_too_unless_the_environment_has_changed(
     sources, servers = write_sources(tmp_path, good), []
     for build, secret in enumerate(["", "", "new"]):
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-        list(compute_part_apart(sources, FEATURES, FeatureDirectory(tmp_path / str(build))))
+        list(retry_part(sources, FEATURES, FeatureDirectory(tmp_path / str(build))))
         (server,) = living_servers()
         servers.append(server.pid)
         end_children()
@@ -268,7 +264,7 @@ def test_children_run_with_this_process_s_tunables_of_glibc_and_their_own(
     good: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=3")
-    list(compute_part_apart(write_sources(tmp_path, good), FEATURES, FeatureDirectory(tmp_path / "store")))
+    list(retry_part(write_sources(tmp_path, good), FEATURES, FeatureDirectory(tmp_path / "store")))
     (child,) = living_children()
     environment = Path(f"/proc/{child.pid}/environ").read_bytes()  # where glibc cuts the tunables apart
     assert b"GLIBC_TUNABLES=glibc.malloc.arena_max=3" in environment
@@ -279,8 +275,8 @@ def test_error_of_the_store_is_raised_here_and_the_child_goes_on(good: list[byte
     sources = write_sources(tmp_path, good)
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
-        list(compute_part_apart(sources, FEATURES, FeatureDirectory(tmp_path / "file" / "store")))
-    assert len(list(compute_part_apart(sources, FEATURES, FeatureDirectory(tmp_path / "store")))) == len(sources)
+        list(retry_part(sources, FEATURES, FeatureDirectory(tmp_path / "file" / "store")))
+    assert len(list(retry_part(sources, FEATURES, FeatureDirectory(tmp_path / "store")))) == len(sources)
 
 
 @pytest.mark.usefixtures("good")
@@ -290,7 +286,7 @@ def test_children_that_die_at_no_recording_end_the_build(tmp_path: Path, monkeyp
     (folder / "sitecustomize.py").write_text("import os\nos._exit(3)\n")
     monkeypatch.syspath_prepend(str(folder))
     with pytest.raises(ChildDiedError, match="exit status 3"):
-        list(compute_part_apart(write_sources(tmp_path, [b"x"]), FEATURES, FeatureDirectory(tmp_path / "store")))
+        list(retry_part(write_sources(tmp_path, [b"x"]), FEATURES, FeatureDirectory(tmp_path / "store")))
 
 
 def test_child_ends_soon_after_its_parent_even_in_a_recording_that_never_ends(tmp_path: Path) -> None:
@@ -303,10 +299,10 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {str(folder)!r})
 from cache.config.features import LogMelConfig
-from cache.computing.process_isolation import compute_part_apart
+from cache.computing.retries import retry_part
 from cache.computing.part import Source
 from cache.workspace.feature_directory import FeatureDirectory
-list(compute_part_apart([{source!r}], LogMelConfig(), FeatureDirectory(Path({str(tmp_path / "store")!r}))))
+list(retry_part([{source!r}], LogMelConfig(), FeatureDirectory(Path({str(tmp_path / "store")!r}))))
 """
     with subprocess.Popen([sys.executable, "-c", script]) as parent:
         try:

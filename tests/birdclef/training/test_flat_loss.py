@@ -5,7 +5,7 @@ import math
 import pytest
 
 from birdclef.config.train import TrainConfig
-from birdclef.training.budget import Budget
+from birdclef.training.flat_loss import Budget
 from birdclef.training.schedule import rate_factor
 
 STEPS_PER_EPOCH = 50  # two epochs are one window of 100 steps

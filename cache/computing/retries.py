@@ -26,9 +26,7 @@ _KILLED = (
 _children = Children()
 
 
-def compute_part_apart(
-    sources: Sequence[Source], features: FeatureConfig, store: FeatureDirectory
-) -> Iterator[Finished]:
+def retry_part(sources: Sequence[Source], features: FeatureConfig, store: FeatureDirectory) -> Iterator[Finished]:
     """Compute and publish a part in this thread's child process; yields each recording once it is done.
 
     Args:

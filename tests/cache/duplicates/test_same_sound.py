@@ -14,8 +14,8 @@ from cache.config.features import LogMelConfig
 from cache.corpus.song import sing
 from cache.corpus.soundscape import draw_microphone, draw_site, record, render_background
 from cache.corpus.species import species_table
-from cache.duplicates.alignment import SIMILARITY, Alignment, align_strips
 from cache.duplicates.fingerprint import find_candidates, fingerprint_strip
+from cache.duplicates.same_sound import SIMILARITY, Alignment, align_strips
 from cache.front_end.log_mel import compute_log_mel
 
 RATE = 32_000

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cache.workspace.address import check_protocol, resolve_address
+from cache.workspace.urls import check_protocol, resolve_address
 
 
 def test_path_is_absolute_and_its_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from birdclef.serving.windows import Grid, Window, cut_windows
+from birdclef.serving.window_stream import Grid, Window, cut_windows
 from cache.audio.decoded_length import Heard
 
 RATE, SECONDS, FRAMES = 10.5, 2.0, 21
