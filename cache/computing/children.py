@@ -183,8 +183,10 @@ class Children:
 
     def _living_server(self) -> ForkServer:
         tunables = ":".join(filter(None, [os.environ.get("GLIBC_TUNABLES"), _TUNABLES]))
-        path = os.pathsep.join(filter(None, sys.path))
-        environment = {**os.environ, **_ENVIRONMENT, "GLIBC_TUNABLES": tunables, "PYTHONPATH": path}
+        # Dask adds temporary folders, whose names differ in each build
+        folders = [entry for entry in sys.path if entry and "dask-scratch-space" not in entry]
+        own = {"GLIBC_TUNABLES": tunables, "PYTHONPATH": os.pathsep.join(folders)}
+        environment = {**os.environ, **_ENVIRONMENT, **own}
         if self._server is None or not self._server.alive or self._server_environment != environment:
             if self._server:
                 self._server.end()

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 import soundfile
 
 from cache.audio.decoding import DECODER
+from cache.computing.fork_server import ForkServer
 from cache.computing.part import Source, compute_part
 from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
@@ -219,6 +221,22 @@ def test_changed_n_mels_makes_another_store_and_leaves_the_first(copied: tuple[D
         assert strips.read(next(iter(strips.strips))).shape[1] == n_mels
     assert len(StripStore(FeatureDirectory(second)).strips) == RECORDINGS
     assert read_all_bytes(first) == before
+
+
+def test_builds_of_a_process_share_a_fork_server(
+    data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[ForkServer] = []
+
+    def start(*arguments: Any) -> ForkServer:
+        started.append(ForkServer(*arguments))
+        return started[-1]
+
+    monkeypatch.setattr("cache.computing.children.ForkServer", start)
+    monkeypatch.setenv("OF_NO_OTHER_TEST", "1")
+    for n_mels in (8, 12):
+        build_features(data, FEATURES.model_copy(update={"n_mels": n_mels}), Workspace(tmp_path))
+    assert len(started) == 1
 
 
 def test_killed_build_continues_to_bit_identical_contents(
