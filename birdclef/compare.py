@@ -13,7 +13,7 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 6
+VERSION = 7
 """Raised by hand when the same predictions and settings give another comparison."""
 
 
@@ -141,11 +141,12 @@ def _explain(comparison: Mapping[str, Any]) -> str:
     )
     single, number = 100 * comparison["difference_confidence"][OVERALL], comparison["differences"]
     together = (
-        f"With {confidence} probability all {number} intervals of a column hold their true differences at once. So a "
-        f"single interval is wider: one of {single:.1f}% for all species. "
+        f"With {confidence} probability all {number} intervals of a column hold their true differences at once. "
         if number > 1
         else ""
     )
+    if single > 100 * comparison["confidence"]:
+        together += f"So a single interval is wider: one of {single:.1f}% for all species. "
     return (
         f"{comparison['recordings']} recordings of {comparison['species']} species, scored out of fold. Each value is "
         f"{varied}. A difference to `{comparison['reference']}` at the same budget is bold if its interval leaves out "

@@ -12,7 +12,7 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 6
+VERSION = 7
 """Raised by hand when the same predictions and settings give another report."""
 
 

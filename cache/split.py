@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 VERSION = 4
 """Version of the folds; raised by hand when the same catalogue and settings give other folds."""
+_COLUMN_VERSION = 5
+"""The same for folds of `split.fold_column`."""
 
 
 def check_split(config: SplitConfig, data: DataConfig, workspace: Workspace) -> None:
@@ -75,7 +77,8 @@ def build_split(config: SplitConfig, catalogue: Path, workspace: Workspace) -> P
         FileNotFoundError: If the workspace has no split `config.keep_folds_of`.
     """
     config = _settle_folds(config, catalogue, workspace)
-    recipe = Recipe("splits", config.identity(), {"catalogue": artefact_key(catalogue)}, VERSION)
+    version = _COLUMN_VERSION if config.fold_column else VERSION
+    recipe = Recipe("splits", config.identity(), {"catalogue": artefact_key(catalogue)}, version)
     previous = None
     if _keeps_folds(config):
         extended = replace(recipe, inputs={**recipe.inputs, "previous": str(config.keep_folds_of)})

@@ -14,6 +14,7 @@ from flows.settings import show_stage_messages
 from flows.stages import (
     DEFAULT_CONFIG,
     HOOKS,
+    check_weights,
     keep_folds,
     make_member_catalogues,
     make_sources,
@@ -48,6 +49,8 @@ def compare_flow(
     show_stage_messages()
     experiments = load_arms(read_argument(config), overrides or (), arms or ())
     opened = resolve_workspace(workspace)
+    for each in experiments.values():
+        check_weights(each)
     with opened.at_work():
         experiment = keep_folds(next(iter(experiments.values())), opened)
         member, *companions = experiment.train

@@ -98,14 +98,19 @@ def make_sources(experiment: ExperimentConfig, catalogues: dict[str, Path], work
     return {name: (catalogues.get(name), backgrounds.get(name)) for name in experiment.train}
 
 
+def check_weights(experiment: ExperimentConfig) -> None:
+    """Raises FileNotFoundError if the weight file of a member does not exist."""
+    for member in experiment.train.values():
+        identify_weights(member.model.weights)
+
+
 def make_split(experiment: ExperimentConfig, workspace: Workspace) -> Path:
     """Returns the split of the experiment's catalogue.
 
     Before features are computed, it refuses folds that the table does not allow, and a weight file that does not exist.
     """
     check_split(experiment.split, experiment.data, workspace)
-    for member in experiment.train.values():
-        identify_weights(member.model.weights)
+    check_weights(experiment)
     return build_split_task(experiment.split, make_catalogue(experiment, workspace), workspace)
 
 

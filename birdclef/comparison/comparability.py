@@ -55,11 +55,20 @@ def _find_lost(own: Mapping[str, Any], others: Mapping[str, Any], report: Path, 
         named = ", ".join(lost[:_NAMED_SPECIES]) + (", …" if len(lost) > _NAMED_SPECIES else "")
         total = len(others["per_species"])
         reasons.append(f"it does not know {len(lost)} of the {total} species of {other.name}: {named}")
-    scored = [set(pd.read_csv(one / "recordings.csv", dtype=str)["sha256"]) for one in (report, other)]
-    common = len(scored[0] & scored[1])
-    if 0 < common < _LEAST_SCORED * len(scored[1]):
-        reasons.append(f"it scored only {common} of the {len(scored[1])} recordings that {other.name} scored")
+    scored = [
+        set(pd.read_csv(one / "recordings.csv", dtype=str)[["sha256", "label"]].itertuples(index=False, name=None))
+        for one in (report, other)
+    ]
+    common, expected = len(scored[0] & scored[1]), (1 - _held_out_share(own)) * len(scored[1])
+    if 0 < common < _LEAST_SCORED * expected:
+        reasons.append(
+            f"it scored only {common} of the {len(scored[1])} recordings that {other.name} scored, under the same label"
+        )
     return reasons
+
+
+def _held_out_share(report: Mapping[str, Any]) -> float:
+    return float(report["lineage"]["split"]["config"].get("test_share") or 0.0)
 
 
 def _compare_settings(own: Mapping[str, Any], others: Mapping[str, Any], name: str) -> list[str]:

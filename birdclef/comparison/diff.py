@@ -17,7 +17,7 @@ from birdclef.metrics.predictions import Predictions
 from birdclef.report.rendering import render
 from birdclef.report.species_names import name_species
 from birdclef.scores.json_values import replace_nan
-from birdclef.scores.scorer import Scorer, build_scorer
+from birdclef.scores.scorer import Scorer, build_scorer, no_difference
 from cache.folds.overlap import name_groups
 
 _NAMED_SPECIES = 10
@@ -179,11 +179,14 @@ def _compare_metric(metric: HeadlineMetric, predictions: Sequence[Predictions], 
     """Returns a metric of each report, and the paired difference of each later report to the first."""
     values = [float(metric.function(one, scorer.labels, None)[0]) for one in predictions]
     resampled = [metric.function(one, scorer.labels, scorer.resamples) for one in predictions]
-    compared = []
+    compared: list[dict[str, Any]] = []
     for number, (value, drawn) in enumerate(zip(values, resampled, strict=True)):
         low, high = scorer.interval_of(metric)(value, drawn)
-        difference = scorer.difference(value - values[0], drawn - resampled[0]) if number else None
-        compared.append({"value": value, "low": low, "high": high, "difference": difference})
+        compared.append({"value": value, "low": low, "high": high, "difference": None})
+        if number:
+            same = predictions[number].equal(predictions[0])
+            paired = value - values[0], drawn - resampled[0]
+            compared[-1]["difference"] = no_difference() if same else scorer.difference(*paired)
     return compared
 
 

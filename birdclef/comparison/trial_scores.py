@@ -16,7 +16,7 @@ from birdclef.metrics.intervals import joint_confidence
 from birdclef.scores.ensemble import check_members, combine_out_of_fold
 from birdclef.scores.lineage import trace
 from birdclef.scores.prediction_files import prediction_seconds, read_out_of_fold
-from birdclef.scores.scorer import Scorer
+from birdclef.scores.scorer import Scorer, no_difference
 from birdclef.strips.fold import read_labelled_recordings
 from cache.folds.overlap import name_groups
 from cache.recordings.catalogue_tables import read_species
@@ -141,7 +141,9 @@ def _describe_arm(
     for entry in (described, *described["buckets"]):
         species_set = entry.get("bucket", OVERALL)
         difference = values[arm][species_set].minus(values[REFERENCE, epochs][species_set])
-        entry["difference"] = _describe_difference(difference, scorer, confidences[species_set])
+        entry["difference"] = (
+            no_difference() if name == REFERENCE else _describe_difference(difference, scorer, confidences[species_set])
+        )
     return {"name": name, "epochs": epochs, **described, **cost}
 
 

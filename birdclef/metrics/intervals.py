@@ -47,9 +47,9 @@ def plain_interval(
 ) -> tuple[float, float]:
     """Returns value ± t distances, clipped to the limits; the other arguments are those of `score_interval`.
 
-    If no resample differs from the value, as where two models give the same predictions, all groups are alike. Another
-    group may differ all the same: the half width is then the largest share of such groups that Clopper and Pearson's
-    interval allows.
+    If no resample differs from the value, as where two models make the same errors, all groups are alike. Another group
+    may differ all the same: the half width is then the largest share of such groups that Clopper and Pearson's interval
+    allows.
 
     Args:
         value: Metric, or difference of metrics, on all recordings.

@@ -31,6 +31,10 @@ class Predictions:
     decisions: NDArray[np.bool_] | None = None
     ignored: IgnoredPairs | None = None
 
+    def equal(self, other: "Predictions") -> bool:
+        """Whether all probabilities are the same to the last bit, as those of the same models are."""
+        return np.array_equal(self.probabilities, other.probabilities)
+
     @cached_property
     def chosen(self) -> Labels:
         """Most probable species that counts, (recordings,); of equally probable species the first.

@@ -145,8 +145,8 @@ def create_backbone(name: str, drop_path: float, *, pretrained: bool) -> nn.Modu
             raise
         raise FileNotFoundError(
             f"The pretrained weights of {name} could not be fetched from the hub ({type(error).__name__}: {error}). "
-            f"Set 'train.*.model.weights=FILE' to a weight file of this model{package_hint(name)}, or train from "
-            "scratch: the preset small-from-scratch, or 'train.*.model.weights=none'."
+            f"Set train.NAME.model.weights of the member NAME to a weight file of this model{package_hint(name)}, or "
+            "train from scratch: the preset small-from-scratch, or train.NAME.model.weights=none."
         ) from error
     return backbone
 
@@ -190,7 +190,8 @@ def _is_colour_stem(loaded: Tensor, wanted: Tensor) -> bool:
 def _read_weight_file(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(
-            f"train.*.model.weights={path}: no such file. Give `none`, `hub` or the path of a weight file."
+            f"model.weights={path} is no file. Set train.NAME.model.weights of the member NAME to `none`, `hub` or the "
+            "path of a weight file."
         )
     try:
         loaded: dict[str, Tensor] = timm.models.load_state_dict(str(path), weights_only=True)

@@ -18,6 +18,7 @@ def identify_weights(weights: str) -> tuple[str, dict[str, str]]:
     path = Path(weights)
     if not path.is_file():
         raise FileNotFoundError(
-            f"train.*.model.weights={path}: no such file. Give `none`, `hub` or the path of a weight file."
+            f"model.weights={path} is no file. Set train.NAME.model.weights of the member NAME to `none`, `hub` or the "
+            "path of a weight file."
         )
     return "local", {"weights": file_key(path)}

@@ -14,7 +14,9 @@ from cache.recordings.catalogue_tables import read_duplicates, read_quarantine
 from cache.workspace.artefact import read_provenance
 
 _PINNED = "too few groups of usable recordings to spread over folds, so it is always in training"
-_PINNED_BY_COLUMN = "the table's column of folds puts none of its recordings into a validated fold"
+_PINNED_BY_COLUMN = (
+    "the table's column of folds puts its usable recordings into one fold or into none, so it is always in training"
+)
 _HELD_OUT = "recordings of it are held out (split.test_share), and the others cannot be spread over folds"
 _NOT_PREDICTED = "it is validated in folds that the members were not trained for"
 

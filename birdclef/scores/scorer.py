@@ -74,6 +74,8 @@ class Scorer:
 
     def macro_f1_difference(self, first: Predictions, second: Predictions) -> dict[str, float]:
         """Returns the macro-F1 of `first` minus that of `second`, with the interval of the paired resamples."""
+        if first.equal(second):
+            return no_difference()
         paired = macro_f1(first, self.labels, self.resamples) - macro_f1(second, self.labels, self.resamples)
         return self.difference(self.macro_f1(first) - self.macro_f1(second), paired)
 
@@ -113,6 +115,11 @@ class Scorer:
     def freedom(self) -> int:
         """Degrees of freedom of the distance of resamples: one less than groups."""
         return len(self.resamples.counts) - 1
+
+
+def no_difference() -> dict[str, float]:
+    """Returns the difference between the scores of one and the same predictions."""
+    return {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
 def build_scorer(

@@ -141,12 +141,14 @@ def _rival(
         scope: Recordings that both are compared on, in words; empty: all scored recordings.
     """
     lead = {"value": -difference["value"], "low": -difference["high"], "high": -difference["low"]}
-    shown, place = (lead, "behind") if lead["value"] > 0 else (difference, "ahead")
+    shown, place = (lead, "behind by") if lead["value"] > 0 else (difference, "ahead by")
+    if round(difference["value"], 3) == 0:
+        place = "level,"
     members = macro_f1 + difference["value"]
     verb = "reach" if kind == "own_labels" else "reaches"
     sentence = (
         f"{name} {verb} macro-F1 {macro_f1:.3f}{scope}, and the trained models reach {members:.3f}: "
-        f"they are {place} by {shown['value']:.3f} [{shown['low']:.3f}, {shown['high']:.3f}]"
+        f"they are {place} {shown['value']:.3f} [{shown['low']:.3f}, {shown['high']:.3f}]"
     )
     return Rival(kind, name, not scope, macro_f1, members, lead, sentence)
 
@@ -160,6 +162,8 @@ def _advise(rival: Rival, report: Mapping[str, Any]) -> str:
             f"Use {model} with its own labels for {species}, as the program of its makers does. It may have been "
             "trained on these recordings; then the score of its labels is too high."
         )
+    if report["coverage"]["species_scored"] == 1:
+        return "Only one species is scored, so there is nothing to tell apart: add recordings of more species."
     return f"Try {', or '.join(_list_trials(report['members'], report['lineage']))}."
 
 

@@ -45,8 +45,9 @@ class Budget:
     @property
     def reason(self) -> str:
         """Why the learning rate falls, once the number of epochs is decided."""
-        flat = self._falls_after is not None and self._falls_after < self._latest_fall
-        return "the loss is flat" if flat else f"max_epochs={self._bound} is near, and the loss is not flat yet"
+        if self._is_flat():
+            return "the loss is flat"
+        return f"max_epochs={self._bound} is near, and the loss is not flat yet"
 
     @property
     def decided(self) -> bool:

@@ -31,7 +31,7 @@ def find_duplicates(
 ) -> pd.DataFrame:
     """Returns the pairs of recordings that are likely to hold the same sound, in ascending order.
 
-    A recording is paired with the first recording of the same bytes, with recordings of the same sound (`same_sound.py`)
+    A recording is paired with the first recording of the same bytes, with recordings that `same_sound.py` finds equal,
     until all of these are linked, and with the first recording of the same label, recordist and duration.
 
     Args:

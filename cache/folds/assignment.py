@@ -26,7 +26,8 @@ def assign_folds(
     validated, so the species is pinned to training. First the share `test_share` of the recordings is held out, then
     `StratifiedGroupKFold` spreads the rest over the folds; both keep groups together. If the folds of an earlier split
     are kept, only groups that the earlier split does not know are spread. Which species are pinned is decided again,
-    because a species may have more groups now.
+    because a species may have more groups now. Folds of `fold_column` are taken as they are, but for species whose
+    recordings all lie in one fold: they are pinned too.
 
     Args:
         recordings: recording_id, label, recordist, sound, seconds, and the columns that `config` names.
@@ -47,6 +48,8 @@ def assign_folds(
     )
     if config.fold_column:
         split["fold"] = _given_folds(recordings, config)
+        split.loc[split["label"].isin(_lost_species(split)), "fold"] = PINNED_FOLD
+        _check_given_folds(split, config)
     else:
         if earlier is None:
             rest = ~_hold_out(labels, group, config)
@@ -123,6 +126,14 @@ def _given_folds(recordings: pd.DataFrame, config: SplitConfig) -> NDArray[np.in
     return fold.to_numpy(np.int64)
 
 
+def _check_given_folds(split: pd.DataFrame, config: SplitConfig) -> None:
+    if empty := sorted(set(range(config.fold_count)) - set(split["fold"])):
+        raise ValueError(
+            f"Fold {empty[0]} of split.fold_column={config.fold_column!r} holds only species that lie in no other "
+            "fold, so no model could know them. Spread their recordings over several folds of the table."
+        )
+
+
 def _shares(config: SplitConfig) -> dict[int, float]:
     """Returns the share of the recordings that each fold gets, by fold; -2 is the held-out share."""
     shares = dict.fromkeys(range(config.fold_count), (1 - config.test_share) / config.fold_count)
@@ -184,13 +195,18 @@ def _pin_lost_species(split: pd.DataFrame, sound: NDArray[np.str_]) -> pd.DataFr
         pinned = (split["fold"] == PINNED_FOLD).to_numpy()
         joined = np.isin(part, part[np.isin(sound, sound[pinned])])
         if not joined[~pinned].any():
-            spread = split[split["fold"] >= 0].groupby("label")["fold"].nunique()
-            always_trained = set(split.loc[pinned, "label"])
-            lost = [label for label in spread.index[spread == 1] if label not in always_trained]
+            lost = _lost_species(split)
             joined = (split["label"].isin(lost) & (split["fold"] != TEST_FOLD)).to_numpy()
             if not lost:
                 return split
         split.loc[joined, "fold"] = PINNED_FOLD
+
+
+def _lost_species(split: pd.DataFrame) -> list[str]:
+    """Returns the species that would have no training recordings when their only fold is validated."""
+    spread = split[split["fold"] >= 0].groupby("label")["fold"].nunique()
+    always_trained = set(split.loc[split["fold"] == PINNED_FOLD, "label"])
+    return [label for label in spread.index[spread == 1] if label not in always_trained]
 
 
 @contextmanager

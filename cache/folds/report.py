@@ -36,7 +36,8 @@ def report_split(recordings: pd.DataFrame, split: pd.DataFrame, config: SplitCon
             "species": int(split["label"].nunique()),
             "species_validated": int(validated["label"].nunique()),
             "species_never_validated": never,
-            "why": "all their usable recordings belong to one group or fold, so they are pinned to training",
+            "why": "all their usable recordings that are not held out belong to one group or fold, so they are only "
+            "trained on",
             "recordings_pinned": int((fold == PINNED_FOLD).sum()),
             "recordings_held_out": int((fold == TEST_FOLD).sum()),
             "species_missing_per_fold": {

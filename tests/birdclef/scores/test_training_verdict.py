@@ -31,7 +31,7 @@ def describe(
             "difference_macro_f1": interval(*baseline),
         },
         "zero_shot": own,
-        "coverage": {"recordings_scored": 88},
+        "coverage": {"recordings_scored": 88, "species_scored": 37},
         "members": [{"weights": weights, "backbone": "mean_pool", "objective": "joint"}],
         "lineage": {"features": features, "member_features": []},
     }
@@ -139,3 +139,16 @@ def test_advice_does_not_name_what_is_set_already() -> None:
     assert "attention_pool" not in verdict["advice"]
     assert "objective.kind" not in verdict["advice"]
     assert "chosen on the validation folds" in verdict["sentence"]
+
+
+def test_one_species_is_nothing_to_tell_apart_and_no_setting_helps() -> None:
+    report = describe((1.0, 0.4, 1.0), (0.0, 0.0, 0.0))
+    report["coverage"]["species_scored"] = 1
+    report["metrics"]["macro_f1"]["chance"] = 1.0
+    advice = judge_training(report)["advice"]
+    assert advice == "Only one species is scored, so there is nothing to tell apart: add recordings of more species."
+
+
+def test_models_that_are_as_good_as_the_baseline_are_said_to_be_level() -> None:
+    sentence = judge_training(describe((0.6, 0.5, 0.7), (0.0, -0.1, 0.1)))["sentence"]
+    assert "they are level, 0.000 [-0.100, 0.100]" in sentence

@@ -200,6 +200,26 @@ def test_given_folds_are_honoured() -> None:
     assert list(split.index[split["pinned"]]) == [0, 1, 2, 3, 4]
 
 
+def test_species_in_one_given_fold_alone_is_only_trained_on() -> None:
+    table = spread_table()
+    label = table["label"].iloc[0]
+    table.loc[table["label"] == label, "table_fold"] = "1"
+    split = assign_folds(table, SplitConfig(folds=3, fold_column="fold"))
+    other = table["label"] != label
+    assert set(split.loc[~other, "fold"]) == {-1}
+    assert list(split.loc[other, "fold"].astype(str)) == list(table.loc[other, "table_fold"])
+
+
+def test_given_fold_of_which_nothing_is_left_is_told() -> None:
+    table = spread_table()
+    alone = table["label"] == table["label"].iloc[0]
+    table.loc[alone, "table_fold"], table.loc[~alone, "table_fold"] = "2", (["0", "1"] * len(table))[: sum(~alone)]
+    with pytest.raises(
+        ValueError, match=r"Fold 2 of split\.fold_column='fold' holds only species that lie in no other"
+    ):
+        assign_folds(table, SplitConfig(folds=3, fold_column="fold"))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
