@@ -1,5 +1,6 @@
 """Stage 3, second half: combines and scores the members' out-of-fold predictions, and writes the report."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,19 +53,20 @@ def evaluate(
 
         scored = score_members(config, members, baseline, workspace, zero_shot)
         write_report(scored, config, experiment, recipe.key, workspace, staging)
-        _log_verdict(scored.report["verdict"])
-        macro_f1, coverage = scored.report["metrics"]["macro_f1"], scored.report["coverage"]
-        logger.info(
-            "evaluate: macro-F1 %.3f [%.3f, %.3f]; %d of %d species, %d of %d recordings scored",
-            *(macro_f1[name] for name in ("value", "low", "high")),
-            *(coverage[f"{what}{how}"] for what in ("species", "recordings") for how in ("_scored", "")),
-            extra={"report": recipe.key, "macro_f1": macro_f1["value"]},
-        )
 
-    return workspace.materialise(recipe, write)
+    report = workspace.materialise(recipe, write)
+    _log_result(json.loads((report / "report.json").read_text()))
+    return report
 
 
-def _log_verdict(verdict: Mapping[str, Any]) -> None:
-    """Log whether training paid; a warning if it did not."""
+def _log_result(report: Mapping[str, Any]) -> None:
+    """Log whether training paid, as a warning if it did not, and the score with its coverage."""
+    verdict, macro_f1, coverage = report["verdict"], report["metrics"]["macro_f1"], report["coverage"]
     level = logging.WARNING if verdict["outcome"] in ("not_paid", "partly") else logging.INFO
     logger.log(level, "evaluate: %s", " ".join(filter(None, (verdict["sentence"], verdict["advice"]))))
+    logger.info(
+        "evaluate: macro-F1 %.3f [%.3f, %.3f]; %d of %d species, %d of %d recordings scored",
+        *(macro_f1[name] for name in ("value", "low", "high")),
+        *(coverage[f"{what}{how}"] for what in ("species", "recordings") for how in ("_scored", "")),
+        extra={"report": report["key"], "macro_f1": macro_f1["value"]},
+    )

@@ -36,7 +36,7 @@ def read_recordings(config: DataConfig) -> pd.DataFrame:
     """
     table = _read_table(config)
     files = scan_audio(audio_directory(config))
-    problems = _find_problems(table, files)
+    problems = _find_problems(table, files, config.audio)
     if problems:
         raise ValueError(
             f"{_table_address(config)} cannot be used:\n"
@@ -138,10 +138,8 @@ def _read_table(config: DataConfig) -> pd.DataFrame:
     try:
         content = read_bytes(path)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise FileNotFoundError(
-            f"There is no table of recordings at {path}. Set data.root to a folder with {config.metadata} and "
-            f"{config.audio}/, or generate a data set: birdclef synth {config.root}"
-        ) from None
+        raise FileNotFoundError(f"There is no table of recordings at {path}. {_advise_on_table(config)}") from None
+    _check_separator(content, path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows with more fields than the header
@@ -164,6 +162,25 @@ def _read_table(config: DataConfig) -> pd.DataFrame:
     return table
 
 
+def _advise_on_table(config: DataConfig) -> str:
+    """Returns what to do if there is no table: name one that lies there, or another folder."""
+    folder = Path(resolve_address(config.root))
+    tables = sorted(path.name for path in folder.glob("*.csv")) if folder.is_dir() else []
+    if tables:
+        return f"The folder has {', '.join(tables[:3])}: set data.metadata={tables[0]}, or rename the table."
+    wanted = f"Set data.root to a folder with {config.metadata} and {config.audio}/"
+    return f"{wanted}." if folder.is_dir() else f"{wanted}, or generate a data set: birdclef synth {config.root}"
+
+
+def _check_separator(content: bytes, path: str) -> None:
+    header = content.partition(b"\n")[0]
+    for separator, name in ((b";", "semicolons"), (b"\t", "tabs")):
+        if b"filename" in header.strip().split(separator) and separator in header:
+            raise ValueError(
+                f"{path} separates its columns by {name}. Save the table as comma-separated values in UTF-8."
+            )
+
+
 def _table_address(config: DataConfig) -> str:
     return f"{resolve_address(config.root)}/{config.metadata}"
 
@@ -179,20 +196,25 @@ def _other_columns(table: pd.DataFrame) -> dict[str, pd.Series]:
     return {f"table_{column}" if column in RESERVED_COLUMNS else str(column): others[column] for column in others}
 
 
-def _find_problems(table: pd.DataFrame, files: dict[str, tuple[int, str]]) -> list[str]:
+def _find_problems(table: pd.DataFrame, files: dict[str, tuple[int, str]], audio: str) -> list[str]:
     """Returns one text per kind of problem, with the lines of the table that have the problem.
 
     Args:
         table: Table of recordings, as text.
         files: Size and version of each audio file, by relative path.
+        audio: Name of the audio folder.
     """
     names = table["filename"]
     outside = names.map(_escapes)
+    prefixed = ~names.isin(files.keys()) & names.str.removeprefix(f"{audio}/").isin(files.keys())
     checks = {
         "primary_label is empty": table["primary_label"].str.strip() == "",
-        "primary_label holds white space": table["primary_label"].str.contains(r"\s", regex=True),
+        "primary_label holds white space (write a code or House_Sparrow, and the name into common_name)": table[
+            "primary_label"
+        ].str.contains(r"\s", regex=True),
         "filename leads outside the audio folder": outside,
-        "file not found in the audio folder": ~names.isin(files.keys()) & ~outside,
+        f"filename begins with {audio}/, although it is a path below that folder": prefixed,
+        "file not found in the audio folder": ~names.isin(files.keys()) & ~outside & ~prefixed,
         "the same filename stands in an earlier row": names.duplicated(),
     }
     if "secondary_labels" in table:

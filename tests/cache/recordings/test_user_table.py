@@ -81,8 +81,18 @@ def test_byte_order_mark_is_no_part_of_a_column_name(prepare: Prepare) -> None:
     ("row", "problem"),
     [
         (",x/2.ogg,[]", "primary_label is empty: line 3 (x/2.ogg)"),
-        ("two words,x/2.ogg,[]", "primary_label holds white space: line 3 (x/2.ogg)"),
-        ("bird1 ,x/2.ogg,[]", "primary_label holds white space: line 3 (x/2.ogg)"),
+        (
+            "two words,x/2.ogg,[]",
+            "primary_label holds white space (write a code or House_Sparrow, ",
+        ),
+        (
+            "bird1 ,x/2.ogg,[]",
+            "primary_label holds white space (write a code or House_Sparrow, ",
+        ),
+        (
+            "b,train_audio/x/2.ogg,[]",
+            "filename begins with train_audio/, although it is a path below that folder: line 3",
+        ),
         ("b,x/99.ogg,[]", "file not found in the audio folder: line 3 (x/99.ogg)"),
         ("b,x,[]", "file not found in the audio folder: line 3 (x)"),
         ("b,x/1.ogg,[]", "the same filename stands in an earlier row: line 3 (x/1.ogg)"),
@@ -146,11 +156,6 @@ def test_only_five_rows_of_a_problem_are_named(prepare: Prepare, count: int, sum
     [
         ("primary_label,file\nb,x/1.ogg\n", "lacks the column(s) filename", "it has primary_label, file."),
         ("a,b\n1,2\n", "lacks the column(s) primary_label, filename", "it has a, b."),
-        (
-            "primary_label;filename\nb;x/1.ogg\n",
-            "lacks the column(s) primary_label, filename",
-            "it has primary_label;filename.",
-        ),
     ],
 )
 def test_missing_required_column_is_named(prepare: Prepare, table: str, lacking: str, present: str) -> None:
@@ -187,6 +192,21 @@ def test_row_with_too_many_fields_is_named(prepare: Prepare) -> None:
 def test_missing_table_is_named_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no table of recordings at .*nowhere.*birdclef synth"):
         read_recordings(DataConfig(root=str(tmp_path / "nowhere")))
+
+
+def test_table_of_another_name_is_found_and_nothing_is_generated_into_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "recordings.csv").touch()
+    with pytest.raises(
+        FileNotFoundError, match=r"The folder has recordings\.csv: set data\.metadata=recordings\.csv"
+    ) as told:
+        read_recordings(DataConfig(root=str(tmp_path)))
+    assert "synth" not in str(told.value)
+
+
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_another_separator_is_named(prepare: Prepare, separator: str, name: str) -> None:
+    message = refusal(prepare(f"primary_label{separator}filename\nb{separator}x/1.ogg\n"))
+    assert f"separates its columns by {name}. Save the table as comma-separated values" in message
 
 
 def test_missing_audio_folder_is_named(tmp_path: Path) -> None:
