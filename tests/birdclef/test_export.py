@@ -149,6 +149,7 @@ def test_model_card_tells_data_scores_and_limits(run: Path, exported: Path, eval
     assert "<script>" not in card
 
 
+@pytest.mark.parametrize("run", ["dataset"], indirect=True)
 def test_file_that_disagrees_is_not_written(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "measure_difference", lambda trained, path: 0.02)
     with pytest.raises(RuntimeError, match=r"differs from .* by 2\.0e-02 in a probability, more than 1e-04"):

@@ -22,5 +22,5 @@ def test_local_file_counts_by_its_content_wherever_it_lies(tmp_path: Path) -> No
 
 
 def test_missing_file_is_named_with_what_may_be_given(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"model\.weights=.*gone\.bin: .*`none`, `hub`"):
+    with pytest.raises(FileNotFoundError, match=r"model\.weights=.*gone\.bin is no file\. .*`none`, `hub`"):
         identify_weights(str(tmp_path / "gone.bin"))
