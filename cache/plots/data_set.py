@@ -76,9 +76,8 @@ def plot_split(split: pd.DataFrame, report: dict[str, Any]) -> bytes:
     ticks = [names.get(fold, str(fold)) for fold in folds]
 
     def plot(figure: Figure) -> None:
-        grid = figure.add_gridspec(1, 2, width_ratios=(1.2, 1))
-        left, heat = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
-        sizes, leak = left.subplots(2, 1)
+        sizes, leak = figure.add_axes((0.13, 0.58, 0.36, 0.36)), figure.add_axes((0.13, 0.1, 0.36, 0.32))
+        heat, scale = figure.add_axes((0.6, 0.1, 0.27, 0.84)), figure.add_axes((0.9, 0.3, 0.02, 0.4))
         sizes.bar(range(len(folds)), counts.sum(), color=[ACCENT if fold >= 0 else FAINT for fold in folds])
         sizes.set_xticks(range(len(folds)), ticks)
         sizes.set(title="recordings in each fold", ylabel="recordings")
@@ -93,13 +92,12 @@ def plot_split(split: pd.DataFrame, report: dict[str, Any]) -> bytes:
         else:
             leak.set_axis_off()
             leak.set_title("no recordist is known, so leaks can't be counted")
-        axes = heat.subplots()
-        image = axes.imshow(shares, aspect="auto", cmap="Greens", vmin=0, interpolation="nearest")
-        axes.set_xticks(range(len(folds)), ticks)
-        axes.set(title="share of each species in each fold", ylabel="species, most recordings first")
-        heat.colorbar(image, ax=axes, shrink=0.6)
+        image = heat.imshow(shares, aspect="auto", cmap="Greens", vmin=0, interpolation="nearest")
+        heat.set_xticks(range(len(folds)), ticks)
+        heat.set(title="share of each species in each fold", ylabel="species, most recordings first")
+        figure.colorbar(image, cax=scale)
 
-    return render((8.6, 5.2), plot)
+    return render((8.6, 5.2), plot, fitted=False)
 
 
 def _plot_bars(axes: Axes, values: pd.Series, colour: str) -> None:
