@@ -326,8 +326,8 @@ def test_page_shows_the_headline(page: Page, report: dict[str, Any]) -> None:
 
 def test_page_names_the_species_that_are_not_scored(page: Page) -> None:
     assert page.text_of("li") == [
-        "Hermit: too few groups of usable recordings to spread over folds, so it is always in training",
-        "lostlark: all its recordings are quarantined",
+        "all its recordings are quarantined (1): lostlark.",
+        "too few groups of usable recordings to spread over folds, so it is always in training (1): Hermit.",
     ]
     assert "2 species are not scored" in page.text_of("summary")
 
