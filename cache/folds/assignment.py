@@ -48,8 +48,6 @@ def assign_folds(
     )
     if config.fold_column:
         split["fold"] = _given_folds(recordings, config)
-        split.loc[split["label"].isin(_lost_species(split)), "fold"] = PINNED_FOLD
-        _check_given_folds(split, config)
     else:
         if earlier is None:
             rest = ~_hold_out(labels, group, config)
@@ -107,7 +105,10 @@ def settle_folds(recordings: pd.DataFrame, config: SplitConfig) -> SplitConfig:
 
 
 def _given_folds(recordings: pd.DataFrame, config: SplitConfig) -> NDArray[np.int64]:
-    """Returns the fold of each recording as the column `config.fold_column` states it, (recordings,)."""
+    """Returns the fold of each recording as the column `config.fold_column` states it, (recordings,).
+
+    Species whose recordings all lie in one fold are pinned.
+    """
     column = table_column(recordings, str(config.fold_column), "split.fold_column")
     fold = pd.to_numeric(column, errors="coerce")
     wrong = ~fold.isin([PINNED_FOLD, *range(config.fold_count)])
@@ -123,15 +124,14 @@ def _given_folds(recordings: pd.DataFrame, config: SplitConfig) -> NDArray[np.in
             f"(split.folds={config.fold_count}), or {PINNED_FOLD} for training only, but it holds {problem}. Correct "
             "the table or split.folds."
         )
-    return fold.to_numpy(np.int64)
-
-
-def _check_given_folds(split: pd.DataFrame, config: SplitConfig) -> None:
-    if empty := sorted(set(range(config.fold_count)) - set(split["fold"])):
+    given = pd.DataFrame({"label": recordings["label"].to_numpy(str), "fold": fold.to_numpy(np.int64)})
+    given.loc[given["label"].isin(_lost_species(given)), "fold"] = PINNED_FOLD
+    if empty := sorted(set(range(config.fold_count)) - set(given["fold"])):
         raise ValueError(
             f"Fold {empty[0]} of split.fold_column={config.fold_column!r} holds only species that lie in no other "
             "fold, so no model could know them. Spread their recordings over several folds of the table."
         )
+    return given["fold"].to_numpy(np.int64)
 
 
 def _shares(config: SplitConfig) -> dict[int, float]:
