@@ -199,8 +199,8 @@ def load_arms(config: Path, overrides: Iterable[str], arms: Iterable[str]) -> di
     member, *companions = members
     if chosen_by_score := [name for name, config in members.items() if config.select == "best"]:
         raise ValueError(
-            f"train.{chosen_by_score[0]}.select=best chooses the epoch by the score that the comparison is about, and "
-            f"more so for arms that vary more. Set train.{chosen_by_score[0]}.select=last."
+            f"train.{chosen_by_score[0]}.select=best chooses the epoch by the score that is compared, so all scores "
+            f"would be too high. Set train.{chosen_by_score[0]}.select=last."
         )
     common.append(f"train.{member}.epochs={members[member].most_epochs}")  # arms are compared at equal cost
     chosen: dict[str, Sequence[str]] = {REFERENCE: ARMS[REFERENCE]}
