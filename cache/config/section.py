@@ -10,6 +10,7 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    field_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -57,6 +58,15 @@ class ConfigSection(BaseModel):
 
     execution_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields that change how a result is computed, but not the result; artefact keys leave them out."""
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _refuse_true_as_one(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        """Returns the field's value; YAML's `true` and `yes` are no number, although pydantic takes them for 1."""
+        taken = handler(value)
+        if isinstance(value, bool) and not isinstance(taken, bool):
+            raise PydanticCustomError("expected", "Input should be a number, not true or false")
+        return taken
 
     def identity(self) -> dict[str, Any]:
         """Returns the fields that define the result, as plain JSON values."""

@@ -53,6 +53,20 @@ def test_value_out_of_range_is_refused(section: type[ConfigSection], values: dic
         section.model_validate(values)
 
 
+class Switched(ConfigSection):
+    on: bool = False
+    count: int = 1
+    share: float | None = None
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_boolean_is_no_number(given: bool) -> None:
+    for name in ("count", "share"):
+        with pytest.raises(ValidationError, match=rf"{name}\n.*should be a number, not true or false"):
+            Switched.model_validate({name: given})
+    assert Switched.model_validate({"on": given}).on is given
+
+
 def test_each_field_is_documented() -> None:
     for section in (DataConfig, LogMelConfig, SplitConfig):
         assert all(field.description for field in section.model_fields.values())
