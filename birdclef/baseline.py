@@ -14,9 +14,9 @@ from cache.config.features import read_features
 from cache.folds.split_table import split_catalogue
 from cache.recordings.catalogue_tables import feature_directory
 from cache.store.strip_store import StripStore
-from cache.workspace.artefact import artefact_key, read_provenance
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.keys import Recipe
+from cache.workspace.provenance import artefact_key, read_provenance
 from cache.workspace.workspace import Workspace
 
 FeaturesOf = Callable[[FeatureDirectory, list[str]], NDArray[np.float32]]

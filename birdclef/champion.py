@@ -16,8 +16,8 @@ from filelock import FileLock
 
 from birdclef.decisions import Decision, Judgement, find_champion, list_champions, rank_champions, read_decisions
 from cache.config.split import SplitConfig
-from cache.workspace.artefact import is_finished, read_provenance
 from cache.workspace.keys import file_key
+from cache.workspace.provenance import is_finished, read_provenance
 from cache.workspace.records import add_record
 from cache.workspace.workspace import Workspace
 

@@ -16,7 +16,7 @@ from birdclef.export_formats.model_card import describe_model
 from birdclef.model.trained_run import TrainedRun, load_run
 from birdclef.serving.onnx_classifier import METADATA, embedding_folder
 from cache.front_end.embedding import copy_model
-from cache.workspace.artefact import read_provenance
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 TOLERANCE = 1e-4

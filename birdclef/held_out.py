@@ -8,8 +8,8 @@ from pathlib import Path
 from birdclef.config.predict import PredictConfig
 from birdclef.scores.lineage import find_split, report_predictions
 from birdclef.scores.looks import record_look, tell_look
-from cache.workspace.artefact import artefact_key, read_provenance
 from cache.workspace.keys import Recipe
+from cache.workspace.provenance import artefact_key, read_provenance
 from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from birdclef.config.predict import PredictConfig, ViewConfig
-from cache.workspace.artefact import artefact_key
 from cache.workspace.keys import Recipe
+from cache.workspace.provenance import artefact_key
 from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)

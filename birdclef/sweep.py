@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cache.workspace.artefact import artefact_key
 from cache.workspace.keys import Recipe
+from cache.workspace.provenance import artefact_key
 from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from birdclef.config.train import TrainConfig
 from birdclef.model.weights_identity import identify_weights
 from cache.config.features import FeatureConfig
 from cache.recordings.catalogue_tables import feature_directory
-from cache.workspace.artefact import artefact_key
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.keys import Recipe
+from cache.workspace.provenance import artefact_key
 from cache.workspace.workspace import Workspace
 
 if TYPE_CHECKING:

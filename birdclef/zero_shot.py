@@ -9,9 +9,9 @@ from birdclef.scores.prediction_files import read_own_labels, write_own_labels, 
 from cache.config.features import read_features
 from cache.folds.split_table import split_catalogue
 from cache.recordings.catalogue_tables import feature_directory
-from cache.workspace.artefact import artefact_key, read_provenance
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.keys import Recipe
+from cache.workspace.provenance import artefact_key, read_provenance
 from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)

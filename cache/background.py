@@ -15,8 +15,8 @@ from cache.recordings.hashes import hash_recordings
 from cache.recordings.quarantine import find_faults, measure_strips, part_by_faults
 from cache.recordings.user_table import audio_directory, read_recordings, recording_address, scan_audio
 from cache.store.strip_store import StripStore
-from cache.workspace.artefact import artefact_key, is_finished
 from cache.workspace.keys import Recipe, content_key
+from cache.workspace.provenance import artefact_key, is_finished
 from cache.workspace.urls import resolve_address
 from cache.workspace.workspace import Workspace
 

@@ -11,9 +11,9 @@ from cache.config.data import DataConfig
 from cache.config.features import read_features
 from cache.recordings.quarantine import find_faults, measure_strips, part_by_faults, refuse_bad_data
 from cache.store.strip_store import StripStore
-from cache.workspace.artefact import artefact_key, read_provenance
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.keys import Recipe, content_key
+from cache.workspace.provenance import artefact_key, read_provenance
 from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)

@@ -24,9 +24,9 @@ from cache.recordings.hashes import hash_recordings
 from cache.recordings.user_table import audio_directory, read_recordings, recording_address
 from cache.store.fragment import Failure
 from cache.store.strip_store import StripStore
-from cache.workspace.artefact import PROVENANCE, is_finished, write_provenance
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.keys import Recipe
+from cache.workspace.provenance import PROVENANCE, is_finished, write_provenance
 from cache.workspace.urls import is_url
 from cache.workspace.workspace import Workspace
 

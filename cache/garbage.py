@@ -10,9 +10,9 @@ from pathlib import Path
 from cache.recordings.catalogue_tables import read_catalogue, read_quarantine
 from cache.store.fragment import Fragment, Strip
 from cache.store.part_writer import copy_strips
-from cache.workspace.artefact import read_provenance
 from cache.workspace.builders import AtWorkError
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 MOSTLY_DEAD = 0.5

@@ -24,8 +24,8 @@ from cache.folds.split_table import read_split, split_catalogue
 from cache.recordings.catalogue_tables import read_catalogue
 from cache.recordings.recordist_column import advise_on_author
 from cache.recordings.user_table import read_labels
-from cache.workspace.artefact import artefact_key, is_finished, read_provenance
 from cache.workspace.keys import Recipe
+from cache.workspace.provenance import artefact_key, is_finished, read_provenance
 from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)

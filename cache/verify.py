@@ -18,8 +18,8 @@ from cache.store.fragment import DamagedPartError, Fragment
 from cache.store.part_array import PartRows
 from cache.store.part_writer import copy_strips, find_damaged_strips
 from cache.store.strip_store import StripStore, fetch_index, fetch_part
-from cache.workspace.artefact import read_provenance
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 _Layout = tuple[int, int, StripEncoding]

@@ -18,7 +18,7 @@ from cache.config.data import DataConfig
 from cache.config.features import EmbeddingConfig, FeatureConfig, LogMelConfig
 from cache.config.section import ConfigSection
 from cache.config.split import AUTO, MOST_FOLDS, SplitConfig
-from cache.workspace.artefact import read_provenance
+from cache.workspace.provenance import read_provenance
 from flows.configuration.arms import read_arm
 from flows.configuration.origins import show_origins
 from flows.configuration.overrides import apply_overrides, as_overrides, parse_override, read_tree

@@ -40,9 +40,9 @@ from cache.features import open_feature_directory
 from cache.split import build_split
 from cache.store.fragment import Failure
 from cache.store.part_writer import PartWriter
-from cache.workspace.artefact import artefact_key, read_provenance
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.keys import Recipe
+from cache.workspace.provenance import artefact_key, read_provenance
 from cache.workspace.workspace import Workspace
 
 FEATURES = LogMelConfig(sample_rate=8_000, n_fft=512, hop_length=256, n_mels=16, fmin=50.0, fmax=4_000.0)

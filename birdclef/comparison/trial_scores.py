@@ -20,7 +20,7 @@ from birdclef.scores.scorer import Scorer, no_difference
 from birdclef.strips.fold import read_labelled_recordings
 from cache.folds.overlap import name_groups
 from cache.recordings.catalogue_tables import read_species
-from cache.workspace.artefact import read_provenance
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 TrialPredictions = Sequence[tuple[Trial, Sequence[Path]]]

@@ -12,7 +12,7 @@ from cache.folds.groups import is_trained_on, is_unknown
 from cache.folds.overlap import measure_overlap
 from cache.folds.split_table import split_catalogue
 from cache.recordings.catalogue_tables import read_species
-from cache.workspace.artefact import read_provenance
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 _UNKNOWN = "not stated in the table"

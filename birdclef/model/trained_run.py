@@ -12,8 +12,8 @@ from birdclef.config.train import TrainConfig
 from birdclef.model.network import SpeciesModel, build_model
 from birdclef.strips.fold import FoldData
 from cache.config.features import FeatureConfig, read_features
-from cache.workspace.artefact import read_provenance
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 _MODULE_PREFIX = "model."

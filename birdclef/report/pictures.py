@@ -14,7 +14,7 @@ from birdclef.metrics.predictions import Predictions
 from birdclef.report import plots
 from birdclef.report.embedding_map import FEWEST_RECORDINGS, FEWEST_SPECIES, FoldMap, map_embeddings
 from birdclef.scores.report_scores import Scored
-from cache.workspace.artefact import read_provenance
+from cache.workspace.provenance import read_provenance
 
 PICTURE_TITLES = {
     "f1_against_count": "F1 of each species against its number of recordings",

@@ -11,7 +11,7 @@ from birdclef.scores.lineage import Lineage
 from cache.folds.groups import is_held_out, is_validated
 from cache.folds.overlap import measure_overlap, name_groups
 from cache.recordings.catalogue_tables import read_duplicates, read_quarantine
-from cache.workspace.artefact import read_provenance
+from cache.workspace.provenance import read_provenance
 
 _PINNED = "too few groups of usable recordings to spread over folds, so it is always in training"
 _PINNED_BY_COLUMN = (

@@ -24,7 +24,7 @@ from birdclef.scores.scorer import Scorer, build_scorer, shuffle_recordings
 from birdclef.strips.fold import read_labelled_recordings
 from cache.folds.groups import is_held_out, share_known_to_training
 from cache.recordings.catalogue_tables import read_species
-from cache.workspace.artefact import read_provenance
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from cache.folds.split_table import read_split, split_catalogue
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue
-from cache.workspace.artefact import read_provenance
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 _NAMED_DIFFERENCES = 5

@@ -16,7 +16,7 @@ from birdclef.metrics.secondary_species import of_rows
 from birdclef.scores.ensemble import combine_out_of_fold, fit_weights
 from birdclef.scores.prediction_files import OutOfFold
 from birdclef.scores.scorer import Scorer
-from cache.workspace.artefact import read_provenance
+from cache.workspace.provenance import read_provenance
 
 
 def describe_ensemble(how: EnsembleMethod, members: Mapping[str, OutOfFold], scorer: Scorer) -> dict[str, Any]:

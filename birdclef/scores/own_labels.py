@@ -11,7 +11,7 @@ from birdclef.metrics.predictions import Predictions
 from birdclef.metrics.secondary_species import of_rows
 from birdclef.scores.prediction_files import read_out_of_fold, read_own_labels
 from birdclef.scores.scorer import Scorer
-from cache.workspace.artefact import read_provenance
+from cache.workspace.provenance import read_provenance
 
 
 def describe_own_labels(

@@ -39,7 +39,7 @@ from birdclef.scores.scorer import Scorer, build_scorer, shuffle_recordings
 from birdclef.scores.training_verdict import judge_training
 from birdclef.strips.fold import read_labelled_recordings
 from cache.recordings.catalogue_tables import read_species
-from cache.workspace.artefact import read_provenance
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 _CONFUSIONS = 20

@@ -16,7 +16,7 @@ from birdclef.scores.lineage import report_predictions
 from birdclef.serving.ensemble_classifier import EnsembleClassifier, Member
 from birdclef.serving.onnx_classifier import load_onnx
 from birdclef.serving.window_stream import PLAIN_THRESHOLD, WindowClassifier
-from cache.workspace.artefact import read_provenance
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 

@@ -11,8 +11,8 @@ from cache.folds.split_table import read_split, split_catalogue
 from cache.recordings.background_tables import Background
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue, read_species
 from cache.store.strip_store import StripStore
-from cache.workspace.artefact import read_provenance
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cache.workspace.artefact import read_provenance
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Self
 
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue
-from cache.workspace.artefact import read_provenance
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 

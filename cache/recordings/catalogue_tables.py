@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from cache.workspace.artefact import read_provenance
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 _DUPLICATE_NAMES = ("recording_id", "other_recording_id", "label", "other_label", "why")

@@ -1,4 +1,8 @@
-"""Keys: short hashes that name artefacts. The key of an artefact is that of its recipe, so equal recipes share it."""
+"""Keys: short hashes that name artefacts. The key of an artefact is a hash of its recipe.
+
+If the artefact of a recipe exists, it is the recipe's result. So no result is computed twice, and a changed setting
+never gets an old result.
+"""
 
 import hashlib
 import json
@@ -7,13 +11,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+KINDS = (
+    "features",
+    "catalogues",
+    "backgrounds",
+    "splits",
+    "runs",
+    "predictions",
+    "reports",
+    "held_out",
+    "sweeps",
+    "comparisons",
+)
+
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that defines an artefact.
 
     Attributes:
-        kind: One of `cache.workspace.artefact.KINDS`.
+        kind: One of `KINDS`.
         config: Fields of the configuration section that define the result, as JSON values.
         inputs: Key or content hash of each input, by name.
         version: Version of the computation; raised by hand when the same inputs give another result.

@@ -1,7 +1,6 @@
-"""Artefacts: immutable directories. The name of an artefact is a hash of its recipe.
+"""The provenance record of an artefact: its recipe, how it was made, and the digests of its files.
 
-If the artefact of a recipe exists, it is the recipe's result. So no result is computed twice, and a changed setting
-never gets an old result.
+The record is written last, so a directory that has one is a finished artefact.
 """
 
 import importlib.metadata
@@ -16,18 +15,6 @@ from typing import Any
 from cache.workspace.atomic_files import write_atomically
 from cache.workspace.keys import Recipe, file_key
 
-KINDS = (
-    "features",
-    "catalogues",
-    "backgrounds",
-    "splits",
-    "runs",
-    "predictions",
-    "reports",
-    "held_out",
-    "sweeps",
-    "comparisons",
-)
 PROVENANCE = "provenance.json"
 RECORDED_PACKAGES = (
     "birdclef",

@@ -1,25 +1,24 @@
 """The workspace: the folder of all artefacts. Only this module decides whether the folder mirrors a URL."""
 
-import json
 import logging
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from filelock import FileLock
 
-from cache.workspace.artefact import KINDS, PROVENANCE, is_finished, write_provenance
 from cache.workspace.atomic_files import write_atomically
 from cache.workspace.builders import alone_at_work, at_work, is_at_work
 from cache.workspace.feature_directory import FeatureDirectory
-from cache.workspace.keys import Recipe, file_key
+from cache.workspace.keys import KINDS, Recipe
 from cache.workspace.mirror import Mirror, publish_file, read_published_file, remove_published_file
+from cache.workspace.provenance import is_finished, write_provenance
+from cache.workspace.publication import fetch_artefact, prepare_staging, publish_artefact
 from cache.workspace.urls import check_protocol, is_url, resolve_address
 
 logger = logging.getLogger(__name__)
@@ -176,16 +175,11 @@ class Workspace:
             if is_finished(final) or self.fetch(final):
                 shutil.rmtree(staging, ignore_errors=True)
                 return final
-            self._prepare(staging, resumable=resumable)
+            prepare_staging(staging, self.mirror, resumable=resumable)
             started = time.monotonic()
             build(staging)
             write_provenance(staging, recipe, seconds=time.monotonic() - started)
-            if self.mirror:
-                self.mirror.send(staging, final, last=PROVENANCE)
-                self.mirror.remove(staging)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            _clear_remains(final)
-            staging.rename(final)
+            publish_artefact(staging, final, self.mirror)
         return final
 
     def keep_unfinished(self, staging: Path, *, last: str) -> None:
@@ -198,53 +192,6 @@ class Workspace:
         if self.mirror:
             self.mirror.send(staging, staging, last=last)
 
-    def _prepare(self, staging: Path, *, resumable: bool) -> None:
-        """Empty the staging directory, unless the build is resumable.
-
-        A resumable build keeps the files in staging. If there is no staging directory here, all of its files are
-        fetched from the URL, or none if the transfer fails.
-        """
-        if not resumable:
-            shutil.rmtree(staging, ignore_errors=True)
-        elif self.mirror and not staging.exists():
-            incoming = staging.with_name(f"incoming-{staging.name}")
-            shutil.rmtree(incoming, ignore_errors=True)
-            self.mirror.fetch(staging, incoming, list(self.mirror.sizes(staging)))
-            incoming.mkdir(exist_ok=True)
-            incoming.rename(staging)
-        staging.mkdir(exist_ok=True)
-
     def fetch(self, final: Path) -> bool:
-        """Fetches an artefact from the URL; returns whether the artefact is finished on this machine now.
-
-        If a file differs from its digest in the provenance, the artefact counts as missing and is not fetched.
-        """
-        provenance = self.mirror.read(final / PROVENANCE) if self.mirror else None
-        if self.mirror is None or provenance is None:
-            return False
-        incoming = self.staging / f"{final.parent.name}-{final.name}.{uuid.uuid4().hex}"
-        try:
-            incoming.mkdir(parents=True)
-            digests: dict[str, str] = json.loads(provenance)["files"]
-            self.mirror.fetch(final, incoming, list(digests))
-            damaged = sorted(name for name, digest in digests.items() if file_key(incoming / name) != digest)
-            if damaged:
-                logger.warning("%s is damaged (%s): it is built again", self.address(final), ", ".join(damaged))
-                return False
-            (incoming / PROVENANCE).write_bytes(provenance)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            _clear_remains(final)
-            with suppress(OSError):  # another process fetched it meanwhile
-                incoming.rename(final)
-        except FileNotFoundError as error:
-            logger.warning("%s is damaged (%s): it is built again", self.address(final), error)
-            return False
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
-        return is_finished(final)
-
-
-def _clear_remains(final: Path) -> None:
-    """Remove the files that an interrupted removal or copy left in the directory of an artefact."""
-    if not is_finished(final):
-        shutil.rmtree(final, ignore_errors=True)
+        """Fetches an artefact from the URL; returns whether the artefact is finished on this machine now."""
+        return self.mirror is not None and fetch_artefact(final, self.staging, self.mirror)

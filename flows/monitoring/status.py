@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cache.garbage import folder_bytes
-from cache.workspace.artefact import KINDS, PROVENANCE, read_provenance
 from cache.workspace.builders import is_held
+from cache.workspace.keys import KINDS
+from cache.workspace.provenance import PROVENANCE, read_provenance
 from cache.workspace.urls import transfer
 from cache.workspace.workspace import Workspace
 

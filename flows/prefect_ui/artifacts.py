@@ -8,7 +8,8 @@ from typing import Any
 
 from prefect.artifacts import Artifact, create_markdown_artifact, create_table_artifact
 
-from cache.workspace.artefact import KINDS, is_finished, read_provenance
+from cache.workspace.keys import KINDS
+from cache.workspace.provenance import is_finished, read_provenance
 from cache.workspace.workspace import Workspace
 
 REPORT = "report"

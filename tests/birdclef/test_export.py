@@ -26,8 +26,8 @@ from birdclef.serving.onnx_classifier import OnnxClassifier
 from cache.config.features import LogMelConfig
 from cache.front_end.log_mel import compute_log_mel
 from cache.recordings.catalogue_tables import read_species
-from cache.workspace.artefact import artefact_key
 from cache.workspace.keys import Recipe
+from cache.workspace.provenance import artefact_key
 from cache.workspace.workspace import Workspace
 
 BesideTraining = Callable[[Callable[[], Path]], Path]

@@ -26,9 +26,9 @@ from cache.config.features import EmbeddingConfig
 from cache.features import open_feature_directory
 from cache.front_end import embedding
 from cache.recordings.catalogue_tables import read_species
-from cache.workspace.artefact import artefact_key
 from cache.workspace.keys import Recipe, file_key
 from cache.workspace.mirror import Mirror
+from cache.workspace.provenance import artefact_key
 from cache.workspace.workspace import Workspace
 
 

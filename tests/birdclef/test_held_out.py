@@ -21,8 +21,8 @@ from cache.config.split import SplitConfig
 from cache.folds.split_table import read_split
 from cache.garbage import find_garbage
 from cache.split import build_split
-from cache.workspace.artefact import artefact_key, read_provenance
 from cache.workspace.keys import Recipe
+from cache.workspace.provenance import artefact_key, read_provenance
 from cache.workspace.workspace import Workspace
 
 SPECIES = ["abbowl", "barwre", "cdove", "d|<i>finch", "eremit"]

@@ -40,8 +40,8 @@ from cache.recordings.catalogue_tables import read_catalogue
 from cache.split import build_split
 from cache.store.strip_store import StripStore
 from cache.synth import CorpusPlan, synthesize_corpus
-from cache.workspace.artefact import read_provenance
 from cache.workspace.keys import Recipe
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 BesideTraining = Callable[[Callable[[], Path]], Path]

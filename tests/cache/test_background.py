@@ -19,7 +19,7 @@ from cache.recordings.background_tables import Background
 from cache.recordings.catalogue_tables import read_catalogue, read_quarantine
 from cache.store.strip_store import StripStore
 from cache.verify import verify
-from cache.workspace.artefact import read_provenance
+from cache.workspace.provenance import read_provenance
 from cache.workspace.urls import upload
 from cache.workspace.workspace import Workspace
 

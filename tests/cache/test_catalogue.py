@@ -16,8 +16,8 @@ from cache.recordings.hashes import hash_recordings
 from cache.recordings.user_table import audio_directory, read_recordings
 from cache.store.fragment import Failure
 from cache.store.strip_store import StripStore
-from cache.workspace.artefact import artefact_key
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.provenance import artefact_key
 from cache.workspace.workspace import Workspace
 
 EncodeAudio = Callable[..., bytes]

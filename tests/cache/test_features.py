@@ -26,8 +26,8 @@ from cache.recordings.catalogue_tables import feature_directory, read_catalogue,
 from cache.store.fragment import Failure
 from cache.store.part_writer import PartWriter
 from cache.store.strip_store import StripStore
-from cache.workspace.artefact import artefact_key
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.provenance import artefact_key
 from cache.workspace.workspace import Workspace
 
 EncodeAudio = Callable[..., bytes]

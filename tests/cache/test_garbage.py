@@ -18,10 +18,10 @@ from cache.store.fragment import Failure
 from cache.store.part_writer import PartWriter
 from cache.store.strip_store import StripStore
 from cache.verify import find_damage
-from cache.workspace.artefact import artefact_key
 from cache.workspace.builders import AtWorkError
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.keys import Recipe
+from cache.workspace.provenance import artefact_key
 from cache.workspace.workspace import Workspace
 
 FEATURES = LogMelConfig(n_mels=4)

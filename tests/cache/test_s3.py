@@ -25,9 +25,9 @@ from cache.recordings.catalogue_tables import feature_directory, read_catalogue,
 from cache.store.fragment import DamagedPartError
 from cache.store.strip_store import StripStore
 from cache.verify import verify
-from cache.workspace.artefact import PROVENANCE
 from cache.workspace.builders import AtWorkError
 from cache.workspace.keys import Recipe
+from cache.workspace.provenance import PROVENANCE
 from cache.workspace.urls import download, list_files, read_bytes, remove, upload, write_bytes
 from cache.workspace.workspace import Workspace
 

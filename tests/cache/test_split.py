@@ -20,8 +20,8 @@ from cache.folds.groups import PINNED_FOLD
 from cache.folds.split_table import read_split
 from cache.split import build_split, check_split
 from cache.store.part_writer import PartWriter
-from cache.workspace.artefact import artefact_key, read_provenance
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.provenance import artefact_key, read_provenance
 from cache.workspace.workspace import Workspace
 
 FEATURES = LogMelConfig(n_mels=2)

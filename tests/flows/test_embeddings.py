@@ -15,7 +15,7 @@ from prefect.artifacts import Artifact
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from birdclef.baseline import BASELINE
-from cache.workspace.artefact import read_provenance
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 from flows.experiment import load_arms, load_config
 from flows.prefect_ui.artifacts import find_ancestors, page_key

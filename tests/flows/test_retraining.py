@@ -14,7 +14,7 @@ import pytest
 from birdclef.champion import champion_report
 from birdclef.decisions import Decision, read_decisions
 from cache.folds.split_table import read_split
-from cache.workspace.artefact import read_provenance
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 Birdclef = Callable[..., subprocess.CompletedProcess[str]]

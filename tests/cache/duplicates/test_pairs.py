@@ -19,7 +19,7 @@ from cache.features import build_features
 from cache.folds.split_table import read_split
 from cache.recordings.catalogue_tables import read_catalogue, read_duplicates
 from cache.split import build_split
-from cache.workspace.artefact import read_provenance
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 EncodeAudio = Callable[..., bytes]

@@ -20,8 +20,8 @@ from cache.recordings.catalogue_tables import feature_directory, read_catalogue,
 from cache.store.part_writer import CHUNK_FRAMES
 from cache.store.strip_store import StripStore
 from cache.verify import verify
-from cache.workspace.artefact import read_provenance
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 RATE = 8000

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.workspace.artefact import artefact_key, is_finished, read_provenance
 from cache.workspace.keys import Recipe
+from cache.workspace.provenance import artefact_key, is_finished, read_provenance
 from cache.workspace.workspace import Workspace
 
 RECIPE = Recipe("splits", {"folds": 5, "seed": 42}, {"catalogue": "ab12", "other": "cd34"}, 1)
@@ -41,7 +41,7 @@ def test_provenance_holds_the_recipe_and_how_it_was_made(tmp_path: Path) -> None
 def test_provenance_records_null_for_a_package_that_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache.workspace.artefact.RECORDED_PACKAGES", ("numpy", "no-such-package-here"))
+    monkeypatch.setattr("cache.workspace.provenance.RECORDED_PACKAGES", ("numpy", "no-such-package-here"))
     directory = Workspace(tmp_path).materialise(RECIPE, write_result)
     assert read_provenance(directory)["packages"] == {"numpy": np.__version__, "no-such-package-here": None}
 

@@ -16,7 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from birdclef.export import EXPORTERS
-from cache.workspace.artefact import KINDS
+from cache.workspace.keys import KINDS
 from flows.command_line.app import app, main
 from flows.experiment import load_config
 
