@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 
 from birdclef.metrics.predictions import Labels
@@ -60,15 +62,25 @@ def plot_confusion(matrix: Labels, names: list[str]) -> bytes:
     crowded = len(names) > _ROOMY_SPECIES
     size = max(4.5, (0.09 if crowded else 0.17) * len(names) + 1.8)
     fontsize = 5 if crowded else 7
+    margin = min(0.45 + _measure_width(names, fontsize), 0.6 * size)
+    side = size - margin - 0.7  # above it is the scale
 
-    def plot(axes: Axes) -> None:
+    def plot(figure: Figure) -> None:
+        axes = figure.add_axes((margin / size, margin / size, side / size, side / size))
+        scale = figure.add_axes(((margin + 0.3 * side) / size, 1 - 0.55 / size, 0.4 * side / size, 0.1 / size))
         image = axes.imshow(shares, cmap="Greens", vmin=0, vmax=1, interpolation="nearest")
         axes.set(xlabel="predicted species", ylabel="true species")
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=fontsize, parse_math=False)
         axes.set_yticks(range(len(names)), names, fontsize=fontsize, parse_math=False)
-        axes.figure.colorbar(image, ax=axes, location="top", shrink=0.4, label="share of the true species")
+        figure.colorbar(image, cax=scale, location="top", label="share of the true species")
 
-    return draw((size, size), plot)
+    return render((size, size), plot, fitted=False)
+
+
+def _measure_width(names: list[str], fontsize: float) -> float:
+    """Returns the width of the widest name in inches."""
+    font = FontProperties(size=fontsize)
+    return max(text_to_path.get_text_width_height_descent(name, font, ismath=False)[0] for name in names) / 72
 
 
 def plot_learning_curves(members: dict[str, list[Path]]) -> bytes:

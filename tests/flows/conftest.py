@@ -100,17 +100,25 @@ def _without_settings() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def make_prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Makes a Prefect home whose database has its tables: Prefect takes 7 s to make them, once for all workers here."""
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run of the tests share."""
     base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prefect_tables"
-    with FileLock(f"{shared}.lock"):
-        if not shared.is_dir():
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_prefect_home(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes a Prefect home whose database has its tables: Prefect takes 7 s to make them, once for all workers here."""
+    tables = shared_folder / "prefect_tables"
+    with FileLock(f"{tables}.lock"):
+        if not tables.is_dir():
             command = [sys.executable, "-m", "prefect", "--no-prompt", "server", "database", "upgrade", "-y"]
-            environment = {**_without_settings(), "PREFECT_HOME": f"{shared}.unfinished"}
+            environment = {**_without_settings(), "PREFECT_HOME": f"{tables}.unfinished"}
             subprocess.run(command, env=environment, check=True, capture_output=True)
-            Path(f"{shared}.unfinished").rename(shared)
-    return lambda name: Path(shutil.copytree(shared, tmp_path_factory.mktemp(name) / "home"))
+            Path(f"{tables}.unfinished").rename(tables)
+    return lambda name: Path(shutil.copytree(tables, tmp_path_factory.mktemp(name) / "home"))
 
 
 @pytest.fixture(scope="session")
@@ -120,31 +128,50 @@ def prefect_environment(make_prefect_home: Callable[[str], Path]) -> dict[str, s
 
 
 @pytest.fixture(scope="session")
-def prefect_server(prefect_environment: dict[str, str], make_prefect_home: Callable[[str], Path]) -> Iterator[str]:
-    """The API's URL of a server that runs as long as the tests, so that not every command starts its own."""
+def prefect_server(
+    shared_folder: Path, prefect_environment: dict[str, str], make_prefect_home: Callable[[str], Path]
+) -> Iterator[str]:
+    """The API's URL of a server that all workers use: it takes 10 s of CPU to start, and some while it waits.
+
+    The first worker starts it and the last one ends it. Tests find there what others leave.
+    """
+    record = shared_folder / "prefect_server.json"
+    with FileLock(f"{record}.lock"):
+        server = json.loads(record.read_text()) if record.exists() else {"users": 0}
+        if not server["users"]:
+            server |= _start_server(prefect_environment, make_prefect_home("prefect_server"))
+        server["users"] += 1
+        record.write_text(json.dumps(server))
+    yield server["url"]
+    with FileLock(f"{record}.lock"):
+        server = json.loads(record.read_text())
+        server["users"] -= 1
+        record.write_text(json.dumps(server))
+        if not server["users"]:
+            os.killpg(server["group"], signal.SIGKILL)
+
+
+def _start_server(environment: dict[str, str], home: Path) -> dict[str, Any]:
+    """Returns the API's URL and the process group of a server that answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    home = make_prefect_home("prefect_server")
     command = [sys.executable, "-m", "prefect", "--no-prompt", "server", "start", "--port", str(port)]
     url = f"http://127.0.0.1:{port}/api"
-    with (home / "log").open("w") as log:
-        server = subprocess.Popen(
-            command,
-            env={**prefect_environment, "PREFECT_HOME": str(home), "PREFECT_SERVER_UI_API_URL": "/api"},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    log = home / "log"
+    started = subprocess.run(
+        ["sh", "-c", '"$@" > "$LOG" 2>&1 & echo $$', "sh", *command],
+        env={**environment, "PREFECT_HOME": str(home), "PREFECT_SERVER_UI_API_URL": "/api", "LOG": str(log)},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        check=True,
+    )
     deadline = time.monotonic() + 120
     while True:
         with suppress(OSError), urlopen(f"{url}/health", timeout=5):
-            break
-        assert time.monotonic() < deadline and server.poll() is None, (home / "log").read_text()  # noqa: PT018
+            return {"url": url, "group": int(started.stdout)}
+        assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.2)
-    yield url
-    os.killpg(server.pid, signal.SIGKILL)
-    server.wait()
 
 
 @pytest.fixture(scope="session")

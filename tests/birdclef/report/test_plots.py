@@ -106,7 +106,7 @@ def test_confusion_shows_shares_of_the_true_species() -> None:
     assert plot_confusion(matrix, names) != plot_confusion(matrix.T, names)
 
 
-@pytest.mark.parametrize("species", [60, 61, 264])
+@pytest.mark.parametrize("species", [60, 61, 120])
 def test_every_species_is_named_however_many_there_are(species: int) -> None:
     matrix = np.eye(species, dtype=int)
     one, other = (plot_confusion(matrix, [f"{letter}{index}" for index in range(species)]) for letter in "ab")
