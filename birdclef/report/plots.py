@@ -32,7 +32,8 @@ def plot_f1_against_count(per_species: pd.DataFrame) -> bytes:
     """Returns F1 of each scored species against its number of recordings; the long tail is on the left."""
     scored = per_species[per_species["scored"] > 0]
 
-    def plot(axes: Axes) -> None:
+    def plot(figure: Figure) -> None:
+        axes = figure.add_axes((0.08, 0.15, 0.9, 0.82))
         axes.scatter(scored["recordings"], scored["f1"], s=22, color=ACCENT, alpha=0.7, linewidths=0)
         counts = np.log(scored["recordings"].to_numpy(float))
         edges = np.unique(np.quantile(counts, np.linspace(0, 1, 6)))
@@ -48,7 +49,7 @@ def plot_f1_against_count(per_species: pd.DataFrame) -> bytes:
         axes.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
 
-    return draw((6.4, 3.4), plot)
+    return render((6.4, 3.4), plot, fitted=False)
 
 
 def plot_confusion(matrix: Labels, names: list[str]) -> bytes:
@@ -92,7 +93,7 @@ def plot_learning_curves(members: dict[str, list[Path]]) -> bytes:
     colours = mpl.colormaps["Dark2"].colors  # type: ignore[attr-defined]
 
     def plot(figure: Figure) -> None:
-        loss_axes, score_axes = figure.subplots(1, 2)
+        loss_axes, score_axes = (figure.add_axes((left, 0.17, 0.39, 0.79)) for left in (0.1, 0.59))
         for number, (name, runs) in enumerate(members.items()):
             for fold, run in enumerate(runs):
                 log = pd.read_csv(run / "logs" / "metrics.csv")
@@ -108,7 +109,7 @@ def plot_learning_curves(members: dict[str, list[Path]]) -> bytes:
         for text in loss_axes.legend(frameon=False).get_texts():
             text.set_parse_math(False)
 
-    return render((6.8, 2.9), plot)
+    return render((6.8, 2.9), plot, fitted=False)
 
 
 def plot_strip(strip: NDArray[np.float16]) -> bytes:

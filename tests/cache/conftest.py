@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,15 @@ from cache.config.data import DataConfig
 
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
+
+
+@pytest.fixture(scope="module")
+def without_pictures() -> Iterator[None]:
+    """Catalogues and splits have empty pictures, for tests of tables: to draw takes most of the time of a build."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("plot_catalogue", "plot_split"):
+            patch.setattr(f"cache.plots.data_set.{name}", lambda *_: b"")
+        yield
 
 
 @pytest.fixture(scope="session")

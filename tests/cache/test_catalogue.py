@@ -20,6 +20,8 @@ from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.provenance import artefact_key
 from cache.workspace.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 EncodeAudio = Callable[..., bytes]
 WriteDataset = Callable[..., DataConfig]
 

@@ -1,7 +1,7 @@
 """Whatever happens to a data set between builds, the catalogue is the one that a build from scratch would give."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,8 @@ from cache.verify import find_damage
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 EncodeAudio = Callable[..., bytes]
 
 FEATURES = LogMelConfig(sample_rate=8_000, fmax=4000.0, n_fft=256, hop_length=128, n_mels=4)
@@ -37,14 +39,6 @@ CHANGES = st.one_of(
     st.tuples(st.just("collect"), st.just(""), st.just(0)),
     st.tuples(st.just("build"), st.just(""), st.just(0)),
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_pictures() -> Iterator[None]:
-    """They are not what is compared, and drawing them would take most of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cache.plots.data_set.plot_catalogue", lambda *_: b"")
-        yield
 
 
 @pytest.fixture(scope="module")

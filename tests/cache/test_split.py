@@ -24,6 +24,8 @@ from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.provenance import artefact_key, read_provenance
 from cache.workspace.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 FEATURES = LogMelConfig(n_mels=2)
 
 

@@ -68,13 +68,13 @@ def test_unscored_species_do_not_show(per_species: pd.DataFrame) -> None:
 def test_counts_at_the_axis_are_whole_recordings(per_species: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[Figure] = []
 
-    def keep(size: tuple[float, float], plot: Callable[[Axes], None]) -> bytes:
+    def keep(size: tuple[float, float], plot: Callable[[Figure], None], **_: bool) -> bytes:
         figures.append(Figure(figsize=size))
-        plot(figures[0].add_subplot())
+        plot(figures[0])
         figures[0].canvas.draw()
         return b""
 
-    monkeypatch.setattr(plots, "draw", keep)
+    monkeypatch.setattr(plots, "render", keep)
     plot_f1_against_count(per_species.assign(recordings=[2, 3, 2, 3, 4, 6, 5, 6]))
     ticks = [tick.get_text() for tick in figures[0].axes[0].get_xticklabels() if tick.get_text()]
     assert {"2", "5"} <= set(ticks)

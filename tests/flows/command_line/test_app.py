@@ -52,6 +52,8 @@ def test_run_ends_with_the_report_directory(first_run: subprocess.CompletedProce
     metrics = json.loads((report / "report.json").read_text())["metrics"]
     assert 0 <= metrics["macro_f1"]["low"] <= metrics["macro_f1"]["value"] <= metrics["macro_f1"]["high"] <= 1
     assert (report / "report.html").is_file()
+    for picture in ("catalogues/*/catalogue.png", "splits/*/split.png"):
+        assert [path.read_bytes()[:4] for path in workspace.glob(picture)] == [b"\x89PNG"], picture
 
 
 def test_version_is_that_of_the_project() -> None:
