@@ -29,7 +29,8 @@ class PredictConfig(ConfigSection):
     """Settings of the windows and the test-time views."""
 
     stride_seconds: PositiveFloat = 2.5
-    """Seconds from the start of one window to the start of the next."""
+    """Seconds from the start of one window to the start of the next, in the recordings of the data set. In new
+    recordings each window begins where the one before ends."""
     shift_seconds: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0,)
     """Shifts of all windows in time, s. Each shift is a view."""
     gain_db: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0,)
@@ -40,8 +41,8 @@ class PredictConfig(ConfigSection):
     view_weights: tuple[PositiveFloat, ...] | None = None
     """Weight of each view, in the order of the report's table of views; null: all views have the same weight."""
     aggregation: Literal["mean", "max", "top3"] = "mean"
-    """Method that combines the logits of the windows into the score of a recording: their mean, their maximum, or the
-    mean of the three highest."""
+    """Method that combines the logits of the windows into the score of a recording of the data set: their mean, their
+    maximum, or the mean of the three highest."""
     batch_windows: PositiveInt = 64
     """Number of windows per forward pass. Lower it if memory runs out."""
 
