@@ -81,7 +81,7 @@ class EmbeddingAugmentConfig(ConfigSection):
     noise_probability: Probability = 0.5
     """Share of views that get noise."""
     channel_dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the channels that are 0 at the model's input in all windows of a view."""
+    """Share of the channels that are 0 at the model's input in all segments of a view."""
     background_probability: Probability = 0.5
     """Share of views that come from a noisy copy of their recording. Such copies exist if `data.background` is set."""
     mixup_alpha: NonNegativeFloat = 0.0

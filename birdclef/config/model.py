@@ -20,8 +20,8 @@ class ModelConfig(ConfigSection):
     """Settings of the backbone and the heads."""
 
     backbone: str = "tf_efficientnet_b0"
-    """For log-mel: the name of a timm model. For embeddings: `mean_pool` or `attention_pool`, which average the windows
-    of a crop."""
+    """For log-mel: the name of a timm model. For embeddings: `mean_pool` or `attention_pool`, which average the
+    segments of a crop (the embedding model's windows)."""
     pool_hidden: PositiveInt = 512
     """Width of the hidden layer after `mean_pool` or `attention_pool`."""
     weights: str = "none"
