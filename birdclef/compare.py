@@ -13,7 +13,7 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 7
+VERSION = 8
 """Raised by hand when the same predictions and settings give another comparison."""
 
 
@@ -164,8 +164,8 @@ def _as_row(entry: Mapping[str, Any], reference: str) -> str:
     cells = [entry["name"].replace("|", "\\|"), _interval(entry["macro_f1"]), difference(entry["difference"])]
     for bucket in entry["buckets"]:
         cells += [_interval(bucket["macro_f1"]), difference(bucket["difference"])]
-    memory = entry["peak_memory_mb"]
-    cells += [f"{entry['seed_deviation']:.3f}", f"{entry['views']:,}"]
+    memory, deviation = entry["peak_memory_mb"], entry["seed_deviation"]
+    cells += ["–" if deviation is None else f"{deviation:.3f}", f"{entry['views']:,}"]
     cells += [f"{entry['training_seconds']:.0f}", f"{entry['prediction_seconds']:.1f}"]
     return f"| {' | '.join([*cells, 'not measured' if memory is None else f'{memory:,.0f}'])} |"
 

@@ -160,7 +160,7 @@ def _describe_values(values: ArmValues, scorer: Scorer) -> dict[str, Any]:
     return {
         **describe(OVERALL),
         "by_seed": seeds.tolist(),
-        "seed_deviation": float(seeds.std(ddof=1)) if len(seeds) > 1 else 0.0,
+        "seed_deviation": float(seeds.std(ddof=1)) if len(seeds) > 1 else None,
         "buckets": [{"bucket": name, **describe(name)} for name in values if name != OVERALL],
     }
 
