@@ -161,7 +161,7 @@ def test_best_arm_is_held_against_each_baseline(comparison: Path, numbers: dict)
     ahead = better["macro_f1"]["value"] - baseline["macro_f1"]["value"]
     assert best["difference"]["value"] == pytest.approx(ahead)
     assert best["difference"]["low"] < ahead < best["difference"]["high"]
-    told = f"joint, 4 epochs: {ahead:+.3f} [{best['difference']['low']:+.3f}, "
+    told = f"joint, epochs=4: {ahead:+.3f} [{best['difference']['low']:+.3f}, "
     assert told in (comparison / "comparison.md").read_text()
 
 

@@ -329,7 +329,7 @@ def test_page_names_the_species_that_are_not_scored(page: Page) -> None:
         "all its recordings are quarantined (1): lostlark.",
         "too few groups of usable recordings to spread over folds, so it is always in training (1): Hermit.",
     ]
-    assert "2 species are not scored" in page.text_of("summary")
+    assert "Species that are not scored: 2" in page.text_of("summary")
 
 
 def test_species_are_named_by_their_common_names_else_by_the_scientific_ones(page: Page, html: str) -> None:
@@ -423,10 +423,10 @@ def test_markdown_lists_scored_species_only(markdown: str) -> None:
 
 
 def test_markdown_counts_the_quarantine(markdown: str) -> None:
-    (line,) = [line for line in markdown.splitlines() if line.startswith("4 recordings")]
+    (line,) = [line for line in markdown.splitlines() if line.startswith("Recordings in quarantine: 4")]
     assert sorted(line.rstrip(".").split(", ")) == [
         *("1 silent", "1 too_short", "2 undecodable"),
-        "4 recordings are in quarantine",
+        "Recordings in quarantine: 4",
     ]
 
 
