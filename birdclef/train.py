@@ -110,7 +110,7 @@ def _fit(config: TrainConfig, data: "FoldData", fold: int, workspace: Workspace,
 
     check_member(config, data.features)
     logger.info(
-        "train: fold %d, recordings %d, species %d, %s",
+        "train: fold %d, %d recordings of %d species, %s",
         fold,
         len(data.train),
         len(data.species),
