@@ -13,7 +13,7 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 7
+VERSION = 8
 """Raised by hand when the same predictions and settings give another comparison."""
 
 
@@ -73,7 +73,7 @@ def _write(
     for row in rows:
         if row["epochs"] is not None and row["arm"] != comparison["reference"]:
             logger.info(
-                "compare: %d epochs, %s: macro-F1 %.3f, %+.3f [%+.3f, %+.3f] against %s",
+                "compare: epochs=%d, %s: macro-F1 %.3f, %+.3f [%+.3f, %+.3f] against %s",
                 *(row[name] for name in ("epochs", "arm", "macro_f1", "difference", "difference_low")),
                 row["difference_high"],
                 comparison["reference"],
@@ -118,7 +118,7 @@ def _as_markdown(comparison: Mapping[str, Any]) -> str:
         columns += [name, f"{name} − {reference}"]
     columns += ["seeds ±", "views", "training s", "prediction s", "peak MB"]
     for epochs in comparison["budgets"]:
-        lines += ["", f"**{epochs} epochs**", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+        lines += ["", f"**Budget in epochs: {epochs}**", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
         lines += [_as_row(entry, reference) for entry in comparison["arms"] if entry["epochs"] == epochs]
     columns = ["baseline", "macro-F1", *buckets, "best arm − baseline"]
     lines += ["", "**Baselines**", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
@@ -164,8 +164,8 @@ def _as_row(entry: Mapping[str, Any], reference: str) -> str:
     cells = [entry["name"].replace("|", "\\|"), _interval(entry["macro_f1"]), difference(entry["difference"])]
     for bucket in entry["buckets"]:
         cells += [_interval(bucket["macro_f1"]), difference(bucket["difference"])]
-    memory = entry["peak_memory_mb"]
-    cells += [f"{entry['seed_deviation']:.3f}", f"{entry['views']:,}"]
+    memory, deviation = entry["peak_memory_mb"], entry["seed_deviation"]
+    cells += ["–" if deviation is None else f"{deviation:.3f}", f"{entry['views']:,}"]
     cells += [f"{entry['training_seconds']:.0f}", f"{entry['prediction_seconds']:.1f}"]
     return f"| {' | '.join([*cells, 'not measured' if memory is None else f'{memory:,.0f}'])} |"
 
@@ -173,7 +173,7 @@ def _as_row(entry: Mapping[str, Any], reference: str) -> str:
 def _as_best(best: Mapping[str, Any]) -> str:
     difference = best["difference"]
     ahead = f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
-    return f"{best['name']}, {best['epochs']} epochs: {ahead}".replace("|", "\\|")
+    return f"{best['name']}, epochs={best['epochs']}: {ahead}".replace("|", "\\|")
 
 
 def _interval(values: Mapping[str, float]) -> str:

@@ -81,7 +81,7 @@ def _predict(config: PredictConfig, run: Path, workspace: Workspace, staging: Pa
         cost = {"windows": len(output.logits), "seconds": round(time.perf_counter() - started, 3)}
         views.append({**_describe_view(view_config), **cost})
     write_predictions(staging, recordings, probabilities, views)
-    logger.info("predict: %d recordings, %d windows, %d views", len(strips), len(windows[0]), len(views))
+    logger.info("predict: recordings %d, windows %d, views %d", len(strips), len(windows[0]), len(views))
 
 
 def _describe_view(view: ViewConfig) -> dict[str, Any]:

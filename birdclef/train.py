@@ -2,7 +2,6 @@
 
 import json
 import logging
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,16 +121,15 @@ def _fit(config: TrainConfig, data: "FoldData", fold: int, workspace: Workspace,
         model = build_model(config.model, len(data.species), data.features.channels)
     arguments = (model, data, config, workspace, staging)
     with alone_on(gpus_in_use(config.accelerator, config.devices)):
-        started = time.monotonic()
         if config.devices > 1:
-            checkpoint, peak = run_in_ranks(fit_and_measure, arguments, config.devices)
+            checkpoint, seconds, peak = run_in_ranks(fit_and_measure, arguments, config.devices)
         else:
-            checkpoint, peak = fit_and_measure(*arguments)
+            checkpoint, seconds, peak = fit_and_measure(*arguments)
     summary: dict[str, Any] = {
         "fold": fold,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "weights": _name_weights(config, data.features),
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(seconds, 1),
         "peak_memory_mb": None if peak is None else round(peak, 1),
     }
     save_run(checkpoint, data, config, staging)

@@ -69,7 +69,7 @@ def plot_comparison(comparison: Mapping[str, Any]) -> bytes:
                 places = [names.index(entry["name"]) + 0.3 * (number - (len(budgets) - 1) / 2) for entry in rows]
                 colour = mpl.colormaps["Dark2"].colors[number % 8]  # type: ignore[attr-defined]
                 differences = [_find_difference(entry, panel) for entry in rows]
-                _draw_differences(axes, places, differences, color=colour, label=f"{epochs} epochs")
+                _draw_differences(axes, places, differences, color=colour, label=f"epochs={epochs}")
             axes.set_title("all species" if panel == OVERALL else f"species with {panel}", fontsize=9)
             axes.set(xlabel=f"macro-F1 − {comparison['reference']}")
             axes.grid(axis="x", color=FAINT, linewidth=0.5)

@@ -46,7 +46,7 @@ def score_trials(
     paths = [path for _, directories in trials for path in directories]
     lineage, *_ = [trace(paths, baseline, workspace) for baseline in baselines.values()]
     out_of_fold = {_key(trial): read_out_of_fold(directories) for trial, directories in trials}
-    check_members({f"{arm}, {epochs} epochs, seed {seed}": each for (arm, epochs, seed), each in out_of_fold.items()})
+    check_members({f"{arm}, epochs={epochs}, seed {seed}": each for (arm, epochs, seed), each in out_of_fold.items()})
     scored_ids = next(iter(out_of_fold.values())).recordings["recording_id"]
     catalogue = read_labelled_recordings(lineage.split, lineage.catalogue)
     recordings = catalogue.set_index("recording_id").loc[scored_ids].reset_index()
@@ -160,7 +160,7 @@ def _describe_values(values: ArmValues, scorer: Scorer) -> dict[str, Any]:
     return {
         **describe(OVERALL),
         "by_seed": seeds.tolist(),
-        "seed_deviation": float(seeds.std(ddof=1)) if len(seeds) > 1 else 0.0,
+        "seed_deviation": float(seeds.std(ddof=1)) if len(seeds) > 1 else None,
         "buckets": [{"bucket": name, **describe(name)} for name in values if name != OVERALL],
     }
 

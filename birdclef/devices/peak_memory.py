@@ -12,7 +12,10 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """Measures the peak since its creation: memory allocated on the GPU, or the growth of this process."""
+    """Measures the peak since its creation: memory allocated on the GPU, or the growth of this process.
+
+    Pages of files, which are the code of libraries, do not count: whoever calls a library first would pay for them.
+    """
 
     def __init__(self) -> None:
         if torch.cuda.is_available():
@@ -21,14 +24,16 @@ class PeakMemory:
         if sys.platform == "linux":
             ctypes.CDLL(None).malloc_trim(0)  # otherwise reuse of memory that was freed earlier would not be counted
             _RESET.write_text("5")  # proc(5): resets the peak resident set size
-        self._held = _resident_mb("VmRSS")
+        self._held, self._code = _resident_mb("VmRSS"), _resident_mb("RssFile")
 
     def read(self) -> float | None:
         """Returns the peak so far, MB; None if the system does not report it."""
         if torch.cuda.is_available() and (allocated := torch.cuda.max_memory_allocated()):
             return allocated / 1e6
-        peak = _resident_mb("VmHWM")
-        return None if peak is None or self._held is None else peak - self._held
+        peak, code = _resident_mb("VmHWM"), _resident_mb("RssFile")
+        if peak is None or code is None or self._held is None or self._code is None:
+            return None
+        return max(0.0, peak - self._held - max(0.0, code - self._code))
 
 
 def _resident_mb(name: str) -> float | None:

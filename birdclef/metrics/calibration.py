@@ -4,7 +4,7 @@ The method is that of Guo et al. 2017, "On Calibration of Modern Neural Networks
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ BINS = 15
 """Number of bins of equal width for confidences, as in Guo et al."""
 _SMALLEST = 1e-12
 _TEMPERATURES = (0.05, 20.0)
+_NEAR_EDGE = 1e-3
+"""Relative distance to an end of the search below which a temperature lies at the end; the search ends 1e-4 before."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,17 @@ def fit_temperature(probabilities: NDArray[np.floating], labels: Labels, ignored
     return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4}).x))
 
 
+def find_edge(temperature: float) -> Literal["lowest", "highest"] | None:
+    """Returns the end of the search at which a fitted temperature lies, so that the best one is beyond; None: inside.
+
+    At the highest one the probabilities hardly tell the species apart; at the lowest one they are nearly always right.
+    """
+    low, high = _TEMPERATURES
+    if temperature <= low * (1 + _NEAR_EDGE):
+        return "lowest"
+    return "highest" if temperature >= high / (1 + _NEAR_EDGE) else None
+
+
 def calibrate(probabilities: NDArray[np.floating], temperature: float) -> Floats:
     """Returns softmax(log p / T), (recordings, classes).
 
@@ -147,7 +160,7 @@ def cross_fit_calibration(
     labels: Labels,
     folds: NDArray[np.int64],
     ignored: IgnoredPairs | None = None,
-) -> tuple[Floats, dict[int, float]]:
+) -> tuple[Floats, dict[int, float | None]]:
     """Returns the calibrated probabilities, (recordings, classes), and the temperature of each fold.
 
     The temperature of a fold is fitted on the other folds.
@@ -155,16 +168,19 @@ def cross_fit_calibration(
     Args:
         probabilities: (recordings, classes).
         labels: True class of each recording, (recordings,).
-        folds: Fold of each recording, (recordings,). If there is only one fold, its temperature is 1.
+        folds: Fold of each recording, (recordings,). If there is only one fold, nothing can be fitted:
+            its temperature is None, and its probabilities stay as they are.
         ignored: Pairs of recording and secondary species, which do not count; None: all pairs count.
     """
     calibrated = probabilities.astype(np.float64)
-    temperatures = {}
+    temperatures: dict[int, float | None] = {}
     for fold in np.unique(folds).tolist():
         own = folds == fold
-        others = probabilities[~own], labels[~own], of_rows(ignored, ~own)
-        temperatures[fold] = 1.0 if own.all() else fit_temperature(*others)
-        calibrated[own] = calibrate(probabilities[own], temperatures[fold])
+        if own.all():
+            return calibrated, {fold: None}
+        fitted = fit_temperature(probabilities[~own], labels[~own], of_rows(ignored, ~own))
+        temperatures[fold] = fitted
+        calibrated[own] = calibrate(probabilities[own], fitted)
     return calibrated, temperatures
 
 

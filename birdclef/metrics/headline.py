@@ -25,19 +25,21 @@ class HeadlineMetric:
         function: Computes the metric.
         compared: Whether `birdclef diff` compares reports by the metric. It can't use the thresholds of a report.
         is_error: Whether 0 is the best value. Such a metric may be estimated as exactly 0.
+        decided: Whether the metric reads decisions, whose thresholds are fitted on the other folds.
     """
 
     title: str
     function: Metric
     compared: bool = False
     is_error: bool = False
+    decided: bool = False
 
 
 HEADLINE_METRICS = {
     "macro_f1": HeadlineMetric("Macro-F1", macro_f1, compared=True),
-    "macro_f1_by_thresholds": HeadlineMetric("Macro-F1, fitted thresholds", macro_f1_by_thresholds),
+    "macro_f1_by_thresholds": HeadlineMetric("Macro-F1, fitted thresholds", macro_f1_by_thresholds, decided=True),
     "micro_f1": HeadlineMetric("Micro-F1", micro_f1),
-    "micro_f1_by_thresholds": HeadlineMetric("Micro-F1, fitted thresholds", micro_f1_by_thresholds),
+    "micro_f1_by_thresholds": HeadlineMetric("Micro-F1, fitted thresholds", micro_f1_by_thresholds, decided=True),
     "accuracy": HeadlineMetric("Accuracy", accuracy, compared=True),
     "top_3_accuracy": HeadlineMetric("Top-3 accuracy", top_3_accuracy, compared=True),
     "top_5_accuracy": HeadlineMetric("Top-5 accuracy", top_5_accuracy),

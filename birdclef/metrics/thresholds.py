@@ -57,29 +57,30 @@ def cross_fit_decisions(
     labels: Labels,
     folds: NDArray[np.int64],
     ignored: IgnoredPairs | None = None,
-) -> NDArray[np.bool_]:
-    """Returns which species are decided to be present in each recording.
+) -> NDArray[np.bool_] | None:
+    """Returns which species are decided to be present in each recording; None if one fold leaves nothing to fit on.
 
     Temperature and thresholds of a fold are fitted on the other folds.
 
     Args:
         probabilities: Not calibrated, (recordings, classes).
         labels: True class of each recording, (recordings,).
-        folds: Fold of each recording, (recordings,). If there is only one fold, nothing is fitted, and the threshold is
-            0.5.
+        folds: Fold of each recording, (recordings,).
         ignored: Pairs of recording and secondary species, which no fit counts; None: all pairs count.
 
     Returns:
         Decisions, (recordings, classes).
     """
-    decisions = probabilities >= 0.5
-    for fold in np.unique(folds):
+    present = np.unique(folds)
+    if len(present) == 1:
+        return None
+    decisions = np.zeros(probabilities.shape, bool)
+    for fold in present:
         own = folds == fold
-        if not own.all():
-            others, known, secondary = probabilities[~own], labels[~own], of_rows(ignored, ~own)
-            temperature = fit_temperature(others, known, secondary)
-            thresholds = fit_thresholds(calibrate(others, temperature), known, secondary)
-            decisions[own] = calibrate(probabilities[own], temperature) >= thresholds
+        others, known, secondary = probabilities[~own], labels[~own], of_rows(ignored, ~own)
+        temperature = fit_temperature(others, known, secondary)
+        thresholds = fit_thresholds(calibrate(others, temperature), known, secondary)
+        decisions[own] = calibrate(probabilities[own], temperature) >= thresholds
     return decisions
 
 

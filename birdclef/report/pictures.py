@@ -97,7 +97,9 @@ def why_no_reliability(calibration: Mapping[str, Any]) -> str | None:
     Args:
         calibration: The entry `calibration` of `report.json`.
     """
-    full = [one for one in calibration["after"]["bins"] if one["recordings"] >= _FEWEST_IN_A_BIN]
+    full = [
+        one for one in (calibration["after"] or calibration["before"])["bins"] if one["recordings"] >= _FEWEST_IN_A_BIN
+    ]
     if len(full) >= _FEWEST_BINS:
         return None
     return (

@@ -125,18 +125,19 @@ def plot_strip(strip: NDArray[np.float16]) -> bytes:
 
 
 def plot_reliability(calibration: Mapping[str, Any]) -> bytes:
-    """Returns accuracy against confidence before and after temperature scaling.
+    """Returns accuracy against confidence before and, if it was fitted, after temperature scaling.
 
     The area of a dot grows with the number of recordings in its bin.
 
     Args:
         calibration: The entry `calibration` of `report.json`.
     """
-    largest = max(one["recordings"] for state in ("before", "after") for one in calibration[state]["bins"])
+    shown = [("before", WARNING, "as predicted"), ("after", ACCENT, "calibrated")][: 2 if calibration["after"] else 1]
+    largest = max(one["recordings"] for state, *_ in shown for one in calibration[state]["bins"])
 
     def plot(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
-        for state, colour, name in (("before", WARNING, "as predicted"), ("after", ACCENT, "calibrated")):
+        for state, colour, name in shown:
             bins = pd.DataFrame(calibration[state]["bins"])
             axes.plot(bins["confidence"], bins["accuracy"], color=colour, linewidth=1)
             sizes = 4 + 80 * bins["recordings"] / largest

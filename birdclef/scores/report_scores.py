@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.metrics.buckets import BUCKETS, in_bucket
-from birdclef.metrics.calibration import calibrate, cross_fit_calibration, describe_calibration, fit_temperature
+from birdclef.metrics.calibration import (
+    calibrate,
+    cross_fit_calibration,
+    describe_calibration,
+    find_edge,
+    fit_temperature,
+)
 from birdclef.metrics.classification import (
     Floats,
     confusion_matrix,
@@ -126,9 +132,12 @@ def score_members(
         "confusions": _list_confusions(predictions, scorer.labels, species),
         "calibration": {
             "temperature": temperature,
+            "temperature_edge": find_edge(temperature),
             "temperature_per_fold": {str(fold): value for fold, value in temperatures.items()},
             "before": describe_calibration(combined, scorer.labels, ignored),
-            "after": describe_calibration(calibrated, scorer.labels, ignored),
+            "after": None
+            if None in temperatures.values()
+            else describe_calibration(calibrated, scorer.labels, ignored),
         },
         "ensemble": describe_ensemble(config.ensemble, out_of_fold, scorer),
         "members": score_each_member(out_of_fold, runs, predictions, config.ensemble, scorer, permutations),
@@ -194,7 +203,8 @@ def _score_buckets(
 def _score_each_species(
     predictions: Predictions, labels: Labels, species: pd.DataFrame, thresholds: Floats
 ) -> list[dict[str, Any]]:
-    scores, by_threshold = score_species(predictions, labels), score_species_by_thresholds(predictions, labels)
+    scores = score_species(predictions, labels)
+    undecided = predictions.decisions is None
     columns = {
         "scored": scores.support,
         "precision": scores.precision,
@@ -202,7 +212,7 @@ def _score_each_species(
         "f1": scores.f1,
         "roc_auc": roc_auc(predictions, labels)[:, 0],
         "average_precision": average_precision(predictions, labels)[:, 0],
-        "f1_by_threshold": by_threshold.f1,
+        "f1_by_threshold": np.nan if undecided else score_species_by_thresholds(predictions, labels).f1,
         "threshold": thresholds,
     }
     return _as_records(species.assign(**columns))

@@ -8,13 +8,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from birdclef.config.evaluate import EvaluateConfig
-from birdclef.metrics.bootstrap import Interval, estimate, resample_groups
+from birdclef.metrics.bootstrap import Estimate, Interval, estimate, resample_groups
 from birdclef.metrics.classification import Floats, Resamples, macro_f1
 from birdclef.metrics.headline import HEADLINE_METRICS, HeadlineMetric
 from birdclef.metrics.intervals import plain_interval, score_interval
 from birdclef.metrics.predictions import Labels, Predictions
 from birdclef.metrics.secondary_species import IgnoredPairs, mark_secondary
 from birdclef.metrics.thresholds import cross_fit_decisions
+
+_NOT_DECIDED = Estimate(np.nan, np.nan, np.nan, np.nan)
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Scorer:
     def decide(self, probabilities: NDArray[np.floating]) -> Predictions:
         """Returns predictions with decisions: temperature and thresholds of each fold are fitted on the other folds.
 
+        With a single fold there are no decisions.
+
         Args:
             probabilities: (recordings, classes).
         """
@@ -53,7 +57,7 @@ class Scorer:
         return Predictions(probabilities, decisions, self.ignored)
 
     def estimates(self, predictions: Predictions, permutations: NDArray[np.int64]) -> dict[str, dict[str, float]]:
-        """Returns all headline metrics with their intervals and chance floors.
+        """Returns all headline metrics with their intervals and chance floors; NaN where decisions are missing.
 
         Args:
             predictions: With decisions, as `decide` returns them.
@@ -61,7 +65,9 @@ class Scorer:
         """
         return {
             name: asdict(
-                estimate(
+                _NOT_DECIDED
+                if metric.decided and predictions.decisions is None
+                else estimate(
                     metric.function, predictions, self.labels, self.resamples, self.interval_of(metric), permutations
                 )
             )

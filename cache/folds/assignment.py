@@ -117,7 +117,9 @@ def _given_folds(recordings: pd.DataFrame, config: SplitConfig) -> NDArray[np.in
         some = zip(recordings.loc[wrong, "recording_id"].head(3), column[wrong].head(3), strict=True)
         examples = ", ".join(f"{name} ({value!r})" for name, value in some)
         problem = (
-            f"{int(wrong.sum())} other values, such as {examples}" if wrong.any() else f"no recording of fold {absent}"
+            f"something else ({examples}; recordings concerned: {int(wrong.sum())})"
+            if wrong.any()
+            else f"no recording of fold {absent}"
         )
         raise ValueError(
             f"The column of split.fold_column={config.fold_column!r} must hold 0 to {config.fold_count - 1} "

@@ -55,7 +55,7 @@ class Overlap:
 
     def _describe_sounds(self) -> str:
         if self.same_sound:
-            return f"Copies of {self.same_sound} scored recordings were trained on, so the scores are too high."
+            return f"The scores are too high; scored recordings with a copy in training: {self.same_sound}."
         return "No copy of a scored recording was trained on, as far as birdclef finds copies."
 
 

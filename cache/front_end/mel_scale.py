@@ -25,10 +25,20 @@ def mel_edges(features: LogMelConfig) -> NDArray[np.float64]:
 
 
 def bands_between(features: LogMelConfig, low_hz: float, high_hz: float) -> slice:
-    """Returns the mel bands that peak between two frequencies, in Hz; all bands if none does."""
+    """Returns the mel bands that peak between two frequencies, in Hz.
+
+    Raises:
+        ValueError: If no band peaks there.
+    """
     peaks = mel_edges(features)[1:-1]
     first, behind = int(np.searchsorted(peaks, low_hz)), int(np.searchsorted(peaks, high_hz, side="right"))
-    return slice(first, behind) if first < behind else slice(0, len(peaks))
+    if first >= behind:
+        raise ValueError(
+            f"song_hz=[{low_hz:g}, {high_hz:g}] holds no mel band: with fmin={features.fmin:g}, fmax={features.fmax:g} "
+            f"and n_mels={features.n_mels} bands peak from {peaks[0]:.0f} to {peaks[-1]:.0f} Hz. "
+            f"Set song_hz=[{np.floor(peaks[0]):g}, {np.ceil(peaks[-1]):.0f}]."
+        )
+    return slice(first, behind)
 
 
 def _hz_to_mel(hertz: float) -> float:

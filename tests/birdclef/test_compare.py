@@ -80,6 +80,23 @@ def test_values_are_those_of_scikit_learn(
     assert len(folds) == 140
 
 
+def test_one_seed_has_no_deviation_and_the_table_shows_a_dash(
+    write_member: WriteMember, evaluation_baseline: Path, evaluation_workspace: Path
+) -> None:
+    trials = []
+    for arm, skill in (("ce", 1.5), ("joint", 3.0)):
+        config = TrainConfig.model_validate({"seed": 11, "objective": {"kind": arm}})
+        trials.append((Trial(arm, 4, 11, config), write_member(config, skill=skill)))
+    directory = compare(CONFIG, trials, {BASELINE: evaluation_baseline}, (), Workspace(evaluation_workspace))
+    numbers = json.loads((directory / "comparison.json").read_text())
+    assert numbers["arms"][0]["seed_deviation"] is None
+    assert pd.read_csv(directory / "comparison.csv")["seed_deviation"].isna().all()
+    header, _, row = [
+        line.split("|") for line in (directory / "comparison.md").read_text().splitlines() if "|" in line
+    ][:3]
+    assert row[header.index(" seeds ± ")] == " – "
+
+
 def test_a_better_arm_is_told_from_the_reference_and_an_equal_one_is_not(numbers: dict) -> None:
     reference, better, equal = numbers["arms"]
     assert reference["difference"]["value"] == 0
@@ -144,7 +161,7 @@ def test_best_arm_is_held_against_each_baseline(comparison: Path, numbers: dict)
     ahead = better["macro_f1"]["value"] - baseline["macro_f1"]["value"]
     assert best["difference"]["value"] == pytest.approx(ahead)
     assert best["difference"]["low"] < ahead < best["difference"]["high"]
-    told = f"joint, 4 epochs: {ahead:+.3f} [{best['difference']['low']:+.3f}, "
+    told = f"joint, epochs=4: {ahead:+.3f} [{best['difference']['low']:+.3f}, "
     assert told in (comparison / "comparison.md").read_text()
 
 

@@ -18,17 +18,27 @@ SETTINGS = [
 @pytest.fixture
 def reports(tmp_path: Path) -> list[Path]:
     """Two reports, the second the better one; each of two runs of 1.26 and 2 s."""
+    return [write(Workspace(tmp_path), 0.5), write(Workspace(tmp_path), 0.75)]
 
-    def write(score: float) -> Path:
-        metrics = {"macro_f1": {"value": score, "low": score - 0.1, "high": score + 0.1}}
-        metrics |= {name: {"value": score / 2} for name in ("accuracy", "macro_roc_auc", "padded_cmap")}
-        report = {"metrics": metrics, "lineage": {"runs": [{"seconds": 1.26}, {"seconds": 2.0}]}}
-        recipe = Recipe("reports", {"score": score}, {}, 1)
-        return Workspace(tmp_path).materialise(
-            recipe, lambda staging: (staging / "report.json").write_text(json.dumps(report)) and None
-        )
 
-    return [write(0.5), write(0.75)]
+def write(workspace: Workspace, score: float, leak: float = 0.0, select: str = "last", name: str = "") -> Path:
+    """Returns a report of two runs of 1.26 and 2 s; folds that leak are grouped by recording."""
+    metrics = {"macro_f1": {"value": score, "low": score - 0.1, "high": score + 0.1}}
+    metrics |= {metric: {"value": score / 2} for metric in ("accuracy", "macro_roc_auc", "padded_cmap")}
+    split = {"key": "s1" if leak else "s0", "config": {"group_by": "recording" if leak else "recordist"}}
+    report = {
+        "metrics": metrics,
+        "members": [{"training_seconds": 1.26 + 2.0}],
+        "per_species": [{"label": "a"}],
+        "split": {"leak": {"leaking_share": leak}},
+        "lineage": {"split": split, "runs": [{"config": {"select": select}}]},
+    }
+
+    def fill(staging: Path) -> None:
+        (staging / "report.json").write_text(json.dumps(report))
+        (staging / "recordings.csv").write_text("sha256,label,recordist,fold\nx,a,r,0\n")
+
+    return workspace.materialise(Recipe("reports", {"score": score, "leak": leak, "of": select + name}, {}, 1), fill)
 
 
 def test_table_has_what_varies_and_each_report_in_the_order_given(reports: list[Path], tmp_path: Path) -> None:
@@ -51,3 +61,39 @@ def test_page_shows_the_best_first_and_keeps_a_bar_in_its_cell(reports: list[Pat
 def test_settings_that_never_vary_are_shown_if_there_are_no_others(reports: list[Path], tmp_path: Path) -> None:
     directory = compare_settings([{"split.folds": 3}] * 2, reports, Workspace(tmp_path))
     assert (directory / "sweep.csv").read_text().startswith("split.folds,macro_f1")
+
+
+def test_leaky_and_selected_settings_are_never_best_and_say_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    grid = [
+        {"split.group_by": by, "train.*.select": how} for by in ("recordist", "recording") for how in ("last", "best")
+    ]
+    workspace = Workspace(tmp_path)
+    reports = [write(workspace, 0.3 + 0.1 * row, 0.4 * (row > 1), grid[row]["train.*.select"]) for row in range(4)]
+    with caplog.at_level("INFO"):
+        page = (compare_settings(grid, reports, workspace) / "sweep.md").read_text()
+    assert (
+        "best macro-F1 0.300 [0.200, 0.400] with split.group_by=recordist, train.*.select=last; settings left out, "
+        "because their scores do not compare: 3"
+    ) in caplog.text
+    rows = [line for line in page.splitlines() if line.startswith("| rec")]
+    assert rows[0].startswith("| recordist | last |")
+    assert " | 0.0 % | s0 | last | yes | " in rows[0]
+    leaky = next(line for line in rows if line.startswith("| recording | last |"))
+    assert " | 40.0 % | s1 | last | no: its folds have split.group_by=recording" in leaky
+    assert sum("was chosen on the validation fold" in line for line in rows) == 2
+
+
+def test_ties_name_all_and_a_setting_that_no_stage_reads_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace = Workspace(tmp_path)
+    tied = [write(workspace, 0.5), write(workspace, 0.5, name="other"), write(workspace, 0.4)]
+    with caplog.at_level("INFO"):
+        compare_settings([{"train.*.seed": seed} for seed in (1, 2, 3)], tied, workspace)
+        assert "best macro-F1 0.500 [0.400, 0.600] with train.*.seed=1 and with train.*.seed=2" in caplog.text
+        assert "changes no report" not in caplog.text
+        compare_settings([{"promote.margin": margin} for margin in (0.1, 0.2)], tied[:1] * 2, workspace)
+    assert "the settings do not differ: macro-F1 0.500" in caplog.text
+    assert "promote.margin changes no report here, so this sweep tells nothing about it." in caplog.text

@@ -12,6 +12,7 @@ from birdclef.metrics.calibration import (
     cross_fit_calibration,
     describe_calibration,
     expected_calibration_error,
+    find_edge,
     fit_temperature,
     negative_log_likelihood,
     sort_by_confidence,
@@ -149,8 +150,16 @@ def test_temperature_of_a_fold_comes_from_the_other_folds(logits: np.ndarray, la
 def test_one_fold_alone_stays_as_it_is(logits: np.ndarray, labels: np.ndarray) -> None:
     probabilities = softmax(logits, axis=1)
     calibrated, temperatures = cross_fit_calibration(probabilities, labels, np.zeros(RECORDINGS, int))
-    assert temperatures == {0: 1.0}
+    assert temperatures == {0: None}
     np.testing.assert_allclose(calibrated, probabilities)
+
+
+def test_temperature_beyond_the_search_is_told_from_one_inside(logits: np.ndarray, labels: np.ndarray) -> None:
+    says_nothing = softmax(np.where(np.eye(logits.shape[1], dtype=bool)[labels], -1.0, 0.0), axis=1)  # always wrong
+    assert find_edge(fit_temperature(says_nothing, labels)) == "highest"
+    knows_all = softmax(np.where(np.eye(logits.shape[1], dtype=bool)[labels], 1.0, 0.0), axis=1)  # always right
+    assert find_edge(fit_temperature(knows_all, labels)) == "lowest"
+    assert find_edge(1.0) is None
 
 
 def test_description_holds_the_filled_bins(logits: np.ndarray, labels: np.ndarray) -> None:

@@ -329,7 +329,7 @@ def test_page_names_the_species_that_are_not_scored(page: Page) -> None:
         "all its recordings are quarantined (1): lostlark.",
         "too few groups of usable recordings to spread over folds, so it is always in training (1): Hermit.",
     ]
-    assert "2 species are not scored" in page.text_of("summary")
+    assert "Species that are not scored: 2" in page.text_of("summary")
 
 
 def test_species_are_named_by_their_common_names_else_by_the_scientific_ones(page: Page, html: str) -> None:
@@ -423,10 +423,10 @@ def test_markdown_lists_scored_species_only(markdown: str) -> None:
 
 
 def test_markdown_counts_the_quarantine(markdown: str) -> None:
-    (line,) = [line for line in markdown.splitlines() if line.startswith("4 recordings")]
+    (line,) = [line for line in markdown.splitlines() if line.startswith("Recordings in quarantine: 4")]
     assert sorted(line.rstrip(".").split(", ")) == [
         *("1 silent", "1 too_short", "2 undecodable"),
-        "4 recordings are in quarantine",
+        "Recordings in quarantine: 4",
     ]
 
 
@@ -488,3 +488,38 @@ def test_report_on_embeddings_says_that_only_its_heads_saw_nothing_of_a_recordis
     escaped = unknown.replace(name, "All \\| &lt;Ears>")
     assert f"; {escaped}\n\n" in render("report.md.j2", content)
     assert "itself was trained on" not in html + markdown
+
+
+def test_page_of_one_fold_calls_nothing_fitted_and_leaves_out_what_would_be(
+    evaluation_members: dict[str, list[Path]], evaluation_baseline: Path, evaluation_workspace: Path, tmp_path: Path
+) -> None:
+    members = {name: paths[:1] for name, paths in evaluation_members.items()}
+    scored = score_members(CONFIG, members, evaluation_baseline, Workspace(evaluation_workspace))
+    write_report(scored, CONFIG, EXPERIMENT, "0123456789abcdef", Workspace(Path("/some where")), tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    schema = json.loads((Path(templates.__file__).parent / "report.schema.json").read_text())
+    assert list(Draft202012Validator(schema).iter_errors(report)) == []
+    assert set(report["metrics"]["macro_f1_by_thresholds"].values()) == {None}
+    assert set(report["calibration"]["temperature_per_fold"].values()) == {None}
+    assert report["calibration"]["after"] is None
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / name).read_text()
+        assert "There is one fold, so there are no other folds to fit" in text
+        assert "fitted thresholds" not in text
+        assert "fitted on the other folds" not in text
+        assert "F1 by threshold" not in text
+
+
+@pytest.mark.parametrize(("edge", "said"), [("highest", "hardly tell the species apart"), ("lowest", "lower end")])
+def test_page_says_that_a_temperature_lies_at_an_end_of_the_search(
+    directory: Path, report: dict[str, Any], edge: str, said: str
+) -> None:
+    for name in ("report.md", "report.html"):
+        text = (directory / name).read_text()
+        assert "gives the probabilities the highest likelihood." in text
+        assert "end of the search" not in text
+    told = render(
+        "temperature.j2", {"report": {**report, "calibration": {"temperature": 20.0, "temperature_edge": edge}}}
+    )
+    assert said in told
+    assert "gives the probabilities the highest likelihood" not in told

@@ -66,7 +66,13 @@ def test_reason_is_that_of_the_splits_settings(
         ("recordist", "anna", (1, 0, 0), "by the same recordist, as far as", "recordists, and recordings without"),
         ("recording", "anna", (1, 1, 0), "For 1 of 2 scored recordings (50 %), the models were", "recordings"),
         ("recordist", "", (0, 0, 0), "nobody can tell", "recordings, because no recordist is known"),
-        ("site", "anna", (1, 1, 1), "Copies of 1 scored", "groups of recordings with the same site"),
+        (
+            "site",
+            "anna",
+            (1, 1, 1),
+            "scored recordings with a copy in training: 1.",
+            "groups of recordings with the same site",
+        ),
     ],
 )
 def test_overlap_is_that_of_the_scored_recordings(

@@ -1,12 +1,17 @@
 """Verdicts on scores that are written down here; what is better follows from the intervals by hand."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from birdclef.scores.training_verdict import is_ahead, judge_training, read_rivals
+from flows.configuration.presets import find_config, is_preset, list_presets
+from flows.experiment import load_config
 
 LOG_MEL = {"key": "0", "config": {"n_mels": 64}}
+BACKBONES = {"0": "test_resnet", "1": "mean_pool"}
 EMBEDDINGS = {"key": "1", "config": {"kind": "embedding", "model": {"name": "BirdNET V2.4"}}}
 
 
@@ -32,7 +37,7 @@ def describe(
         },
         "zero_shot": own,
         "coverage": {"recordings_scored": 88, "species_scored": 37},
-        "members": [{"weights": weights, "backbone": "mean_pool", "objective": "joint"}],
+        "members": [{"name": "cnn", "weights": weights, "backbone": BACKBONES[features["key"]], "objective": "joint"}],
         "lineage": {"features": features, "member_features": []},
     }
 
@@ -111,15 +116,19 @@ def test_own_labels_that_miss_species_pay_in_part_where_they_are_ahead_and_else_
 @pytest.mark.parametrize(
     ("features", "weights", "advised"),
     [
-        (LOG_MEL, "none", ["birdclef run embeddings", "train.*.model.weights=hub", "train.*.epochs"]),
+        (LOG_MEL, "none", ["birdclef run embeddings", "train.cnn.model.weights=hub", "train.*.epochs"]),
         (LOG_MEL, "hub", ["birdclef run embeddings", "train.*.epochs"]),
-        (EMBEDDINGS, "none", ["train.*.epochs", "train.*.objective.kind=ce", "train.*.model.backbone=attention_pool"]),
+        (
+            EMBEDDINGS,
+            "none",
+            ["train.*.epochs", "train.cnn.objective.kind=ce", "train.cnn.model.backbone=attention_pool"],
+        ),
     ],
 )
 def test_advice_names_settings_that_are_not_set_yet(features: dict[str, Any], weights: str, advised: list[str]) -> None:
     verdict = judge_training(describe((0.6, 0.5, 0.7), (-0.06, -0.1, -0.01), None, features, weights))
     assert all(setting in verdict["advice"] for setting in advised)
-    assert ("weights" in verdict["advice"]) == ("train.*.model.weights=hub" in advised)
+    assert ("weights" in verdict["advice"]) == ("train.cnn.model.weights=hub" in advised)
     assert ("embeddings" in verdict["advice"]) == (features is LOG_MEL)
 
 
@@ -134,7 +143,9 @@ def test_rivals_are_read_back_and_lead_if_that_is_shown_or_as_chance_by_anything
 
 def test_advice_does_not_name_what_is_set_already() -> None:
     report = describe((0.6, 0.5, 0.7), (-0.1, -0.2, -0.05), features=EMBEDDINGS)
-    report["members"] = [{"weights": "none", "backbone": "attention_pool", "objective": "ce", "select": "best"}]
+    report["members"] = [
+        {"name": "head", "weights": "none", "backbone": "attention_pool", "objective": "ce", "select": "best"}
+    ]
     verdict = judge_training(report)
     assert "attention_pool" not in verdict["advice"]
     assert "objective.kind" not in verdict["advice"]
@@ -152,3 +163,26 @@ def test_one_species_is_nothing_to_tell_apart_and_no_setting_helps() -> None:
 def test_models_that_are_as_good_as_the_baseline_are_said_to_be_level() -> None:
     sentence = judge_training(describe((0.6, 0.5, 0.7), (0.0, -0.1, 0.1)))["sentence"]
     assert "they are level, 0.000 [-0.100, 0.100]" in sentence
+
+
+@pytest.mark.parametrize("preset", list_presets())
+@pytest.mark.parametrize("objective", ["ce", "joint"])
+def test_each_advised_setting_loads_with_each_preset(preset: str, objective: str) -> None:
+    config = load_config(find_config(Path(preset)), [f"train.*.objective.kind={objective}"])
+    report = describe((0.6, 0.5, 0.7), (-0.1, -0.2, -0.05))
+    report["members"] = [
+        {"name": name, "weights": "none", "backbone": each.model.backbone, "objective": each.objective.kind}
+        for name, each in config.train.items()
+    ]
+    stores = [{"key": "0", "config": config.features_of(name).model_dump()} for name in config.train]
+    for store in stores:
+        if store["config"]["kind"] == "log_mel":
+            del store["config"]["kind"]  # as in a recipe
+    report["lineage"] = {"features": stores[0], "member_features": stores[1:]}
+    advice = judge_training(report)["advice"]
+    settings = re.findall(r"train\.[\w*.]+(?:=\w+)?", advice)
+    assert len(settings) >= 2
+    for setting in settings:
+        overrides = [f"train.*.objective.kind={objective}", setting if "=" in setting else f"{setting}=7"]
+        load_config(find_config(Path(preset)), overrides)
+    assert all(is_preset(Path(named)) for named in re.findall(r"birdclef run (\w+)", advice))

@@ -223,8 +223,8 @@ def test_given_fold_of_which_nothing_is_left_is_told() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["3", "x", ""], r"3 other values, such as 0000 \('3'\), 0001 \('x'\), 0002 \(''\)"),
-        (["0.5"], r"1 other values, such as 0000 \('0.5'\)"),
+        (["3", "x", ""], r"something else \(0000 \('3'\), 0001 \('x'\), 0002 \(''\); recordings concerned: 3\)"),
+        (["0.5"], r"something else \(0000 \('0.5'\); recordings concerned: 1\)"),
     ],
 )
 def test_given_folds_that_are_none_are_named(given: list[str], message: str) -> None:

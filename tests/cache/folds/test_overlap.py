@@ -46,7 +46,7 @@ def test_overlap_is_that_of_a_loop_over_all_pairs(drawn: tuple[pd.DataFrame, Spl
         (Overlap(9, 0, 0, 0), "nobody can tell whether the models were trained on recordings of that species by the"),
         (Overlap(100, 100, 71, 0), "For 71 of 100 scored recordings (71 %), the models were trained on recordings of"),
         (Overlap(1000, 900, 4, 0), "(less than 1 %)"),
-        (Overlap(9, 9, 0, 2), "Copies of 2 scored recordings were trained on, so the scores are too high."),
+        (Overlap(9, 9, 0, 2), "The scores are too high; scored recordings with a copy in training: 2."),
     ],
 )
 def test_sentences_say_what_the_counts_say(overlap: Overlap, told: str) -> None:
