@@ -1,6 +1,7 @@
 """Turns crops into augmented views. This is the only part of training that differs for log-mel and embeddings."""
 
-from typing import Protocol
+import copy
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -80,6 +81,12 @@ class LogMelAugmentation:
         self._mean_db = mean_db
         self._noise = torch.from_numpy(synthesise_noise(features)).to(device)  # (colours, all_frames, n_mels)
         self.backgrounds = backgrounds
+
+    def with_settings(self, settings: AugmentConfig) -> Self:
+        """Returns this augmentation with other probabilities and numbers of masks; sources of sound stay the same."""
+        other = copy.copy(self)
+        other._settings = settings
+        return other
 
     def draw_time_map(self, batch: int, generator: torch.Generator) -> Tensor:
         """Returns warped and stretched positions, (batch, frames)."""
