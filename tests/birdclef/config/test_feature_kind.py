@@ -93,6 +93,22 @@ def test_song_has_its_lowest_frequency_first() -> None:
         AugmentConfig(song_hz=(9000.0, 800.0))
 
 
+def test_song_without_a_mel_band_is_refused() -> None:
+    member = TrainConfig.model_validate({"augment": {"song_hz": [100.0, 200.0]}})
+    check_member(member, LogMelConfig())
+    with pytest.raises(
+        ValueError, match=r"^augment\.song_hz=\[100, 200\] holds no mel band: with fmin=300, .* Set song_hz="
+    ):
+        check_member(member, LogMelConfig(fmin=300.0))
+
+
+@pytest.mark.parametrize("shift", [32, 99, -32])
+def test_shift_out_of_all_bands_is_refused(shift: int) -> None:
+    check_views(PredictConfig(shift_bands=(0, 31, -31)), LogMelConfig(n_mels=32), "band_median")
+    with pytest.raises(ValueError, match=rf"predict\.shift_bands=\[0, {shift}\] moves .* out of its 32 mel bands"):
+        check_views(PredictConfig(shift_bands=(0, shift)), LogMelConfig(n_mels=32), "band_median")
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
