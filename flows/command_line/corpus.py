@@ -8,8 +8,8 @@ import typer
 
 def synth(
     directory: Annotated[Path, typer.Argument(help="Folder to make.", file_okay=False)],
-    species: Annotated[int, typer.Option(help="Number of species, at least 20.")] = 24,
-    recordings: Annotated[int, typer.Option(help="Number of recordings.")] = 240,
+    species: Annotated[int, typer.Option(help="Number of species, 20 to 96.")] = 24,
+    recordings: Annotated[int, typer.Option(help="Number of recordings, at least three per species.")] = 240,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
 ) -> None:
     """Generate a corpus of synthetic bird song in the BirdCLEF layout."""
