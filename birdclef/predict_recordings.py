@@ -81,7 +81,13 @@ def predict_with(
 
     Raises:
         FileNotFoundError, ImportError, OSError, ValueError: As in `load_classifier` and `predict_recordings`.
+        ValueError: If a threshold is given for a submission, which has none.
     """
+    if form == "submission" and threshold is not None:
+        raise ValueError(
+            f"The threshold {threshold:g} changes nothing in a submission, which has the probability of every species. "
+            "Leave it out, or take the format long, raven or audacity."
+        )
     with alone_on([] if source.suffix == ".onnx" else gpus_in_use("auto", 1)):
         return predict_recordings(load_classifier(source), recordings, output, form, threshold)
 

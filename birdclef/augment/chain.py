@@ -77,7 +77,10 @@ class LogMelAugmentation:
         self._settings = settings
         self._crop_frames = crop_frames
         self._floor_db = features.floor_db
-        self._song = bands_between(features, *settings.song_hz)
+        song = bands_between(features, *settings.song_hz)
+        self._song = (
+            song if song.start < song.stop else slice(0, features.n_mels)
+        )  # only by default, see `check_member`
         self._mean_db = mean_db
         self._noise = torch.from_numpy(synthesise_noise(features)).to(device)  # (colours, all_frames, n_mels)
         self.backgrounds = backgrounds

@@ -7,7 +7,8 @@ from birdclef.config.augment import AugmentConfig, EmbeddingAugmentConfig
 from birdclef.config.model import POOLS, Normalisation
 from birdclef.config.predict import PredictConfig
 from birdclef.config.train import TrainConfig
-from cache.config.features import FeatureConfig
+from cache.config.features import FeatureConfig, LogMelConfig
+from cache.front_end.mel_scale import bands_between, mel_edges
 
 _WHOLE = 1e-6
 """Largest relative rounding error of a time that is written with six digits."""
@@ -44,6 +45,8 @@ def check_member(config: TrainConfig, features: FeatureConfig) -> None:
         )
     if isinstance(config.augment, AugmentConfig):
         _check_gain(config.augment, config.model.normalisation)
+    if isinstance(config.augment, AugmentConfig) and features.kind == "log_mel":
+        _check_song(config.augment, features)
     check_seconds("clip_seconds", config.clip_seconds, features)
 
 
@@ -54,6 +57,21 @@ def _check_gain(augment: AugmentConfig, normalisation: Normalisation) -> None:
             f"augment.gain_probability={augment.gain_probability:g} changes nothing, because "
             "model.normalisation=band_median removes every gain: set augment.gain_probability=0. "
             "augment.filter_probability changes the level of the song."
+        )
+
+
+def _check_song(augment: AugmentConfig, features: LogMelConfig) -> None:
+    """Refuse chosen frequencies of song between which no mel band peaks; the default then means all bands."""
+    if augment.song_hz == AugmentConfig.model_fields["song_hz"].default:
+        return
+    low, high = augment.song_hz
+    bands = bands_between(features, low, high)
+    if bands.start >= bands.stop:
+        peaks = mel_edges(features)[1:-1]  # Hz
+        raise ValueError(
+            f"augment.song_hz=[{low:g}, {high:g}] holds no mel band: with fmin={features.fmin:g}, "
+            f"fmax={features.fmax:g}, n_mels={features.n_mels} bands peak from {peaks[0]:.0f} to {peaks[-1]:.0f} Hz. "
+            f"Set augment.song_hz=[{math.floor(peaks[0])}, {math.ceil(peaks[-1])}]."
         )
 
 
@@ -73,6 +91,11 @@ def check_views(config: PredictConfig, features: FeatureConfig, normalisation: N
             raise ValueError(
                 f"predict.gain_db={list(config.gain_db)} changes nothing, because model.normalisation=band_median "
                 "removes every gain: set predict.gain_db=[0.0]. For more views, set predict.shift_seconds."
+            )
+        if any(abs(shift) >= features.n_mels for shift in config.shift_bands):
+            raise ValueError(
+                f"predict.shift_bands={list(config.shift_bands)} moves the whole spectrum out of its "
+                f"{features.n_mels} mel bands: take small shifts, such as predict.shift_bands=[-1, 0, 1]."
             )
         return
     for name, plain in (("gain_db", (0.0,)), ("shift_bands", (0,))):

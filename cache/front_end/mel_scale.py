@@ -25,10 +25,9 @@ def mel_edges(features: LogMelConfig) -> NDArray[np.float64]:
 
 
 def bands_between(features: LogMelConfig, low_hz: float, high_hz: float) -> slice:
-    """Returns the mel bands that peak between two frequencies, in Hz; all bands if none does."""
+    """Returns the mel bands that peak between two frequencies, in Hz; an empty slice if none does."""
     peaks = mel_edges(features)[1:-1]
-    first, behind = int(np.searchsorted(peaks, low_hz)), int(np.searchsorted(peaks, high_hz, side="right"))
-    return slice(first, behind) if first < behind else slice(0, len(peaks))
+    return slice(int(np.searchsorted(peaks, low_hz)), int(np.searchsorted(peaks, high_hz, side="right")))
 
 
 def _hz_to_mel(hertz: float) -> float:

@@ -1,9 +1,11 @@
 """Settings of one kind of features with the other, each refused with what to set instead."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import librosa
 import pytest
 
 from birdclef.config.augment import AugmentConfig, EmbeddingAugmentConfig
@@ -93,13 +95,23 @@ def test_song_has_its_lowest_frequency_first() -> None:
         AugmentConfig(song_hz=(9000.0, 800.0))
 
 
-def test_song_without_a_mel_band_is_refused() -> None:
+def test_song_without_a_mel_band_is_refused_with_values_that_work() -> None:
+    """The peaks are librosa's."""
     member = TrainConfig.model_validate({"augment": {"song_hz": [100.0, 200.0]}})
     check_member(member, LogMelConfig())
-    with pytest.raises(
-        ValueError, match=r"^augment\.song_hz=\[100, 200\] holds no mel band: with fmin=300, .* Set song_hz="
-    ):
-        check_member(member, LogMelConfig(fmin=300.0))
+    features = LogMelConfig(fmin=300.0, n_mels=32)
+    peaks = librosa.mel_frequencies(n_mels=34, fmin=300.0, fmax=16_000.0)[1:-1]
+    told = rf"^augment\.song_hz=\[100, 200\] holds no mel band: .* peak from {peaks[0]:.0f} to {peaks[-1]:.0f} Hz"
+    with pytest.raises(ValueError, match=told) as refused:
+        check_member(member, features)
+    advised = json.loads(str(refused.value).rpartition("=")[2].removesuffix("."))
+    check_member(TrainConfig.model_validate({"augment": {"song_hz": advised}}), features)
+    assert advised[0] <= peaks[0]
+    assert advised[1] >= peaks[-1]
+
+
+def test_default_frequencies_of_song_suit_every_sample_rate() -> None:
+    check_member(TrainConfig(), LogMelConfig(sample_rate=1600, n_fft=64, hop_length=100, n_mels=24, fmin=0, fmax=800))
 
 
 @pytest.mark.parametrize("shift", [32, 99, -32])

@@ -20,15 +20,6 @@ def test_bands_between_two_frequencies_are_those_whose_peaks_lie_there() -> None
     np.testing.assert_array_equal(np.arange(128)[bands], np.flatnonzero((peaks >= 1_000) & (peaks <= 10_000)))
 
 
-def test_frequencies_without_a_band_are_refused_with_values_that_work() -> None:
-    """The peaks are librosa's."""
-    features = LogMelConfig(n_mels=32, fmin=300.0)
-    peaks = librosa.mel_frequencies(n_mels=34, fmin=300.0, fmax=16_000.0)[1:-1]
-    with pytest.raises(
-        ValueError, match=rf"song_hz=\[100, 200\] .* peak from {peaks[0]:.0f} to {peaks[-1]:.0f} Hz"
-    ) as no:
-        bands_between(features, 100.0, 200.0)
-    low, high = map(float, str(no.value).rpartition("[")[2].removesuffix("].").split(", "))
-    assert bands_between(features, low, high) == slice(0, 32)
-    with pytest.raises(ValueError, match=r"song_hz=\[1000, 10000\] holds no mel band"):
-        bands_between(LogMelConfig(fmax=900.0), 1_000.0, 10_000.0)
+def test_no_bands_come_back_where_none_lies_between() -> None:
+    assert np.arange(128)[bands_between(LogMelConfig(fmax=900.0), 1_000.0, 10_000.0)].size == 0
+    assert np.arange(128)[bands_between(LogMelConfig(fmin=300.0), 100.0, 200.0)].size == 0
