@@ -1,6 +1,6 @@
 """Draws a picture of what each augmentation does to the input of a model."""
 
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +21,18 @@ from cache.workspace.workspace import Workspace
 _RECORDINGS = 8
 _PROBABILITIES = tuple(name for name in AugmentConfig.model_fields if name.endswith("_probability"))
 _ALONE = {
-    "gain": {"gain_probability": 1.0},
-    "filter": {"filter_probability": 1.0},
-    "background": {"background_probability": 1.0},
-    "noise": {"noise_probability": 1.0},
-    "time stretch": {"stretch_probability": 1.0},
-    "time warp": {"warp_probability": 1.0},
-    "frequency masks": {"mask_probability": 1.0, "time_masks": 0},
-    "time masks": {"mask_probability": 1.0, "frequency_masks": 0},
-    "all at once": dict.fromkeys(_PROBABILITIES, 1.0),
+    "gain": ("gain_probability", {}),
+    "filter": ("filter_probability", {}),
+    "background": ("background_probability", {}),
+    "noise": ("noise_probability", {}),
+    "time stretch": ("stretch_probability", {}),
+    "time warp": ("warp_probability", {}),
+    "frequency masks": ("mask_probability", {"time_masks": 0}),
+    "time masks": ("mask_probability", {"frequency_masks": 0}),
 }
+"""For each augmentation its probability, and the settings that switch off what shares this probability."""
+_OFF = {**dict.fromkeys(_PROBABILITIES, 0.0), "mixup_alpha": 0.0}
+_AS_IN_TRAINING = "as in training"
 
 
 def preview_augmentations(
@@ -41,11 +43,12 @@ def preview_augmentations(
     output: Path,
     sources: tuple[Path | None, Path | None] = (None, None),
 ) -> None:
-    """Write a PNG with the input of a member's model before and after each augmentation, at probability 1.
+    """Write a PNG with the input of a member's model before and after each augmentation that is on, at probability 1.
 
     Each row shows one crop before and after, normalised as the model receives it, where masks are 0. The rows show
-    different training recordings, up to eight. A gain is left out if the model's normalisation subtracts it again, and
-    so is an augmentation that changes nothing, such as the background if these recordings have no quiet passage.
+    different training recordings, up to eight. An augmentation that is off or changes nothing has no row, such as the
+    background if no training recording has a quiet passage. The last row shows a view as training draws it, with the
+    member's own probabilities.
 
     Args:
         config: Settings of the member.
@@ -57,25 +60,26 @@ def preview_augmentations(
             these features, if there is one.
 
     Raises:
-        ValueError: If the features are embeddings, which have no picture.
+        ValueError: If the features are embeddings, which have no picture, or if no augmentation changes anything.
     """
     catalogue, background = sources
     store = feature_directory(catalogue, workspace) if catalogue else None
     data = read_fold(split, fold, workspace, store, background)
-    if data.features.kind == "embedding":
+    if data.features.kind == "embedding" or not isinstance(config.augment, AugmentConfig):
         raise ValueError(
             "A preview shows log-mel, and features.kind=embedding has no picture. Choose a member that reads log-mel."
         )
-    chosen = np.linspace(0, len(data.train) - 1, min(_RECORDINGS, len(data.train))).round().astype(int)
-    some = replace(data, train=data.train.iloc[np.unique(chosen)].reset_index(drop=True))
-    nothing = dict.fromkeys(_PROBABILITIES, 0.0)
-    before = _crops(config, some, nothing)
-    unseen = {"gain"} if config.model.normalisation == "band_median" else set()
-    augmented = {
-        name: _crops(config, some, {**nothing, **settings}) for name, settings in _ALONE.items() if name not in unseen
-    }
+    chosen = np.unique(np.linspace(0, len(data.train) - 1, min(_RECORDINGS, len(data.train))).round().astype(int))
+    training = TrainingData(data, config.model_copy(update={"views": 1}), torch.device("cpu"))
+    before = _crops(training, config, _OFF, chosen)
+    augmented = {name: _crops(training, config, settings, chosen) for name, settings in _rows(config.augment)}
     rows = {name: crops for name, crops in augmented.items() if not np.array_equal(crops, before)}
-    titles = some.train["recording_id"].tolist()
+    if not rows:
+        raise ValueError(
+            "No augmentation of this member changes anything, so there is nothing to preview. Switch one on, such as "
+            "augment.filter_probability=0.5."
+        )
+    titles = data.train["recording_id"].iloc[chosen].tolist()
 
     def plot(figure: Figure) -> None:
         grid = figure.subplots(len(rows), 2, sharex=True, sharey=True, squeeze=False)
@@ -93,13 +97,31 @@ def preview_augmentations(
     output.write_bytes(render((7.5, 1.35 * len(rows) + 0.6), plot))
 
 
-def _crops(config: TrainConfig, fold: FoldData, augment: dict[str, float]) -> NDArray[np.float32]:
-    """Returns one crop of each recording as the model receives it, (recordings, n_mels, frames)."""
-    settings = {**config.augment.model_dump(), "mixup_alpha": 0.0, **augment}
-    one_view = config.model_copy(update={"augment": AugmentConfig.model_validate(settings), "views": 1})
-    data = TrainingData(fold, one_view, torch.device("cpu"))
-    crops = data.make_views(0, 0, torch.arange(len(fold.train))).crops
-    received: NDArray[np.float32] = normalise(crops, config.model.normalisation, *data.statistics)[:, 0].numpy()
+def _rows(augment: AugmentConfig) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yields each augmentation that is on with the settings that draw it alone, then all as training draws them."""
+    for name, (probability, without) in _ALONE.items():
+        if getattr(augment, probability):
+            yield name, {**_OFF, probability: 1.0, **without}
+    if augment.mixup_alpha:
+        yield "mixup", {**_OFF, "mixup_alpha": augment.mixup_alpha}
+    yield _AS_IN_TRAINING, {}
+
+
+def _crops(
+    training: TrainingData, config: TrainConfig, settings: dict[str, float], chosen: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Returns one crop of each chosen recording as the model receives it, (recordings, n_mels, frames).
+
+    Args:
+        training: All training recordings, so that statistics and backgrounds are those of training.
+        config: Settings of the member.
+        settings: Settings of augmentation that differ from the member's.
+        chosen: Indices of the recordings.
+    """
+    augment = AugmentConfig.model_validate({**config.augment.model_dump(), **settings})
+    views = training.with_augmentation(augment).make_views(0, 0, torch.from_numpy(chosen))
+    crops = views.crops[views.recordings.argsort()]  # views come in random order
+    received: NDArray[np.float32] = normalise(crops, config.model.normalisation, *training.statistics)[:, 0].numpy()
     return received
 
 

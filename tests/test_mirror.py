@@ -56,7 +56,6 @@ ELSEWHERE = {
     ),
     "It is a command: tests/flows/command_line/test_app.py and tests/flows/serving/test_serve.py run it.": (
         "flows/command_line/comparisons.py",
-        "flows/command_line/corpus.py",
         "flows/command_line/foreground.py",
         "flows/command_line/predict.py",
         "flows/command_line/previews.py",

@@ -1,6 +1,7 @@
 """Turns crops into augmented views. This is the only part of training that differs for log-mel and embeddings."""
 
-from typing import Protocol
+import copy
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -76,10 +77,19 @@ class LogMelAugmentation:
         self._settings = settings
         self._crop_frames = crop_frames
         self._floor_db = features.floor_db
-        self._song = bands_between(features, *settings.song_hz)
+        song = bands_between(features, *settings.song_hz)
+        self._song = (
+            song if song.start < song.stop else slice(0, features.n_mels)
+        )  # only by default, see `check_member`
         self._mean_db = mean_db
         self._noise = torch.from_numpy(synthesise_noise(features)).to(device)  # (colours, all_frames, n_mels)
         self.backgrounds = backgrounds
+
+    def with_settings(self, settings: AugmentConfig) -> Self:
+        """Returns this augmentation with other probabilities and numbers of masks; sources of sound stay the same."""
+        other = copy.copy(self)
+        other._settings = settings
+        return other
 
     def draw_time_map(self, batch: int, generator: torch.Generator) -> Tensor:
         """Returns warped and stretched positions, (batch, frames)."""

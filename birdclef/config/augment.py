@@ -27,7 +27,8 @@ class AugmentConfig(ConfigSection):
     """Largest gain of the filter in a band, dB. Gains lie between minus and plus this value."""
     song_hz: Ascending[tuple[PositiveFloat, PositiveFloat]] = (1_000.0, 10_000.0)
     """Lowest and highest frequency of song, Hz. The ratios to background and noise, and the level in mixup, are taken
-    over the mel bands that peak between them; at least one band must. Lower the first for owls, doves or bitterns."""
+    over the mel bands that peak between them. If none does, other values than the default are refused, and the default
+    means all bands. Lower the first for owls, doves or bitterns."""
     background_probability: Probability = 0.5
     """Share of views to which a background is added in power: quiet passages of the training recordings, or sounds of
     `data.background`."""

@@ -8,7 +8,7 @@ from birdclef.config.model import POOLS, Normalisation
 from birdclef.config.predict import PredictConfig
 from birdclef.config.train import TrainConfig
 from cache.config.features import FeatureConfig, LogMelConfig
-from cache.front_end.mel_scale import bands_between
+from cache.front_end.mel_scale import bands_between, mel_edges
 
 _WHOLE = 1e-6
 """Largest relative rounding error of a time that is written with six digits."""
@@ -61,11 +61,18 @@ def _check_gain(augment: AugmentConfig, normalisation: Normalisation) -> None:
 
 
 def _check_song(augment: AugmentConfig, features: LogMelConfig) -> None:
-    """Refuse frequencies of song between which no mel band peaks."""
-    try:
-        bands_between(features, *augment.song_hz)
-    except ValueError as error:
-        raise ValueError(f"augment.{error}") from error
+    """Refuse chosen frequencies of song between which no mel band peaks; the default then means all bands."""
+    if augment.song_hz == AugmentConfig.model_fields["song_hz"].default:
+        return
+    low, high = augment.song_hz
+    bands = bands_between(features, low, high)
+    if bands.start >= bands.stop:
+        peaks = mel_edges(features)[1:-1]  # Hz
+        raise ValueError(
+            f"augment.song_hz=[{low:g}, {high:g}] holds no mel band: with fmin={features.fmin:g}, "
+            f"fmax={features.fmax:g}, n_mels={features.n_mels} bands peak from {peaks[0]:.0f} to {peaks[-1]:.0f} Hz. "
+            f"Set augment.song_hz=[{math.floor(peaks[0])}, {math.ceil(peaks[-1])}]."
+        )
 
 
 def check_views(config: PredictConfig, features: FeatureConfig, normalisation: Normalisation) -> None:

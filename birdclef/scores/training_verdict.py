@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from birdclef.config.model import POOLS
+
 Outcome = Literal["paid", "partly", "unclear", "not_paid"]
 
 _OPENINGS: dict[Outcome, str] = {
@@ -168,16 +170,17 @@ def _advise(rival: Rival, report: Mapping[str, Any]) -> str:
 
 
 def _list_trials(members: Sequence[Mapping[str, Any]], lineage: Mapping[str, Any]) -> list[str]:
-    """Returns settings that may help members which are behind a simple classifier."""
-    stores = [lineage["features"], *lineage["member_features"]]
-    if any("kind" in store["config"] for store in stores):  # embeddings
-        trials = [_LONGER, "more recordings of each species"]
-        if any(member["backbone"] == "mean_pool" for member in members):
-            trials.insert(0, "train.*.model.backbone=attention_pool")
-        if any(member["objective"] != "ce" for member in members):
-            trials.insert(0, "train.*.objective.kind=ce")
-        return trials
-    trials = ["`birdclef run embeddings`, which starts from a model that knows birds"]
-    if any(member["weights"] == "none" for member in members):
-        trials.append("pretrained weights (train.*.model.weights=hub)")
-    return [*trials, _LONGER]
+    """Returns settings that may help members which are behind a simple classifier; each names the member it is for."""
+    on_embeddings = any("kind" in store["config"] for store in [lineage["features"], *lineage["member_features"]])
+    trials = []
+    for member in members:
+        own = f"train.{member['name']}"
+        if member["objective"] != "ce" and on_embeddings and member["backbone"] in POOLS:
+            trials.append(f"{own}.objective.kind=ce")
+        if member["backbone"] == "mean_pool":
+            trials.append(f"{own}.model.backbone=attention_pool")
+        if member["backbone"] not in POOLS and member["weights"] == "none":
+            trials.append(f"pretrained weights ({own}.model.weights=hub)")
+    if on_embeddings:
+        return [*trials, _LONGER, "more recordings of each species"]
+    return ["`birdclef run embeddings`, which starts from a model that knows birds", *trials, _LONGER]

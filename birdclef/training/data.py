@@ -1,17 +1,20 @@
 """Training and validation data of one fold: its strips, batches of recordings, and augmented views on the device."""
 
+import copy
 import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from birdclef.augment.chain import build_augmentation
+from birdclef.augment.chain import Augmentation, LogMelAugmentation, build_augmentation
 from birdclef.augment.mixup import mixup
+from birdclef.config.augment import AugmentConfig
 from birdclef.config.train import TrainConfig
 from birdclef.metrics.secondary_species import IgnoredPairs, mark_secondary
 from birdclef.strips.activity import ActiveCrops, frame_activity
@@ -95,7 +98,9 @@ class TrainingData:
         self._secondary_there = torch.from_numpy(secondary.toarray()).to(device) if secondary.nnz else None
         self.statistics = input_statistics(self.strips, config.model.normalisation)
         noise = self._load_noise(fold, store)
-        self.augmentation = build_augmentation(config, fold.features, self.strips, self.statistics[0], device, noise)
+        self.augmentation: Augmentation = build_augmentation(
+            config, fold.features, self.strips, self.statistics[0], device, noise
+        )
         copies = fold.background.copies if fold.background else ()
         share = config.augment.background_probability
         self._copies = NoisyCopies.load(copies, sha256s, share, device, config.residency)
@@ -105,6 +110,20 @@ class TrainingData:
             self._active_crops = ActiveCrops(self.strips, activity, self.crop_frames)
         waits = isinstance(self.strips, StreamedStrips) or self.strips.place.type != device.type
         self._prefetcher = Prefetcher(self.gather, self._following) if waits else None
+
+    def with_augmentation(self, settings: AugmentConfig) -> Self:
+        """Returns the same log-mel, statistics and backgrounds with other probabilities and numbers of masks.
+
+        Raises:
+            TypeError: If the strips are embeddings.
+        """
+        if not isinstance(self.augmentation, LogMelAugmentation):
+            raise TypeError("Only the augmentation of log-mel can be replaced.")
+        other = copy.copy(self)
+        other._config = self._config.model_copy(update={"augment": settings})
+        other.augmentation = self.augmentation.with_settings(settings)
+        other._prefetcher = None  # it would gather with the settings of `self`
+        return other
 
     @property
     def species(self) -> int:

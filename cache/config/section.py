@@ -1,5 +1,6 @@
 """The base class of all sections of an experiment's configuration."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
@@ -49,6 +50,17 @@ def refuse_in_one_sentence(expected: str) -> WrapValidator:
     return WrapValidator(check)
 
 
+def _takes_true_as_one(given: Any, taken: Any) -> bool:
+    """Returns whether a boolean, at any depth of lists and mappings, became a value of another type."""
+    if isinstance(given, bool):
+        return not isinstance(taken, bool)
+    if isinstance(given, list | tuple) and isinstance(taken, list | tuple):
+        return any(map(_takes_true_as_one, given, taken))
+    if isinstance(given, Mapping) and isinstance(taken, Mapping):
+        return any(_takes_true_as_one(value, taken[key]) for key, value in given.items() if key in taken)
+    return False
+
+
 class ConfigSection(BaseModel):
     """A frozen section of an experiment that refuses unknown keys and numbers that are not finite."""
 
@@ -62,9 +74,12 @@ class ConfigSection(BaseModel):
     @field_validator("*", mode="wrap")
     @classmethod
     def _refuse_true_as_one(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        """Returns the field's value; YAML's `true` and `yes` are no number, although pydantic takes them for 1."""
+        """Returns the field's value; YAML's `true` and `yes` are no number, although pydantic takes them for 1.
+
+        This holds for the field itself and for values in its lists and mappings; a section in it checks its own fields.
+        """
         taken = handler(value)
-        if isinstance(value, bool) and not isinstance(taken, bool):
+        if _takes_true_as_one(value, taken):
             raise PydanticCustomError("expected", "Input should be a number, not true or false")
         return taken
 

@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from cache.recordings.table_columns import further_columns
+
 RECORDIST = "recordist"
 RECORDIST_AND_PLACE = "recordist+place"
 RECORDING = "recording"
@@ -117,10 +119,9 @@ def table_column(recordings: pd.DataFrame, name: str, setting: str) -> pd.Series
     for candidate in (f"table_{name}", name):
         if candidate in recordings:
             return recordings[candidate]
-    raise ValueError(
-        f"{setting}={name!r}: the table of recordings has no such column. Set {setting} to one of its columns: "
-        f"{', '.join(recordings.columns)}."
-    )
+    columns = further_columns(recordings)
+    advice = f"Set {setting} to one of its further columns: {', '.join(columns)}" if columns else "Add the column"
+    raise ValueError(f"{setting}={name!r}: the table of recordings has no such column. {advice}.")
 
 
 def _values_to_share(recordings: pd.DataFrame, group_by: str) -> tuple[pd.Series, NDArray[np.bool_]]:

@@ -4,7 +4,8 @@ import re
 
 import pandas as pd
 
-from cache.recordings.user_table import AUTHOR_COLUMN, RESERVED_COLUMNS
+from cache.recordings.table_columns import name_in_table
+from cache.recordings.user_table import AUTHOR_COLUMN
 
 _NAMES = (
     "author",
@@ -43,7 +44,7 @@ def advise_on_author(table: pd.DataFrame) -> str:
     Args:
         table: Table from `read_labels`.
     """
-    others = table.drop(columns=["recording_id", "label", "recordist"]).rename(columns=_as_in_the_table)
+    others = table.drop(columns=["recording_id", "label", "recordist"]).rename(columns=name_in_table)
     likely = find_recordist_column(others)
     if likely is None:
         return f"Add a column {AUTHOR_COLUMN} if you know who made the recordings"
@@ -60,12 +61,6 @@ def find_recordist_column(table: pd.DataFrame) -> str | None:
     named = [column for name in _NAMES for column in plain if plain[column] == name]
     hinted = [column for column in plain if _HINT.search(plain[column])]
     return next(iter(named + hinted), None)
-
-
-def _as_in_the_table(column: str) -> str:
-    """Returns a column's name in the user's table; `read_labels` renames those that the cache uses itself."""
-    original = column.removeprefix("table_")
-    return original if original in RESERVED_COLUMNS else column
 
 
 def _plain(column: str) -> str:

@@ -1,24 +1,22 @@
 """The user's table of recordings, checked: one row per audio file."""
 
 import ast
+import codecs
 import io
 import os
+import re
 import warnings
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from cache.config.data import DataConfig
+from cache.recordings.table_columns import other_columns
 from cache.workspace.urls import is_url, list_files, read_bytes, resolve_address
 
 REQUIRED_COLUMNS = ("primary_label", "filename")
 AUTHOR_COLUMN = "author"
 """Column of the recordists; it may be missing."""
-RESERVED_COLUMNS = (
-    *("recording_id", "label", "secondary_labels", "recordist", "size", "version"),
-    *("sha256", "frames", "seconds", "sound", "label_index", "fold", "group"),
-)
-"""Columns that the cache computes; a column of the user's table with such a name gets the prefix `table_`."""
 _MAX_NAMED_ROWS = 5
 
 
@@ -55,7 +53,7 @@ def read_recordings(config: DataConfig) -> pd.DataFrame:
             "recordist": _recordists(table),
             "size": [files[name][0] for name in table["filename"]],
             "version": [files[name][1] for name in table["filename"]],
-            **_other_columns(table),
+            **other_columns(table),
         }
     )
 
@@ -75,7 +73,7 @@ def read_labels(config: DataConfig) -> pd.DataFrame:
             "recording_id": table["filename"],
             "label": table["primary_label"],
             "recordist": _recordists(table),
-            **_other_columns(table),
+            **other_columns(table),
         }
     )
 
@@ -151,6 +149,8 @@ def _read_table(config: DataConfig) -> pd.DataFrame:
             f"{path} is not a readable CSV file: {error}. Save the table as comma-separated values in UTF-8."
         ) from error
     table = table[(table.fillna("") != "").any(axis=1)].fillna("")  # the index keeps counting blank lines
+    if "filename" in table:
+        table["filename"] = [name and str(PurePosixPath(name)) for name in table["filename"]]  # ./a.wav is a.wav
     missing = [column for column in REQUIRED_COLUMNS if column not in table]
     if missing:
         raise ValueError(
@@ -173,12 +173,12 @@ def _advise_on_table(config: DataConfig) -> str:
 
 
 def _check_separator(content: bytes, path: str) -> None:
-    header = content.partition(b"\n")[0]
-    for separator, name in ((b";", "semicolons"), (b"\t", "tabs")):
-        if b"filename" in header.strip().split(separator) and separator in header:
-            raise ValueError(
-                f"{path} separates its columns by {name}. Save the table as comma-separated values in UTF-8."
-            )
+    """Refuse a table whose header names its columns, if another separator than the comma divides it."""
+    header = re.split(rb"[\r\n]", content.removeprefix(codecs.BOM_UTF8), maxsplit=1)[0]
+    for separator, name in ((b";", "semicolons"), (b"\t", "tabs"), (b"|", "vertical bars")):
+        columns = [column.strip(b" \"'") for column in header.split(separator)]
+        if len(columns) > 1 and not {b"filename", b"primary_label"}.isdisjoint(columns):
+            raise ValueError(f"{path} separates its columns by {name}. Save it as comma-separated values in UTF-8.")
 
 
 def _table_address(config: DataConfig) -> str:
@@ -188,12 +188,6 @@ def _table_address(config: DataConfig) -> str:
 def _recordists(table: pd.DataFrame) -> pd.Series:
     authors: pd.Series = table.get(AUTHOR_COLUMN, pd.Series("", index=table.index))
     return authors.str.strip().str.lower()
-
-
-def _other_columns(table: pd.DataFrame) -> dict[str, pd.Series]:
-    """Returns the columns that the cache does not read, by the names that they get in the catalogue."""
-    others = table.drop(columns=["primary_label", "secondary_labels", "filename"], errors="ignore")
-    return {f"table_{column}" if column in RESERVED_COLUMNS else str(column): others[column] for column in others}
 
 
 def _find_problems(table: pd.DataFrame, files: dict[str, tuple[int, str]], audio: str) -> list[str]:
@@ -206,6 +200,7 @@ def _find_problems(table: pd.DataFrame, files: dict[str, tuple[int, str]], audio
     """
     names = table["filename"]
     outside = names.map(_escapes)
+    backslashed = ~outside & names.str.contains("\\", regex=False)
     prefixed = ~names.isin(files.keys()) & names.str.removeprefix(f"{audio}/").isin(files.keys())
     checks = {
         "primary_label is empty": table["primary_label"].str.strip() == "",
@@ -213,8 +208,9 @@ def _find_problems(table: pd.DataFrame, files: dict[str, tuple[int, str]], audio
             "primary_label"
         ].str.contains(r"\s", regex=True),
         "filename leads outside the audio folder": outside,
+        "filename holds a backslash (write / between folders)": backslashed,
         f"filename begins with {audio}/, although it is a path below that folder": prefixed,
-        "file not found in the audio folder": ~names.isin(files.keys()) & ~outside & ~prefixed,
+        "file not found in the audio folder": ~names.isin(files.keys()) & ~outside & ~prefixed & ~backslashed,
         "the same filename stands in an earlier row": names.duplicated(),
     }
     if "secondary_labels" in table:
@@ -233,7 +229,7 @@ def _find_problems(table: pd.DataFrame, files: dict[str, tuple[int, str]], audio
 
 def _escapes(name: str) -> bool:
     path = PurePosixPath(name)
-    return not name or path.is_absolute() or ".." in path.parts or "\\" in name
+    return not name or path.is_absolute() or ".." in path.parts
 
 
 def _parse_labels(text: str) -> list[str]:

@@ -35,10 +35,7 @@ def describe_problems(error: ValidationError, root: type[BaseModel], config: Pat
 
 def known_keys(root: type[BaseModel], steps: Steps) -> list[str]:
     """Returns the keys of the section that steps lead to from the root; empty if they lead to no section."""
-    annotations: list[Any] = [root]
-    for step in steps:
-        annotations = [inner for annotation in annotations for inner in _descend(annotation, step)]
-    sections = [part for annotation in annotations for part, _ in unfold(annotation) if is_section(part)]
+    sections = [part for annotation in _types_at(root, steps) for part, _ in unfold(annotation) if is_section(part)]
     return list(dict.fromkeys(name for section in sections for name in section.model_fields))
 
 
@@ -51,8 +48,7 @@ def _describe(steps: Steps, problem: Mapping[str, Any], root: type[BaseModel]) -
     given = "" if isinstance(problem["input"], Mapping) else f" (got {problem['input']!r})"
     match problem["type"]:
         case "extra_forbidden":
-            near = _suggest_elsewhere(steps, problem, root) or suggest(str(steps[-1]), known_keys(root, steps[:-1]))
-            return f"{key}: there is no such key{near or '.'}"
+            return f"{key}: {_describe_unknown(steps, problem, root)}"
         case "union_tag_invalid":
             return f"{key}.kind: Input should be {problem['ctx']['expected_tags']} (got {problem['ctx']['tag']!r})"
         case "model_type" | "model_attributes_type" | "dict_type":
@@ -61,6 +57,33 @@ def _describe(steps: Steps, problem: Mapping[str, Any], root: type[BaseModel]) -
         case "string_type" if isinstance(problem["input"], int | float | date):
             return f"{key}: must be text{given}: put the value in quotes, as in '{key}=\"{problem['input']}\"'"
     return f"{key}: {told}{given}" if key else f"{told}{given}"
+
+
+def _describe_unknown(steps: Steps, problem: Mapping[str, Any], root: type[BaseModel]) -> str:
+    if needed := _needed_kind(steps, root):
+        return needed
+    near = _suggest_elsewhere(steps, problem, root) or suggest(str(steps[-1]), known_keys(root, steps[:-1]))
+    return f"there is no such key{near or '.'}"
+
+
+def _needed_kind(steps: Steps, root: type[BaseModel]) -> str:
+    """Returns which kind of the section has a key that this kind lacks; an empty text if no kind has it.
+
+    The kinds are those of features. Settings of an augmentation have no key `kind`; they suit one kind of features.
+    """
+    if len(steps) < 2:
+        return ""
+    *above, given, name = steps
+    kinds = {
+        tag: part for one in _types_at(root, above) for part, tag in unfold(one) if tag is not None and is_section(part)
+    }
+    needed = " or ".join(tag for tag, section in kinds.items() if name in section.model_fields)
+    if given not in kinds or not needed:
+        return ""
+    section = ".".join(_keys(above, root))
+    if "kind" in kinds[str(given)].model_fields:
+        return f"there is no such key with {section}.kind={given}; it needs {section}.kind={needed}"
+    return f"this key is for features.kind={needed}, but other keys of {section} are for features.kind={given}"
 
 
 def _suggest_elsewhere(steps: Steps, problem: Mapping[str, Any], root: type[BaseModel]) -> str:
@@ -76,6 +99,14 @@ def _suggest_elsewhere(steps: Steps, problem: Mapping[str, Any], root: type[Base
 def _repeats(problem: Mapping[str, Any]) -> bool:
     """Whether a list is told to be short only because pydantic left out its wrong values, each with a problem."""
     return bool(problem["type"] == "too_short" and len(problem["input"]) > problem["ctx"]["actual_length"])
+
+
+def _types_at(root: type[BaseModel], steps: Steps) -> list[Any]:
+    """Returns the types that steps lead to from the root."""
+    annotations: list[Any] = [root]
+    for step in steps:
+        annotations = [inner for annotation in annotations for inner in _descend(annotation, step)]
+    return annotations
 
 
 def _keys(steps: Steps, root: type[BaseModel]) -> Iterator[str]:

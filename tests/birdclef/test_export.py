@@ -144,6 +144,12 @@ def test_model_card_tells_data_scores_and_limits(run: Path, exported: Path, eval
     assert f"trained on {trained} recordings" in card
     assert "by the same recordist. No copy of a scored recording was trained on" in " ".join(card.split())
     assert "macro-F1 0.750, accuracy 0.500" in card  # of the last epoch that was validated
+    plain, page = (
+        " ".join(text.split()) for text in (card, (Path(__file__).parents[2] / "docs" / "prediction.md").read_text())
+    )
+    assert "The thresholds of a report do not fit" in plain
+    assert "The report's thresholds do not fit" in page
+    assert "Take thresholds from a report" not in plain
     assert "| not stated in the table | " in card
     assert "d\\|&lt;i>finch" in card
     assert "<script>" not in card

@@ -16,7 +16,7 @@ from birdclef.config.model import ModelConfig
 from birdclef.config.predict import DetectionFormat
 from birdclef.inference.views import View
 from birdclef.model.network import SpeciesModel, build_model
-from birdclef.predict_recordings import find_recordings, predict_recordings
+from birdclef.predict_recordings import find_recordings, predict_recordings, predict_with
 from birdclef.serving.classifier import load_classifier
 from birdclef.serving.ensemble_classifier import EnsembleClassifier, Member
 from birdclef.serving.window_stream import Grid, Window, cut_windows
@@ -274,6 +274,11 @@ def test_one_threshold_may_stand_for_all(classifier: EnsembleClassifier, recordi
     for threshold, count in ((0.0, 15), (1.0, 0)):
         predict_recordings(classifier, [recordings / "a.wav"], tmp_path / "long.csv", "long", threshold)
         assert len(read(tmp_path / "long.csv")) == count
+
+
+def test_threshold_is_refused_in_a_submission(recordings: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"threshold 0 changes nothing in a submission, .* the format long, raven or"):
+        predict_with(tmp_path / "model.onnx", [recordings / "a.wav"], tmp_path / "a.csv", "submission", 0.0)
 
 
 def test_raven_counts_time_over_all_recordings(

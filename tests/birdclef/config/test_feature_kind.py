@@ -1,9 +1,11 @@
 """Settings of one kind of features with the other, each refused with what to set instead."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import librosa
 import pytest
 
 from birdclef.config.augment import AugmentConfig, EmbeddingAugmentConfig
@@ -91,6 +93,32 @@ def test_gain_that_the_model_cannot_see_is_refused_as_augmentation() -> None:
 def test_song_has_its_lowest_frequency_first() -> None:
     with pytest.raises(ValueError, match=r"(?s)song_hz.*set \[800, 9000\]"):
         AugmentConfig(song_hz=(9000.0, 800.0))
+
+
+def test_song_without_a_mel_band_is_refused_with_values_that_work() -> None:
+    """The peaks are librosa's."""
+    member = TrainConfig.model_validate({"augment": {"song_hz": [100.0, 200.0]}})
+    check_member(member, LogMelConfig())
+    features = LogMelConfig(fmin=300.0, n_mels=32)
+    peaks = librosa.mel_frequencies(n_mels=34, fmin=300.0, fmax=16_000.0)[1:-1]
+    told = rf"^augment\.song_hz=\[100, 200\] holds no mel band: .* peak from {peaks[0]:.0f} to {peaks[-1]:.0f} Hz"
+    with pytest.raises(ValueError, match=told) as refused:
+        check_member(member, features)
+    advised = json.loads(str(refused.value).rpartition("=")[2].removesuffix("."))
+    check_member(TrainConfig.model_validate({"augment": {"song_hz": advised}}), features)
+    assert advised[0] <= peaks[0]
+    assert advised[1] >= peaks[-1]
+
+
+def test_default_frequencies_of_song_suit_every_sample_rate() -> None:
+    check_member(TrainConfig(), LogMelConfig(sample_rate=1600, n_fft=64, hop_length=100, n_mels=24, fmin=0, fmax=800))
+
+
+@pytest.mark.parametrize("shift", [32, 99, -32])
+def test_shift_out_of_all_bands_is_refused(shift: int) -> None:
+    check_views(PredictConfig(shift_bands=(0, 31, -31)), LogMelConfig(n_mels=32), "band_median")
+    with pytest.raises(ValueError, match=rf"predict\.shift_bands=\[0, {shift}\] moves .* out of its 32 mel bands"):
+        check_views(PredictConfig(shift_bands=(0, shift)), LogMelConfig(n_mels=32), "band_median")
 
 
 @pytest.mark.parametrize(

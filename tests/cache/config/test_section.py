@@ -67,6 +67,31 @@ def test_boolean_is_no_number(given: bool) -> None:
     assert Switched.model_validate({"on": given}).on is given
 
 
+class _Nested(ConfigSection):
+    several: tuple[float, ...] = ()
+    pairs: list[tuple[int, int]] | None = None
+    shares: dict[str, float] | None = None
+    lists: dict[str, tuple[float, ...]] | None = None
+    switches: tuple[bool, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("field", "given"),
+    [
+        ("several", [True]),
+        ("several", [0.5, False]),
+        ("pairs", [[1, 2], [3, True]]),
+        ("shares", {"a": 0.5, "b": True}),
+        ("lists", {"a": [1.0], "b": [1.0, True]}),
+    ],
+)
+def test_boolean_is_no_number_in_lists_and_mappings(field: str, given: object) -> None:
+    with pytest.raises(ValidationError, match=rf"{field}\n.*should be a number, not true or false"):
+        _Nested.model_validate({field: given})
+    assert _Nested(switches=(True, False)).switches == (True, False)
+    assert _Nested.model_validate({"pairs": [[1, 0]]}).pairs == [(1, 0)]
+
+
 def test_each_field_is_documented() -> None:
     for section in (DataConfig, LogMelConfig, SplitConfig):
         assert all(field.description for field in section.model_fields.values())

@@ -12,7 +12,14 @@ from recording_tables import make_table, random_tables, spread_table
 from cache.config.data import DataConfig
 from cache.config.split import SplitConfig
 from cache.folds.assignment import assign_folds
-from cache.folds.groups import PINNED_FOLD, TEST_FOLD, count_leaks, group_recordings, share_known_to_training
+from cache.folds.groups import (
+    PINNED_FOLD,
+    TEST_FOLD,
+    count_leaks,
+    group_recordings,
+    share_known_to_training,
+    table_column,
+)
 from cache.recordings.user_table import read_recordings
 
 
@@ -197,6 +204,28 @@ def test_duplicates_share_a_group_whatever_is_asked_for() -> None:
 def test_missing_column_to_group_by_is_named(group_by: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         group_recordings(spread_table().drop(columns="latitude"), group_by)
+
+
+def test_columns_to_choose_from_are_those_of_the_users_table() -> None:
+    """The user's table has primary_label, filename, fold and site; the cache adds columns and renames `fold`."""
+    table = pd.DataFrame(
+        [["a.wav", "ant", "", "", "0", "x", 1.0, "a.wav", "7"]],
+        columns=[
+            "recording_id",
+            "label",
+            "secondary_labels",
+            "recordist",
+            "table_fold",
+            "site",
+            "seconds",
+            "sound",
+            "sha256",
+        ],
+    )
+    with pytest.raises(ValueError, match=r"Set split\.fold_column to one of its further columns: fold, site\.$"):
+        table_column(table, "folds", "split.fold_column")
+    with pytest.raises(ValueError, match=r"has no such column\. Add the column\.$"):
+        table_column(table.drop(columns=["table_fold", "site"]), "folds", "split.fold_column")
 
 
 def test_held_out_recordings_that_training_knows_are_counted_by_hand() -> None:

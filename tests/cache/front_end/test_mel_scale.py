@@ -20,5 +20,6 @@ def test_bands_between_two_frequencies_are_those_whose_peaks_lie_there() -> None
     np.testing.assert_array_equal(np.arange(128)[bands], np.flatnonzero((peaks >= 1_000) & (peaks <= 10_000)))
 
 
-def test_all_bands_are_taken_where_none_lies_between() -> None:
-    assert bands_between(LogMelConfig(fmax=900.0), 1_000.0, 10_000.0) == slice(0, 128)
+def test_no_bands_come_back_where_none_lies_between() -> None:
+    assert np.arange(128)[bands_between(LogMelConfig(fmax=900.0), 1_000.0, 10_000.0)].size == 0
+    assert np.arange(128)[bands_between(LogMelConfig(fmin=300.0), 100.0, 200.0)].size == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cache.config.data import DataConfig
-from cache.recordings.user_table import audio_directory, read_recordings, recording_address, scan_audio
+from cache.recordings.user_table import audio_directory, read_labels, read_recordings, recording_address, scan_audio
 
 Prepare = Callable[[bytes | str], DataConfig]
 
@@ -99,7 +99,7 @@ def test_byte_order_mark_is_no_part_of_a_column_name(prepare: Prepare) -> None:
         ("b,../train_audio/x/2.ogg,[]", "filename leads outside the audio folder: line 3 (../train_audio/x/2.ogg)"),
         ("b,x/../../x/2.ogg,[]", "filename leads outside the audio folder: line 3 (x/../../x/2.ogg)"),
         ("b,/etc/hostname,[]", "filename leads outside the audio folder: line 3 (/etc/hostname)"),
-        ("b,x\\2.ogg,[]", "filename leads outside the audio folder: line 3 (x\\2.ogg)"),
+        ("b,x\\2.ogg,[]", "filename holds a backslash (write / between folders): line 3 (x\\2.ogg)"),
         ("b,,[]", "filename leads outside the audio folder: line 3 ()"),
         ("b,x/2.ogg,['a'", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
         ("b,x/2.ogg,a", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
@@ -206,7 +206,37 @@ def test_table_of_another_name_is_found_and_nothing_is_generated_into_the_folder
 @pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
 def test_another_separator_is_named(prepare: Prepare, separator: str, name: str) -> None:
     message = refusal(prepare(f"primary_label{separator}filename\nb{separator}x/1.ogg\n"))
-    assert f"separates its columns by {name}. Save the table as comma-separated values" in message
+    assert f"separates its columns by {name}. Save it as comma-separated values" in message
+
+
+@pytest.mark.parametrize("header", ['"primary_label"{0}"filename"', '"filename"{0}"primary_label"', "filename{0}site"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_another_separator_is_named_as_spreadsheets_write_it(
+    prepare: Prepare, header: str, mark: str, separator: str, name: str, end: str
+) -> None:
+    """Spreadsheets quote all columns, begin with a byte-order mark, or end lines by CR."""
+    message = refusal(prepare(f"{mark}{header.format(separator)}{end}b{separator}x/1.ogg{end}"))
+    assert f"separates its columns by {name}. Save it as comma-separated values" in message
+
+
+@pytest.mark.parametrize("header", ["filename,primary_label", '"filename","primary_label"'])
+def test_byte_order_mark_is_no_part_of_the_first_column(prepare: Prepare, header: str) -> None:
+    recordings = read_recordings(prepare(f"\ufeff{header}\nx/1.ogg,b\n"))
+    assert list(recordings["recording_id"]) == ["x/1.ogg"]
+
+
+@pytest.mark.parametrize("name", ["./x/1.ogg", "x//1.ogg", "x/./1.ogg", ".//x/1.ogg"])
+def test_other_spellings_of_a_path_are_one_recording(prepare: Prepare, name: str) -> None:
+    config = prepare(f"primary_label,filename\nb,{name}\n")
+    assert list(read_recordings(config)["recording_id"]) == ["x/1.ogg"]
+    assert list(read_labels(config)["recording_id"]) == ["x/1.ogg"]
+
+
+def test_two_spellings_of_a_path_are_the_same_filename(prepare: Prepare) -> None:
+    message = refusal(prepare("primary_label,filename\nb,x/1.ogg\nb,./x/1.ogg\n"))
+    assert "the same filename stands in an earlier row: line 3 (x/1.ogg)" in message
 
 
 def test_missing_audio_folder_is_named(tmp_path: Path) -> None:

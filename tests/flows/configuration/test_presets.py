@@ -84,3 +84,21 @@ def test_presets_come_with_the_installed_package(installed: Path, tmp_path: Path
     )
     assert shown.stderr == str(installed / "flows" / "__init__.py")
     assert yaml.safe_load(shown.stdout) == load_config(Path("small"), ["data.root=DIR"]).model_dump(mode="json")
+
+
+def test_fusion_differs_from_its_two_sources_as_the_documentation_says() -> None:
+    """docs/presets.md: both with crops of 6 s at a stride of 3 s, the head by mean_pool, no shifted views."""
+    fusion, small, embeddings = (
+        load_config(Path(name), ["data.root=DIR"]) for name in ("fusion", "small", "embeddings")
+    )
+    network, head = small.train["cnn"], embeddings.train["head"]
+    assert fusion.train["cnn"] == network.model_copy(update={"clip_seconds": 6.0})
+    assert fusion.member_features["cnn"] == small.features
+    mean_pool = head.model.model_copy(update={"backbone": "mean_pool"})
+    assert fusion.train["head"] == head.model_copy(update={"clip_seconds": 6.0, "model": mean_pool})
+    assert fusion.features == embeddings.features
+    assert (fusion.predict.stride_seconds, fusion.predict.shift_seconds) == (3.0, (0.0,))
+    assert (network.clip_seconds, head.clip_seconds, head.model.backbone) == (5.0, 12.0, "attention_pool")
+    section = (PROJECT / "docs" / "presets.md").read_text().partition("### `fusion`")[2].partition("###")[0]
+    section = " ".join(section.split())
+    assert all(word in section for word in ("crops of 6 s", "every 3 s", "mean_pool", "5 s there", "shifted in time"))

@@ -40,6 +40,41 @@ def test_a_key_in_the_wrong_section_is_told_where_it_belongs(tree: dict[str, obj
     assert refuse({**TREE, **tree}) == f"my.yaml: {told}"
 
 
+@pytest.mark.parametrize(
+    ("tree", "told"),
+    [
+        (
+            {"features": {"background_variants": 2}},
+            (
+                "features.background_variants: there is no such key with features.kind=log_mel; "
+                "it needs features.kind=embedding"
+            ),
+        ),
+        (
+            {"features": {"model": "birdnet_v2.4"}},
+            "features.model: there is no such key with features.kind=log_mel; it needs features.kind=embedding",
+        ),
+        (
+            {"member_features": {"cnn": {"kind": "embedding", "model": "birdnet_v2.4", "n_mels": 64}}},
+            (
+                "member_features.cnn.n_mels: there is no such key with member_features.cnn.kind=embedding; "
+                "it needs member_features.cnn.kind=log_mel"
+            ),
+        ),
+        (
+            {"train": {"cnn": {"augment": {"channel_dropout": 0.1, "warp_frames": 3}}}},
+            (
+                "train.cnn.augment.warp_frames: this key is for features.kind=log_mel, "
+                "but other keys of train.cnn.augment are for features.kind=embedding"
+            ),
+        ),
+    ],
+    ids=str,
+)
+def test_a_key_of_another_kind_is_told_with_the_kind_that_has_it(tree: dict[str, object], told: str) -> None:
+    assert refuse({**TREE, **tree}).splitlines()[-1].strip().removeprefix("my.yaml: ") == told
+
+
 def test_keys_of_a_section_are_known_at_every_depth() -> None:
     assert "train" in known_keys(ExperimentConfig, ())
     assert "learning_rate" in known_keys(ExperimentConfig, ("train", "any member"))
