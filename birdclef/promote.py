@@ -64,8 +64,9 @@ def promote(
             )
             return made, False
         if champion:
-            best = best_report(decisions, workspace)
-            judgement = _judge_against_champion(config, evaluation, report, champion_report(workspace), best)
+            judgement = _judge_against_champion(
+                config, evaluation, report, best_report(decisions, workspace), workspace
+            )
         else:
             judgement = _judge_first(report)
         decision = record(report, judgement, decisions, workspace)
@@ -78,14 +79,17 @@ def promote(
 
 
 def _judge_against_champion(
-    config: PromoteConfig, evaluation: EvaluateConfig, report: Path, champion: Path, best: Path | None
+    config: PromoteConfig, evaluation: EvaluateConfig, report: Path, best: Path | None, workspace: Workspace
 ) -> Judgement:
     """Returns the judgement on a report beside the champion and, if that is another one, the best champion so far."""
     # Imported here so that a report with an earlier decision costs no import of SciPy.
     from birdclef.comparison.comparability import find_selection
 
-    present = _compare(config, evaluation, report, champion, "the champion")
-    earlier = None if best in (None, champion) else _compare(config, evaluation, report, best, "the best so far,")
+    champion = champion_report(workspace)
+    present = _compare(config, evaluation, report, champion, "the champion", workspace)
+    earlier = (
+        None if best in (None, champion) else _compare(config, evaluation, report, best, "the best so far,", workspace)
+    )
     comparisons = [one for one in (present, earlier) if one]
     objections = [*find_selection(report), *(reason for one in comparisons for reason in one.objections)]
     if present.difference is None:
@@ -124,7 +128,9 @@ def _list_doubts(report: Path) -> list[str]:
     return [verdict["sentence"].rstrip(".")] if verdict and verdict["outcome"] == "not_paid" else []
 
 
-def _compare(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, other: Path, role: str) -> _Comparison:
+def _compare(
+    config: PromoteConfig, evaluation: EvaluateConfig, report: Path, other: Path, role: str, workspace: Workspace
+) -> _Comparison:
     """Returns what a comparison with the champion, or with an earlier one, found.
 
     Args:
@@ -133,6 +139,7 @@ def _compare(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, ot
         report: Directory of the report.
         other: Directory of the report that it is compared with.
         role: What the other report is, for the sentences.
+        workspace: Where the splits of both reports lie.
     """
     from birdclef.comparison.comparability import find_objections
     from birdclef.comparison.diff import NothingInCommonError, compare_reports
@@ -148,7 +155,7 @@ def _compare(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, ot
         f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}] against {role} {other.name} "
         f"on {diff['recordings']} recordings{folds}, it {verdict} by more than {config.margin:g}"
     )
-    return _Comparison(difference, found, find_objections(report, other))
+    return _Comparison(difference, found, find_objections(report, other, workspace))
 
 
 def _by_hand(report: Path) -> str:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from birdclef.scores.lineage import read_usable_recordings
 from cache.config.split import SplitConfig
-from cache.folds.groups import count_leaks
+from cache.folds.groups import count_leaks, is_held_out
+from cache.workspace.workspace import Workspace
 
 _LEAKING_SETTINGS = ("group_by", "fold_column")
 """Settings of a split that decide what leaks. Number of folds, seed and held-out share may differ: the models are then
@@ -31,44 +33,60 @@ def find_selection(report: Path) -> list[str]:
     return [reason] if chosen else []
 
 
-def find_objections(report: Path, other: Path) -> list[str]:
+def find_objections(report: Path, other: Path, workspace: Workspace) -> list[str]:
     """Returns why the score of a report cannot be compared with that of another one, in words; empty if it can.
 
     Args:
         report: Directory of the report.
         other: Directory of the report that it is compared with.
+        workspace: Where the splits of both lie.
+
+    Raises:
+        FileNotFoundError: If the split or the catalogue of a report is missing.
     """
     own, others = _read(report), _read(other)
     incomparable = _compare_settings(own, others, other.name) or _compare_leaks(own, others, report, other)
-    return [*incomparable, *_find_lost(own, others, report, other)]
+    lost = _find_lost_recordings(report, other, read_usable_recordings(report, workspace))
+    return [*incomparable, *_find_lost_species(own, others, other.name), *lost]
 
 
-def _find_lost(own: Mapping[str, Any], others: Mapping[str, Any], report: Path, other: Path) -> list[str]:
-    """Returns which species and recordings of the other report a report has lost, in words.
+def _find_lost_species(own: Mapping[str, Any], others: Mapping[str, Any], name: str) -> list[str]:
+    """Returns which species of the other report a report does not know, in words.
 
     On the recordings that are left a model with fewer species has the easier task, so the paired difference does not
     tell about the loss.
     """
-    reasons = []
     known = {species["label"] for species in own["per_species"]}
-    if lost := [species["label"] for species in others["per_species"] if species["label"] not in known]:
-        named = ", ".join(lost[:_NAMED_SPECIES]) + (", …" if len(lost) > _NAMED_SPECIES else "")
-        total = len(others["per_species"])
-        reasons.append(f"it does not know {len(lost)} of the {total} species of {other.name}: {named}")
+    lost = [species["label"] for species in others["per_species"] if species["label"] not in known]
+    if not lost:
+        return []
+    named = ", ".join(lost[:_NAMED_SPECIES]) + (", …" if len(lost) > _NAMED_SPECIES else "")
+    return [f"it does not know {len(lost)} of the {len(others['per_species'])} species of {name}: {named}"]
+
+
+def _find_lost_recordings(report: Path, other: Path, usable: pd.DataFrame) -> list[str]:
+    """Returns how many recordings of the other report a report scored, in words, if they are too few.
+
+    Recordings that the report's split holds out are not expected.
+
+    Args:
+        report: Directory of the report.
+        other: Directory of the other report.
+        usable: sha256 and fold of the recordings of the report's split.
+    """
     scored = [
         set(pd.read_csv(one / "recordings.csv", dtype=str)[["sha256", "label"]].itertuples(index=False, name=None))
         for one in (report, other)
     ]
-    common, expected = len(scored[0] & scored[1]), (1 - _held_out_share(own)) * len(scored[1])
-    if 0 < common < _LEAST_SCORED * expected:
-        reasons.append(
-            f"it scored only {common} of the {len(scored[1])} recordings that {other.name} scored, under the same label"
-        )
-    return reasons
-
-
-def _held_out_share(report: Mapping[str, Any]) -> float:
-    return float(report["lineage"]["split"]["config"].get("test_share") or 0.0)
+    held_out = set(usable.loc[is_held_out(usable["fold"]), "sha256"])
+    expected = {one for one in scored[1] if one[0] not in held_out}
+    common, aside = len(scored[0] & expected), len(scored[1]) - len(expected)
+    if common >= _LEAST_SCORED * len(expected):
+        return []
+    but = f" (and {aside} more, which it holds out)" if aside else ""
+    return [
+        f"it scored only {common} of the {len(expected)} recordings that {other.name} scored{but}, under the same label"
+    ]
 
 
 def _compare_settings(own: Mapping[str, Any], others: Mapping[str, Any], name: str) -> list[str]:
