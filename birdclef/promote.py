@@ -22,11 +22,13 @@ class _Comparison:
         difference: Paired difference in macro-F1: value, low, high; None if the reports share no recording.
         found: Difference and verdict in words.
         objections: Reasons against the report.
+        advantages: Why the score of the other report is too high beside that of the report.
     """
 
     difference: dict[str, float] | None
     found: str
     objections: list[str]
+    advantages: list[str]
 
 
 def promote(
@@ -38,7 +40,8 @@ def promote(
     lies at or above minus `config.margin`, both to the champion and to the best champion so far. The difference is
     taken on the recordings that both scored out of fold. The report is refused if its score cannot be compared with the
     champion's: they share no recording, other settings decide what leaks between their folds, more leaks, epochs were
-    chosen on the validation fold, or the report lacks species or recordings of the champion.
+    chosen on the validation fold, or the report lacks species or recordings of the champion. If more leaks into the
+    champion's score, the reason says so.
 
     Without a champion, the report is promoted if it is better than chance, and neither its baseline nor an embedding
     model's own labels are shown to be better.
@@ -96,7 +99,8 @@ def _judge_against_champion(
         objections.append("give other data a workspace of its own")
     worse = any(one.difference and one.difference["low"] < -config.margin for one in comparisons)
     refused = bool(objections) or worse
-    reasons = [*(one.found for one in comparisons), *objections, *_list_doubts(report)]
+    told = [words for one in comparisons for words in (one.found, *one.advantages)]
+    reasons = [*told, *objections, *_list_doubts(report)]
     return Judgement(
         verdict="refused" if refused else "promoted",
         reason="; ".join([*reasons, _by_hand(report)] if refused else reasons),
@@ -141,13 +145,13 @@ def _compare(
         role: What the other report is, for the sentences.
         workspace: Where the splits of both reports lie.
     """
-    from birdclef.comparison.comparability import find_objections
+    from birdclef.comparison.comparability import find_advantages, find_objections
     from birdclef.comparison.diff import NothingInCommonError, compare_reports
 
     try:
         diff = compare_reports([other, report], evaluation, ["macro_f1"])
     except NothingInCommonError:
-        return _Comparison(None, f"it shares no recording with {role} {other.name}", [])
+        return _Comparison(None, f"it shares no recording with {role} {other.name}", [], [])
     difference = diff["metrics"]["macro_f1"][1]["difference"]
     verdict = "may be worse" if difference["low"] < -config.margin else "is not worse"
     folds = "" if diff["same_folds"] else " in other folds"
@@ -155,7 +159,8 @@ def _compare(
         f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}] against {role} {other.name} "
         f"on {diff['recordings']} recordings{folds}, it {verdict} by more than {config.margin:g}"
     )
-    return _Comparison(difference, found, find_objections(report, other, workspace))
+    objections, advantages = (find(report, other, workspace) for find in (find_objections, find_advantages))
+    return _Comparison(difference, found, objections, advantages)
 
 
 def _by_hand(report: Path) -> str:

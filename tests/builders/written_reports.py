@@ -43,7 +43,7 @@ def write_report(
         name: Name that tells the report from others.
         recordings: As `list_recordings` returns them.
         wrong: Whether each recording is taken for the next species, (recordings,).
-        changes: `split`: settings of the split; `leaking_share`; `select` of the runs; `rivals`: of the verdict;
+        changes: `split`: settings of the split; `select` of the runs; `rivals`: of the verdict;
             `usable`: the recordings of the split, also those that are only trained on (fold -1) or held out (-2), and
             with a column `sound` if some are copies.
     """
@@ -54,7 +54,6 @@ def write_report(
     content = {
         "metrics": {"macro_f1": {"value": macro_f1, "low": macro_f1 - 0.02, "high": macro_f1 + 0.02, "chance": 0.025}},
         "per_species": [{"label": label, "common_name": "", "scientific_name": ""} for label in species],
-        "split": {"leak": {"leaking_share": changes.get("leaking_share", 0.0)}},
         "lineage": {
             "split": {
                 "key": artefact_key(write_split(Workspace(workspace), changes.get("usable", recordings))),
