@@ -14,10 +14,10 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Raised by hand when the same report and predictions give another score."""
 
-FORMAT = 1
+FORMAT = 2
 """Version of `held_out.json`."""
 
 
@@ -32,6 +32,11 @@ class ReportParts:
 
     split: Path
     members: dict[str, dict[int, tuple[Path, PredictConfig]]]
+
+    @property
+    def folds(self) -> list[int]:
+        """Folds that the members were trained for."""
+        return sorted({fold for runs in self.members.values() for fold in runs})
 
 
 def find_parts(report: Path, workspace: Workspace) -> ReportParts:
@@ -70,7 +75,7 @@ def score_held_out_part(
     Args:
         report: Directory of the report.
         members: Name of each member to its predictions of the held-out part, one directory per fold.
-        baseline: The baseline's predictions of the held-out part.
+        baseline: The baseline's predictions of the held-out part, by the folds of the members.
         workspace: Where artefacts lie.
 
     Raises:
