@@ -147,6 +147,7 @@ def _compare(
     """
     from birdclef.comparison.comparability import find_advantages, find_objections
     from birdclef.comparison.diff import NothingInCommonError, compare_reports
+    from birdclef.comparison.leaks import measure_leaks
 
     try:
         diff = compare_reports([other, report], evaluation, ["macro_f1"])
@@ -159,8 +160,9 @@ def _compare(
         f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}] against {role} {other.name} "
         f"on {diff['recordings']} recordings{folds}, it {verdict} by more than {config.margin:g}"
     )
-    objections, advantages = (find(report, other, workspace) for find in (find_objections, find_advantages))
-    return _Comparison(difference, found, objections, advantages)
+    leaks = measure_leaks(report, other, workspace)
+    objections = find_objections(report, other, leaks, workspace)
+    return _Comparison(difference, found, objections, find_advantages(leaks, other.name))
 
 
 def _by_hand(report: Path) -> str:

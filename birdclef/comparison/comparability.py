@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from birdclef.comparison.leaks import Leaks, measure_leaks
+from birdclef.comparison.leaks import Leaks
 from birdclef.scores.lineage import read_usable_recordings
 from cache.config.split import SplitConfig
 from cache.folds.groups import is_held_out
@@ -46,34 +46,37 @@ def find_selection(report: Path) -> list[str]:
     return [reason] if chosen else []
 
 
-def find_objections(report: Path, other: Path, workspace: Workspace) -> list[str]:
+def find_objections(report: Path, other: Path, leaks: Sequence[Leaks], workspace: Workspace) -> list[str]:
     """Returns why the score of a report cannot be compared with that of another one, in words; empty if it can.
 
     Args:
         report: Directory of the report.
         other: Directory of the report that it is compared with.
+        leaks: Leaks of both, from `measure_leaks`.
         workspace: Where the splits of both lie.
 
     Raises:
         FileNotFoundError: If the split or the catalogue of a report is missing.
     """
     own, others = _read(report), _read(other)
-    leaks = measure_leaks(report, other, workspace)
     incomparable = _compare_settings(own, others, other.name, leaks) or _compare_leaks(leaks, other.name)
     lost = _find_lost_recordings(report, other, read_usable_recordings(report, workspace))
     return [*incomparable, *_find_lost_species(own, others, other.name), *lost]
 
 
-def find_advantages(report: Path, other: Path, workspace: Workspace) -> list[str]:
+def find_advantages(leaks: Sequence[Leaks], name: str) -> list[str]:
     """Returns why the other report's score is too high beside that of a report, in words: its models saw more.
 
-    The arguments and errors are those of `find_objections`. Only the recordings count that both scored, because the
-    difference is taken on these.
+    Only the recordings count that both scored, because the difference is taken on these.
+
+    Args:
+        leaks: Leaks of the report and of the other one, from `measure_leaks`.
+        name: Key of the other report.
     """
-    own, others = (one.common for one in measure_leaks(report, other, workspace))
+    own, others = (one.common for one in leaks)
     return [
-        f"{100 * _share(others, kind):.1f} % of the recordings that both scored have {what} for {other.name}, and "
-        f"{100 * _share(own, kind):.1f} % for this report, so the score of {other.name} is too high beside it"
+        f"{100 * _share(others, kind):.1f} % of the recordings that both scored have {what} for {name}, and "
+        f"{100 * _share(own, kind):.1f} % for this report, so the score of {name} is too high beside it"
         for kind, (what, _) in _LEAKS.items()
         if _leaks_more(others, own, kind)
     ]

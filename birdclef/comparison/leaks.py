@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from birdclef.scores.lineage import read_usable_recordings
 from cache.folds.groups import is_unknown
@@ -80,11 +82,12 @@ def _look_up(table: pd.DataFrame, elsewhere: pd.DataFrame, column: str) -> pd.Se
     return pd.Series(values.reindex(table["sha256"], fill_value="").to_numpy(), index=table.index)
 
 
-def _is_trained_on(table: pd.DataFrame, values: Sequence[pd.Series]) -> pd.Series:
+def _is_trained_on(table: pd.DataFrame, values: Sequence[pd.Series]) -> NDArray[np.bool_]:
     """Returns which recordings share a known value, of any of `values`, with one of their species in training."""
     fold = table["fold"].to_numpy("int64")
     each = [lies_in_several_folds(table["label"] + "\t" + value, fold, ~is_unknown(value)) for value in values]
-    return pd.DataFrame(each, columns=table.index).any()
+    trained_on: NDArray[np.bool_] = np.any(each, axis=0)  # (recordings,)
+    return trained_on
 
 
 def _count(recordings: pd.DataFrame) -> Overlap:

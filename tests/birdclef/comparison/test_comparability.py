@@ -9,6 +9,7 @@ import pytest
 from written_reports import list_recordings, write_report
 
 from birdclef.comparison.comparability import find_advantages, find_objections, find_selection
+from birdclef.comparison.leaks import measure_leaks
 from cache.workspace.workspace import Workspace
 
 
@@ -18,11 +19,12 @@ def write(workspace: Path, name: str, recordings: pd.DataFrame | None = None, **
 
 
 def objections(report: Path, other: Path) -> list[str]:
-    return find_objections(report, other, Workspace(report.parent.parent))
+    workspace = Workspace(report.parent.parent)
+    return find_objections(report, other, measure_leaks(report, other, workspace), workspace)
 
 
 def advantages(report: Path, other: Path) -> list[str]:
-    return find_advantages(report, other, Workspace(report.parent.parent))
+    return find_advantages(measure_leaks(report, other, Workspace(report.parent.parent)), other.name)
 
 
 def spread_pairs(column: str, leaking: int) -> pd.DataFrame:
