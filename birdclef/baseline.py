@@ -1,7 +1,7 @@
 """Stage 3: out-of-fold predictions of simple classifiers, on the folds of the members and once per split."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +32,7 @@ FROZEN_BASELINE = "logistic regression on frozen pretrained features"
 _BATCH_WINDOWS = 64
 
 
-def predict_baseline(split: Path, workspace: Workspace, *, held_out: bool = False) -> Path:
+def predict_baseline(split: Path, workspace: Workspace, *, held_out_by: Sequence[int] = ()) -> Path:
     """Returns the directory with logistic regression's predictions of each fold's validation recordings.
 
     The directory holds the same files as a run's predictions.
@@ -40,14 +40,14 @@ def predict_baseline(split: Path, workspace: Workspace, *, held_out: bool = Fals
     Args:
         split: Split directory.
         workspace: Workspace that holds the artefacts.
-        held_out: Whether the held-out recordings are predicted instead, by the mean of the regressions of all folds.
+        held_out_by: Folds whose regressions predict the held-out recordings instead, by their mean.
     """
     catalogue = split_catalogue(split, workspace)
     features = read_features(read_provenance(feature_directory(catalogue, workspace).path)["config"])
     name, of_strips = (BASELINE, _log_mel_statistics) if features.kind == "log_mel" else (EMBEDDING_BASELINE, _means)
-    part = {"part": "held_out"} if held_out else {}
+    part = {"part": "held_out", "folds": sorted(held_out_by)} if held_out_by else {}
     recipe = Recipe("predictions", {"baseline": name, **part}, {"split": artefact_key(split)}, VERSION)
-    write = partial(_write, name, of_strips, split, workspace, held_out=held_out)
+    write = partial(_write, name, of_strips, split, workspace, held_out_by=held_out_by)
     return workspace.materialise(recipe, write)
 
 
@@ -88,7 +88,7 @@ def predict_frozen_baseline(config: TrainConfig, split: Path, workspace: Workspa
     def features(store: FeatureDirectory, sha256s: list[str]) -> NDArray[np.float32]:
         return _frozen_features(config, store, sha256s)
 
-    return workspace.materialise(recipe, partial(_write, FROZEN_BASELINE, features, split, workspace, held_out=False))
+    return workspace.materialise(recipe, partial(_write, FROZEN_BASELINE, features, split, workspace, held_out_by=()))
 
 
 def _means(store: FeatureDirectory, sha256s: list[str]) -> NDArray[np.float32]:
@@ -124,7 +124,7 @@ def _frozen_features(config: TrainConfig, store: FeatureDirectory, sha256s: list
 
 
 def _write(
-    name: str, features_of: FeaturesOf, split: Path, workspace: Workspace, staging: Path, *, held_out: bool
+    name: str, features_of: FeaturesOf, split: Path, workspace: Workspace, staging: Path, *, held_out_by: Sequence[int]
 ) -> None:
     # These imports are here because they are slow, and predictions that exist already do not need them.
     import time
@@ -142,9 +142,9 @@ def _write(
     features = features_of(feature_directory(catalogue, workspace), recordings["sha256"].tolist())
     species = read_species(catalogue)["label"].tolist()
     ignored = mark_secondary(recordings, species)
-    if held_out:
+    if held_out_by:
         predicted = is_held_out(recordings["fold"]).to_numpy()
-        probabilities = predict_held_out(features, recordings, len(species), ignored)
+        probabilities = predict_held_out(features, recordings, held_out_by, len(species), ignored)
     else:
         predicted = is_validated(recordings["fold"]).to_numpy()
         probabilities = predict_out_of_fold(features, recordings, len(species), ignored)[predicted]

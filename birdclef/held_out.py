@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from birdclef.config.predict import PredictConfig
+from birdclef.scores.earlier_scores import find_earlier_scores
 from birdclef.scores.lineage import find_split, report_predictions
 from birdclef.scores.looks import record_look, tell_look
 from cache.workspace.keys import Recipe
@@ -14,10 +15,10 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Raised by hand when the same report and predictions give another score."""
 
-FORMAT = 1
+FORMAT = 2
 """Version of `held_out.json`."""
 
 
@@ -32,6 +33,11 @@ class ReportParts:
 
     split: Path
     members: dict[str, dict[int, tuple[Path, PredictConfig]]]
+
+    @property
+    def folds(self) -> list[int]:
+        """Folds that the members were trained for."""
+        return sorted({fold for runs in self.members.values() for fold in runs})
 
 
 def find_parts(report: Path, workspace: Workspace) -> ReportParts:
@@ -62,7 +68,7 @@ def find_parts(report: Path, workspace: Workspace) -> ReportParts:
 def score_held_out_part(
     report: Path, members: Mapping[str, Sequence[Path]], baseline: Path, workspace: Workspace
 ) -> tuple[Path, str]:
-    """Returns the directory of a report's held-out score, and a sentence on the number of looks at the recordings.
+    """Returns the directory of a report's held-out score, and sentences on earlier looks at the recordings.
 
     The directory holds `held_out.json`, `held_out.md`, `held_out.html` and `recordings.csv`. Each report that is scored
     on a held-out part is a look at it; the look is recorded in `looks/`.
@@ -70,7 +76,7 @@ def score_held_out_part(
     Args:
         report: Directory of the report.
         members: Name of each member to its predictions of the held-out part, one directory per fold.
-        baseline: The baseline's predictions of the held-out part.
+        baseline: The baseline's predictions of the held-out part, by the folds of the members.
         workspace: Where artefacts lie.
 
     Raises:
@@ -123,7 +129,8 @@ def _look(directory: Path, workspace: Workspace) -> str:
 
     score = json.loads((directory / "held_out.json").read_text())
     recordings = pd.read_csv(directory / "recordings.csv", dtype=str, keep_default_na=False)
-    told = tell_look(*record_look(directory, score, recordings["sha256"].tolist(), workspace))
+    look, earlier = record_look(directory, score, recordings["sha256"].tolist(), workspace)
+    told = tell_look(look, earlier, find_earlier_scores(look.report, look.recordings, look.date, workspace))
     macro_f1, same = score["metrics"]["macro_f1"], score["same_species"]
     logger.info(
         "held-out: macro-F1 %.3f [%.3f, %.3f] on %d recordings of %d species, out of fold %.3f. %s",

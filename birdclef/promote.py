@@ -22,11 +22,13 @@ class _Comparison:
         difference: Paired difference in macro-F1: value, low, high; None if the reports share no recording.
         found: Difference and verdict in words.
         objections: Reasons against the report.
+        advantages: Why the score of the other report is too high beside that of the report.
     """
 
     difference: dict[str, float] | None
     found: str
     objections: list[str]
+    advantages: list[str]
 
 
 def promote(
@@ -38,7 +40,8 @@ def promote(
     lies at or above minus `config.margin`, both to the champion and to the best champion so far. The difference is
     taken on the recordings that both scored out of fold. The report is refused if its score cannot be compared with the
     champion's: they share no recording, other settings decide what leaks between their folds, more leaks, epochs were
-    chosen on the validation fold, or the report lacks species or recordings of the champion.
+    chosen on the validation fold, or the report lacks species or recordings of the champion. If more leaks into the
+    champion's score, the reason says so.
 
     Without a champion, the report is promoted if it is better than chance, and neither its baseline nor an embedding
     model's own labels are shown to be better.
@@ -64,8 +67,9 @@ def promote(
             )
             return made, False
         if champion:
-            best = best_report(decisions, workspace)
-            judgement = _judge_against_champion(config, evaluation, report, champion_report(workspace), best)
+            judgement = _judge_against_champion(
+                config, evaluation, report, best_report(decisions, workspace), workspace
+            )
         else:
             judgement = _judge_first(report)
         decision = record(report, judgement, decisions, workspace)
@@ -78,21 +82,25 @@ def promote(
 
 
 def _judge_against_champion(
-    config: PromoteConfig, evaluation: EvaluateConfig, report: Path, champion: Path, best: Path | None
+    config: PromoteConfig, evaluation: EvaluateConfig, report: Path, best: Path | None, workspace: Workspace
 ) -> Judgement:
     """Returns the judgement on a report beside the champion and, if that is another one, the best champion so far."""
     # Imported here so that a report with an earlier decision costs no import of SciPy.
     from birdclef.comparison.comparability import find_selection
 
-    present = _compare(config, evaluation, report, champion, "the champion")
-    earlier = None if best in (None, champion) else _compare(config, evaluation, report, best, "the best so far,")
+    champion = champion_report(workspace)
+    present = _compare(config, evaluation, report, champion, "the champion", workspace)
+    earlier = (
+        None if best in (None, champion) else _compare(config, evaluation, report, best, "the best so far,", workspace)
+    )
     comparisons = [one for one in (present, earlier) if one]
     objections = [*find_selection(report), *(reason for one in comparisons for reason in one.objections)]
     if present.difference is None:
         objections.append("give other data a workspace of its own")
     worse = any(one.difference and one.difference["low"] < -config.margin for one in comparisons)
     refused = bool(objections) or worse
-    reasons = [*(one.found for one in comparisons), *objections, *_list_doubts(report)]
+    told = [words for one in comparisons for words in (one.found, *one.advantages)]
+    reasons = [*told, *objections, *_list_doubts(report)]
     return Judgement(
         verdict="refused" if refused else "promoted",
         reason="; ".join([*reasons, _by_hand(report)] if refused else reasons),
@@ -124,7 +132,9 @@ def _list_doubts(report: Path) -> list[str]:
     return [verdict["sentence"].rstrip(".")] if verdict and verdict["outcome"] == "not_paid" else []
 
 
-def _compare(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, other: Path, role: str) -> _Comparison:
+def _compare(
+    config: PromoteConfig, evaluation: EvaluateConfig, report: Path, other: Path, role: str, workspace: Workspace
+) -> _Comparison:
     """Returns what a comparison with the champion, or with an earlier one, found.
 
     Args:
@@ -133,14 +143,16 @@ def _compare(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, ot
         report: Directory of the report.
         other: Directory of the report that it is compared with.
         role: What the other report is, for the sentences.
+        workspace: Where the splits of both reports lie.
     """
-    from birdclef.comparison.comparability import find_objections
+    from birdclef.comparison.comparability import find_advantages, find_objections
     from birdclef.comparison.diff import NothingInCommonError, compare_reports
+    from birdclef.comparison.leaks import measure_leaks
 
     try:
         diff = compare_reports([other, report], evaluation, ["macro_f1"])
     except NothingInCommonError:
-        return _Comparison(None, f"it shares no recording with {role} {other.name}", [])
+        return _Comparison(None, f"it shares no recording with {role} {other.name}", [], [])
     difference = diff["metrics"]["macro_f1"][1]["difference"]
     verdict = "may be worse" if difference["low"] < -config.margin else "is not worse"
     folds = "" if diff["same_folds"] else " in other folds"
@@ -148,7 +160,9 @@ def _compare(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, ot
         f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}] against {role} {other.name} "
         f"on {diff['recordings']} recordings{folds}, it {verdict} by more than {config.margin:g}"
     )
-    return _Comparison(difference, found, find_objections(report, other))
+    leaks = measure_leaks(report, other, workspace)
+    objections = find_objections(report, other, leaks, workspace)
+    return _Comparison(difference, found, objections, find_advantages(leaks, other.name))
 
 
 def _by_hand(report: Path) -> str:

@@ -153,7 +153,8 @@ def make_held_out_score(report: Path, workspace: Workspace) -> Path:
         ]
         for member, runs in parts.members.items()
     }
-    return held_out_task(report, members, baseline_task(parts.split, workspace, held_out=True), workspace)
+    baseline = baseline_task(parts.split, workspace, held_out_by=parts.folds)
+    return held_out_task(report, members, baseline, workspace)
 
 
 def predict_baselines(

@@ -3,6 +3,7 @@
 The keys of the artefacts decide what is computed again, so Prefect's own cache is off.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,9 @@ def predict_task(
 
 
 @task(name="baseline", **STAGE)
-def baseline_task(split: Path, workspace: Workspace, held_out: bool = False) -> Path:
-    """Predict with logistic regression on the same folds, or on the held-out part; returns the predictions."""
-    predictions = predict_baseline(split, workspace, held_out=held_out)
+def baseline_task(split: Path, workspace: Workspace, held_out_by: Sequence[int] = ()) -> Path:
+    """Predict with logistic regression on the same folds, or by some folds the held-out part; returns the directory."""
+    predictions = predict_baseline(split, workspace, held_out_by=held_out_by)
     show_lineage(predictions, workspace)
     return predictions
 

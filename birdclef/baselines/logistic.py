@@ -1,5 +1,7 @@
 """Logistic regression on statistics of the strips, a baseline for the network."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -60,14 +62,18 @@ def predict_out_of_fold(
 
 
 def predict_held_out(
-    statistics: NDArray[np.float32], recordings: pd.DataFrame, classes: int, ignored: IgnoredPairs | None = None
+    statistics: NDArray[np.float32],
+    recordings: pd.DataFrame,
+    folds: Sequence[int],
+    classes: int,
+    ignored: IgnoredPairs | None = None,
 ) -> NDArray[np.float32]:
     """Returns probabilities of the held-out recordings, (held out, classes), averaged over the folds' regressions.
 
-    Members are averaged over their folds in the same way. The arguments are those of `predict_out_of_fold`.
+    Members are averaged over their folds in the same way. `folds` are the folds that the members were trained for; the
+    other arguments are those of `predict_out_of_fold`.
     """
     fold = recordings["fold"]
-    folds = np.unique(fold[is_validated(fold)])
     everyone = is_held_out(fold).to_numpy()
     summed = np.zeros((int(everyone.sum()), classes), np.float64)
     for index in folds:  # held-out recordings take the place of the fold's own

@@ -1,18 +1,33 @@
 """Finds why a report cannot take another one's place: other folds, more leaks, selection, or a smaller task."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from birdclef.comparison.leaks import Leaks
+from birdclef.scores.lineage import read_usable_recordings
 from cache.config.split import SplitConfig
-from cache.folds.groups import count_leaks
+from cache.folds.groups import is_held_out
+from cache.folds.overlap import Overlap
+from cache.workspace.workspace import Workspace
 
 _LEAKING_SETTINGS = ("group_by", "fold_column")
 """Settings of a split that decide what leaks. Number of folds, seed and held-out share may differ: the models are then
 trained on more or on other recordings, but on none that resemble the validated ones more."""
+_LEAKS = {
+    "same_recordist_and_species": (
+        "a training recording by the same recordist of the same species",
+        "group the folds by recordist",
+    ),
+    "same_sound": (
+        "a copy among the training recordings of the same species",
+        "remove the copies, or give all copies of a recording one fold",
+    ),
+}
+"""What leaks, by its name in `Overlap`, with the words for it and its remedy."""
 _DRIFT = 0.01
 """Growth of a leaking share that new recordings may cause, if something leaked before."""
 _LEAST_SCORED = 0.9
@@ -31,97 +46,133 @@ def find_selection(report: Path) -> list[str]:
     return [reason] if chosen else []
 
 
-def find_objections(report: Path, other: Path) -> list[str]:
+def find_objections(report: Path, other: Path, leaks: Sequence[Leaks], workspace: Workspace) -> list[str]:
     """Returns why the score of a report cannot be compared with that of another one, in words; empty if it can.
 
     Args:
         report: Directory of the report.
         other: Directory of the report that it is compared with.
+        leaks: Leaks of both, from `measure_leaks`.
+        workspace: Where the splits of both lie.
+
+    Raises:
+        FileNotFoundError: If the split or the catalogue of a report is missing.
     """
     own, others = _read(report), _read(other)
-    incomparable = _compare_settings(own, others, other.name) or _compare_leaks(own, others, report, other)
-    return [*incomparable, *_find_lost(own, others, report, other)]
+    incomparable = _compare_settings(own, others, other.name, leaks) or _compare_leaks(leaks, other.name)
+    lost = _find_lost_recordings(report, other, read_usable_recordings(report, workspace))
+    return [*incomparable, *_find_lost_species(own, others, other.name), *lost]
 
 
-def _find_lost(own: Mapping[str, Any], others: Mapping[str, Any], report: Path, other: Path) -> list[str]:
-    """Returns which species and recordings of the other report a report has lost, in words.
+def find_advantages(leaks: Sequence[Leaks], name: str) -> list[str]:
+    """Returns why the other report's score is too high beside that of a report, in words: its models saw more.
+
+    Only the recordings count that both scored, because the difference is taken on these.
+
+    Args:
+        leaks: Leaks of the report and of the other one, from `measure_leaks`.
+        name: Key of the other report.
+    """
+    own, others = (one.common for one in leaks)
+    return [
+        f"{100 * _share(others, kind):.1f} % of the recordings that both scored have {what} for {name}, and "
+        f"{100 * _share(own, kind):.1f} % for this report, so the score of {name} is too high beside it"
+        for kind, (what, _) in _LEAKS.items()
+        if _leaks_more(others, own, kind)
+    ]
+
+
+def _find_lost_species(own: Mapping[str, Any], others: Mapping[str, Any], name: str) -> list[str]:
+    """Returns which species of the other report a report does not know, in words.
 
     On the recordings that are left a model with fewer species has the easier task, so the paired difference does not
     tell about the loss.
     """
-    reasons = []
     known = {species["label"] for species in own["per_species"]}
-    if lost := [species["label"] for species in others["per_species"] if species["label"] not in known]:
-        named = ", ".join(lost[:_NAMED_SPECIES]) + (", …" if len(lost) > _NAMED_SPECIES else "")
-        total = len(others["per_species"])
-        reasons.append(f"it does not know {len(lost)} of the {total} species of {other.name}: {named}")
+    lost = [species["label"] for species in others["per_species"] if species["label"] not in known]
+    if not lost:
+        return []
+    named = ", ".join(lost[:_NAMED_SPECIES]) + (", …" if len(lost) > _NAMED_SPECIES else "")
+    return [f"it does not know {len(lost)} of the {len(others['per_species'])} species of {name}: {named}"]
+
+
+def _find_lost_recordings(report: Path, other: Path, usable: pd.DataFrame) -> list[str]:
+    """Returns how many recordings of the other report a report scored, in words, if they are too few.
+
+    Recordings that the report's split holds out are not expected.
+
+    Args:
+        report: Directory of the report.
+        other: Directory of the other report.
+        usable: sha256 and fold of the recordings of the report's split.
+    """
     scored = [
         set(pd.read_csv(one / "recordings.csv", dtype=str)[["sha256", "label"]].itertuples(index=False, name=None))
         for one in (report, other)
     ]
-    common, expected = len(scored[0] & scored[1]), (1 - _held_out_share(own)) * len(scored[1])
-    if 0 < common < _LEAST_SCORED * expected:
-        reasons.append(
-            f"it scored only {common} of the {len(scored[1])} recordings that {other.name} scored, under the same label"
-        )
-    return reasons
+    held_out = set(usable.loc[is_held_out(usable["fold"]), "sha256"])
+    expected = {one for one in scored[1] if one[0] not in held_out}
+    common, aside = len(scored[0] & expected), len(scored[1]) - len(expected)
+    if common >= _LEAST_SCORED * len(expected):
+        return []
+    but = f" (and {aside} more, which it holds out)" if aside else ""
+    return [
+        f"it scored only {common} of the {len(expected)} recordings that {other.name} scored{but}, under the same label"
+    ]
 
 
-def _held_out_share(report: Mapping[str, Any]) -> float:
-    return float(report["lineage"]["split"]["config"].get("test_share") or 0.0)
-
-
-def _compare_settings(own: Mapping[str, Any], others: Mapping[str, Any], name: str) -> list[str]:
+def _compare_settings(
+    own: Mapping[str, Any], others: Mapping[str, Any], name: str, leaks: Sequence[Leaks]
+) -> list[str]:
     reasons = []
     for setting in _LEAKING_SETTINGS:
         value, wanted = (_split_setting(one, setting) for one in (own, others))
         if value == wanted:
             continue
-        share, before = (_leaking_share(one) for one in (own, others))
+        share, before = (_share(one.scored, "same_recordist_and_species") for one in leaks)
         reason = (
             f"its folds have split.{setting}={value} and those of {name} have {wanted}, so their scores cannot be "
-            f"compared ({100 * share:.1f} % and {100 * before:.1f} % of the validated recordings have a training "
-            "recording by the same recordist of the same species)"
+            f"compared ({100 * share:.1f} % and {100 * before:.1f} % of the scored recordings have "
+            f"{_LEAKS['same_recordist_and_species'][0]})"
         )
         reasons.append(reason if share < before else f"{reason}: set split.{setting}={wanted}")
     return reasons
 
 
-def _compare_leaks(own: Mapping[str, Any], others: Mapping[str, Any], report: Path, other: Path) -> list[str]:
-    whole = [_leaking_share(one) for one in (own, others)]
-    common = _measure_common_leaks(report, other)
-    return [
-        f"{100 * share:.1f} % of its {which} have a training recording by the same recordist of the same species, and "
-        f"{100 * before:.1f} % of those of {other.name}, so its score is too high: group the folds by recordist"
-        for which, (share, before) in (
-            ("validated recordings", whole),
-            (f"recordings that {other.name} scored too, with the recordists that were known then,", common),
-        )
-        if _grew(share, before)
-    ][:1]
+def _compare_leaks(leaks: Sequence[Leaks], name: str) -> list[str]:
+    """Returns of which kinds of leak a report has more than the other one, in words."""
+    reasons = []
+    for kind, (what, remedy) in _LEAKS.items():
+        pairs = {
+            "scored recordings": [one.scored for one in leaks],
+            f"recordings that {name} scored too": [one.common for one in leaks],
+        }
+        reasons += [
+            f"{100 * _share(own, kind):.1f} % of its {which} have {what}, and {100 * _share(others, kind):.1f} % of "
+            f"those of {name}, so its score is too high: {remedy}"
+            for which, (own, others) in pairs.items()
+            if _leaks_more(own, others, kind)
+        ][:1]
+    return reasons
 
 
-def _measure_common_leaks(report: Path, other: Path) -> list[float]:
-    """Returns the leaking shares of both reports among the recordings that both scored, with the other's recordists.
+def _leaks_more(own: Overlap, others: Overlap, kind: str) -> bool:
+    """Whether a leak grew; by recordists it must also have grown among the recordings whose recordist is known.
 
-    So folds leak by the recordists that the other report knew, even if the table of recordings has lost them since.
+    Else the recordists of recordings that nobody knew before would seem to be a leak.
     """
-    columns = ["sha256", "label", "recordist", "fold"]
-    tables = [
-        pd.read_csv(one / "recordings.csv", dtype=str, keep_default_na=False)[columns].drop_duplicates("sha256")
-        for one in (report, other)
-    ]
-    common = tables[0].merge(tables[1], on=["sha256", "label"], suffixes=("_own", ""))
-    recordings = common.assign(sound=common["sha256"])
-    return [count_leaks(recordings, common[fold].to_numpy("int64"))["leaking_share"] for fold in ("fold_own", "fold")]
+    grew = _grew(_share(own, kind), _share(others, kind))
+    if kind == "same_sound" or not grew:
+        return grew
+    return _grew(*(getattr(one, kind) / max(one.recordist_known, 1) for one in (own, others)))
+
+
+def _share(overlap: Overlap, kind: str) -> float:
+    return float(getattr(overlap, kind)) / max(overlap.recordings, 1)
 
 
 def _grew(share: float, before: float) -> bool:
     return share > before + (_DRIFT if before else 0.0)
-
-
-def _leaking_share(report: Mapping[str, Any]) -> float:
-    return float(report["split"]["leak"]["leaking_share"])
 
 
 def _split_setting(report: Mapping[str, Any], setting: str) -> str:

@@ -22,7 +22,7 @@ from birdclef.scores.member_probabilities import average_probabilities
 from birdclef.scores.prediction_files import OutOfFold, read_out_of_fold
 from birdclef.scores.scorer import Scorer, build_scorer, shuffle_recordings
 from birdclef.strips.fold import read_labelled_recordings
-from cache.folds.groups import is_held_out, share_known_to_training
+from cache.folds.groups import is_held_out, is_validated, share_known_to_training
 from cache.recordings.catalogue_tables import read_species
 from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
@@ -46,14 +46,14 @@ def score_held_out(
 ) -> HeldOutScore:
     """Returns the score of a report on its held-out part.
 
-    Weights of members, temperature and thresholds are the report's own, and the models of all folds are averaged: the
-    classifier is the one that predicts new recordings. The baseline averages the models of all folds too; its
-    temperature and thresholds are fitted on its out-of-fold predictions.
+    Weights of members, temperature and thresholds are the report's own, and the models of all trained folds are
+    averaged: the classifier is the one that predicts new recordings. The baseline averages the models of the same
+    folds; its temperature and thresholds are fitted on its out-of-fold predictions of these folds.
 
     Args:
         report: Directory of the report.
         members: Name of each member to its predictions of the held-out part, one directory per fold.
-        baseline: The baseline's predictions of the held-out part.
+        baseline: The baseline's predictions of the held-out part, by the folds of the members.
         workspace: Where artefacts lie.
 
     Raises:
@@ -77,7 +77,8 @@ def score_held_out(
     thresholds = np.array([one["threshold"] for one in stated["per_species"]])
     predictions = Predictions(combined, calibrated >= thresholds, scorer.ignored)
     fitted_on = workspace.artefact("predictions", made["inputs"]["baseline"])
-    own = _decide_elsewhere(fitted_on, baseline, catalogue, species, scorer)
+    folds = sorted({int(read_provenance(run)["config"]["fold"]) for run in lineage.runs})
+    own = _decide_elsewhere(fitted_on, baseline, catalogue[catalogue["fold"].isin(folds)], species, scorer)
     score = {
         "report": stated["key"],
         "recordings": len(recordings),
@@ -86,6 +87,8 @@ def score_held_out(
         "known_share": share_known_to_training(catalogue, catalogue["fold"].to_numpy(np.int64)),
         "group_by": stated["split"]["group_by"],
         "models": sum(map(len, members.values())),
+        "folds": folds,
+        "folds_of_split": int(catalogue.loc[is_validated(catalogue["fold"]), "fold"].nunique()),
         "confidence": config.confidence,
         "metrics": scorer.estimates(predictions, permutations),
         "out_of_fold": stated["metrics"],
@@ -112,14 +115,21 @@ def _average(models: Sequence[OutOfFold]) -> Floats:
 
 
 def _decide_elsewhere(
-    fitted_on: Path, baseline: Path, catalogue: pd.DataFrame, species: list[str], scorer: Scorer
+    fitted_on: Path, baseline: Path, validated: pd.DataFrame, species: list[str], scorer: Scorer
 ) -> Predictions:
-    """Returns the baseline's predictions of the held-out part, with decisions that are fitted out of fold."""
-    known = read_out_of_fold([fitted_on])
-    recordings = catalogue.set_index("recording_id").loc[known.recordings["recording_id"]]
-    labels, ignored = recordings["label_index"].to_numpy(np.int64), mark_secondary(recordings, species)
-    temperature = fit_temperature(known.mean, labels, ignored)
-    thresholds = fit_thresholds(calibrate(known.mean, temperature), labels, ignored)
+    """Returns the baseline's predictions of the held-out part, with decisions that are fitted out of fold.
+
+    Args:
+        fitted_on: The baseline's out-of-fold predictions.
+        baseline: Its predictions of the held-out part.
+        validated: Recordings of the folds that the decisions are fitted on.
+        species: Labels of the classes.
+        scorer: Scorer of the held-out part.
+    """
+    known = read_out_of_fold([fitted_on]).of(validated["recording_id"])
+    labels, ignored = validated["label_index"].to_numpy(np.int64), mark_secondary(validated, species)
+    temperature = fit_temperature(known, labels, ignored)
+    thresholds = fit_thresholds(calibrate(known, temperature), labels, ignored)
     probabilities = read_out_of_fold([baseline]).mean
     return Predictions(probabilities, calibrate(probabilities, temperature) >= thresholds, scorer.ignored)
 

@@ -1,6 +1,7 @@
 """Finds the runs, split, catalogue and features behind predictions."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 from cache.folds.split_table import read_split, split_catalogue
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue
 from cache.workspace.feature_directory import FeatureDirectory
-from cache.workspace.provenance import read_provenance
+from cache.workspace.provenance import is_finished, read_provenance
 from cache.workspace.workspace import Workspace
 
 _NAMED_DIFFERENCES = 5
@@ -71,6 +72,25 @@ def find_split(runs: Iterable[Path], workspace: Workspace) -> Path:
     """Returns the split of runs that share one."""
     (key,) = {str(read_provenance(run)["inputs"]["split"]) for run in runs}
     return workspace.artefact("splits", key)
+
+
+def read_usable_recordings(report: Path, workspace: Workspace) -> pd.DataFrame:
+    """Returns the usable recordings behind a report, as `read_catalogue`, with the fold of each in the report's split.
+
+    Raises:
+        FileNotFoundError: If the split or its catalogue is missing.
+    """
+    split = workspace.artefact("splits", json.loads((report / "report.json").read_text())["lineage"]["split"]["key"])
+    missing = split if not is_finished(split) else split_catalogue(split, workspace)
+    if not is_finished(missing):
+        raise FileNotFoundError(
+            f"{workspace.address(missing)} is missing, which report {report.name} was made with, so nobody can tell "
+            "what its models were trained on. Restore it from a backup, or choose another champion with `birdclef "
+            "models promote REPORT`."
+        )
+    return read_catalogue(missing).merge(
+        read_split(split)[["recording_id", "fold"]], on="recording_id", validate="one_to_one"
+    )
 
 
 def list_differences(first: pd.DataFrame, other: pd.DataFrame) -> str:

@@ -72,14 +72,14 @@ def measure_overlap(
     counted = is_validated(pd.Series(fold)).to_numpy() if scored is None else scored
     unknown = is_unknown(recordings["recordist"])
     pair = recordings["label"] + "\t" + recordings["recordist"]
-    alike = _lies_in_several_folds(pair, fold, ~unknown)
-    copied = _lies_in_several_folds(recordings["sound"], fold, np.ones(len(fold), bool))
+    alike = lies_in_several_folds(pair, fold, ~unknown)
+    copied = lies_in_several_folds(recordings["sound"], fold, np.ones(len(fold), bool))
     return Overlap(
         int(counted.sum()), int((counted & ~unknown).sum()), int((counted & alike).sum()), int((counted & copied).sum())
     )
 
 
-def _lies_in_several_folds(value: pd.Series, fold: NDArray[np.int64], counted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def lies_in_several_folds(value: pd.Series, fold: NDArray[np.int64], counted: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Returns which recordings share their value with a recording of another fold, (recordings,).
 
     Args:

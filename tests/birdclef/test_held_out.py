@@ -16,6 +16,10 @@ from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.train import TrainConfig
 from birdclef.evaluate import evaluate
 from birdclef.held_out import find_parts, score_held_out_part
+from birdclef.metrics.calibration import calibrate, fit_temperature
+from birdclef.metrics.thresholds import fit_thresholds
+from birdclef.report.rendering import render
+from birdclef.scores.held_out_scores import score_held_out
 from birdclef.scores.looks import describe_looks, read_looks
 from cache.config.split import SplitConfig
 from cache.folds.split_table import read_split
@@ -86,7 +90,7 @@ def make_report(
             name: [predict_held_out(path, held_out, skill, workspace) for path in members[name]]
             for name, skill in (("good", 2.0), ("poor", 1.0))
         }
-        return report, parts, predict_baseline(split, workspace, held_out=True)
+        return report, parts, predict_baseline(split, workspace, held_out_by=[0, 1, 2])
 
     return make
 
@@ -130,6 +134,7 @@ def test_models_of_all_folds_predict_together_with_the_weights_of_the_report(
     assert score["metrics"]["macro_f1"]["low"] < score["metrics"]["macro_f1"]["high"]
     assert score["out_of_fold"]["macro_f1"]["value"] == stated["metrics"]["macro_f1"]["value"]
     assert (score["models"], score["recordings"]) == (6, len(held_out))
+    assert (score["folds"], score["folds_of_split"]) == ([0, 1, 2], 3)
 
 
 def test_baseline_is_scored_on_the_same_recordings(
@@ -152,6 +157,36 @@ def test_page_has_both_figures_side_by_side(found: tuple[Path, str], score: dict
             assert f"{value:.3f}" in page
         assert score["report"] in page
     assert read_provenance(found[0])["inputs"]["report"] == score["report"]
+
+
+def test_report_of_some_folds_is_held_to_a_baseline_of_the_same_folds(
+    split: Path,
+    held_out: pd.DataFrame,
+    reported: Reported,
+    workspace: Workspace,
+    write_member: WriteMember,
+) -> None:
+    members = {"few": write_member(TrainConfig(seed=70, folds=(0, 1)), skill=2.0, split=split)}
+    report = evaluate(CONFIG, members, predict_baseline(split, workspace), EXPERIMENT, workspace)
+    folds = find_parts(report, workspace).folds
+    assert folds == [0, 1]
+    baseline = predict_baseline(split, workspace, held_out_by=folds)
+    assert baseline != reported[2]
+    parts = {"few": [predict_held_out(path, held_out, 2.0, workspace) for path in members["few"]]}
+    found = score_held_out(report, parts, baseline, workspace).score
+    assert (found["models"], found["folds"], found["folds_of_split"]) == (2, [0, 1], 3)
+    assert "The 2 models of 2 of 3 folds predict together" in render("held_out_text.j2", {"score": found})
+    table = read_split(split).set_index("recording_id")
+    fitted = pd.read_csv(predict_baseline(split, workspace) / "recordings.csv", dtype=str)["recording_id"]
+    inside = table.loc[fitted, "fold"].isin(folds).to_numpy()
+    probabilities = np.load(predict_baseline(split, workspace) / "probabilities.npy")[0][inside].astype(np.float64)
+    labels = np.array([SPECIES.index(label) for label in table.loc[fitted[inside], "label"]])
+    temperature = fit_temperature(probabilities, labels)
+    thresholds = fit_thresholds(calibrate(probabilities, temperature), labels)
+    decided = calibrate(np.load(baseline / "probabilities.npy")[0].astype(np.float64), temperature) >= thresholds
+    truth = np.array([SPECIES.index(label) for label in held_out["label"]])
+    expected = f1_score(np.eye(5)[truth], decided, labels=np.unique(truth), average="macro", zero_division=0)
+    assert found["baseline"]["metrics"]["macro_f1_by_thresholds"]["value"] == pytest.approx(expected)
 
 
 def test_each_further_report_is_a_further_look_and_is_told(

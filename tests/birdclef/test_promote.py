@@ -58,6 +58,9 @@ def rival(kind: str, lead: tuple[float, float, float], complete: bool = True) ->
     return {"kind": kind, "name": kind, "complete": complete, **scores, "lead": interval, "sentence": f"{kind} leads"}
 
 
+MIXED = list_recordings().assign(fold=np.random.default_rng(0).integers(4, size=RECORDINGS))
+"""The recordings of `list_recordings` in folds that divide recordists."""
+
 BEHIND = [rival("baseline", (-0.3, -0.4, -0.2)), rival("chance", (-0.6, -0.7, -0.5))]
 
 
@@ -180,8 +183,8 @@ def test_missing_report_of_the_champion_is_told(better: tuple[Path, Path], works
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"split": {"group_by": "recording"}, "leaking_share": 0.71}, "0.0 % of the validated recordings"),
-        ({"leaking_share": 0.71}, "71.0 % of its validated recordings have a training recording by the same recordist"),
+        ({"split": {"group_by": "recording"}}, "0.0 % of the scored recordings"),
+        ({"usable": MIXED}, "% of its scored recordings have a training recording by the same recordist"),
         ({"select": "best"}, "was chosen on the validation fold"),
     ],
 )
@@ -200,6 +203,18 @@ def test_better_report_with_more_leak_or_selected_epochs_is_refused_with_all_rea
     assert reason in "; ".join(reasons)
     assert by_hand == f"`birdclef models promote {leaky.name}` takes it all the same"
     assert champion_report(Workspace(tmp_path)) == honest
+
+
+def test_reason_says_that_the_champions_score_is_too_high_if_its_recordists_are_known_later(tmp_path: Path) -> None:
+    inflated, _ = write_report(tmp_path, "inflated", MIXED.assign(recordist=""), choose_wrong(0.05), rivals=BEHIND)
+    honest, _ = write_report(tmp_path, "honest", list_recordings(), choose_wrong(0.2))
+    assert promote(RULE, CONFIG, inflated, Workspace(tmp_path))[0].verdict == "promoted"
+    decision, _ = promote(RULE, CONFIG, honest, Workspace(tmp_path))
+    assert decision.verdict == "refused"
+    found, advantage, by_hand = decision.reason.split("; ")
+    assert "it may be worse by more than 0.02" in found
+    assert f"so the score of {inflated.name} is too high beside it" in advantage
+    assert by_hand == f"`birdclef models promote {honest.name}` takes it all the same"
 
 
 @pytest.mark.parametrize(

@@ -161,8 +161,9 @@ def test_a_training_side_of_one_group_needs_no_choice_of_penalty() -> None:
     assert predict_out_of_fold(statistics, recordings, 2).argmax(axis=1).tolist() == [0, 1, 0, 1]
 
 
-def test_held_out_recordings_are_predicted_by_the_mean_of_all_folds(
-    statistics: np.ndarray, recordings: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("folds", [[0, 1, 2], [0, 2]])
+def test_held_out_recordings_are_predicted_by_the_mean_of_the_given_folds(
+    folds: list[int], statistics: np.ndarray, recordings: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("birdclef.baselines.logistic.choose_penalties", lambda *_: [0.1])
     fold, labels = recordings["fold"].to_numpy().copy(), recordings["label_index"].to_numpy()
@@ -173,8 +174,8 @@ def test_held_out_recordings_are_predicted_by_the_mean_of_all_folds(
             fit_plainly(0.1)
             .fit(statistics[(fold != index) & ~held_out], labels[(fold != index) & ~held_out])
             .predict_proba(statistics[held_out])
-            for index in range(3)
+            for index in folds
         ],
         axis=0,
     )
-    assert predict_held_out(statistics, recordings.assign(fold=fold), 3) == pytest.approx(expected, abs=1e-3)
+    assert predict_held_out(statistics, recordings.assign(fold=fold), folds, 3) == pytest.approx(expected, abs=1e-3)
