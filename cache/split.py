@@ -93,7 +93,8 @@ def build_split(config: SplitConfig, catalogue: Path, workspace: Workspace) -> P
         else:
             previous = earlier
             if same := _find_like(previous, recipe, workspace):
-                logger.info("split: %s has the folds of %s", same.name, previous.name)
+                if same != previous:
+                    logger.info("split: %s has the folds of %s", same.name, previous.name)
                 return same
             recipe = extended
     return workspace.materialise(recipe, lambda staging: _write(config, catalogue, previous, workspace, staging))

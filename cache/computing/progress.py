@@ -1,6 +1,7 @@
 """Shows the progress of a build: recordings, hours of audio, speed, unusable recordings, time left."""
 
 import logging
+import math
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,8 @@ from cache.computing.part import Finished
 logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 10.0
+_SHORT_SECONDS = 90.0
+"""Times below this are told in seconds."""
 
 
 class BuildProgress:
@@ -70,7 +73,7 @@ class BuildProgress:
         if self._bar.disable and now - self._told >= _SECONDS_BETWEEN_LINES:
             self._told = now
             left = (now - self._started) * (self._total_bytes / max(self._done_bytes, 1) - 1)
-            logger.info("features: %s, %.0f min left", self.summary(), left / 60, extra=self._fields())
+            logger.info("features: %s, %s left", self.summary(), _describe_time(left), extra=self._fields())
 
     def summary(self) -> str:
         """Returns the present counts and the speed as text."""
@@ -87,3 +90,8 @@ class BuildProgress:
             "audio_seconds": round(self._audio_seconds, 1),
             "unusable": self.reasons.total(),
         }
+
+
+def _describe_time(seconds: float) -> str:
+    """Returns a time in words: whole minutes, or below one and a half minutes the next 10 s."""
+    return f"{seconds / 60:.0f} min" if seconds >= _SHORT_SECONDS else f"{10 * max(1, math.ceil(seconds / 10))} s"

@@ -185,9 +185,14 @@ def keep(split: Path) -> SplitConfig:
     return CONFIG.model_copy(update={"keep_folds_of": split.name})
 
 
-def test_split_of_an_unchanged_catalogue_is_kept_itself(catalogue: Path, workspace: Path) -> None:
+def test_split_of_an_unchanged_catalogue_is_kept_itself_without_a_word(
+    catalogue: Path, workspace: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     split = build_split(CONFIG, catalogue, Workspace(workspace))
-    assert build_split(keep(split), catalogue, Workspace(workspace)) == split
+    with caplog.at_level("INFO"):
+        caplog.clear()
+        assert build_split(keep(split), catalogue, Workspace(workspace)) == split
+    assert caplog.messages == []
 
 
 def test_champion_counts_as_null_until_a_flow_puts_a_key_in_its_place(catalogue: Path, workspace: Path) -> None:

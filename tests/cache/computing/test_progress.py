@@ -59,6 +59,25 @@ def test_log_has_a_line_with_the_time_left_now_and_then(
     assert record.__dict__["progress"] == 0.2
 
 
+@pytest.mark.parametrize(
+    ("seconds", "told"),  # half of the bytes took these seconds, so the other half takes as long
+    [(240.0, "4 min left"), (91.0, "2 min left"), (62.0, "70 s left"), (30.0, "30 s left"), (11.0, "20 s left")],
+)
+def test_short_time_left_is_told_in_seconds_and_never_as_0_min(
+    seconds: float, told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("cache.computing.progress.time.monotonic", lambda: now[0])
+    caplog.set_level(logging.INFO, logger="cache.computing.progress")
+    progress = BuildProgress(recordings=2, total_bytes=200)
+    now[0] = seconds
+    progress.add([finished("a", 100)])
+    assert caplog.messages[-1].endswith(f", {told}")
+    now[0] += 2 * seconds
+    progress.add([finished("b", 100)])  # nothing is left
+    assert caplog.messages[-1].endswith(", 10 s left")
+
+
 def test_end_is_told_but_not_after_an_error(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="cache.computing.progress")
     with BuildProgress(recordings=1, total_bytes=10) as progress:
