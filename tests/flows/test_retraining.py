@@ -212,7 +212,7 @@ def test_failed_run_is_told_and_the_token_is_written_nowhere(
     assert failed.returncode == 1
     told = webhook.received[-1]
     assert (told["event"], told["flow"], told["state"]) == ("run", "birdclef", "Failed")
-    assert f"birdclef synth {tmp_path}/none" in told["message"]
+    assert f"{tmp_path} has no folder none" in told["message"]
     secret = webhook.url.rpartition("/")[2]
     assert secret not in failed.stdout + failed.stderr + refused.stdout + refused.stderr
     written = [path for path in growing.workspace.rglob("*") if path.is_file() and not path.is_symlink()]
