@@ -13,7 +13,7 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 7
+VERSION = 8
 """Raised by hand when the same predictions and settings give another report."""
 
 

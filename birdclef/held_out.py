@@ -14,7 +14,7 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Raised by hand when the same report and predictions give another score."""
 
 FORMAT = 1
