@@ -1,4 +1,4 @@
-"""Shows the progress of a build: recordings, hours of audio, speed, unusable recordings, time left."""
+"""Shows the progress of a build: recordings, hours of audio, speed, failed recordings, time left."""
 
 import logging
 import math
@@ -26,7 +26,7 @@ class BuildProgress:
     The time left is estimated from the bytes of the audio files, because recordings differ a thousandfold in length.
 
     Attributes:
-        reasons: Number of unusable recordings by reason.
+        reasons: Number of recordings without a strip by reason. The catalogue finds more that cannot be used.
 
     Args:
         recordings: Number of recordings to compute.
@@ -80,7 +80,7 @@ class BuildProgress:
         elapsed = max(time.monotonic() - self._started, 1e-9)
         return (
             f"{self._done_recordings} of {self._recordings} recordings, {self._audio_seconds / 3600:.2f} h of audio, "
-            f"{self._audio_seconds / elapsed:.0f} x real time, {self.reasons.total()} unusable"
+            f"{self._audio_seconds / elapsed:.0f} x real time, {self.reasons.total()} failed"
         )
 
     def _fields(self) -> dict[str, float]:
@@ -88,7 +88,7 @@ class BuildProgress:
             "progress": self._done_bytes / max(self._total_bytes, 1),
             "recordings": self._done_recordings,
             "audio_seconds": round(self._audio_seconds, 1),
-            "unusable": self.reasons.total(),
+            "failed": self.reasons.total(),
         }
 
 

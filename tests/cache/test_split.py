@@ -171,7 +171,7 @@ def test_log_says_what_is_validated_and_what_leaks(
     with caplog.at_level("INFO"):
         directory = build_split(SplitConfig(folds=4, **config), catalogue, Workspace(workspace))
     messages = [(record.levelname, record.getMessage()) for record in caplog.records]
-    assert ("INFO", "split: 2 of 3 species and 72 of 73 recordings are validated, in 4 folds") in messages
+    assert ("INFO", "split: 2 of 3 species and 72 of 73 usable recordings are validated, in 4 folds") in messages
     assert [one for one, text in messages if told in text] == [level]
     overlap = json.loads((directory / "split_report.json").read_text())["overlap"]
     assert overlap["recordist_known"] == (0 if anonymous else 72)

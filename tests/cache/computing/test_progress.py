@@ -11,18 +11,18 @@ def finished(name: str, size: int, seconds: float = 0.0, reason: str = "") -> Fi
     return Finished(Source(name, f"/audio/{name}.ogg", size), seconds, reason, "no frame decodes" if reason else "")
 
 
-def test_summary_counts_recordings_hours_and_what_is_unusable() -> None:
+def test_summary_counts_recordings_hours_and_what_failed() -> None:
     with BuildProgress(recordings=4, total_bytes=100) as progress:
         progress.add([finished("a", 20, 1800.0), finished("b", 20, 900.0)])
         progress.add([finished("c", 30, reason="undecodable")])
-        assert re.fullmatch(r"3 of 4 recordings, 0\.75 h of audio, \d+ x real time, 1 unusable", progress.summary())
+        assert re.fullmatch(r"3 of 4 recordings, 0\.75 h of audio, \d+ x real time, 1 failed", progress.summary())
 
 
 def test_recording_that_is_told_again_is_counted_once(caplog: pytest.LogCaptureFixture) -> None:
     with BuildProgress(recordings=2, total_bytes=50) as progress:
         progress.add([finished("a", 20, 1800.0), finished("b", 30, reason="undecodable")])
         progress.add([finished("a", 20, 1800.0), finished("b", 30, reason="undecodable")])
-        assert re.fullmatch(r"2 of 2 recordings, 0\.50 h of audio, \d+ x real time, 1 unusable", progress.summary())
+        assert re.fullmatch(r"2 of 2 recordings, 0\.50 h of audio, \d+ x real time, 1 failed", progress.summary())
     assert len([message for message in caplog.messages if "undecodable" in message]) == 1
 
 
