@@ -396,6 +396,7 @@ def test_missing_data_names_the_remedy(birdclef: Birdclef, tmp_path: Path) -> No
     failed = birdclef("features", "configs/demo.yaml", f"data.root={tmp_path}/none", "--workspace", str(tmp_path))
     assert failed.returncode == 1
     assert f"{tmp_path} has no folder none" in failed.stderr
+    assert "Beginning flow run" not in failed.stderr + failed.stdout  # told before Prefect starts
     assert "Retries exhausted" not in failed.stderr + failed.stdout
     assert "AwaitingRetry" not in failed.stderr + failed.stdout
 
