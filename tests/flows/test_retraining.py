@@ -92,7 +92,7 @@ def test_first_report_that_is_no_better_than_chance_is_refused_and_told(
     report = Path(first.stdout.splitlines()[-1])
     assert (decision.report, decision.verdict) == (report.name, "refused")
     assert "is not shown to be better than chance" in decision.reason
-    assert decision.reason.endswith(f"`birdclef models promote {report.name}` takes it all the same")
+    assert f"`birdclef models promote {report.name}` takes it all the same" in first.stdout + first.stderr
     assert not (growing.workspace / "models" / "champion").exists()
     told = next(one for one in webhook.received if one["event"] == "model")
     assert (told["flow"], told["state"]) == ("birdclef", "refused")
