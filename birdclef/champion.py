@@ -59,7 +59,7 @@ def advise_on_choice(decisions: Sequence[Decision], workspace: Workspace) -> str
     (best, *_), told = rank_reports(reports)
     by_hand = f"`birdclef models promote {best}` takes it all the same"
     refused = next((one for one in reversed(decisions) if one.report == best), None)
-    why = f". It was refused: {refused.reason.removesuffix(f'; {by_hand}')}" if refused else ""
+    why = f". Report {best} was refused: {refused.reason.removesuffix(f'; {by_hand}')}" if refused else ""
     return f"{told}{why}. {by_hand}"
 
 

@@ -168,10 +168,11 @@ def _advise(rival: Rival, report: Mapping[str, Any]) -> str:
 
 
 def _list_trials(members: Sequence[Mapping[str, Any]], lineage: Mapping[str, Any]) -> list[str]:
-    """Returns settings that may help members which are behind a simple classifier."""
+    """Returns settings that may help members which are behind a simple classifier; more epochs if a loss still fell."""
+    longer = [_LONGER] if any(member.get("loss_falls", True) for member in members) else []
     stores = [lineage["features"], *lineage["member_features"]]
     if any("kind" in store["config"] for store in stores):  # embeddings
-        trials = [_LONGER, "more recordings of each species"]
+        trials = [*longer, "more recordings of each species"]
         if any(member["backbone"] == "mean_pool" for member in members):
             trials.insert(0, "train.*.model.backbone=attention_pool")
         if any(member["objective"] != "ce" for member in members):
@@ -180,4 +181,4 @@ def _list_trials(members: Sequence[Mapping[str, Any]], lineage: Mapping[str, Any
     trials = ["`birdclef run embeddings`, which starts from a model that knows birds"]
     if any(member["weights"] == "none" for member in members):
         trials.append("pretrained weights (train.*.model.weights=hub)")
-    return [*trials, _LONGER]
+    return [*trials, *longer]
