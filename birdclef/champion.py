@@ -34,16 +34,33 @@ def champion_report(workspace: Workspace) -> Path:
     decisions = read_decisions(workspace)
     if champion := find_champion(decisions):
         return _find_report(champion.report, workspace)
-    if decisions:
-        refused = decisions[-1]
+    if decisions and (advice := advise_on_choice(decisions, workspace)):
         raise FileNotFoundError(
-            f"{workspace.address()} has no champion yet, because report {refused.report} was refused: "
-            f"{refused.reason}. To predict with it anyway, give its directory."
+            f"{workspace.address()} has no champion yet, because no report was promoted. {advice}. To predict with a "
+            "report that is no champion, give its directory."
         )
     raise FileNotFoundError(
         f"{workspace.address()} has no champion yet. Run the full pipeline once with `birdclef run`, or choose a "
         "report with `birdclef models promote REPORT`."
     )
+
+
+def advise_on_choice(decisions: Sequence[Decision], workspace: Workspace) -> str:
+    """Returns which report is the best where there is no champion, why it was refused, and how to take it all the same.
+
+    The sentences have no full stop at the end; empty if the workspace has no report.
+    """
+    reports = list(workspace.artefacts("reports"))
+    if not reports:
+        return ""
+    # Imported here because a champion that is there needs no SciPy.
+    from birdclef.comparison.standing import rank_reports
+
+    (best, *_), told = rank_reports(reports)
+    by_hand = f"`birdclef models promote {best}` takes it all the same"
+    refused = next((one for one in reversed(decisions) if one.report == best), None)
+    why = f". Report {best} was refused: {refused.reason.removesuffix(f'; {by_hand}')}" if refused else ""
+    return f"{told}{why}. {by_hand}"
 
 
 def best_report(decisions: Sequence[Decision], workspace: Workspace) -> Path | None:

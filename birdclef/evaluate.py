@@ -65,8 +65,8 @@ def _log_result(report: Mapping[str, Any]) -> None:
     level = logging.WARNING if verdict["outcome"] in ("not_paid", "partly") else logging.INFO
     logger.log(level, "evaluate: %s", " ".join(filter(None, (verdict["sentence"], verdict["advice"]))))
     logger.info(
-        "evaluate: macro-F1 %.3f [%.3f, %.3f]; %d of %d species, %d of %d recordings scored",
+        "evaluate: macro-F1 %.3f [%.3f, %.3f]; %d of %d species, %d of %d usable recordings scored",
         *(macro_f1[name] for name in ("value", "low", "high")),
-        *(coverage[f"{what}{how}"] for what in ("species", "recordings") for how in ("_scored", "")),
+        *(coverage[name] for name in ("species_scored", "species", "recordings_scored", "recordings_usable")),
         extra={"report": report["key"], "macro_f1": macro_f1["value"]},
     )

@@ -30,12 +30,20 @@ class Outcome:
     Attributes:
         recordings: Number of recordings predicted to their end.
         seconds: Seconds of audio predicted.
+        detections: Number of detections written; None if the format holds windows and no detections.
         failures: Recordings that were not predicted, or not to their end, with the reason.
     """
 
     recordings: int
     seconds: float
+    detections: int | None
     failures: dict[Path, str]
+
+    def describe_detections(self) -> str:
+        """Returns the number of detections after a comma; empty if the format holds none."""
+        if self.detections is None:
+            return ""
+        return f", {self.detections} detection{'' if self.detections == 1 else 's'}"
 
 
 def find_recordings(paths: Sequence[Path]) -> list[Path]:
@@ -136,8 +144,11 @@ def predict_recordings(
         partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)
-    outcome = Outcome(len(recordings) - len(failures), seconds, failures)
-    logger.info("predict: %d recordings, %.2f h, %d failed", outcome.recordings, seconds / 3600, len(failures))
+    outcome = Outcome(len(recordings) - len(failures), seconds, writer.detections, failures)
+    logger.info(
+        "predict: %d recordings, %.2f h, %d failed%s",
+        *(outcome.recordings, seconds / 3600, len(failures), outcome.describe_detections()),
+    )
     return outcome
 
 

@@ -5,7 +5,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from birdclef.champion import best_report, champion_report, deciding, link_champion, record
+from birdclef.champion import advise_on_choice, best_report, champion_report, deciding, link_champion, record
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.promote import PromoteConfig
 from birdclef.decisions import Decision, Judgement, find_champion
@@ -78,6 +78,8 @@ def promote(
             "promote: %s %s, macro-F1 %.3f: %s",
             *(decision.report, decision.verdict, decision.macro_f1["value"], decision.reason),
         )
+        if not champion and decision.verdict == "refused":
+            logger.warning("promote: there is no champion. %s", advise_on_choice([*decisions, decision], workspace))
         return decision, True
 
 
@@ -121,7 +123,7 @@ def _judge_first(report: Path) -> Judgement:
     objections = [*ahead, *find_selection(report)]
     if objections:
         rule = "a first champion must be better than chance, and nothing without training may be shown to be better"
-        return Judgement("refused", "; ".join([*objections, rule, _by_hand(report)]))
+        return Judgement("refused", "; ".join([*objections, rule]))
     told = next(rival.sentence for rival in rivals if rival.kind == "baseline")
     return Judgement("promoted", f"first report; {told}")
 

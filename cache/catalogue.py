@@ -9,7 +9,7 @@ import pandas as pd
 
 from cache.config.data import DataConfig
 from cache.config.features import read_features
-from cache.recordings.quarantine import find_faults, measure_strips, part_by_faults, refuse_bad_data
+from cache.recordings.quarantine import find_faults, log_quarantine, measure_strips, part_by_faults, refuse_bad_data
 from cache.store.strip_store import StripStore
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.keys import Recipe, content_key
@@ -49,6 +49,7 @@ def build_catalogue(recordings: pd.DataFrame, data: DataConfig, store: FeatureDi
     }
     recipe = Recipe("catalogues", data.identity(), inputs, VERSION)
     directory = workspace.materialise(recipe, lambda staging: _write(table, data, strips, store, workspace, staging))
+    log_quarantine(directory)
     refuse_bad_data(directory, data)
     return directory
 

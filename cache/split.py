@@ -23,7 +23,7 @@ from cache.folds.report import log_split, report_split
 from cache.folds.split_table import read_split, split_catalogue
 from cache.recordings.catalogue_tables import read_catalogue
 from cache.recordings.recordist_column import advise_on_author
-from cache.recordings.user_table import read_labels
+from cache.recordings.user_table import read_labels, read_recordings
 from cache.workspace.keys import Recipe
 from cache.workspace.provenance import artefact_key, is_finished, read_provenance
 from cache.workspace.workspace import Workspace
@@ -39,7 +39,7 @@ _COLUMN_VERSION = 5
 def check_split(config: SplitConfig, data: DataConfig, workspace: Workspace) -> None:
     """Check by the user's table, before features are computed, that its recordings allow the split.
 
-    Logs a warning if no recordist is known.
+    Errors of the table itself, such as missing files, come first.
 
     Args:
         config: Settings of the split.
@@ -47,12 +47,11 @@ def check_split(config: SplitConfig, data: DataConfig, workspace: Workspace) -> 
         workspace: Workspace of the split.
 
     Raises:
-        ValueError: If the table is not readable, or its recordings do not allow the split. The message names a number
-            of folds that works.
-        FileNotFoundError: If the table or the split `config.keep_folds_of` is missing.
+        ValueError: If the table has errors, or its recordings do not allow the split. The message names a number of
+            folds that works.
+        FileNotFoundError: If the table, the audio folder or the split `config.keep_folds_of` is missing.
     """
-    table = read_labels(data)
-    _warn_of_unknown_recordists(table, config)
+    table = read_recordings(data)
     if not _keeps_folds(config) or _differing_settings(_find_previous(config, workspace), config):
         check_table(table, config)
 
@@ -93,7 +92,8 @@ def build_split(config: SplitConfig, catalogue: Path, workspace: Workspace) -> P
         else:
             previous = earlier
             if same := _find_like(previous, recipe, workspace):
-                logger.info("split: %s has the folds of %s", same.name, previous.name)
+                if same != previous:
+                    logger.info("split: %s has the folds of %s", same.name, previous.name)
                 return same
             recipe = extended
     return workspace.materialise(recipe, lambda staging: _write(config, catalogue, previous, workspace, staging))
@@ -121,7 +121,9 @@ def _settle_folds(config: SplitConfig, catalogue: Path, workspace: Workspace) ->
     return settled
 
 
-def _warn_of_unknown_recordists(table: pd.DataFrame, config: SplitConfig) -> None:
+def warn_of_unknown_recordists(config: SplitConfig, data: DataConfig) -> None:
+    """Log a warning if no row of the user's table has a recordist; raises as `read_labels`."""
+    table = read_labels(data)
     if is_unknown(table["recordist"]).all():
         by_recordist = config.group_by in (RECORDIST, RECORDIST_AND_PLACE) and not config.fold_column
         harm = (

@@ -9,12 +9,12 @@ from birdclef.comparison.arms import Trial, plan_trials
 from cache.workspace.workspace import Workspace
 from flows.configuration.presets import read_argument
 from flows.experiment import ExperimentConfig, load_arms
+from flows.input_check import check_inputs
 from flows.prefect_ui.failures import fail_in_one_sentence
 from flows.settings import show_stage_messages
 from flows.stages import (
     DEFAULT_CONFIG,
     HOOKS,
-    check_weights,
     keep_folds,
     make_member_catalogues,
     make_sources,
@@ -49,9 +49,8 @@ def compare_flow(
     show_stage_messages()
     experiments = load_arms(read_argument(config), overrides or (), arms or ())
     opened = resolve_workspace(workspace)
-    for each in experiments.values():
-        check_weights(each)
     with opened.at_work():
+        check_inputs(experiments.values(), opened)
         experiment = keep_folds(next(iter(experiments.values())), opened)
         member, *companions = experiment.train
         split, catalogues = make_split(experiment, opened), make_member_catalogues(experiment, opened)

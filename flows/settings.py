@@ -13,6 +13,8 @@ def name_worker(prefect_home: str) -> str:
     return f"birdclef-{socket.gethostname()}-{sha256(home.encode()).hexdigest()[:6]}"
 
 
+WEBHOOK = "BIRDCLEF_WEBHOOK"
+"""Variable with the address that hears of failed runs and of decisions on models."""
 POOL = "birdclef"
 WORKER = name_worker(os.environ.get("PREFECT_HOME") or "~/.prefect")
 

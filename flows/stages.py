@@ -11,12 +11,12 @@ from prefect import get_run_logger
 from birdclef.baseline import FROZEN_BASELINE, baseline_name
 from birdclef.champion import keep_champion_folds
 from birdclef.held_out import find_parts
-from birdclef.model.weights_identity import identify_weights
 from birdclef.zero_shot import zero_shot_name
-from cache.split import check_split
+from cache.split import warn_of_unknown_recordists
 from cache.workspace.workspace import Workspace
 from flows.configuration.presets import read_argument
 from flows.experiment import ExperimentConfig, load_config
+from flows.input_check import check_inputs
 from flows.monitoring.notify import notify_of_run
 from flows.settings import show_stage_messages
 from flows.tasks import (
@@ -98,19 +98,13 @@ def make_sources(experiment: ExperimentConfig, catalogues: dict[str, Path], work
     return {name: (catalogues.get(name), backgrounds.get(name)) for name in experiment.train}
 
 
-def check_weights(experiment: ExperimentConfig) -> None:
-    """Raises FileNotFoundError if the weight file of a member does not exist."""
-    for member in experiment.train.values():
-        identify_weights(member.model.weights)
-
-
 def make_split(experiment: ExperimentConfig, workspace: Workspace) -> Path:
     """Returns the split of the experiment's catalogue.
 
-    Before features are computed, it refuses folds that the table does not allow, and a weight file that does not exist.
+    Before features are computed, it refuses what `check_inputs` does.
     """
-    check_split(experiment.split, experiment.data, workspace)
-    check_weights(experiment)
+    check_inputs([experiment], workspace)
+    warn_of_unknown_recordists(experiment.split, experiment.data)
     return build_split_task(experiment.split, make_catalogue(experiment, workspace), workspace)
 
 

@@ -5,9 +5,10 @@ from prefect import flow
 from flows.configuration.overrides import as_overrides
 from flows.configuration.presets import read_argument
 from flows.experiment import expand_grid, load_config
+from flows.input_check import check_inputs
 from flows.prefect_ui.failures import fail_in_one_sentence
 from flows.settings import show_stage_messages
-from flows.stages import DEFAULT_CONFIG, HOOKS, check_weights, keep_folds, make_report, resolve_workspace
+from flows.stages import DEFAULT_CONFIG, HOOKS, keep_folds, make_report, resolve_workspace
 from flows.tasks import sweep_task
 
 
@@ -26,7 +27,6 @@ def sweep_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None,
     settings = expand_grid(path, overrides or ())
     with opened.at_work():
         experiments = [load_config(path, as_overrides(setting)) for setting in settings]
-        for experiment in experiments:
-            check_weights(experiment)
+        check_inputs(experiments, opened)
         reports = [make_report(keep_folds(experiment, opened), opened) for experiment in experiments]
         return opened.address(sweep_task(settings, reports, opened))

@@ -51,5 +51,8 @@ HEADLINE_METRICS = {
 }
 """Headline metrics by their name in `report.json`, in the order of a report."""
 
-METRIC_TITLES = {name: metric.title for name, metric in HEADLINE_METRICS.items()}
-"""Title of each headline metric by its name."""
+METRIC_TITLES = {
+    name: f"{metric.title} (lower is better)" if metric.is_error else metric.title
+    for name, metric in HEADLINE_METRICS.items()
+}
+"""Title of each headline metric by its name, in tables where most metrics are better if they are higher."""

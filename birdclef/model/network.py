@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from birdclef.config.model import POOLS, ModelConfig
-from birdclef.model.efficientnet_names import package_hint, rename_for_timm
+from birdclef.model.efficientnet_names import rename_for_timm
+from birdclef.model.hub import check_hub, missing_weights
 from birdclef.model.normalisation import normalise
 from birdclef.model.pooling import WindowPool
 
@@ -132,22 +133,20 @@ def create_backbone(name: str, drop_path: float, *, pretrained: bool) -> nn.Modu
 
     Raises:
         ValueError: If timm has no model of that name; the message suggests similar names.
-        FileNotFoundError: If pretrained weights cannot be downloaded. The hub's client has tried often enough.
+        FileNotFoundError: If pretrained weights cannot be downloaded.
     """
     if not timm.is_model(name):
         near = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=5)) or "see timm.list_models()"
         raise ValueError(f"timm has no model {name!r}. Near names: {near}.")
+    if pretrained:
+        check_hub(name)
     settings: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
         backbone: nn.Module = timm.create_model(name, pretrained=pretrained, in_chans=1, num_classes=0, **settings)
     except Exception as error:
         if not pretrained:
             raise
-        raise FileNotFoundError(
-            f"The pretrained weights of {name} could not be fetched from the hub ({type(error).__name__}: {error}). "
-            f"Set train.NAME.model.weights of the member NAME to a weight file of this model{package_hint(name)}, or "
-            "train from scratch: the preset small-from-scratch, or train.NAME.model.weights=none."
-        ) from error
+        raise missing_weights(name, error) from error
     return backbone
 
 

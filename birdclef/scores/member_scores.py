@@ -1,21 +1,25 @@
 """Scores each member and each of its views, and measures how alike members are."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from birdclef.config.evaluate import EnsembleMethod
+from birdclef.config.train import TrainConfig
 from birdclef.metrics.classification import macro_f1
 from birdclef.metrics.predictions import Predictions
 from birdclef.metrics.secondary_species import of_rows
 from birdclef.scores.ensemble import combine_out_of_fold, fit_weights
 from birdclef.scores.prediction_files import OutOfFold
 from birdclef.scores.scorer import Scorer
+from birdclef.training.flat_loss import loss_still_falls
 from cache.workspace.provenance import read_provenance
 
 
@@ -75,6 +79,7 @@ def score_each_member(
                 "objective": config["objective"]["kind"],
                 "weights": summaries[0]["weights"],
                 "select": config["select"],
+                "loss_falls": 2 * sum(map(_loss_falls, runs[name])) >= len(runs[name]),
                 "parameters": summaries[0]["parameters"],
                 "training_seconds": sum(summary["seconds"] for summary in summaries),
                 "prediction_seconds": float(member.views["seconds"].sum()),
@@ -85,6 +90,16 @@ def score_each_member(
             }
         )
     return entries
+
+
+def _loss_falls(run: Path) -> bool:
+    """Returns whether the training loss of a run still fell at its end."""
+    made = read_provenance(run)["config"]
+    length = {name: made[name] for name in ("epochs", "max_epochs", "warmup_share")}
+    log = pd.read_csv(run / "logs" / "metrics.csv")
+    losses = log.loc[log["train_loss"].notna(), "train_loss"].tolist()
+    steps_per_epoch = math.ceil((int(log["step"].max()) + 1) / len(losses))
+    return loss_still_falls(losses, steps_per_epoch, TrainConfig.model_validate(length))
 
 
 def _combine(members: Sequence[NDArray[np.floating]], how: EnsembleMethod, scorer: Scorer) -> Predictions:

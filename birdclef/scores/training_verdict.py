@@ -170,7 +170,11 @@ def _advise(rival: Rival, report: Mapping[str, Any]) -> str:
 
 
 def _list_trials(members: Sequence[Mapping[str, Any]], lineage: Mapping[str, Any]) -> list[str]:
-    """Returns settings that may help members which are behind a simple classifier; each names the member it is for."""
+    """Returns settings that may help members which are behind a simple classifier; each names the member it is for.
+
+    More epochs are among them only if a loss still fell.
+    """
+    longer = [_LONGER] if any(member.get("loss_falls", True) for member in members) else []
     on_embeddings = any("kind" in store["config"] for store in [lineage["features"], *lineage["member_features"]])
     trials = []
     for member in members:
@@ -182,5 +186,5 @@ def _list_trials(members: Sequence[Mapping[str, Any]], lineage: Mapping[str, Any
         if member["backbone"] not in POOLS and member["weights"] == "none":
             trials.append(f"pretrained weights ({own}.model.weights=hub)")
     if on_embeddings:
-        return [*trials, _LONGER, "more recordings of each species"]
-    return ["`birdclef run embeddings`, which starts from a model that knows birds", *trials, _LONGER]
+        return [*trials, *longer, "more recordings of each species"]
+    return ["`birdclef run embeddings`, which starts from a model that knows birds", *trials, *longer]

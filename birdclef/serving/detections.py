@@ -14,7 +14,13 @@ from birdclef.serving.window_stream import Window, WindowClassifier
 
 
 class DetectionWriter(ABC):
-    """Writes the predictions of recordings to one stream, one recording after the other."""
+    """Writes the predictions of recordings to one stream, one recording after the other.
+
+    Attributes:
+        detections: Number of detections written so far; None if the format holds windows and no detections.
+    """
+
+    detections: int | None = 0
 
     def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
         self.stream = stream
@@ -41,6 +47,12 @@ class DetectionWriter(ABC):
         found = np.flatnonzero(probabilities >= self.thresholds)
         return [int(index) for index in found[np.argsort(-probabilities[found], kind="stable")]]
 
+    def detect(self, probabilities: Floats) -> list[int]:
+        """Returns `present`, and counts these species as detections, because the caller writes them."""
+        present = self.present(probabilities)
+        self.detections = (self.detections or 0) + len(present)
+        return present
+
 
 class SubmissionWriter(DetectionWriter):
     """Writes a BirdCLEF submission: a row per window, with the probabilities of all species.
@@ -48,6 +60,8 @@ class SubmissionWriter(DetectionWriter):
     The `row_id` joins the recording's name and the second at which the window's place ends, as the competition demands.
     The last row of a recording is named by its place too, although its window was moved inwards.
     """
+
+    detections = None
 
     def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
         super().__init__(stream, classifier, thresholds)
@@ -70,7 +84,7 @@ class LongWriter(DetectionWriter):
 
     def add(self, window: Window, probabilities: Floats) -> None:
         """Write the window's species."""
-        for index in self.present(probabilities):
+        for index in self.detect(probabilities):
             row = [self.recording, f"{window.start:.6g}", f"{window.end:.6g}", self.species[index]]
             self._rows.writerow([*row, f"{probabilities[index]:.4f}"])
 
@@ -103,7 +117,7 @@ class RavenWriter(DetectionWriter):
 
     def add(self, window: Window, probabilities: Floats) -> None:
         """Write the window's species as selections."""
-        for index in self.present(probabilities):
+        for index in self.detect(probabilities):
             self._selections += 1
             times = [f"{self.before + window.start:.3f}", f"{self.before + window.end:.3f}"]
             band = [f"{self.low_hertz:g}", f"{self.top_hertz:g}"]
@@ -117,7 +131,7 @@ class AudacityWriter(DetectionWriter):
 
     def add(self, window: Window, probabilities: Floats) -> None:
         """Write the window's species as labels."""
-        for index in self.present(probabilities):
+        for index in self.detect(probabilities):
             label = f"{self.species[index]} {probabilities[index]:.2f}"
             self.stream.write(f"{window.start:.6f}\t{window.end:.6f}\t{label}\n")
 

@@ -1,6 +1,7 @@
 """How long a model trains: a fixed number of epochs, or until its training loss is flat."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from birdclef.config.train import TrainConfig
@@ -14,6 +15,37 @@ _LEARNT_SHARE = 0.9
 """A loss above this share of the first window's loss has not begun to fall: training goes on."""
 _FALL_SHARE = 1 / 3
 """Epochs in which the learning rate falls, as a share of the epochs before."""
+
+
+def loss_still_falls(losses: Sequence[float], steps_per_epoch: int, config: TrainConfig) -> bool:
+    """Returns whether the loss of a finished training still fell at its end, so that more epochs may help.
+
+    With `epochs=auto` it did if the training reached `max_epochs` before its loss was flat. With a number of epochs the
+    rule of `Budget` holds for the last epochs: 100 steps, or a quarter of the epochs if that is less.
+
+    Args:
+        losses: Mean training loss of each epoch; epochs of the classifier of `supcon` do not count.
+        steps_per_epoch: Batches per epoch.
+        config: Settings of the member.
+    """
+    budget = Budget(config, steps_per_epoch)
+    if not budget.decided:
+        return not any(budget.end_epoch(loss) and budget.is_flat for loss in losses)
+    main = losses[: config.most_epochs]
+    window = min(math.ceil(_WINDOW_STEPS / steps_per_epoch), len(main) // 4)
+    return not window or not _is_level(main, window)
+
+
+def _is_level(losses: Sequence[float], window: int) -> bool:
+    """Returns whether a loss has fallen since its first epochs, and not in its last ones.
+
+    Args:
+        losses: Mean loss of each epoch.
+        window: Number of epochs whose mean is compared with that of as many epochs before.
+    """
+    parts = losses[:window], losses[-2 * window : -window], losses[-window:]
+    first, before, last = (sum(part) / window for part in parts)
+    return last < _LEARNT_SHARE * first and last > (1 - _LEAST_FALL) * before
 
 
 class Budget:
@@ -45,7 +77,7 @@ class Budget:
     @property
     def reason(self) -> str:
         """Why the learning rate falls, once the number of epochs is decided."""
-        if self._is_flat():
+        if self.is_flat:
             return "the loss is flat"
         return f"max_epochs={self._bound} is near, and the loss is not flat yet"
 
@@ -78,19 +110,17 @@ class Budget:
         if self.decided:
             return False
         self._losses.append(loss)
-        if self._is_flat() or len(self._losses) >= self._latest_fall:
+        if self.is_flat or len(self._losses) >= self._latest_fall:
             self._falls_after = len(self._losses)
         return self.decided
 
-    def _is_flat(self) -> bool:
+    @property
+    def is_flat(self) -> bool:
+        """Whether the loss is flat after the epochs so far."""
         window = max(1, math.ceil(_WINDOW_STEPS / self._steps_per_epoch))
         if len(self._losses) < max(2 * window, self._warmup_share * self._bound):
             return False
-        first, before, last = (
-            sum(part) / window
-            for part in (self._losses[:window], self._losses[-2 * window : -window], self._losses[-window:])
-        )
-        return last < _LEARNT_SHARE * first and last > (1 - _LEAST_FALL) * before
+        return _is_level(self._losses, window)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a resumed training needs."""

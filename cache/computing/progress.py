@@ -1,6 +1,7 @@
-"""Shows the progress of a build: recordings, hours of audio, speed, unusable recordings, time left."""
+"""Shows the progress of a build: recordings, hours of audio, speed, failed recordings, time left."""
 
 import logging
+import math
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,8 @@ from cache.computing.part import Finished
 logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 10.0
+_SHORT_SECONDS = 90.0
+"""Times below this are told in seconds."""
 
 
 class BuildProgress:
@@ -23,7 +26,7 @@ class BuildProgress:
     The time left is estimated from the bytes of the audio files, because recordings differ a thousandfold in length.
 
     Attributes:
-        reasons: Number of unusable recordings by reason.
+        reasons: Number of recordings without a strip by reason. The catalogue finds more that cannot be used.
 
     Args:
         recordings: Number of recordings to compute.
@@ -70,14 +73,14 @@ class BuildProgress:
         if self._bar.disable and now - self._told >= _SECONDS_BETWEEN_LINES:
             self._told = now
             left = (now - self._started) * (self._total_bytes / max(self._done_bytes, 1) - 1)
-            logger.info("features: %s, %.0f min left", self.summary(), left / 60, extra=self._fields())
+            logger.info("features: %s, %s left", self.summary(), _describe_time(left), extra=self._fields())
 
     def summary(self) -> str:
         """Returns the present counts and the speed as text."""
         elapsed = max(time.monotonic() - self._started, 1e-9)
         return (
             f"{self._done_recordings} of {self._recordings} recordings, {self._audio_seconds / 3600:.2f} h of audio, "
-            f"{self._audio_seconds / elapsed:.0f} x real time, {self.reasons.total()} unusable"
+            f"{self._audio_seconds / elapsed:.0f} x real time, {self.reasons.total()} failed"
         )
 
     def _fields(self) -> dict[str, float]:
@@ -85,5 +88,10 @@ class BuildProgress:
             "progress": self._done_bytes / max(self._total_bytes, 1),
             "recordings": self._done_recordings,
             "audio_seconds": round(self._audio_seconds, 1),
-            "unusable": self.reasons.total(),
+            "failed": self.reasons.total(),
         }
+
+
+def _describe_time(seconds: float) -> str:
+    """Returns a time in words: whole minutes, or below one and a half minutes the next 10 s."""
+    return f"{seconds / 60:.0f} min" if seconds >= _SHORT_SECONDS else f"{10 * max(1, math.ceil(seconds / 10))} s"

@@ -64,7 +64,7 @@ def log_split(report: dict[str, Any], config: SplitConfig) -> None:
     coverage = report["coverage"]
     validated = (coverage["species_validated"], coverage["species"], sum(report["recordings_per_fold"].values()))
     logger.info(
-        "split: %d of %d species and %d of %d recordings are validated, in %d folds",
+        "split: %d of %d species and %d of %d usable recordings are validated, in %d folds",
         *(*validated, coverage["recordings"], report["folds"]),
     )
     overlap = Overlap(**report["overlap"])

@@ -1,6 +1,7 @@
 """Decides which recordings are quarantined, and when too many of them are."""
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,11 @@ from cache.config.data import DataConfig
 from cache.config.features import FeatureConfig
 from cache.recordings.catalogue_tables import read_quarantine
 from cache.store.strip_store import StripStore
+
+logger = logging.getLogger(__name__)
+
+_NAMED_RECORDINGS = 3
+"""Recordings that the log names for each reason."""
 
 
 def measure_strips(recordings: pd.DataFrame, strips: StripStore, features: FeatureConfig) -> pd.DataFrame:
@@ -63,6 +69,26 @@ def find_faults(table: pd.DataFrame, data: DataConfig, strips: StripStore) -> di
         elif sha256 in contested.index:
             faults[name] = "label_conflict", f"the same bytes stand under {', '.join(contested[sha256])}"
     return faults
+
+
+def log_quarantine(directory: Path) -> None:
+    """Log how many recordings of a catalogue are usable, and as a warning which ones are not, by reason."""
+    summary = json.loads((directory / "summary.json").read_text())
+    counts = f"{summary['usable']} of {summary['recordings']} recordings usable"
+    if not summary["quarantined"]:
+        logger.info("catalogue: %s", counts)
+        return
+    quarantine = read_quarantine(directory)
+    told = [
+        f"{count} {reason} ({_name_some(quarantine.loc[quarantine['reason'] == reason, 'recording_id'].tolist())})"
+        for reason, count in quarantine["reason"].value_counts().items()
+    ]
+    logger.warning("catalogue: %s; quarantine: %s", counts, ", ".join(told))
+
+
+def _name_some(names: list[str]) -> str:
+    more = len(names) - _NAMED_RECORDINGS
+    return ", ".join(names[:_NAMED_RECORDINGS]) + (f" and {more} more" if more > 0 else "")
 
 
 def refuse_bad_data(directory: Path, data: DataConfig) -> None:

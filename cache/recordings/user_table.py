@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from cache.config.data import DataConfig
+from cache.recordings.missing_table import advise_on_table
 from cache.recordings.table_columns import other_columns
 from cache.workspace.urls import is_url, list_files, read_bytes, resolve_address
 
@@ -136,7 +137,7 @@ def _read_table(config: DataConfig) -> pd.DataFrame:
     try:
         content = read_bytes(path)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise FileNotFoundError(f"There is no table of recordings at {path}. {_advise_on_table(config)}") from None
+        raise FileNotFoundError(f"There is no table of recordings at {path}. {advise_on_table(config)}") from None
     _check_separator(content, path)
     try:
         with warnings.catch_warnings():
@@ -160,16 +161,6 @@ def _read_table(config: DataConfig) -> pd.DataFrame:
     if table.empty:
         raise ValueError(f"{path} has a header but no rows. Add one row per recording.")
     return table
-
-
-def _advise_on_table(config: DataConfig) -> str:
-    """Returns what to do if there is no table: name one that lies there, or another folder."""
-    folder = Path(resolve_address(config.root))
-    tables = sorted(path.name for path in folder.glob("*.csv")) if folder.is_dir() else []
-    if tables:
-        return f"The folder has {', '.join(tables[:3])}: set data.metadata={tables[0]}, or rename the table."
-    wanted = f"Set data.root to a folder with {config.metadata} and {config.audio}/"
-    return f"{wanted}." if folder.is_dir() else f"{wanted}, or generate a data set: birdclef synth {config.root}"
 
 
 def _check_separator(content: bytes, path: str) -> None:

@@ -9,7 +9,8 @@ import typer
 from birdclef.comparison.arms import ARMS
 from flows.command_line.foreground import run_flow
 from flows.command_line.options import WORKSPACE, Config, Overrides, WorkspaceAddress
-from flows.experiment import expand_grid, load_arms
+from flows.configuration.overrides import as_overrides
+from flows.experiment import expand_grid, load_arms, load_config
 
 
 def sweep(
@@ -18,8 +19,9 @@ def sweep(
     workspace: WorkspaceAddress = WORKSPACE,
 ) -> None:
     """Run the pipeline for every combination of values and compare; the last line is the comparison's directory."""
-    expand_grid(config, grid)  # reports a wrong grid before a server starts
-    run_flow("flows.sweep:sweep_flow", workspace, config=str(config), overrides=grid)
+    settings = expand_grid(config, grid)  # reports a wrong grid before a server starts
+    experiments = [load_config(config, as_overrides(setting)) for setting in settings]
+    run_flow("flows.sweep:sweep_flow", workspace, experiments, config=str(config), overrides=grid)
 
 
 def compare(
@@ -39,9 +41,10 @@ def compare(
     workspace: WorkspaceAddress = WORKSPACE,
 ) -> None:
     """Compare objectives with cross-entropy at equal cost; the last line is the comparison's directory."""
-    load_arms(config, overrides or (), arm or ())  # reports a wrong configuration before a server starts
+    experiments = load_arms(config, overrides or (), arm or ())  # reports a wrong configuration before a server starts
     chosen = {"arms": arm, "epochs": epochs, "seeds": seeds}
-    run_flow("flows.compare:compare_flow", workspace, config=str(config), overrides=overrides, **chosen)
+    inputs = list(experiments.values())
+    run_flow("flows.compare:compare_flow", workspace, inputs, config=str(config), overrides=overrides, **chosen)
 
 
 def diff(

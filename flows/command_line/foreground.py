@@ -1,28 +1,39 @@
 """Runs a flow in this process and prints the directories that it returns."""
 
 import atexit
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Collection
 from pkgutil import resolve_name
 from typing import Any
 
 import typer
 
 from cache.workspace.workspace import Workspace
-from flows.settings import apply_settings
+from flows.experiment import ExperimentConfig
+from flows.settings import WEBHOOK, apply_settings
+
+FEATURES_FLOW = "flows.pipeline:features_flow"
+"""The flow that makes no split."""
 
 
-def run_flow(name: str, workspace: str, **others: Any) -> None:
+def run_flow(name: str, workspace: str, experiments: Collection[ExperimentConfig] = (), **others: Any) -> None:
     """Run a flow; the last lines of the output are the directories of its artefacts.
+
+    A wrong workspace, and wrong inputs of the experiments, are told before a server starts.
 
     Args:
         name: Module and name of the flow, such as `flows.pipeline:full_pipeline`.
         workspace: Directory or URL of the artefacts.
+        experiments: What the flow runs.
         others: All other parameters of the flow.
 
     Raises:
-        ValueError, OSError: If the workspace's address is wrong, or nothing can be written there.
+        ValueError, OSError: If the workspace's address is wrong, or nothing can be written there, or as `check_inputs`.
     """
-    address = Workspace.open(workspace).writable_address()  # reports a wrong workspace before a server starts
+    opened = Workspace.open(workspace)
+    address = opened.writable_address()
+    if experiments and not os.environ.get(WEBHOOK):  # with a webhook the flow checks alone, and so tells the webhook
+        _check(name, experiments, opened)
     apply_settings()  # before the flow's module imports Prefect
     flow: Callable[..., Any] = resolve_name(name)
     directories: list[str] = []
@@ -30,3 +41,12 @@ def run_flow(name: str, workspace: str, **others: Any) -> None:
     atexit.register(lambda: typer.echo("\n".join(directories)) if directories else None)
     result = flow(workspace=address, **others)
     directories += result if isinstance(result, list) else [result]
+
+
+def _check(name: str, experiments: Collection[ExperimentConfig], workspace: Workspace) -> None:
+    from flows.input_check import check_inputs, check_recordings  # imported here because they load pandas and SciPy
+
+    if name == FEATURES_FLOW:
+        check_recordings(experiments)
+    else:
+        check_inputs(experiments, workspace)

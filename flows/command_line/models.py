@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from birdclef.champion import choose_report, roll_back
-from birdclef.decisions import describe_decisions, read_decisions
+from birdclef.champion import advise_on_choice, choose_report, roll_back
+from birdclef.decisions import describe_decisions, find_champion, read_decisions
 from birdclef.scores.looks import describe_looks, read_looks
 from cache.workspace.workspace import Workspace
 from flows.command_line.options import WORKSPACE, WorkspaceAddress
@@ -22,6 +22,8 @@ def history(context: typer.Context, workspace: WorkspaceAddress = WORKSPACE) -> 
         typer.echo(
             describe_decisions(decisions) if decisions else f"{workspace} has no champion yet.", nl=not decisions
         )
+        if decisions and find_champion(decisions) is None:
+            typer.echo(f"\nThere is no champion. {advise_on_choice(decisions, opened)}".rstrip())
         if looks:
             typer.echo(
                 f"\nHeld-out scores, newest first; each further report is a further look:\n\n{describe_looks(looks)}",

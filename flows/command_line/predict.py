@@ -44,7 +44,7 @@ def predict(
     outcome = predict_with(model, find_recordings(paths), output, form, threshold)
     typer.echo(
         f"{outcome.recordings} of {outcome.recordings + len(outcome.failures)} recordings "
-        f"({outcome.seconds / 3600:.2f} h) predicted: {output}"
+        f"({outcome.seconds / 3600:.2f} h) predicted{outcome.describe_detections()}: {output}"
     )
     if outcome.failures:
         raise typer.Exit(1)

@@ -44,7 +44,7 @@ def preview_augment(
     from birdclef.preview import preview_augmentations
     from cache.background import build_background
     from cache.features import build_features
-    from cache.split import build_split, check_split
+    from cache.split import build_split, check_split, warn_of_unknown_recordists
 
     apply_settings()
     experiment, directory = load_config(config, overrides or ()), Workspace.open(workspace)
@@ -52,6 +52,7 @@ def preview_augment(
     with directory.at_work():
         split = keep_champion_folds(experiment.split, directory)
         check_split(split, experiment.data, directory)
+        warn_of_unknown_recordists(split, experiment.data)
         catalogue = build_features(experiment.data, experiment.features, directory)
         split_directory = build_split(split, catalogue, directory)
         features = experiment.member_features.get(member)

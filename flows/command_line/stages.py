@@ -50,5 +50,5 @@ def held_out(
 
 
 def _run_stages(flow: str, config: Path, overrides: list[str] | None, workspace: str) -> None:
-    load_config(config, overrides or ())  # reports a wrong configuration before a server starts
-    run_flow(f"flows.pipeline:{flow}", workspace, config=str(config), overrides=overrides)
+    experiment = load_config(config, overrides or ())  # reports a wrong configuration before a server starts
+    run_flow(f"flows.pipeline:{flow}", workspace, [experiment], config=str(config), overrides=overrides)

@@ -18,9 +18,10 @@ from prefect.client.schemas.objects import Flow as FlowRecord
 from prefect.client.schemas.objects import FlowRun
 from prefect.utilities.urls import url_for
 
+from flows.settings import WEBHOOK
+
 logger = logging.getLogger(__name__)
 
-WEBHOOK = "BIRDCLEF_WEBHOOK"
 DELAYS_SECONDS = (1.0, 4.0, 0.0)
 """Pauses after each failed attempt."""
 _TIMEOUT_SECONDS = 10.0

@@ -137,7 +137,10 @@ def test_no_champion_is_told_with_what_makes_one(tmp_path: Path) -> None:
         roll_back(None, Workspace(tmp_path))
     refused = write_report("a", tmp_path)
     decide(refused, "refused", Workspace(tmp_path))
-    with pytest.raises(FileNotFoundError, match=f"no champion yet, because report {refused.name} was refused: test"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=rf"best report is {refused.name} with 0\.500\. Report {refused.name} was refused: test\. ",
+    ):
         champion_report(Workspace(tmp_path))
 
 

@@ -260,8 +260,33 @@ def test_detections_have_the_span_that_was_heard(
     sound = np.zeros(round(8000 * length), np.float32)
     sound[round(8000 * bird)] = 0.9
     soundfile.write(tmp_path / "day.wav", sound, 8000)
-    predict_recordings(LoudClassifier(clip), [tmp_path / "day.wav"], tmp_path / "found", form)
+    outcome = predict_recordings(LoudClassifier(clip), [tmp_path / "day.wav"], tmp_path / "found", form)
     assert read_spans(tmp_path / "found", form) == [pytest.approx(span, abs=1e-3) for span in spans]
+    assert outcome.detections == len(spans)
+
+
+@pytest.mark.parametrize(
+    ("form", "birds", "told"),
+    [
+        ("long", (), ", 0 detections"),
+        ("raven", (1.0,), ", 1 detection"),
+        ("long", (1.0, 7.0), ", 2 detections"),
+        ("submission", (1.0,), ""),
+    ],
+)
+def test_detections_are_counted_over_all_recordings(
+    form: DetectionFormat, birds: tuple[float, ...], told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b"):
+        sound = np.zeros(40_000, np.float32)  # one window of 5 s
+        for bird in birds:
+            if (bird > 5) == (name == "b"):
+                sound[round(8000 * (bird % 5))] = 0.9
+        soundfile.write(tmp_path / f"{name}.wav", sound, 8000)
+    with caplog.at_level("INFO"):
+        outcome = predict_recordings(LoudClassifier(5.0), find_recordings([tmp_path]), tmp_path / "found", form)
+    assert outcome.describe_detections() == told
+    assert caplog.messages[-1] == f"predict: 2 recordings, 0.00 h, 0 failed{told}"
 
 
 def test_rows_of_a_submission_are_named_by_their_places(tmp_path: Path) -> None:

@@ -72,6 +72,25 @@ def choose_wrong(share: float, before: np.ndarray | None = None, seed: int = 0) 
     return wrong
 
 
+def test_without_a_champion_the_best_report_is_named_and_not_the_newest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rivals = [rival("baseline", (0.3, 0.2, 0.4)), BEHIND[1]]
+    wrong = choose_wrong(0.1)
+    good, _ = write_report(tmp_path, "good", list_recordings(), wrong, rivals=rivals)
+    bad, _ = write_report(tmp_path, "bad", list_recordings(), choose_wrong(0.4, wrong), rivals=rivals)
+    for report in (good, bad):
+        promote(RULE, CONFIG, report, Workspace(tmp_path))
+    with pytest.raises(FileNotFoundError) as told:
+        champion_report(Workspace(tmp_path))
+    message = str(told.value)
+    assert f"on the {RECORDINGS} recordings that all reports scored, the best report is {good.name} with 0." in message
+    assert f"before {bad.name} with 0." in message
+    assert f"`birdclef models promote {good.name}` takes it all the same" in message
+    assert f"promote {bad.name}" not in message + caplog.text
+    assert f"promote {good.name}" in caplog.records[-1].getMessage()
+
+
 def test_report_is_judged_once(better: tuple[Path, Path], workspace: Path, caplog: pytest.LogCaptureFixture) -> None:
     good, bad = better
     choose_report(good.name, Workspace(workspace))
@@ -111,6 +130,7 @@ def test_first_report_is_promoted_only_if_it_beats_chance_and_is_not_worse_than_
     with pytest.raises(FileNotFoundError, match=f"`birdclef models promote {report.name}` takes it all the same"):
         champion_report(Workspace(tmp_path))
     assert promote(RULE, CONFIG, report, Workspace(tmp_path)) == (decision, False)
+    assert "promote" not in decision.reason.split("; ")[-1]  # a better report may come, and no champion with it
     choose_report(report.name, Workspace(tmp_path))
     assert champion_report(Workspace(tmp_path)) == report
 

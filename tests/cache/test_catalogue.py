@@ -1,5 +1,6 @@
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,34 @@ def test_each_unusable_recording_is_listed_with_its_reason(mixed: DataConfig, tm
     assert detail["bird1/same.wav"] == "the same bytes stand under bird1, bird2"
     assert detail["bird2/click.wav"] == "0.410 s decode, data.min_seconds is 0.5"  # 1 + 6400 // 160 = 41 frames
     assert "data.silence_db is -60" in detail["bird1/quiet.wav"]
+
+
+def test_log_counts_usable_recordings_and_names_some_of_each_reason(
+    mixed: DataConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):  # built, and from cache
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            catalogue_of(mixed, tmp_path / "work")
+        (told,) = [record for record in caplog.records if "recordings usable" in record.getMessage()]
+        assert told.levelname == "WARNING"
+        counts, reasons = told.getMessage().split("; quarantine: ")
+        assert counts == "catalogue: 4 of 12 recordings usable"
+        assert "1 too_short (bird2/click.wav)" in reasons.split(", ")
+        alike = [name for name, reason in REASONS.items() if reason == "label_conflict"]
+        assert f"{len(alike)} label_conflict ({', '.join(sorted(alike))})" in reasons
+    assert sum(map(int, re.findall(r"(\d+) [a-z_]+ \(", reasons))) == 8
+
+
+def test_log_names_three_recordings_of_a_reason_and_counts_the_others(
+    tmp_path: Path, encode_audio: EncodeAudio, write_dataset: WriteDataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    audio = {f"{number}.wav": encode_audio(noise(number, seconds=0.3), 16_000) for number in range(5)}
+    audio["long.wav"] = encode_audio(noise(9), 16_000)
+    rows = [{"primary_label": "bird", "filename": name} for name in audio]
+    catalogue_of(write_dataset(tmp_path / "data", rows, audio, max_quarantined_share=0.9), tmp_path / "work")
+    (told,) = [message for message in caplog.messages if "recordings usable" in message]
+    assert told.endswith("1 of 6 recordings usable; quarantine: 5 too_short (0.wav, 1.wav, 2.wav and 2 more)")
 
 
 def test_usable_recordings_come_by_name_with_frames_and_seconds(mixed: DataConfig, tmp_path: Path) -> None:

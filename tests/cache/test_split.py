@@ -18,7 +18,7 @@ from cache.config.split import SplitConfig
 from cache.features import open_feature_directory
 from cache.folds.groups import PINNED_FOLD
 from cache.folds.split_table import read_split
-from cache.split import build_split, check_split
+from cache.split import build_split, check_split, warn_of_unknown_recordists
 from cache.store.part_writer import PartWriter
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.provenance import artefact_key, read_provenance
@@ -109,8 +109,10 @@ def test_auto_keeps_the_number_of_the_kept_folds_while_it_works(workspace: Path)
 
 
 def write_table(folder: Path, text: str) -> DataConfig:
-    folder.mkdir()
-    (folder / "train_metadata.csv").write_text(text)  # without audio: the check needs none
+    (folder / "train_audio").mkdir(parents=True)
+    (folder / "train_metadata.csv").write_text(text)
+    for row in text.splitlines()[1:]:
+        (folder / "train_audio" / row.split(",")[1]).touch()  # empty, because the check reads no audio
     return DataConfig(root=str(folder))
 
 
@@ -151,6 +153,8 @@ def test_table_without_authors_is_warned_of_and_the_likeliest_column_is_named(
     rows = [f"s{number % 2},{number}.ogg,x{number // 2}" for number in range(8)]
     data = write_table(tmp_path / "data", f"primary_label,filename,{column}\n" + "\n".join(rows))
     check_split(SplitConfig(folds=2, **settings), data, Workspace(workspace))
+    assert caplog.messages == []  # the command line checks, too, and the warning comes once
+    warn_of_unknown_recordists(SplitConfig(folds=2, **settings), data)
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == (told is not None)
     assert told is None or re.search(told, warnings[0])
@@ -171,7 +175,7 @@ def test_log_says_what_is_validated_and_what_leaks(
     with caplog.at_level("INFO"):
         directory = build_split(SplitConfig(folds=4, **config), catalogue, Workspace(workspace))
     messages = [(record.levelname, record.getMessage()) for record in caplog.records]
-    assert ("INFO", "split: 2 of 3 species and 72 of 73 recordings are validated, in 4 folds") in messages
+    assert ("INFO", "split: 2 of 3 species and 72 of 73 usable recordings are validated, in 4 folds") in messages
     assert [one for one, text in messages if told in text] == [level]
     overlap = json.loads((directory / "split_report.json").read_text())["overlap"]
     assert overlap["recordist_known"] == (0 if anonymous else 72)
@@ -185,9 +189,14 @@ def keep(split: Path) -> SplitConfig:
     return CONFIG.model_copy(update={"keep_folds_of": split.name})
 
 
-def test_split_of_an_unchanged_catalogue_is_kept_itself(catalogue: Path, workspace: Path) -> None:
+def test_split_of_an_unchanged_catalogue_is_kept_itself_without_a_word(
+    catalogue: Path, workspace: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     split = build_split(CONFIG, catalogue, Workspace(workspace))
-    assert build_split(keep(split), catalogue, Workspace(workspace)) == split
+    with caplog.at_level("INFO"):
+        caplog.clear()
+        assert build_split(keep(split), catalogue, Workspace(workspace)) == split
+    assert caplog.messages == []
 
 
 def test_champion_counts_as_null_until_a_flow_puts_a_key_in_its_place(catalogue: Path, workspace: Path) -> None:

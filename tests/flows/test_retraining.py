@@ -92,7 +92,7 @@ def test_first_report_that_is_no_better_than_chance_is_refused_and_told(
     report = Path(first.stdout.splitlines()[-1])
     assert (decision.report, decision.verdict) == (report.name, "refused")
     assert "is not shown to be better than chance" in decision.reason
-    assert decision.reason.endswith(f"`birdclef models promote {report.name}` takes it all the same")
+    assert f"`birdclef models promote {report.name}` takes it all the same" in first.stdout + first.stderr
     assert not (growing.workspace / "models" / "champion").exists()
     told = next(one for one in webhook.received if one["event"] == "model")
     assert (told["flow"], told["state"]) == ("birdclef", "refused")
@@ -212,7 +212,7 @@ def test_failed_run_is_told_and_the_token_is_written_nowhere(
     assert failed.returncode == 1
     told = webhook.received[-1]
     assert (told["event"], told["flow"], told["state"]) == ("run", "birdclef", "Failed")
-    assert f"birdclef synth {tmp_path}/none" in told["message"]
+    assert f"{tmp_path} has no folder none" in told["message"]
     secret = webhook.url.rpartition("/")[2]
     assert secret not in failed.stdout + failed.stderr + refused.stdout + refused.stderr
     written = [path for path in growing.workspace.rglob("*") if path.is_file() and not path.is_symlink()]

@@ -22,6 +22,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def table(tmp_path: Path) -> str:
     """The setting that names a folder with a table of five species of three recordings."""
     rows = "".join(f"s{number % 5},{number}.ogg,ann{number}\n" for number in range(15))
+    (tmp_path / "train_audio").mkdir()
+    for number in range(15):
+        (tmp_path / "train_audio" / f"{number}.ogg").touch()
     (tmp_path / "train_metadata.csv").write_text(f"primary_label,filename,author\n{rows}")
     return f"data.root={tmp_path}"
 

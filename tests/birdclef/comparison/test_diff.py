@@ -144,6 +144,8 @@ def test_table_names_winners_and_losers(reports: list[Path]) -> None:
     text = describe_diff(compare_reports(reports, CONFIG))
     assert f"# {reports[1].name} against {reports[0].name}" in text
     assert "| Macro-F1 | " in text
+    (downward,) = [line for line in text.splitlines() if "lower is better" in line]
+    assert downward.startswith("| Expected calibration error, uncalibrated (lower is better) | ")
     assert "## Species that lost most" in text
     assert "| D \\| Finch | " in text
     assert "Each 95 % interval comes from resampling recordists, and" in text

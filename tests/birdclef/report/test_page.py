@@ -404,7 +404,7 @@ def test_hostile_text_is_escaped_in_markdown(markdown: str) -> None:
 def test_markdown_shows_the_metrics_of_the_report(markdown: str, report: dict[str, Any]) -> None:
     macro_f1 = report["metrics"]["macro_f1"]
     headline = f"# macro-F1 {macro_f1['value']:.3f} [{macro_f1['low']:.3f}, {macro_f1['high']:.3f}]"
-    headline += ", 4 of 6 species and 137 of 144 recordings scored"
+    headline += ", 4 of 6 species and 137 of 140 usable recordings scored"
     assert markdown.splitlines()[1:3] == ["", headline]  # below the verdict
     rows = {split_cells(line)[0]: split_cells(line) for line in markdown.splitlines() if line.startswith("|")}
     assert rows["metric"][2] == "90 % interval"

@@ -152,6 +152,15 @@ def test_advice_does_not_name_what_is_set_already() -> None:
     assert "chosen on the validation folds" in verdict["sentence"]
 
 
+@pytest.mark.parametrize("features", [LOG_MEL, EMBEDDINGS])
+def test_more_epochs_are_advised_only_if_the_loss_of_a_member_still_fell(features: dict[str, Any]) -> None:
+    report = describe((0.6, 0.5, 0.7), (-0.1, -0.2, -0.05), features=features)
+    (member,) = report["members"]
+    for falls, advised in (([False, False], False), ([False, True], True)):
+        report["members"] = [member | {"loss_falls": one} for one in falls]
+        assert ("epochs" in judge_training(report)["advice"]) == advised
+
+
 def test_one_species_is_nothing_to_tell_apart_and_no_setting_helps() -> None:
     report = describe((1.0, 0.4, 1.0), (0.0, 0.0, 0.0))
     report["coverage"]["species_scored"] = 1

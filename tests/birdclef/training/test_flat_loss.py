@@ -5,7 +5,7 @@ import math
 import pytest
 
 from birdclef.config.train import TrainConfig
-from birdclef.training.flat_loss import Budget
+from birdclef.training.flat_loss import Budget, loss_still_falls
 from birdclef.training.schedule import rate_factor
 
 STEPS_PER_EPOCH = 50  # two epochs are one window of 100 steps
@@ -107,3 +107,29 @@ def test_a_number_of_epochs_is_final() -> None:
 def test_what_needs_a_length_in_advance_is_refused(objective: dict[str, str], named: str) -> None:
     with pytest.raises(ValueError, match=rf"{named} needs a number of epochs.*Set epochs=100"):
         TrainConfig.model_validate({"epochs": "auto", "objective": objective})
+
+
+FLAT_FROM_10 = [1.4, 0.7, 0.6, 0.5, 0.45, 0.42, 0.41, 0.40, 0.395, 0.39] + [0.37] * 20
+"""Thirty epochs of five steps, as a head on embeddings learns."""
+
+
+@pytest.mark.parametrize(
+    ("losses", "settings", "falls"),
+    [
+        (FLAT_FROM_10, {"epochs": 30}, False),
+        ([2.0 - 0.05 * epoch for epoch in range(30)], {"epochs": 30}, True),
+        ([3.4 - 0.001 * epoch for epoch in range(30)], {"epochs": 30}, True),  # it has not begun to fall
+        ([4.1, 3.7, 3.3, 2.8, 2.8, 2.8, 2.8, 2.8], {"epochs": "auto", "max_epochs": 8}, True),  # 40 steps tell nothing
+        ([3.0 * 0.8 ** min(epoch, 9) for epoch in range(60)], {"epochs": "auto", "max_epochs": 300}, False),
+        ([3.0, 1.0], {"epochs": 2}, True),
+    ],
+)
+def test_loss_that_is_flat_at_the_end_does_not_fall(
+    losses: list[float], settings: dict[str, object], falls: bool
+) -> None:
+    assert loss_still_falls(losses, 5, TrainConfig.model_validate(settings)) == falls
+
+
+def test_epochs_of_the_classifier_say_nothing_of_the_encoder() -> None:
+    config = TrainConfig.model_validate({"epochs": 30, "objective": {"kind": "supcon"}})
+    assert not loss_still_falls([*FLAT_FROM_10, *(5.0 - 0.1 * epoch for epoch in range(30))], 5, config)

@@ -11,18 +11,18 @@ def finished(name: str, size: int, seconds: float = 0.0, reason: str = "") -> Fi
     return Finished(Source(name, f"/audio/{name}.ogg", size), seconds, reason, "no frame decodes" if reason else "")
 
 
-def test_summary_counts_recordings_hours_and_what_is_unusable() -> None:
+def test_summary_counts_recordings_hours_and_what_failed() -> None:
     with BuildProgress(recordings=4, total_bytes=100) as progress:
         progress.add([finished("a", 20, 1800.0), finished("b", 20, 900.0)])
         progress.add([finished("c", 30, reason="undecodable")])
-        assert re.fullmatch(r"3 of 4 recordings, 0\.75 h of audio, \d+ x real time, 1 unusable", progress.summary())
+        assert re.fullmatch(r"3 of 4 recordings, 0\.75 h of audio, \d+ x real time, 1 failed", progress.summary())
 
 
 def test_recording_that_is_told_again_is_counted_once(caplog: pytest.LogCaptureFixture) -> None:
     with BuildProgress(recordings=2, total_bytes=50) as progress:
         progress.add([finished("a", 20, 1800.0), finished("b", 30, reason="undecodable")])
         progress.add([finished("a", 20, 1800.0), finished("b", 30, reason="undecodable")])
-        assert re.fullmatch(r"2 of 2 recordings, 0\.50 h of audio, \d+ x real time, 1 unusable", progress.summary())
+        assert re.fullmatch(r"2 of 2 recordings, 0\.50 h of audio, \d+ x real time, 1 failed", progress.summary())
     assert len([message for message in caplog.messages if "undecodable" in message]) == 1
 
 
@@ -57,6 +57,25 @@ def test_log_has_a_line_with_the_time_left_now_and_then(
     assert line.startswith("features: 2 of 10 recordings")
     assert line.endswith("4 min left")  # a fifth of the bytes took a minute
     assert record.__dict__["progress"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),  # half of the bytes took these seconds, so the other half takes as long
+    [(240.0, "4 min left"), (91.0, "2 min left"), (62.0, "70 s left"), (30.0, "30 s left"), (11.0, "20 s left")],
+)
+def test_short_time_left_is_told_in_seconds_and_never_as_0_min(
+    seconds: float, told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("cache.computing.progress.time.monotonic", lambda: now[0])
+    caplog.set_level(logging.INFO, logger="cache.computing.progress")
+    progress = BuildProgress(recordings=2, total_bytes=200)
+    now[0] = seconds
+    progress.add([finished("a", 100)])
+    assert caplog.messages[-1].endswith(f", {told}")
+    now[0] += 2 * seconds
+    progress.add([finished("b", 100)])  # nothing is left
+    assert caplog.messages[-1].endswith(", 10 s left")
 
 
 def test_end_is_told_but_not_after_an_error(caplog: pytest.LogCaptureFixture) -> None:

@@ -190,7 +190,7 @@ def test_row_with_too_many_fields_is_named(prepare: Prepare) -> None:
 
 
 def test_missing_table_is_named_with_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no table of recordings at .*nowhere.*birdclef synth"):
+    with pytest.raises(FileNotFoundError, match=r"no table of recordings at .*nowhere.*does not exist"):
         read_recordings(DataConfig(root=str(tmp_path / "nowhere")))
 
 

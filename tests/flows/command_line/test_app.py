@@ -395,7 +395,8 @@ def test_missing_package_is_one_message_and_status_1(
 def test_missing_data_names_the_remedy(birdclef: Birdclef, tmp_path: Path) -> None:
     failed = birdclef("features", "configs/demo.yaml", f"data.root={tmp_path}/none", "--workspace", str(tmp_path))
     assert failed.returncode == 1
-    assert f"birdclef synth {tmp_path}/none" in failed.stderr
+    assert f"{tmp_path} has no folder none" in failed.stderr
+    assert "Beginning flow run" not in failed.stderr + failed.stdout  # told before Prefect starts
     assert "Retries exhausted" not in failed.stderr + failed.stdout
     assert "AwaitingRetry" not in failed.stderr + failed.stdout
 

@@ -14,8 +14,9 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Crashed
 
 from flows.monitoring import notify as module
-from flows.monitoring.notify import WEBHOOK, Notification, notify, notify_of_run
+from flows.monitoring.notify import Notification, notify, notify_of_run
 from flows.pipeline import features_flow
+from flows.settings import WEBHOOK
 
 NOTIFICATION = Notification("run", "birdclef", "gentle-owl", "Failed", "disk full", "http://ui/runs/1")
 

@@ -1,0 +1,36 @@
+"""Checks the user's table, its folds and the weights before anything is computed; knows no Prefect."""
+
+from collections.abc import Iterable
+
+from birdclef.champion import keep_champion_folds
+from birdclef.model.weights_check import check_weights
+from cache.recordings.user_table import read_recordings
+from cache.split import check_split
+from cache.workspace.workspace import Workspace
+from flows.experiment import ExperimentConfig
+
+
+def check_inputs(experiments: Iterable[ExperimentConfig], workspace: Workspace) -> None:
+    """Check what of some experiments can be checked before features are computed.
+
+    Errors of the table come first, then folds that the table does not allow, then weights that are not there.
+
+    Args:
+        experiments: Settings of all stages; what they share is checked once.
+        workspace: Workspace of the artefacts.
+
+    Raises:
+        ValueError: If the table has errors, or its recordings do not allow the split.
+        FileNotFoundError: If the table, an audio file, an earlier split or the weights are missing.
+    """
+    listed = list(experiments)
+    for data, split in dict.fromkeys((each.data, each.split) for each in listed):
+        check_split(keep_champion_folds(split, workspace), data, workspace)
+    for model in dict.fromkeys(member.model for each in listed for member in each.train.values()):
+        check_weights(model, workspace)
+
+
+def check_recordings(experiments: Iterable[ExperimentConfig]) -> None:
+    """Check the table and the audio files alone, for a flow that makes no split; raises as `check_inputs`."""
+    for data in dict.fromkeys(each.data for each in experiments):
+        read_recordings(data)
