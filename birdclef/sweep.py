@@ -32,10 +32,10 @@ def compare_settings(settings: Sequence[Mapping[str, Any]], reports: Sequence[Pa
     """
     inputs = {str(index): artefact_key(report) for index, report in enumerate(reports)}
     recipe = Recipe("sweeps", {"settings": [dict(setting) for setting in settings]}, inputs, VERSION)
-    return workspace.materialise(recipe, lambda staging: _write(settings, reports, staging))
+    return workspace.materialise(recipe, lambda staging: _write(settings, reports, workspace, staging))
 
 
-def _write(settings: Sequence[Mapping[str, Any]], reports: Sequence[Path], staging: Path) -> None:
+def _write(settings: Sequence[Mapping[str, Any]], reports: Sequence[Path], workspace: Workspace, staging: Path) -> None:
     # Imported here so that a comparison that the workspace holds already costs no import of matplotlib.
     import pandas as pd
 
@@ -43,7 +43,7 @@ def _write(settings: Sequence[Mapping[str, Any]], reports: Sequence[Path], stagi
 
     varied = [key for key in settings[0] if len({repr(setting[key]) for setting in settings}) > 1] or list(settings[0])
     contents = [json.loads((directory / "report.json").read_text()) for directory in reports]
-    objections = _find_objections(reports, contents)
+    objections = _find_objections(reports, contents, workspace)
     rows = [
         {
             **{key: setting[key] if isinstance(setting[key], int | float) else str(setting[key]) for key in varied},
@@ -75,17 +75,23 @@ def _describe(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _find_objections(reports: Sequence[Path], contents: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+def _find_objections(
+    reports: Sequence[Path], contents: Sequence[Mapping[str, Any]], workspace: Workspace
+) -> list[list[str]]:
     """Returns for each report why its score does not compare with those of the others, in words; empty if it does."""
     from birdclef.comparison.comparability import find_objections, find_selection
+    from birdclef.comparison.leaks import measure_leaks
 
     selection = [find_selection(report) for report in reports]
     leaks = [content["split"]["leak"]["leaking_share"] for content in contents]
     least = reports[min(range(len(reports)), key=lambda row: (bool(selection[row]), leaks[row]))]
-    return [
-        [*selected, *([] if report.name == least.name else find_objections(report, least))]
-        for selected, report in zip(selection, reports, strict=True)
-    ]
+
+    def hold_to_least(report: Path) -> list[str]:
+        if report.name == least.name:
+            return []
+        return find_objections(report, least, measure_leaks(report, least, workspace), workspace)
+
+    return [[*selected, *hold_to_least(report)] for selected, report in zip(selection, reports, strict=True)]
 
 
 def _name_best(rows: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> str:

@@ -19,7 +19,6 @@ from birdclef.training.memory_plan import check_memory, plan_memory
 from birdclef.training.non_finite_loss import NonFiniteLossError, save_batch
 from birdclef.training.objective import build_objective
 from birdclef.training.trainer import BEST_CHECKPOINT, LAST_CHECKPOINT, build_trainer, choose_dtype, quiet_lightning
-from birdclef.training.warm_up import warm_up
 from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -103,13 +102,7 @@ def _prepare(
 def fit_and_measure(
     model: SpeciesModel, fold: FoldData, config: TrainConfig, workspace: Workspace, directory: Path
 ) -> tuple[Path, float, float | None]:
-    """Returns the checkpoint of `fit`, its seconds, and its peak memory, MB (None if the system does not report it).
-
-    What this process pays once is paid before, so the first run costs as much as a later one. With several devices each
-    run has new processes, and all runs pay for those alike.
-    """
-    if config.devices == 1:
-        warm_up(config.accelerator)
+    """Returns the checkpoint of `fit`, its seconds, and its peak memory, MB (None if the system does not report it)."""
     started, memory = time.monotonic(), PeakMemory()
     checkpoint = fit(model, fold, config, workspace, directory)
     return checkpoint, time.monotonic() - started, memory.read()

@@ -2,9 +2,6 @@
 
 import dataclasses
 import json
-import pickle
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -403,27 +400,3 @@ def test_prototypes_are_learnt_without_decay_at_the_rate_of_the_heads(ringing: F
         for epochs in (1, 2)
     )
     assert not torch.equal(first["objective.contrast.prototypes"], second["objective.contrast.prototypes"])
-
-
-TWO_TRAININGS = """
-import pickle, sys
-from pathlib import Path
-from birdclef.model.network import build_model
-from birdclef.training.fit import fit_and_measure
-from cache.workspace.workspace import Workspace
-
-config, fold = pickle.loads(Path(sys.argv[1]).read_bytes())
-for number in range(2):
-    directory = Path(sys.argv[1]).parent / str(number)
-    _, seconds, peak = fit_and_measure(build_model(config.model, 3), fold, config, Workspace(directory), directory)
-    print("peak", peak)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the resident peak is read from /proc")
-def test_first_training_of_a_process_needs_no_more_memory_than_the_second(ringing: FoldData, tmp_path: Path) -> None:
-    (tmp_path / "arguments").write_bytes(pickle.dumps((config(epochs=1), ringing)))
-    command = [sys.executable, "-c", TWO_TRAININGS, str(tmp_path / "arguments")]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    first, second = (float(line.split()[1]) for line in told.splitlines() if line.startswith("peak"))
-    assert abs(first - second) < 25  # imports and code of libraries: 60 MB and more
