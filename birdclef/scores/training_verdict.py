@@ -174,7 +174,7 @@ def _list_trials(members: Sequence[Mapping[str, Any]], lineage: Mapping[str, Any
 
     More epochs are among them only if a loss still fell.
     """
-    longer = [_LONGER] if any(member.get("loss_falls", True) for member in members) else []
+    longer = [_LONGER] if any(member["loss_falls"] for member in members) else []
     on_embeddings = any("kind" in store["config"] for store in [lineage["features"], *lineage["member_features"]])
     trials = []
     for member in members:

@@ -2,12 +2,16 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from written_reports import write_split
 
 from birdclef.sweep import compare_settings
 from cache.workspace.keys import Recipe
+from cache.workspace.provenance import artefact_key
 from cache.workspace.workspace import Workspace
 
 SETTINGS = [
@@ -22,21 +26,28 @@ def reports(tmp_path: Path) -> list[Path]:
 
 
 def write(workspace: Workspace, score: float, leak: float = 0.0, select: str = "last", name: str = "") -> Path:
-    """Returns a report of two runs of 1.26 and 2 s; folds that leak are grouped by recording."""
+    """Returns a report of two runs of 1.26 and 2 s; folds that leak are grouped by recording, and part a recordist."""
     metrics = {"macro_f1": {"value": score, "low": score - 0.1, "high": score + 0.1}}
     metrics |= {metric: {"value": score / 2} for metric in ("accuracy", "macro_roc_auc", "padded_cmap")}
-    split = {"key": "s1" if leak else "s0", "config": {"group_by": "recording" if leak else "recordist"}}
+    folds = [0, 1] if leak else [0, 0]
+    recordings = pd.DataFrame(
+        {"recording_id": ["x", "y"], "sha256": ["x", "y"], "label": "a", "recordist": "r", "fold": folds, "group": 0}
+    )
+    key = artefact_key(write_split(workspace, recordings))
     report = {
         "metrics": metrics,
         "members": [{"training_seconds": 1.26 + 2.0}],
         "per_species": [{"label": "a"}],
         "split": {"leak": {"leaking_share": leak}},
-        "lineage": {"split": split, "runs": [{"config": {"select": select}}]},
+        "lineage": {
+            "split": {"key": key, "config": {"group_by": "recording" if leak else "recordist"}},
+            "runs": [{"config": {"select": select}}],
+        },
     }
 
     def fill(staging: Path) -> None:
         (staging / "report.json").write_text(json.dumps(report))
-        (staging / "recordings.csv").write_text("sha256,label,recordist,fold\nx,a,r,0\n")
+        recordings.to_csv(staging / "recordings.csv", index=False)
 
     return workspace.materialise(Recipe("reports", {"score": score, "leak": leak, "of": select + name}, {}, 1), fill)
 
@@ -79,9 +90,9 @@ def test_leaky_and_selected_settings_are_never_best_and_say_why(
     ) in caplog.text
     rows = [line for line in page.splitlines() if line.startswith("| rec")]
     assert rows[0].startswith("| recordist | last |")
-    assert " | 0.0 % | s0 | last | yes | " in rows[0]
+    assert re.search(r" \| 0\.0 % \| [0-9a-f]{16} \| last \| yes \| ", rows[0])
     leaky = next(line for line in rows if line.startswith("| recording | last |"))
-    assert " | 40.0 % | s1 | last | no: its folds have split.group_by=recording" in leaky
+    assert re.search(r" \| 40\.0 % \| [0-9a-f]{16} \| last \| no: its folds have split\.group_by=recording", leaky)
     assert sum("was chosen on the validation fold" in line for line in rows) == 2
 
 

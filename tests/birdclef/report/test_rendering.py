@@ -7,5 +7,5 @@ from birdclef.report.rendering import render
 
 
 def test_missing_content_fails_instead_of_showing_nothing() -> None:
-    with pytest.raises(UndefinedError, match="verdict"):
+    with pytest.raises(UndefinedError, match="has no attribute"):
         render("report.md.j2", {"report": {}})

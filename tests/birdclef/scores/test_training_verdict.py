@@ -37,7 +37,15 @@ def describe(
         },
         "zero_shot": own,
         "coverage": {"recordings_scored": 88, "species_scored": 37},
-        "members": [{"name": "cnn", "weights": weights, "backbone": BACKBONES[features["key"]], "objective": "joint"}],
+        "members": [
+            {
+                "name": "cnn",
+                "weights": weights,
+                "backbone": BACKBONES[features["key"]],
+                "objective": "joint",
+                "loss_falls": True,
+            }
+        ],
         "lineage": {"features": features, "member_features": []},
     }
 
@@ -144,7 +152,14 @@ def test_rivals_are_read_back_and_lead_if_that_is_shown_or_as_chance_by_anything
 def test_advice_does_not_name_what_is_set_already() -> None:
     report = describe((0.6, 0.5, 0.7), (-0.1, -0.2, -0.05), features=EMBEDDINGS)
     report["members"] = [
-        {"name": "head", "weights": "none", "backbone": "attention_pool", "objective": "ce", "select": "best"}
+        {
+            "name": "head",
+            "weights": "none",
+            "backbone": "attention_pool",
+            "objective": "ce",
+            "select": "best",
+            "loss_falls": True,
+        }
     ]
     verdict = judge_training(report)
     assert "attention_pool" not in verdict["advice"]
@@ -180,7 +195,13 @@ def test_each_advised_setting_loads_with_each_preset(preset: str, objective: str
     config = load_config(find_config(Path(preset)), [f"train.*.objective.kind={objective}"])
     report = describe((0.6, 0.5, 0.7), (-0.1, -0.2, -0.05))
     report["members"] = [
-        {"name": name, "weights": "none", "backbone": each.model.backbone, "objective": each.objective.kind}
+        {
+            "name": name,
+            "weights": "none",
+            "backbone": each.model.backbone,
+            "objective": each.objective.kind,
+            "loss_falls": True,
+        }
         for name, each in config.train.items()
     ]
     stores = [{"key": "0", "config": config.features_of(name).model_dump()} for name in config.train]

@@ -245,7 +245,9 @@ def test_sweep_compares_every_combination_from_one_cache(
         assert float(row["macro_f1"]) == report["metrics"]["macro_f1"]["value"]
     assert _artefacts(workspace)["runs"] == before["runs"]
     assert (directory / "sweep.png").read_bytes().startswith(b"\x89PNG")
-    assert (directory / "sweep.md").read_text().count("\n") == 6
+    page = (directory / "sweep.md").read_text()
+    assert [line.count("|") for line in page.splitlines() if line.startswith("|")] == [13] * 6
+    assert "macro-F1" in page.splitlines()[-1]
 
 
 def test_compare_trains_arms_at_the_same_cost_and_holds_them_against_ce(
