@@ -4,6 +4,7 @@ import typer
 
 from benchmarks import (
     batches,
+    chunks,
     embeddings,
     features,
     intervals,
@@ -20,6 +21,7 @@ from benchmarks import (
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("mel")(mel.main)
 app.command("batches")(batches.main)
+app.command("chunks")(chunks.main)
 app.command("features")(features.main)
 app.command("embeddings")(embeddings.main)
 app.command("rescan")(rescan.main)
