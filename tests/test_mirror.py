@@ -8,7 +8,7 @@ ELSEWHERE = {
         "cache/corpus/difficulty.py",
         "flows/command_line/options.py",
     ),
-    "It is fields, which tests/cache/config/test_features.py and tests/cache/front_end/test_noise_mixing.py read.": (
+    "It is fields, which tests/cache/config/test_features.py and tests/cache/front_end/test_noisy_waveform.py read.": (
         "cache/config/embedding_model.py",
         "cache/config/noise.py",
     ),

@@ -10,7 +10,7 @@ from birdclef.augment.band_medians import band_medians
 from birdclef.augment.embeddings import drop_channels, mix_embeddings, random_noise
 from birdclef.augment.log_mel import draw_rates, draw_warp, random_gain
 from birdclef.augment.masks import cover, draw_cover
-from birdclef.augment.mixing_in_power import mix_background, mix_levelled, to_decibels, to_power
+from birdclef.augment.mixing_at_ratio import mix_background, mix_levelled, to_decibels, to_power
 from birdclef.augment.song_filter import draw_filter, filter_song
 from birdclef.augment.synthetic_noise import draw_noise, synthesise_noise
 from birdclef.config.augment import AugmentConfig, EmbeddingAugmentConfig

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from birdclef.augment.draws import draw_chosen
-from birdclef.augment.mixing_in_power import to_power
+from birdclef.augment.mixing_at_ratio import to_power
 
 _PIECES = 4
 

@@ -11,7 +11,7 @@ from cache.audio.streaming import stream_waveform
 from cache.config.features import FeatureConfig, NoisyEmbeddingConfig
 from cache.front_end import embedding as embedding_model
 from cache.front_end import log_mel as mel
-from cache.front_end import noise_mixing
+from cache.front_end import noisy_waveform
 from cache.front_end.embedding import keep_model, open_embedder
 from cache.front_end.log_mel_stream import stream_log_mel
 from cache.workspace.feature_directory import FeatureDirectory
@@ -24,7 +24,7 @@ def front_end_version(features: FeatureConfig) -> int:
     """
     if features.kind == "log_mel":
         return mel.VERSION
-    mixture = 10_000 * noise_mixing.VERSION if isinstance(features, NoisyEmbeddingConfig) else 0
+    mixture = 10_000 * noisy_waveform.VERSION if isinstance(features, NoisyEmbeddingConfig) else 0
     return mixture + 100 * embedding_model.VERSION + mel.VERSION
 
 
@@ -61,7 +61,7 @@ def add_noise(waveform: NDArray[np.float32], sha256: str, features: FeatureConfi
     """
     if not isinstance(features, NoisyEmbeddingConfig):
         return waveform
-    return noise_mixing.mix_noise(waveform, sha256, features.noise, features.sample_rate)
+    return noisy_waveform.mix_noise(waveform, sha256, features.noise, features.sample_rate)
 
 
 def compute_strip(

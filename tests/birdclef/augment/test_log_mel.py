@@ -12,7 +12,7 @@ from torch import Tensor
 from birdclef.augment.band_medians import band_medians
 from birdclef.augment.log_mel import draw_rates, draw_warp, random_gain
 from birdclef.augment.masks import cover, draw_cover
-from birdclef.augment.mixing_in_power import mix_background, mix_levelled, to_decibels, to_power
+from birdclef.augment.mixing_at_ratio import mix_background, mix_levelled, to_decibels, to_power
 from birdclef.augment.mixup import mixup
 from birdclef.augment.song_filter import draw_filter, filter_song
 from birdclef.augment.synthetic_noise import draw_noise

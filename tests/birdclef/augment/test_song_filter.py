@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from birdclef.augment.mixing_in_power import to_decibels, to_power
+from birdclef.augment.mixing_at_ratio import to_decibels, to_power
 from birdclef.augment.song_filter import draw_filter, filter_song
 
 

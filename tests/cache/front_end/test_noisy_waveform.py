@@ -10,7 +10,7 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from cache.config.noise import NoiseFile, NoiseMix
-from cache.front_end.noise_mixing import mix_noise, song_power
+from cache.front_end.noisy_waveform import mix_noise, song_power
 
 RATE = 16_000
 SONG_HZ = (1000.0, 4000.0)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from birdclef.augment import mixing_in_power as augment
-from birdclef.augment.mixing_in_power import mix_levelled, to_decibels, to_power
+from birdclef.augment import mixing_at_ratio as augment
+from birdclef.augment.mixing_at_ratio import mix_levelled, to_decibels, to_power
 from birdclef.augment.mixup import mixup
 
 SIGNIFICANCE = 1e-3
