@@ -23,7 +23,7 @@ def compare_settings(settings: Sequence[Mapping[str, Any]], reports: Sequence[Pa
 
     Tables and plot name the settings that differ between reports. The best setting is named among the rows whose scores
     compare: those without `select=best`, and to which `birdclef.comparison.comparability` does not object beside the
-    row of them whose folds leak least.
+    row of them whose folds leak least and that scored most recordings.
 
     Args:
         settings: Settings of each report, by `section.key`.
@@ -84,7 +84,8 @@ def _find_objections(
 
     selection = [find_selection(report) for report in reports]
     leaks = [content["split"]["leak"]["leaking_share"] for content in contents]
-    least = reports[min(range(len(reports)), key=lambda row: (bool(selection[row]), leaks[row]))]
+    scored = [content["coverage"]["recordings_scored"] for content in contents]
+    least = reports[min(range(len(reports)), key=lambda row: (bool(selection[row]), leaks[row], -scored[row]))]
 
     def hold_to_least(report: Path) -> list[str]:
         if report.name == least.name:

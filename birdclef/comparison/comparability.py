@@ -30,7 +30,7 @@ _LEAKS = {
 """What leaks, by its name in `Overlap`, with the words for it and its remedy."""
 _DRIFT = 0.01
 """Growth of a leaking share that new recordings may cause, if something leaked before."""
-_LEAST_SCORED = 0.9
+LEAST_SCORED = 0.9
 """Share of the other report's recordings that a report must have scored too, so that its score tells about them."""
 _NAMED_SPECIES = 5
 
@@ -113,7 +113,9 @@ def _find_lost_recordings(report: Path, other: Path, usable: pd.DataFrame) -> li
     held_out = set(usable.loc[is_held_out(usable["fold"]), "sha256"])
     expected = {one for one in scored[1] if one[0] not in held_out}
     common, aside = len(scored[0] & expected), len(scored[1]) - len(expected)
-    if common >= _LEAST_SCORED * len(expected):
+    if not expected:
+        return [f"it scored none of the recordings that {other.name} scored, because it holds them out"]
+    if common >= LEAST_SCORED * len(expected):
         return []
     but = f" (and {aside} more, which it holds out)" if aside else ""
     return [

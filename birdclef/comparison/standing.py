@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from birdclef.comparison.comparability import LEAST_SCORED, find_selection
 from birdclef.comparison.diff import NothingInCommonError, compare_reports
 from birdclef.config.evaluate import EvaluateConfig
 
@@ -15,17 +16,41 @@ def rank_reports(reports: Sequence[Path]) -> tuple[list[str], str]:
     """Returns the keys of reports, the best macro-F1 first, and a sentence that tells their scores.
 
     The scores are those on the recordings that all reports scored. If there are none, or an old version wrote a report,
-    each report has its own score on its own recordings.
+    each report has its own score on its own recordings. Reports whose score is too high beside that of the others come
+    last, with the reason.
 
     Args:
         reports: Directories of one report or more.
     """
     scores, scope = _score(reports)
-    ranked = sorted(scores, key=lambda key: -scores[key])
-    first, *others = [f"{key} with {scores[key]:.3f}" for key in ranked[:_NAMED_REPORTS]]
+    doubts = _find_doubts(reports)
+    ranked = sorted(scores, key=lambda key: (doubts[key] != "", -scores[key]))
+    told = [f"{key} with {scores[key]:.3f}{doubts[key] and f' ({doubts[key]})'}" for key in ranked]
+    level = [key for key in ranked if scores[key] == scores[ranked[0]] and doubts[key] == doubts[ranked[0]]]
+    others = told[len(level) : max(_NAMED_REPORTS, len(level))]
     more = f" and {len(ranked) - _NAMED_REPORTS} more" if len(ranked) > _NAMED_REPORTS else ""
     behind = f", before {', '.join(others)}{more}" if others else ""
-    return ranked, f"By macro-F1 on {scope}, the best report is {first}{behind}"
+    best = (
+        f"the best report is {told[0]}" if len(level) == 1 else f"level at the top are {', '.join(told[: len(level)])}"
+    )
+    return ranked, f"By macro-F1 on {scope}, {best}{behind}"
+
+
+def _find_doubts(reports: Sequence[Path]) -> dict[str, str]:
+    """Returns for each report, by its key, why its score is too high beside that of the others; empty if it is not."""
+    contents = {report.name: json.loads((report / "report.json").read_text()) for report in reports}
+    leaks = {key: content["split"]["leak"]["leaking_share"] for key, content in contents.items()}
+    scored = {key: content["coverage"]["recordings_scored"] for key, content in contents.items()}
+    doubts = {}
+    for report in reports:
+        key = report.name
+        reasons = [
+            ("its epochs were chosen on the validation fold", bool(find_selection(report))),
+            (f"{100 * leaks[key]:.1f} % of its recordings leak", leaks[key] > min(leaks.values())),
+            (f"it scored only {scored[key]} recordings", scored[key] < LEAST_SCORED * max(scored.values())),
+        ]
+        doubts[key] = ", ".join(reason for reason, holds in reasons if holds)
+    return doubts
 
 
 def _score(reports: Sequence[Path]) -> tuple[dict[str, float], str]:
@@ -40,4 +65,5 @@ def _score(reports: Sequence[Path]) -> tuple[dict[str, float], str]:
             shared = f"the {diff['recordings']} recordings that all reports scored"
             return dict(zip(diff["reports"], values, strict=True)), shared
     contents = {report.name: json.loads((report / "report.json").read_text()) for report in reports}
-    return {key: content["metrics"]["macro_f1"]["value"] for key, content in contents.items()}, "its own recordings"
+    scores = {key: content["metrics"]["macro_f1"]["value"] for key, content in contents.items()}
+    return scores, "its own recordings" if len(reports) == 1 else "the recordings of each report"

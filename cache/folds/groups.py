@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from cache.recordings.table_columns import further_columns
+from cache.recordings.table_columns import RESERVED_COLUMNS, further_columns
 
 RECORDIST = "recordist"
 RECORDIST_AND_PLACE = "recordist+place"
@@ -116,9 +116,9 @@ def table_column(recordings: pd.DataFrame, name: str, setting: str) -> pd.Series
     Raises:
         ValueError: If there is no such column; the message names the setting.
     """
-    for candidate in (f"table_{name}", name):
-        if candidate in recordings:
-            return recordings[candidate]
+    column = f"table_{name}" if name in RESERVED_COLUMNS else name
+    if column in recordings:
+        return recordings[column]
     columns = further_columns(recordings)
     advice = f"Set {setting} to one of its further columns: {', '.join(columns)}" if columns else "Add the column"
     raise ValueError(f"{setting}={name!r}: the table of recordings has no such column. {advice}.")

@@ -18,9 +18,11 @@ def advise_on_table(config: DataConfig) -> str:
     if is_url(root):
         return f"{wanted}."
     folder = Path(root)
+    if folder.is_file():
+        return f"{folder} is a file. Set data.root to the folder with {config.metadata} and {config.audio}/."
     if not folder.is_dir():
         return _advise_on_folder(folder, wanted)
-    if tables := sorted(path.name for path in folder.glob("*.csv")):
+    if tables := sorted(path.name for path in folder.iterdir() if path.suffix.lower() == ".csv"):
         return f"The folder has {', '.join(tables[:3])}: set data.metadata={tables[0]}, or rename the table."
     if any(file.suffix.lower() in AUDIO_SUFFIXES for file in folder.rglob("*")):
         return (

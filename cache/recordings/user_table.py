@@ -166,9 +166,16 @@ def _read_table(config: DataConfig) -> pd.DataFrame:
 def _check_separator(content: bytes, path: str) -> None:
     """Refuse a table whose header names its columns, if another separator than the comma divides it."""
     header = re.split(rb"[\r\n]", content.removeprefix(codecs.BOM_UTF8), maxsplit=1)[0]
+    required = {column.encode() for column in REQUIRED_COLUMNS}
+
+    def divide(separator: bytes) -> list[bytes]:
+        return [column.strip(b" \"'") for column in header.split(separator)]
+
+    if required <= set(divide(b",")):
+        return
     for separator, name in ((b";", "semicolons"), (b"\t", "tabs"), (b"|", "vertical bars")):
-        columns = [column.strip(b" \"'") for column in header.split(separator)]
-        if len(columns) > 1 and not {b"filename", b"primary_label"}.isdisjoint(columns):
+        columns = divide(separator)
+        if len(columns) > 1 and not required.isdisjoint(columns):
             raise ValueError(f"{path} separates its columns by {name}. Save it as comma-separated values in UTF-8.")
 
 

@@ -31,9 +31,10 @@ def write_report(name: str, workspace: Path) -> Path:
     """What of a report a decision reads."""
 
     def write(staging: Path) -> None:
-        lineage = {"split": {"key": f"{name:0>16}"}}
+        lineage = {"split": {"key": f"{name:0>16}"}, "runs": []}
         metrics = {"macro_f1": {"value": 0.5, "low": 0.4, "high": 0.6, "chance": 0.1}}
-        (staging / "report.json").write_text(json.dumps({"lineage": lineage, "metrics": metrics}))
+        counts = {"split": {"leak": {"leaking_share": 0.0}}, "coverage": {"recordings_scored": 9}}
+        (staging / "report.json").write_text(json.dumps({"lineage": lineage, "metrics": metrics, **counts}))
         (staging / "experiment.yaml").write_text(name)
 
     return Workspace.open(workspace).materialise(Recipe("reports", {"name": name}, {}, 1), write)

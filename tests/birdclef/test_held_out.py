@@ -175,7 +175,7 @@ def test_report_of_some_folds_is_held_to_a_baseline_of_the_same_folds(
     parts = {"few": [predict_held_out(path, held_out, 2.0, workspace) for path in members["few"]]}
     found = score_held_out(report, parts, baseline, workspace).score
     assert (found["models"], found["folds"], found["folds_of_split"]) == (2, [0, 1], 3)
-    assert "The 2 models of 2 of 3 folds predict together" in render("held_out_text.j2", {"score": found})
+    assert "by all models together (models: 2, of 2 of 3 folds)" in render("held_out_text.j2", {"score": found})
     table = read_split(split).set_index("recording_id")
     fitted = pd.read_csv(predict_baseline(split, workspace) / "recordings.csv", dtype=str)["recording_id"]
     inside = table.loc[fitted, "fold"].isin(folds).to_numpy()

@@ -25,7 +25,9 @@ def reports(tmp_path: Path) -> list[Path]:
     return [write(Workspace(tmp_path), 0.5), write(Workspace(tmp_path), 0.75)]
 
 
-def write(workspace: Workspace, score: float, leak: float = 0.0, select: str = "last", name: str = "") -> Path:
+def write(
+    workspace: Workspace, score: float, leak: float = 0.0, select: str = "last", name: str = "", scored: str = "xy"
+) -> Path:
     """Returns a report of two runs of 1.26 and 2 s; folds that leak are grouped by recording, and part a recordist."""
     metrics = {"macro_f1": {"value": score, "low": score - 0.1, "high": score + 0.1}}
     metrics |= {metric: {"value": score / 2} for metric in ("accuracy", "macro_roc_auc", "padded_cmap")}
@@ -39,6 +41,7 @@ def write(workspace: Workspace, score: float, leak: float = 0.0, select: str = "
         "members": [{"training_seconds": 1.26 + 2.0}],
         "per_species": [{"label": "a"}],
         "split": {"leak": {"leaking_share": leak}},
+        "coverage": {"recordings_scored": len(scored)},
         "lineage": {
             "split": {"key": key, "config": {"group_by": "recording" if leak else "recordist"}},
             "runs": [{"config": {"select": select}}],
@@ -47,7 +50,7 @@ def write(workspace: Workspace, score: float, leak: float = 0.0, select: str = "
 
     def fill(staging: Path) -> None:
         (staging / "report.json").write_text(json.dumps(report))
-        recordings.to_csv(staging / "recordings.csv", index=False)
+        recordings[recordings["recording_id"].isin(list(scored))].to_csv(staging / "recordings.csv", index=False)
 
     return workspace.materialise(Recipe("reports", {"score": score, "leak": leak, "of": select + name}, {}, 1), fill)
 
@@ -108,3 +111,15 @@ def test_ties_name_all_and_a_setting_that_no_stage_reads_is_told(
         compare_settings([{"promote.margin": margin} for margin in (0.1, 0.2)], tied[:1] * 2, workspace)
     assert "the settings do not differ: macro-F1 0.500" in caplog.text
     assert "promote.margin changes no report here, so this sweep tells nothing about it." in caplog.text
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_settings_that_scored_fewer_recordings_are_never_best_in_any_order(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, order: tuple[int, int]
+) -> None:
+    workspace = Workspace(tmp_path)
+    reports = [write(workspace, 0.9, scored="x"), write(workspace, 0.4)]
+    grid = [{"train.*.folds": folds} for folds in ("[0]", "[0, 1]")]
+    with caplog.at_level("INFO"):
+        compare_settings([grid[row] for row in order], [reports[row] for row in order], workspace)
+    assert "best macro-F1 0.400 [0.300, 0.500] with train.*.folds=[0, 1]; settings left out" in caplog.text

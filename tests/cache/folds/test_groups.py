@@ -228,6 +228,15 @@ def test_columns_to_choose_from_are_those_of_the_users_table() -> None:
         table_column(table.drop(columns=["table_fold", "site"]), "folds", "split.fold_column")
 
 
+@pytest.mark.parametrize("name", ["size", "version", "secondary_labels"])
+def test_column_of_the_cache_is_none_of_the_users(name: str) -> None:
+    table = pd.DataFrame({"recording_id": ["a"], name: ["1"]})
+    with pytest.raises(ValueError, match=rf"split\.group_by='{name}': the table of recordings has no such column"):
+        table_column(table, name, "split.group_by")
+    own = table.assign(**{f"table_{name}": ["2"]})
+    assert table_column(own, name, "split.group_by").tolist() == ["2"]
+
+
 def test_held_out_recordings_that_training_knows_are_counted_by_hand() -> None:
     recordings = pd.DataFrame(
         {"label": ["ant", "ant", "bee", "ant", "bee"], "recordist": ["anna", "bert", "anna", "", "anna"]}

@@ -42,3 +42,10 @@ def test_recordings_in_folders_without_a_table_are_told_where_a_table_is_explain
 
 def test_url_is_not_looked_up_on_this_machine() -> None:
     assert advise("s3://bucket/demo") == "Set data.root to a folder with train_metadata.csv and train_audio/."
+
+
+def test_the_table_itself_as_root_is_told(tmp_path: Path) -> None:
+    (tmp_path / "train_metadata.csv").touch()
+    assert advise(tmp_path / "train_metadata.csv").startswith(
+        f"{tmp_path}/train_metadata.csv is a file. Set data.root to the folder with train_metadata.csv"
+    )

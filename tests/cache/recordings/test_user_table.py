@@ -203,6 +203,12 @@ def test_table_of_another_name_is_found_and_nothing_is_generated_into_the_folder
     assert "synth" not in str(told.value)
 
 
+@pytest.mark.parametrize("column", ["note; filename", "note|filename"])
+def test_separators_within_the_name_of_a_column_are_text(prepare: Prepare, column: str) -> None:
+    data = prepare(f"primary_label,filename,{column}\nb,x/1.ogg,c\n")
+    assert read_recordings(data)[column].tolist() == ["c"]
+
+
 @pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
 def test_another_separator_is_named(prepare: Prepare, separator: str, name: str) -> None:
     message = refusal(prepare(f"primary_label{separator}filename\nb{separator}x/1.ogg\n"))
