@@ -1,9 +1,9 @@
 """Remembers each look at a held-out part: which reports were scored on it, and when.
 
 The first score on a held-out part is free of selection, unless an earlier report scored these recordings out of fold,
-because its split held others out, or none. Whoever scores several reports on the part and keeps the best
-one selects by the part. So each look is a file in `looks/`, which never changes and which `birdclef gc` keeps. Each
-score says how many reports were scored on at least one of its recordings before.
+because its split held others out, or none. Whoever scores several reports on the part and keeps the best one selects by
+the part. So each look is a file in `looks/`, which never changes and which `birdclef gc` keeps. Each score says how
+many reports were scored on at least one of its recordings before.
 """
 
 from collections.abc import Sequence
