@@ -20,15 +20,14 @@ from cache.workspace.workspace import Workspace
 
 _RECORDINGS = 8
 _PROBABILITIES = tuple(name for name in AugmentConfig.model_fields if name.endswith("_probability"))
+_MASKS = {"frequency masks": {"time_masks": 0}, "time masks": {"frequency_masks": 0}}
+"""For each kind of mask the settings that switch off the other kind, which has the same probability."""
 _ALONE = {
-    "gain": ("gain_probability", {}),
-    "filter": ("filter_probability", {}),
-    "background": ("background_probability", {}),
-    "noise": ("noise_probability", {}),
-    "time stretch": ("stretch_probability", {}),
-    "time warp": ("warp_probability", {}),
-    "frequency masks": ("mask_probability", {"time_masks": 0}),
-    "time masks": ("mask_probability", {"frequency_masks": 0}),
+    title: (probability, without)
+    for probability in _PROBABILITIES
+    for title, without in (
+        _MASKS if probability == "mask_probability" else {probability.removesuffix("_probability"): {}}
+    ).items()
 }
 """For each augmentation its probability, and the settings that switch off what shares this probability."""
 _OFF = {**dict.fromkeys(_PROBABILITIES, 0.0), "mixup_alpha": 0.0}

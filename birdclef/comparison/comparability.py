@@ -114,7 +114,7 @@ def _find_lost_recordings(report: Path, other: Path, usable: pd.DataFrame) -> li
     expected = {one for one in scored[1] if one[0] not in held_out}
     common, aside = len(scored[0] & expected), len(scored[1]) - len(expected)
     if not expected:
-        return [f"it scored none of the recordings that {other.name} scored, because it holds them out"]
+        return [f"its split holds out all recordings that {other.name} scored, so it scored none of them"]
     if common >= LEAST_SCORED * len(expected):
         return []
     but = f" (and {aside} more, which it holds out)" if aside else ""

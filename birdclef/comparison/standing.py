@@ -30,10 +30,8 @@ def rank_reports(reports: Sequence[Path]) -> tuple[list[str], str]:
     others = told[len(level) : max(_NAMED_REPORTS, len(level))]
     more = f" and {len(ranked) - _NAMED_REPORTS} more" if len(ranked) > _NAMED_REPORTS else ""
     behind = f", before {', '.join(others)}{more}" if others else ""
-    best = (
-        f"the best report is {told[0]}" if len(level) == 1 else f"level at the top are {', '.join(told[: len(level)])}"
-    )
-    return ranked, f"By macro-F1 on {scope}, {best}{behind}"
+    best = "the best report is" if len(level) == 1 else "the best reports are level:"
+    return ranked, f"By macro-F1 on {scope}, {best} {', '.join(told[: len(level)])}{behind}"
 
 
 def _find_doubts(reports: Sequence[Path]) -> dict[str, str]:

@@ -31,7 +31,7 @@ from cache.workspace.keys import Recipe
 from cache.workspace.workspace import Workspace
 
 CONFIG = TrainConfig(clip_seconds=1.0)
-ALONE = ["filter", "background", "noise", "time stretch", "time warp", "frequency masks", "time masks"]
+ALONE = ["filter", "background", "noise", "stretch", "warp", "frequency masks", "time masks"]
 
 
 def draw(
@@ -183,7 +183,7 @@ def test_background_is_left_out_where_there_is_none(
     evaluation_split: Path, evaluation_workspace: Path, tmp_path: Path
 ) -> None:
     titles = draw(CONFIG, evaluation_split, evaluation_workspace, tmp_path)[1]
-    assert titles[1::2][:3] == ["filter", "noise", "time stretch"]
+    assert titles[1::2][:3] == ["filter", "noise", "stretch"]
 
 
 def test_picture_can_be_read(evaluation_split: Path, evaluation_workspace: Path, tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_report_that_holds_out_all_that_the_other_scored_is_not_compared(tmp_pat
     usable = known.assign(fold=known["fold"].where(~aside, -2))
     report = write(tmp_path, "report", known[~aside].reset_index(drop=True), split={"test_share": 0.25}, usable=usable)
     (reason,) = objections(report, other)
-    assert reason == f"it scored none of the recordings that {other.name} scored, because it holds them out"
+    assert reason == f"its split holds out all recordings that {other.name} scored, so it scored none of them"
 
 
 def test_nine_tenths_of_the_expected_recordings_are_enough(tmp_path: Path) -> None:

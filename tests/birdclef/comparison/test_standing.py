@@ -51,4 +51,4 @@ def test_reports_whose_score_is_too_high_come_last_with_the_reason(tmp_path: Pat
 
 def test_equal_scores_are_told_as_level(tmp_path: Path) -> None:
     told = rank_reports([write(tmp_path, name, value) for name, value in (("a", 0.5), ("b", 0.5), ("c", 0.1))])[1]
-    assert told.endswith("level at the top are a with 0.500, b with 0.500, before c with 0.100")
+    assert told.endswith("the best reports are level: a with 0.500, b with 0.500, before c with 0.100")

@@ -209,12 +209,6 @@ def test_separators_within_the_name_of_a_column_are_text(prepare: Prepare, colum
     assert read_recordings(data)[column].tolist() == ["c"]
 
 
-@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
-def test_another_separator_is_named(prepare: Prepare, separator: str, name: str) -> None:
-    message = refusal(prepare(f"primary_label{separator}filename\nb{separator}x/1.ogg\n"))
-    assert f"separates its columns by {name}. Save it as comma-separated values" in message
-
-
 @pytest.mark.parametrize("header", ['"primary_label"{0}"filename"', '"filename"{0}"primary_label"', "filename{0}site"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")])
