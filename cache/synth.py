@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cache.corpus.difficulty import STANDARD, find_difficulty
 from cache.corpus.recording import PlannedRecording, encode_audio, render_recording, seeded_generator
 from cache.corpus.recordists import assign_recordists, draw_recordists
 from cache.corpus.species import MAX_SPECIES, Species, species_table
@@ -31,26 +32,32 @@ _LAYOUT = 0  # stream of randomness
 
 @dataclass(frozen=True)
 class CorpusPlan:
-    """Size, seed and lengths of a corpus to generate.
+    """Size, seed, lengths and difficulty of a corpus to generate.
 
     Attributes:
         species: Number of species, 20 to 96.
         recordings: Number of recordings, at least three per species.
         seed: Seed of recordists, counts and recordings. The species and their songs are the same for every seed.
-        min_seconds: Length of the shortest recording, at least 1.
-        max_seconds: Length of the longest recording.
+        min_seconds: Length of the shortest recording, at least 1; 0 takes the usual length of the difficulty.
+        max_seconds: Length of the longest recording; 0 takes the usual length of the difficulty.
+        difficulty: One of `cache.corpus.difficulty.DIFFICULTIES`.
 
     Raises:
-        ValueError: If a number is out of its range.
+        ValueError: If a number is out of its range, or the difficulty is not known.
     """
 
     species: int = 24
     recordings: int = 240
     seed: int = 0
-    min_seconds: float = 5.0
-    max_seconds: float = 11.0
+    min_seconds: float = 0.0
+    max_seconds: float = 0.0
+    difficulty: str = STANDARD
 
     def __post_init__(self) -> None:
+        usual = find_difficulty(self.difficulty)
+        # A frozen record sets its own fields in this way only.
+        object.__setattr__(self, "min_seconds", self.min_seconds or usual.min_seconds)
+        object.__setattr__(self, "max_seconds", self.max_seconds or usual.max_seconds)
         if not MIN_SPECIES <= self.species <= MAX_SPECIES:
             raise ValueError(f"species={self.species} is out of range: set it from {MIN_SPECIES} to {MAX_SPECIES}.")
         if self.recordings < _RECORDINGS_PER_SPECIES * self.species:
@@ -128,9 +135,9 @@ def plan_recordings(plan: CorpusPlan) -> list[PlannedRecording]:
         assigned[rank][0] = known + rank
     pairs = [(one, int(who)) for one, authors in zip(by_frequency, assigned, strict=True) for who in authors]
     pairs.sort(key=lambda pair: (pair[0].label, pair[1]))
-    seconds_range = (plan.min_seconds, plan.max_seconds)
+    difficulty, seconds_range = find_difficulty(plan.difficulty), (plan.min_seconds, plan.max_seconds)
     return [
-        PlannedRecording(index, plan.seed, seconds_range, one, recordists[who], who)
+        PlannedRecording(index, plan.seed, difficulty, seconds_range, one, recordists[who], who)
         for index, (one, who) in enumerate(pairs)
     ]
 
@@ -157,7 +164,10 @@ def _write_recording(audio: Path, table: tuple[Species, ...], planned: PlannedRe
 
 
 def _stamp(plan: CorpusPlan) -> dict[str, object]:
-    return {"version": VERSION, "plan": asdict(plan)}
+    settings = asdict(plan)
+    if plan.difficulty == STANDARD:
+        del settings["difficulty"]  # so that the stamps of corpora from before there were difficulties still match
+    return {"version": VERSION, "plan": settings}
 
 
 def _holds_corpus(directory: Path, plan: CorpusPlan) -> bool:

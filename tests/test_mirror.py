@@ -4,10 +4,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
-    "It holds names or numbers and decides nothing.": (
-        "cache/corpus/difficulty.py",
-        "flows/command_line/options.py",
-    ),
+    "It holds names or numbers and decides nothing.": ("flows/command_line/options.py",),
     "It is fields, which tests/cache/config/test_features.py and tests/cache/front_end/test_noisy_waveform.py read.": (
         "cache/config/embedding_model.py",
         "cache/config/noise.py",

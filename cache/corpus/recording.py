@@ -8,14 +8,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from cache.audio.ogg import fix_serial
-from cache.corpus.difficulty import (
-    BACKGROUND_DRIFT_DB,
-    DIALECT_SPREAD,
-    INDIVIDUAL_SPREAD,
-    SECONDARY_LEVEL_DB,
-    SECONDARY_SHARE,
-    SONG_LEVEL_DB,
-)
+from cache.corpus.difficulty import BACKGROUND_DRIFT_DB, INDIVIDUAL_SPREAD, SECONDARY_LEVEL_DB, Difficulty
 from cache.corpus.recordists import Recordist
 from cache.corpus.song import sing, vary_grammar
 from cache.corpus.soundscape import move_away, record, render_background
@@ -38,6 +31,7 @@ class PlannedRecording:
     Attributes:
         index: Row of the recording in the table.
         seed: Seed of the corpus.
+        difficulty: How far songs stand out, how much they vary, and how often a second species sings.
         seconds_range: Shortest and longest duration, s.
         species: Species that sings.
         recordist: Recordist.
@@ -46,6 +40,7 @@ class PlannedRecording:
 
     index: int
     seed: int
+    difficulty: Difficulty
     seconds_range: tuple[float, float]
     species: Species
     recordist: Recordist
@@ -67,10 +62,11 @@ def render_recording(
     rng = seeded_generator(planned.seed, _RECORDING, planned.index)
     recordist, seconds = planned.recordist, rng.uniform(*planned.seconds_range)
     nearness = rng.uniform()
-    level_db = SONG_LEVEL_DB[0] + nearness * (SONG_LEVEL_DB[1] - SONG_LEVEL_DB[0])
+    far_db, close_db = planned.difficulty.song_level_db
+    level_db = far_db + nearness * (close_db - far_db)
     sound = _hear(planned, planned.species, seconds, (level_db, nearness), rng)  # (samples,)
     secondary = []
-    if rng.random() < SECONDARY_SHARE:
+    if rng.random() < planned.difficulty.secondary_share:
         other = others[rng.integers(len(others))]
         secondary = [other.label]
         sound += _hear(planned, other, seconds, (level_db + rng.uniform(*SECONDARY_LEVEL_DB), 0.3 * nearness), rng)
@@ -126,7 +122,7 @@ def _hear(
         rng: Source of randomness.
     """
     dialect_rng = seeded_generator(planned.seed, _DIALECT, planned.recordist_index, species.number)
-    dialect = vary_grammar(species.grammar, DIALECT_SPREAD, dialect_rng)
+    dialect = vary_grammar(species.grammar, planned.difficulty.dialect_spread, dialect_rng)
     individual = vary_grammar(dialect, INDIVIDUAL_SPREAD, rng)
     sample_rate, (level_db, nearness) = planned.recordist.sample_rate, distance
     heard = move_away(sing(individual, seconds, sample_rate, rng), sample_rate, nearness, rng)

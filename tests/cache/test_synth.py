@@ -1,7 +1,9 @@
 import ast
+import hashlib
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from cache.corpus.recording import encode_audio
+from cache.corpus.recording import encode_audio, render_recording
+from cache.corpus.species import species_table
 from cache.synth import CorpusPlan, plan_recordings, synthesize_corpus, zipf_counts
 
 SMALL = CorpusPlan(species=20, recordings=80, seed=3, min_seconds=1.0, max_seconds=1.5)
@@ -74,6 +77,24 @@ def test_one_or_two_recordings_have_no_author(table: pd.DataFrame) -> None:
 
 def test_same_plan_gives_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
     assert read_all(synthesize_corpus(tmp_path / "again", SMALL)) == read_all(corpus)
+
+
+def test_corpus_is_the_one_that_version_1_made_before_there_were_difficulties(corpus: Path) -> None:
+    """Table, stamp and levels as commit a1c2ac9 wrote them, which knew one corpus only.
+
+    Audio files depend on the version of libsndfile, so the sounds are compared by their RMS levels.
+    """
+    table = (corpus / "train_metadata.csv").read_bytes()
+    assert hashlib.sha256(table).hexdigest() == "9908404e0d063c2fb639f36c9043f057dfed22506100b7e87d09f8df02834cb8"
+    assert json.loads((corpus / "synth.json").read_text()) == {
+        "version": 1,
+        "plan": {"species": 20, "recordings": 80, "seed": 3, "min_seconds": 1.0, "max_seconds": 1.5},
+    }
+    levels_db = []
+    for planned in plan_recordings(SMALL)[::20]:
+        sound, _ = render_recording(planned, tuple(one for one in species_table(20) if one != planned.species))
+        levels_db.append(20 * np.log10(np.sqrt(np.square(sound, dtype=np.float64).mean())))
+    assert levels_db == pytest.approx([-39.602, -28.933, -25.029, -38.174], abs=0.01)
 
 
 def test_other_seed_gives_other_recordings_of_the_same_species(table: pd.DataFrame) -> None:
@@ -142,6 +163,18 @@ def test_corpus_of_another_plan_is_refused(corpus: Path) -> None:
         synthesize_corpus(corpus, CorpusPlan(seed=99))
 
 
+def test_hard_corpus_is_another_than_the_standard_one(corpus: Path, tmp_path: Path) -> None:
+    plan = replace(SMALL, difficulty="hard")
+    with pytest.raises(FileExistsError, match="difficulty=hard"):
+        synthesize_corpus(corpus, plan)
+    hard = synthesize_corpus(tmp_path / "hard", plan)
+    before = read_all(hard)
+    assert before["train_metadata.csv"] != (corpus / "train_metadata.csv").read_bytes()
+    assert read_all(synthesize_corpus(hard, plan)) == before
+    with pytest.raises(FileExistsError, match="difficulty=standard"):
+        synthesize_corpus(hard, SMALL)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -151,11 +184,12 @@ def test_corpus_of_another_plan_is_refused(corpus: Path) -> None:
         ({"seed": -1}, "seed=-1 is negative"),
         ({"min_seconds": 9.0, "max_seconds": 8.0}, "min_seconds=9.0 and max_seconds=8.0"),
         ({"min_seconds": 0.5}, "1 <= min_seconds"),
+        ({"difficulty": "hrad"}, r"difficulty=hrad is not known; did you mean hard\?"),
     ],
 )
-def test_impossible_plan_is_named(wrong: dict[str, float], message: str) -> None:
+def test_impossible_plan_is_named(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        CorpusPlan(**wrong)  # type: ignore[arg-type]
+        CorpusPlan(**wrong)
 
 
 @pytest.mark.parametrize(("species", "recordings"), [(24, 240), (20, 60), (96, 2000)])
