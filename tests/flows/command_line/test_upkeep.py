@@ -1,6 +1,7 @@
-"""What looks after a workspace, called as the command line does, on stores of one recording."""
+"""What looks after a workspace, called as the command line does, on stores of one or two recordings."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import soundfile
 import typer
 import yaml
 
+from cache.background import build_background, list_copies
 from cache.computing.part import Source, compute_part
-from cache.features import open_feature_directory
+from cache.features import build_features, feature_recipe, open_feature_directory
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.workspace import Workspace
 from flows.command_line.upkeep import verify
@@ -51,3 +53,70 @@ def test_verify_checks_the_features_of_every_member_once(tmp_path: Path, capsys:
     assert told[0] == f"{stores[0]} is sound."
     assert "1 of 1 strips differ from their digest" in told[1]
     assert told[2].startswith(f"{stores[1]} is damaged.")
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """A built experiment with noise, and the fragments of the stores that `birdclef verify` checks."""
+
+    experiment: Path
+    workspace: Path
+    fragments: dict[str, list[Path]]
+
+    def tear(self, store: str) -> Path:
+        """Cut the first index fragment of a store off; returns its path."""
+        fragment = self.fragments[store][0]
+        fragment.write_text(fragment.read_text()[:40])
+        return fragment
+
+    def read(self) -> dict[Path, bytes]:
+        return {path: path.read_bytes() for paths in self.fragments.values() for path in paths}
+
+    def verify(self, *, repair: bool) -> None:
+        verify(self.experiment, workspace=str(self.workspace), share=1.0, repair=repair)
+
+
+@pytest.fixture
+def noisy(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Noisy:
+    """Embeddings of two recordings and of one file of noise, and of a noisy copy of the recordings."""
+    monkeypatch.setattr("cache.plots.data_set.plot_catalogue", lambda *_: b"")  # takes most of the time of a build
+    for number, name in enumerate(("data/train_audio/a.wav", "data/train_audio/b.wav", "noise/wind.wav")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / name, np.random.default_rng(number).normal(0, 0.1, 12_000), 8000)
+    (tmp_path / "data" / "train_metadata.csv").write_text("primary_label,filename\nx,a.wav\ny,b.wav\n")
+    experiment = {
+        "data": {"root": str(tmp_path / "data"), "background": str(tmp_path / "noise")},
+        "features": {"kind": "embedding", "model": str(tiny_model), "background_variants": 1, "workers": 1},
+        "train": {
+            "head": {"model": {"backbone": "mean_pool", "normalisation": "channel"}, "augment": {"noise_share": 0.2}}
+        },
+    }
+    path, workspace = tmp_path / "noisy.yaml", Workspace(tmp_path / "workspace")
+    path.write_text(yaml.safe_dump(experiment))
+    loaded = load_config(path)
+    build_features(loaded.data, loaded.features, workspace)
+    build_background(loaded.data, loaded.features, workspace)
+    (copy,) = list_copies(loaded.data, loaded.features, workspace)
+    index = {
+        name: workspace.feature_directory(feature_recipe(features).key).path / "index"
+        for name, features in {"clean": loaded.features, "copy": copy}.items()
+    }
+    return Noisy(path, workspace.directory, {name: sorted(folder.iterdir()) for name, folder in index.items()})
+
+
+def test_verify_repairs_torn_fragments_of_embeddings_and_of_their_noisy_copies(
+    noisy: Noisy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = noisy.read()
+    torn = [noisy.tear(store) for store in ("clean", "copy")]
+    with pytest.raises(typer.Exit):
+        noisy.verify(repair=False)
+    told = capsys.readouterr().out
+    assert f"part {torn[0].stem}: the index fragment cannot be read" in told
+    assert "noisy copies were not checked" in told
+    noisy.verify(repair=True)
+    told = capsys.readouterr().out
+    assert all(f"part {fragment.stem}: the index fragment cannot be read" in told for fragment in torn)
+    assert noisy.read() == before
+    noisy.verify(repair=False)
+    assert capsys.readouterr().out.count("is sound.") == 2
