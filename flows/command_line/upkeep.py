@@ -93,7 +93,10 @@ def _verify_copies(
 
 
 def _verify(data: DataConfig, features: FeatureConfig, workspace: Workspace, share: float, *, repair: bool) -> bool:
-    """Returns whether a store is sound after the check; prints its damage."""
+    """Returns whether no damage remains in a store after the check; prints what was wrong.
+
+    Lost strips of another data set remain damage, because only a build of that data set brings them back.
+    """
     from cache.verify import verify
 
     verdict = verify(data, features, workspace, share, repair=repair)
@@ -104,15 +107,18 @@ def _verify(data: DataConfig, features: FeatureConfig, workspace: Workspace, sha
     if verdict.sound:
         typer.echo(f"{verdict.store.path} is sound.")
         return True
+    found = {"damaged parts": verdict.damages, "changed audio files": verdict.changed}
+    wrong = " and the ".join(name for name, items in found.items() if items)
     if not repair:
-        typer.echo(f"{verdict.store.path} is damaged. To compute the damaged parts above again, leave out --no-repair.")
+        state = "is damaged" if verdict.damages else "is not damaged, but audio files have changed"
+        typer.echo(f"{verdict.store.path} {state}. To compute the {wrong} above again, leave out --no-repair.")
         return False
+    typer.echo(f"{verdict.store.path}: the {wrong} above were computed again.")
     if verdict.lost:
         typer.echo(
             f"{len(verdict.lost)} strips of another data set were lost: run `birdclef features` for that data set."
         )
-    typer.echo(f"{verdict.store.path}: the damaged parts above were computed again.")
-    return True
+    return not verdict.lost
 
 
 def gc(
