@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from cache.config.split import SplitConfig
 from cache.folds.assignment import long_tail_expected
-from cache.folds.groups import PINNED_FOLD, RECORDIST, TEST_FOLD, count_leaks
-from cache.folds.overlap import Overlap, measure_overlap
+from cache.folds.groups import PINNED_FOLD, RECORDIST, TEST_FOLD
+from cache.folds.overlap import Overlap, count_leaks, measure_overlap
 
 logger = logging.getLogger(__name__)
 
