@@ -153,8 +153,12 @@ def plan_copies(data: DataConfig, features: FeatureConfig, usable: pd.DataFrame)
 
 
 def list_copies(data: DataConfig, features: FeatureConfig, workspace: Workspace) -> list[NoisyEmbeddingConfig]:
-    """Returns the features of the noisy copies that the workspace holds; computes nothing."""
-    if not data.background:
+    """Returns the features of the noisy copies that the workspace holds; computes nothing.
+
+    Raises:
+        DamagedPartError: If an index fragment of the features cannot be read.
+    """
+    if not data.background or not isinstance(features, EmbeddingConfig):
         return []
     copies = plan_copies(data, features, judge_files(data, features, workspace)[0])
     return [copy for copy in copies if is_finished(workspace.feature_directory(feature_recipe(copy).key).path)]

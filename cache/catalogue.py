@@ -110,5 +110,12 @@ def _warn_of_doubtful_labels(duplicates: pd.DataFrame) -> None:
 def _count_species(usable: pd.DataFrame) -> pd.DataFrame:
     named = usable.assign(scientific_name=usable.get("scientific_name", ""), common_name=usable.get("common_name", ""))
     return named.groupby("label", as_index=False, sort=True).agg(
-        scientific_name=("scientific_name", "first"), common_name=("common_name", "first"), recordings=("label", "size")
+        scientific_name=("scientific_name", _first_name),
+        common_name=("common_name", _first_name),
+        recordings=("label", "size"),
     )
+
+
+def _first_name(names: pd.Series) -> str:
+    """Returns the first name that is not blank, because the table need not name a species in every row."""
+    return str(next((name for name in names if name.strip()), names.iloc[0]))

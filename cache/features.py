@@ -26,7 +26,7 @@ from cache.store.fragment import Failure
 from cache.store.strip_store import StripStore
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.keys import Recipe
-from cache.workspace.provenance import PROVENANCE, is_finished, write_provenance
+from cache.workspace.provenance import is_finished
 from cache.workspace.urls import is_url
 from cache.workspace.workspace import Workspace
 
@@ -91,9 +91,7 @@ def open_feature_directory(features: FeatureConfig, workspace: Workspace) -> Fea
     recipe = feature_recipe(features)
     store = workspace.feature_directory(recipe.key)
     if not is_finished(store.path):
-        store.path.mkdir(parents=True, exist_ok=True)
-        write_provenance(store.path, recipe, seconds=0.0)
-        workspace.publish(store.path / PROVENANCE, (store.path / PROVENANCE).read_bytes())
+        workspace.materialise(recipe, lambda _: None)  # its files come later, so its provenance lists none
     for folder in ("parts", "index"):
         (store.path / folder).mkdir(exist_ok=True)
     equip_store(features, store)

@@ -69,13 +69,13 @@ class CorpusPlan:
             raise ValueError(f"seed={self.seed} is negative: set 0 or more.")
         if not 1 <= self.min_seconds <= self.max_seconds:
             raise ValueError(
-                f"min_seconds={self.min_seconds} and max_seconds={self.max_seconds} must satisfy "
-                "1 <= min_seconds <= max_seconds, such as min_seconds=5 and max_seconds=11."
+                f"Recordings from {self.min_seconds:g} to {self.max_seconds:g} s cannot be made: the shortest must "
+                "last at least 1 s, and not longer than the longest."
             )
 
     def describe(self) -> str:
-        """Returns the settings as the command line takes them: `species=24 recordings=240 seed=0 ...`."""
-        return " ".join(f"{name}={value}" for name, value in asdict(self).items())
+        """Returns the settings that the command line takes: `species=24 recordings=240 seed=0`."""
+        return f"species={self.species} recordings={self.recordings} seed={self.seed}"
 
 
 def synthesize_corpus(directory: Path, plan: CorpusPlan) -> Path:

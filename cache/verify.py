@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cache.background import background_directory, build_background, list_files
+from cache.background import background_directory, list_files
 from cache.config.data import DataConfig
 from cache.config.features import FeatureConfig, NoisyEmbeddingConfig, read_features
-from cache.features import build_features, feature_recipe
+from cache.features import build_features, compute_strips, feature_recipe
 from cache.recordings.hashes import find_changed, forget_hashes, hash_recordings
 from cache.recordings.user_table import audio_directory, read_recordings
 from cache.store.encoding import StripEncoding
@@ -122,9 +122,9 @@ def verify(
     store = workspace.feature_directory(recipe.key)
     read_provenance(store.path)
     folders = {audio_directory(data): read_recordings(data)}
-    background = bool(data.background) and not isinstance(features, NoisyEmbeddingConfig)
-    if background:
-        folders[background_directory(data)] = list_files(background_directory(data))
+    noise = background_directory(data) if data.background and not isinstance(features, NoisyEmbeddingConfig) else ""
+    if noise:
+        folders[noise] = list_files(noise)
     with workspace.alone_at_work() if repair else nullcontext():
         found = {folder: find_changed(files, folder, workspace) for folder, files in folders.items()}
         changed = tuple(name for names in found.values() for name in names)
@@ -141,8 +141,9 @@ def verify(
             if damage.part not in kept:  # the copy has the same id if a killed verify made the part; it is sound now
                 _withdraw(store, damage.part)
     build_features(data, features, workspace)
-    if background:
-        build_background(data, features, workspace)
+    if noise:  # its strips only: the noisy copies have stores of their own, which may be damaged too
+        with workspace.at_work():
+            compute_strips(folders[noise], noise, features, workspace)
     return Verdict(store, damages, changed, tuple(sorted(others - StripStore(store).strips.keys())))
 
 

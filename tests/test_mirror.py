@@ -69,9 +69,8 @@ ELSEWHERE = {
     "It is a part of the catalogue, which tests/cache/test_catalogue.py builds from faulty recordings.": (
         "cache/recordings/quarantine.py",
     ),
-    "It needs children that die, which tests/cache/computing/test_process_isolation.py plants.": (
+    "It needs children that die, which tests/cache/computing/test_retries.py plants.": (
         "cache/computing/child.py",
-        "cache/computing/children.py",
         "cache/computing/fork_server.py",
     ),
     "It needs a bucket: tests/cache/test_s3.py.": ("cache/workspace/mirror.py",),

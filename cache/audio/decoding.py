@@ -38,8 +38,8 @@ def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
     """Returns the waveform of an audio file, mixed to mono and resampled.
 
     The length in the header is ignored, because some encoders state more samples than there are. The format is
-    recognised by the content, not by a file name. libsndfile reads the file in one piece, because its MP3 decoder gives
-    other samples in blocks. FFmpeg reads Ogg Vorbis, and files that libsndfile does not open.
+    recognised by the content, not by a file name. libsndfile reads the file in one piece. FFmpeg reads Ogg Vorbis, and
+    files that libsndfile does not open.
 
     Args:
         audio: A whole file in any format that libsndfile (WAV, FLAC, MP3, Ogg, ...) or FFmpeg (M4A, WebM, WMA, MP4,

@@ -19,7 +19,8 @@ from cache.workspace.feature_directory import FeatureDirectory
 _ATTEMPTS = 2
 ATTEMPTS_IF_KILLED = 5  # somebody else ended the child, so the recording is probably not the reason
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
-_START_SECONDS = 120.0  # time for a new child to start on a busy machine; no recording is blamed for it
+START_SECONDS = 120.0
+"""Time for a new child to start on a busy machine, and at least for the load of a model; no recording is blamed."""
 # imported before the memory limit is set, which might forbid to load them later: FFmpeg decodes, Zarr writes parts
 _IMPORTS = ("av.filter", "zarr")
 _ENVIRONMENT = {
@@ -69,10 +70,11 @@ class Child:
     ) -> Iterator[Started | Finished]:
         """Let the child compute a part; yields the events of its recordings. Unless the part ends, the child does."""
         current: Source | None = None
-        part_ended = False
+        begun = part_ended = False
         try:
             self._process.connection.send((sources, features, store, refused))
-            while not isinstance(message := self._receive(current, features), PartPublished | Raised):
+            while not isinstance(message := self._receive(current, features, begun=begun), PartPublished | Raised):
+                begun = True
                 for event in message:
                     current = event.source if isinstance(event, Started) else None
                     yield event
@@ -94,29 +96,36 @@ class Child:
         self.kill()
         self._process.close()
 
-    def _receive(self, current: Source | None, features: FeatureConfig) -> Any:
+    def _receive(self, current: Source | None, features: FeatureConfig, *, begun: bool) -> Any:
         """Returns the child's next message about its part.
 
         Args:
             current: Recording that the child decodes; None: it is at no recording.
             features: Front-end settings.
+            begun: Whether the child has begun the part. Before, it loads the model, which counts for no recording.
 
         Raises:
             ChildDiedError: If no message comes in time.
             EOFError, ConnectionError, UnpicklingError: If the child has died.
         """
         while True:
-            limit = features.timeout_seconds if self._pid else _START_SECONDS
+            limit = START_SECONDS
+            if self._pid:
+                limit = features.timeout_seconds if begun else max(START_SECONDS, features.timeout_seconds)
             if not self._process.connection.poll(limit):
-                raise self._overdue(current, limit)
+                raise self._overdue(current, limit, begun=begun)
             message = self._process.connection.recv()
             if not isinstance(message, Ready):
                 return message
             self._pid = message.pid
 
-    def _overdue(self, source: Source | None, limit: float) -> ChildDiedError:
+    def _overdue(self, source: Source | None, limit: float, *, begun: bool) -> ChildDiedError:
         if not self._pid:
             return ChildDiedError(None, None, f"A process that computes features did not start within {limit:g} s")
+        if not begun:
+            detail = f"No recording of a part was begun within {limit:g} s, in which the model of embeddings is loaded"
+            advice = f"if the machine is slow, set features.timeout_seconds={2 * limit:g}"
+            return ChildDiedError(None, None, f"{detail}; {advice}")
         if source is None:
             return ChildDiedError(None, None, f"A part was not written within features.timeout_seconds={limit:g}")
         detail = f"not decoded within features.timeout_seconds={limit:g}"

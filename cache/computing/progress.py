@@ -42,7 +42,7 @@ class BuildProgress:
         self._audio_seconds = 0.0
         self._started = self._told = time.monotonic()
         self._bar = tqdm(
-            total=total_bytes, desc="log-mel", unit="B", unit_scale=True, disable=not sys.stderr.isatty(), leave=False
+            total=total_bytes, desc="features", unit="B", unit_scale=True, disable=not sys.stderr.isatty(), leave=False
         )
 
     def __enter__(self) -> Self:

@@ -42,7 +42,7 @@ def retry_part(sources: Sequence[Source], features: FeatureConfig, store: Featur
     deaths: Counter[tuple[str, int]] = Counter()
     refused: dict[str, Failure] = {}
     generation = _children.generation
-    while True:
+    while sources:  # all may be left out
         try:
             for event in _children.get(generation).compute(sources, features, store, refused):
                 if isinstance(event, Finished) and event.source.sha256 not in told:

@@ -30,7 +30,7 @@ class FeatureComputation(ConfigSection):
     cluster: str | None = None
     """Address of a running Dask scheduler, such as tcp://host:8786; null: compute on this machine."""
     timeout_seconds: PositiveFloat = 300.0
-    """A recording is quarantined if its features take longer than this."""
+    """A recording is quarantined if its features take longer than this, the load of an embedding model not counted."""
     memory_gb: PositiveFloat = 8.0
     """A recording is quarantined if its features take more memory than this. The memory of an embedding model does not
     count."""

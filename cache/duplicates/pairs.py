@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from cache.duplicates.compared_log_mel import ComparedLogMel
 from cache.duplicates.fingerprint import find_candidates, fingerprint_from_text
 from cache.duplicates.same_sound import Alignment, align_strips
+from cache.recordings.table_columns import TAKE_COLUMNS
 from cache.store.strip_store import StripStore
 from cache.workspace.workspace import Workspace
 
@@ -54,7 +55,7 @@ def find_duplicates(
         [
             _pair_with_first(ordered, ["sha256"], SAME_BYTES),
             _pair_by_sound(audio, strips, compared, _Memory(memory, workspace)),
-            _pair_with_first(ordered, ["label", "recordist", "seconds"], SAME_TAKE),
+            _pair_with_first(ordered, list(TAKE_COLUMNS), SAME_TAKE),
         ]
     )
     label_of = ordered.set_index("recording_id")["label"]

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from cache.recordings.table_columns import RESERVED_COLUMNS, further_columns
+from cache.recordings.table_columns import RESERVED_COLUMNS, TAKE_COLUMNS, further_columns
 
 RECORDIST = "recordist"
 RECORDIST_AND_PLACE = "recordist+place"
@@ -40,7 +40,7 @@ def group_recordings(recordings: pd.DataFrame, group_by: str = RECORDIST) -> NDA
     keys = [
         np.where(unknown, len(recordings) + itself, pd.factorize(value)[0]),
         pd.factorize(recordings["sound"])[0],
-        recordings.groupby(["label", "recordist", "seconds"], sort=False).ngroup().to_numpy(),
+        recordings.groupby(list(TAKE_COLUMNS), sort=False).ngroup().to_numpy(),
     ]
     rows, nodes, offset = [], [], len(recordings)
     for key in keys:
@@ -52,34 +52,6 @@ def group_recordings(recordings: pd.DataFrame, group_by: str = RECORDIST) -> NDA
     )
     component = connected_components(edges, directed=False)[1][: len(recordings)]
     return pd.factorize(component)[0].astype(np.int64)
-
-
-def count_leaks(recordings: pd.DataFrame, fold: NDArray[np.int64]) -> dict[str, float]:
-    """Returns counts of what the validation recordings share with the training recordings of their fold.
-
-    `shared_pairs` counts pairs of recordist and species on both sides. `leaking_recordings` counts the validation
-    recordings of such pairs, and `leaking_share` is their share of all validation recordings. `shared_sounds` counts
-    the sounds on both sides.
-
-    Args:
-        recordings: label, recordist and sound.
-        fold: Validation fold of each recording, (recordings,); -1: training only, -2: held out.
-    """
-    known = ~is_unknown(recordings["recordist"]) & (fold != TEST_FOLD)
-    pair = recordings.groupby(["label", "recordist"], sort=False).ngroup().to_numpy()
-    table = pd.DataFrame({"pair": pair, "fold": fold})[known]
-    folds_of_pair = table.groupby("pair")["fold"].nunique()
-    crossing = table["pair"].map(folds_of_pair).to_numpy() > 1
-    leaking = crossing & is_validated(table["fold"]).to_numpy()
-    validated = int((fold >= 0).sum())
-    used = fold != TEST_FOLD
-    folds_of_sound = pd.Series(fold[used]).groupby(recordings["sound"].to_numpy()[used]).nunique()
-    return {
-        "shared_pairs": int((folds_of_pair > 1).sum()),
-        "leaking_recordings": int(leaking.sum()),
-        "leaking_share": round(float(leaking.sum()) / max(validated, 1), 4),
-        "shared_sounds": int((folds_of_sound > 1).sum()),
-    }
 
 
 def is_validated(fold: pd.Series) -> pd.Series:

@@ -70,13 +70,39 @@ def measure_overlap(
         scored: Which recordings are scored, (recordings,); None: all that belong to a validation fold.
     """
     counted = is_validated(pd.Series(fold)).to_numpy() if scored is None else scored
-    unknown = is_unknown(recordings["recordist"])
-    pair = recordings["label"] + "\t" + recordings["recordist"]
-    alike = lies_in_several_folds(pair, fold, ~unknown)
-    copied = lies_in_several_folds(recordings["sound"], fold, np.ones(len(fold), bool))
+    known = ~is_unknown(recordings["recordist"])
+    alike, copied = _mark_shared(recordings, fold)
     return Overlap(
-        int(counted.sum()), int((counted & ~unknown).sum()), int((counted & alike).sum()), int((counted & copied).sum())
+        int(counted.sum()), int((counted & known).sum()), int((counted & alike).sum()), int((counted & copied).sum())
     )
+
+
+def count_leaks(recordings: pd.DataFrame, fold: NDArray[np.int64]) -> dict[str, float]:
+    """Returns counts of what the validation recordings share with the training recordings of their fold.
+
+    `shared_pairs` counts pairs of recordist and species on both sides. `leaking_recordings` counts the validation
+    recordings of such pairs, and `leaking_share` is their share of all validation recordings. `shared_sounds` counts
+    the sounds on both sides.
+
+    Args:
+        recordings: label, recordist and sound.
+        fold: Validation fold of each recording, (recordings,); -1: training only, -2: held out.
+    """
+    overlap = measure_overlap(recordings, fold)
+    alike, copied = _mark_shared(recordings, fold)
+    return {
+        "shared_pairs": len(recordings.loc[alike, ["label", "recordist"]].drop_duplicates()),
+        "leaking_recordings": overlap.same_recordist_and_species,
+        "leaking_share": round(overlap.same_recordist_and_species / max(overlap.recordings, 1), 4),
+        "shared_sounds": int(recordings.loc[copied, "sound"].nunique()),
+    }
+
+
+def _mark_shared(recordings: pd.DataFrame, fold: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Returns which recordings share recordist and species with another fold, and which their sound, (recordings,)."""
+    pair = recordings["label"] + "\t" + recordings["recordist"]
+    alike = lies_in_several_folds(pair, fold, ~is_unknown(recordings["recordist"]))
+    return alike, lies_in_several_folds(recordings["sound"], fold, np.ones(len(fold), bool))
 
 
 def lies_in_several_folds(value: pd.Series, fold: NDArray[np.int64], counted: NDArray[np.bool_]) -> NDArray[np.bool_]:

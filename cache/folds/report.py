@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from cache.config.split import SplitConfig
 from cache.folds.assignment import long_tail_expected
-from cache.folds.groups import PINNED_FOLD, RECORDIST, TEST_FOLD, count_leaks
-from cache.folds.overlap import Overlap, measure_overlap
+from cache.folds.groups import PINNED_FOLD, RECORDIST, TEST_FOLD
+from cache.folds.overlap import Overlap, count_leaks, measure_overlap
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +70,10 @@ def log_split(report: dict[str, Any], config: SplitConfig) -> None:
     overlap = Overlap(**report["overlap"])
     told = overlap.describe()
     if not report["leak"]["shared_pairs"]:
-        level = logging.INFO if overlap.recordist_known else logging.WARNING
-        logger.log(level, "split: %s", told)
+        level = logging.INFO if overlap.recordist_known and not overlap.same_sound else logging.WARNING
+        by_column = bool(config.fold_column and overlap.same_sound)
+        cause = f"split.fold_column={config.fold_column} lets copies stand on both sides. " if by_column else ""
+        logger.log(level, "split: %s%s", cause, told)
     elif config.fold_column or config.group_by != RECORDIST:
         setting = f"fold_column={config.fold_column}" if config.fold_column else f"group_by={config.group_by}"
         logger.warning("split: split.%s lets recordists stand on both sides. %s", setting, told)

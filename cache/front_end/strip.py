@@ -1,4 +1,4 @@
-"""Turns sound into strips, by the kind of features. Only this module distinguishes the kinds."""
+"""Turns sound into strips. Only this module of the cache chooses the front end by the kind of features."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
+from cache.folds.groups import PINNED_FOLD, TEST_FOLD, is_unknown
 from cache.plots.style import ACCENT, FAINT, INK, WARNING, render
 
 
@@ -18,11 +19,12 @@ def plot_catalogue(usable: pd.DataFrame, quarantine: pd.DataFrame) -> bytes:
         usable: label, seconds and recordist of the usable recordings.
         quarantine: reason of the unusable recordings.
     """
+    named = usable[~is_unknown(usable["recordist"])]
     per_species = (
         usable.groupby("label")
         .agg(recordings=("label", "size"), seconds=("seconds", "sum"))
         .assign(hours=lambda species: species["seconds"] / 3600)
-        .assign(recordists=usable[usable["recordist"] != ""].groupby("label")["recordist"].nunique())
+        .assign(recordists=named.groupby("label")["recordist"].nunique())
         .fillna({"recordists": 0})
         .sort_values("recordings", ascending=False)
     )
@@ -50,9 +52,8 @@ def plot_catalogue(usable: pd.DataFrame, quarantine: pd.DataFrame) -> bytes:
             for axis in (recordists.xaxis, recordists.yaxis):
                 axis.set_major_formatter(StrMethodFormatter("{x:g}"))
                 axis.set_minor_locator(NullLocator())
-        names = usable["recordist"][usable["recordist"] != ""].nunique()
-        unknown = int((usable["recordist"] == "").sum())
-        recordists.set(title=f"{names:,} recordists, {unknown:,} recordings without one")
+        count, unknown = named["recordist"].nunique(), len(usable) - len(named)
+        recordists.set(title=f"{count:,} recordists, {unknown:,} recordings without one")
         recordists.set(xlabel="recordings of a species", ylabel="recordists of it")
         _plot_bars(reasons, quarantine["reason"].value_counts(), WARNING)
         reasons.set(title=f"{len(quarantine):,} recordings in quarantine", xlabel="recordings")
@@ -68,7 +69,7 @@ def plot_split(split: pd.DataFrame, report: dict[str, Any]) -> bytes:
         split: label and fold of each recording.
         report: Content of `split_report.json`.
     """
-    names = {-1: "only\ntraining", -2: "held\nout"}
+    names = {PINNED_FOLD: "only\ntraining", TEST_FOLD: "held\nout"}
     folds = sorted(set(split["fold"]), key=lambda fold: (fold < 0, fold))
     counts = pd.crosstab(split["label"], split["fold"])[folds]
     counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index]

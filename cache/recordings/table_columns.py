@@ -8,6 +8,9 @@ RESERVED_COLUMNS = (
 )
 """Columns that the cache computes; a column of the user's table with such a name gets the prefix `table_`."""
 
+TAKE_COLUMNS = ("label", "recordist", "seconds")
+"""Recordings with the same values in these columns are likely to be one take, so they are paired and stay together."""
+
 
 def other_columns(table: pd.DataFrame) -> dict[str, pd.Series]:
     """Returns the columns that the cache does not read, by the names that they get in the catalogue."""

@@ -40,12 +40,14 @@ def is_finished(directory: Path) -> bool:
 def write_provenance(directory: Path, recipe: Recipe, seconds: float) -> None:
     """Write `provenance.json`: the recipe, the sha256 of all files, time and duration of the build, and the machine.
 
+    A record that a killed build left is replaced, and is no file of the artefact.
+
     Args:
         directory: Directory of the artefact.
         recipe: Recipe of the artefact.
         seconds: Duration of the build.
     """
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and path != directory / PROVENANCE)
     record = {
         **asdict(recipe),
         "key": recipe.key,

@@ -59,23 +59,44 @@ def verify(
     repair: Annotated[bool, typer.Option(help="Compute damaged parts again.")] = True,
 ) -> None:
     """Check all features of an experiment against digests and audio; the exit status is 1 if damage remains."""
-    from cache.background import list_copies
     from cache.features import feature_recipe
 
     apply_settings()
     experiment, opened = load_config(config, overrides or ()), Workspace.open(workspace)
     every = (experiment.features, *experiment.member_features.values())
     stores = {feature_recipe(features).key: features for features in every}
-    for features in list(stores.values()):
-        copies = list_copies(experiment.data, features, opened)
-        stores.update((feature_recipe(copy).key, copy) for copy in copies)
-    sound = [_verify(experiment.data, features, opened, share, repair=repair) for features in stores.values()]
+    sound = []
+    for features in stores.values():
+        sound.append(_verify(experiment.data, features, opened, share, repair=repair))
+        sound.append(_verify_copies(experiment.data, features, opened, share, repair=repair))
     if not all(sound):
         raise typer.Exit(1)
 
 
+def _verify_copies(
+    data: DataConfig, features: FeatureConfig, workspace: Workspace, share: float, *, repair: bool
+) -> bool:
+    """Returns whether the stores of the noisy copies are sound after the check; prints their damage.
+
+    The features must be checked before, because their strips decide which noise the copies hold.
+    """
+    from cache.background import list_copies
+    from cache.store.fragment import DamagedPartError
+
+    try:
+        copies = list_copies(data, features, workspace)
+    except DamagedPartError:
+        typer.echo("The noisy copies were not checked: the damaged parts above must be computed again first.")
+        return False
+    sound = [_verify(data, copy, workspace, share, repair=repair) for copy in copies]  # all are checked
+    return all(sound)
+
+
 def _verify(data: DataConfig, features: FeatureConfig, workspace: Workspace, share: float, *, repair: bool) -> bool:
-    """Returns whether a store is sound after the check; prints its damage."""
+    """Returns whether no damage remains in a store after the check; prints what was wrong.
+
+    Lost strips of another data set remain damage, because only a build of that data set brings them back.
+    """
     from cache.verify import verify
 
     verdict = verify(data, features, workspace, share, repair=repair)
@@ -86,15 +107,18 @@ def _verify(data: DataConfig, features: FeatureConfig, workspace: Workspace, sha
     if verdict.sound:
         typer.echo(f"{verdict.store.path} is sound.")
         return True
+    found = {"damaged parts": verdict.damages, "changed audio files": verdict.changed}
+    wrong = " and the ".join(name for name, items in found.items() if items)
     if not repair:
-        typer.echo(f"{verdict.store.path} is damaged. To compute the damaged parts above again, leave out --no-repair.")
+        state = "is damaged" if verdict.damages else "is not damaged, but audio files have changed"
+        typer.echo(f"{verdict.store.path} {state}. To compute the {wrong} above again, leave out --no-repair.")
         return False
+    typer.echo(f"{verdict.store.path}: the {wrong} above were computed again.")
     if verdict.lost:
         typer.echo(
             f"{len(verdict.lost)} strips of another data set were lost: run `birdclef features` for that data set."
         )
-    typer.echo(f"{verdict.store.path}: the damaged parts above were computed again.")
-    return True
+    return not verdict.lost
 
 
 def gc(

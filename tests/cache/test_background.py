@@ -207,6 +207,13 @@ def test_number_of_copies_is_the_users(sounds: DataConfig, embedding: EmbeddingC
     assert list_copies(sounds, embedding, workspace) == []
 
 
+def test_log_mel_has_no_copies_whatever_the_state_of_its_store(sounds: DataConfig, workspace: Workspace) -> None:
+    build_background(sounds, LOG_MEL, workspace)
+    for fragment in (workspace.feature_directory(feature_recipe(LOG_MEL).key).path / "index").iterdir():
+        fragment.write_text("torn")
+    assert list_copies(sounds, LOG_MEL, workspace) == []
+
+
 def test_folders_without_background_are_refused(sounds: DataConfig, workspace: Workspace, tmp_path: Path) -> None:
     def build(folder: Path) -> None:
         build_background(sounds.model_copy(update={"background": str(folder)}), LOG_MEL, workspace)

@@ -167,6 +167,19 @@ def test_species_without_names_have_empty_ones(
     }
 
 
+def test_species_take_the_names_of_the_first_recording_that_has_them(
+    tmp_path: Path, encode_audio: EncodeAudio, write_dataset: WriteDataset
+) -> None:
+    names = {"1.wav": ("", " "), "2.wav": ("Avis prima", ""), "3.wav": ("Avis altera", "First Bird")}
+    audio = {name: encode_audio(noise(number), 16_000) for number, name in enumerate(names)}
+    rows = [
+        {"primary_label": "a", "filename": name, "scientific_name": scientific, "common_name": common}
+        for name, (scientific, common) in names.items()
+    ]
+    species = read_species(catalogue_of(write_dataset(tmp_path / "data", rows, audio), tmp_path / "work"))
+    assert species[["scientific_name", "common_name"]].values.tolist() == [["Avis prima", "First Bird"]]
+
+
 def test_summary_counts_recordings_species_and_hours(mixed: DataConfig, tmp_path: Path) -> None:
     summary = json.loads((catalogue_of(mixed, tmp_path / "work") / "summary.json").read_text())
     assert summary == {

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import librosa
@@ -21,13 +23,13 @@ from cache.computing.fork_server import ForkServer
 from cache.computing.part import Source, compute_part
 from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
-from cache.features import build_features, find_missing, group_sources, open_feature_directory
+from cache.features import build_features, feature_recipe, find_missing, group_sources, open_feature_directory
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue, read_quarantine
 from cache.store.fragment import Failure
 from cache.store.part_writer import PartWriter
 from cache.store.strip_store import StripStore
 from cache.workspace.feature_directory import FeatureDirectory
-from cache.workspace.provenance import artefact_key
+from cache.workspace.provenance import artefact_key, read_provenance
 from cache.workspace.workspace import Workspace
 
 EncodeAudio = Callable[..., bytes]
@@ -283,6 +285,27 @@ def test_opened_feature_directory_is_kept_as_it_is(built: tuple[Path, Path]) -> 
     assert store == feature_directory(catalogue, Workspace(workspace)).path
     assert artefact_key(store) == store.name
     assert read_all_bytes(workspace / "features") == before
+
+
+def test_builders_that_open_a_new_feature_directory_at_once_make_one_without_files(tmp_path: Path) -> None:
+    def open_together(_: int) -> Path:
+        together.wait()
+        return open_feature_directory(FEATURES, Workspace(tmp_path)).path
+
+    together = Barrier(8)
+    with ThreadPoolExecutor(8) as pool:
+        (store,) = set(pool.map(open_together, range(8)))
+    provenance = read_provenance(store)
+    assert provenance["key"] == store.name
+    assert provenance["files"] == {}  # a file that is there later is no part of what a mirror fetches
+
+
+def test_remains_of_a_killed_builder_are_no_part_of_a_feature_directory(tmp_path: Path) -> None:
+    store = tmp_path / "features" / feature_recipe(FEATURES).key
+    store.mkdir(parents=True)
+    (store / ".provenance.json.1.partial").write_text("{")
+    assert open_feature_directory(FEATURES, Workspace(tmp_path)).path == store
+    assert read_provenance(store)["files"] == {}
 
 
 def test_part_is_closed_at_sixty_four_recordings() -> None:

@@ -1,3 +1,4 @@
+import io
 import logging
 import re
 
@@ -87,3 +88,15 @@ def test_end_is_told_but_not_after_an_error(caplog: pytest.LogCaptureFixture) ->
     with pytest.raises(OSError, match="disk"), BuildProgress(recordings=1, total_bytes=10):
         raise OSError("disk")
     assert caplog.messages == []
+
+
+def test_bar_on_a_terminal_names_the_stage_and_no_kind_of_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    with BuildProgress(recordings=1, total_bytes=10) as progress:
+        progress.add([finished("a", 10, 60.0)])
+    assert "features: " in terminal.getvalue()
+    assert "log-mel" not in terminal.getvalue()

@@ -191,6 +191,20 @@ def test_recording_whose_process_is_killed_again_and_again_is_left_to_the_next_b
     assert sources[1].sha256 in StripStore(FeatureDirectory(store)).strips
 
 
+@pytest.mark.usefixtures("faulty")
+def test_recording_alone_in_its_part_is_left_to_the_next_build_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "ATTEMPTS_IF_KILLED", 2)
+    spared, store = tmp_path / "spared", FeatureDirectory(tmp_path / "store")
+    sources = write_sources(tmp_path, [b"KILLED" + str(spared).encode()])
+    assert [event.reason for event in retry_part(sources, FEATURES, store)] == ["unreadable"]
+    assert sources[0].sha256 not in StripStore(store)
+    spared.touch()
+    assert [event.reason for event in retry_part(sources, FEATURES, store)] == [""]
+    assert sources[0].sha256 in StripStore(store)
+
+
 def test_killed_child_changes_no_byte(good: list[bytes], tmp_path: Path) -> None:
     sources = write_sources(tmp_path, good)
     list(retry_part(sources, FEATURES, FeatureDirectory(tmp_path / "calm" / "store")))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from cache.config.split import SplitConfig
 from cache.folds.assignment import assign_folds
 from cache.folds.extension import UNASSIGNED, extend_folds
-from cache.folds.groups import PINNED_FOLD, TEST_FOLD, count_leaks, group_recordings
+from cache.folds.groups import PINNED_FOLD, TEST_FOLD, group_recordings
+from cache.folds.overlap import count_leaks
 
 LEVEL = {0: 0.5, 1: 0.5}
 

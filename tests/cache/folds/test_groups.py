@@ -1,4 +1,4 @@
-"""Groups and leaks against plain loops over pairs of recordings, and by hand."""
+"""Groups against a plain loop over pairs of recordings, and by hand."""
 
 from pathlib import Path
 
@@ -6,20 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from recording_tables import make_table, random_tables, spread_table
 
 from cache.config.data import DataConfig
 from cache.config.split import SplitConfig
 from cache.folds.assignment import assign_folds
-from cache.folds.groups import (
-    PINNED_FOLD,
-    TEST_FOLD,
-    count_leaks,
-    group_recordings,
-    share_known_to_training,
-    table_column,
-)
+from cache.folds.groups import group_recordings, share_known_to_training, table_column
+from cache.folds.overlap import count_leaks
 from cache.recordings.user_table import read_recordings
 
 
@@ -41,20 +34,6 @@ def brute_force_groups(table: pd.DataFrame) -> list[int]:
     return group
 
 
-def brute_force_leaks(table: pd.DataFrame, fold: np.ndarray) -> tuple[int, int]:
-    """Pairs (recordist, species) on both sides, and validation recordings that share one with training."""
-    pairs, leaking = set(), 0
-    for i, validated in enumerate(fold):
-        leaks = False
-        for j, trained in enumerate(fold):
-            same = table["label"][i] == table["label"][j] and table["recordist"][i] == table["recordist"][j] != ""
-            if same and validated >= 0 and trained not in (validated, TEST_FOLD):
-                pairs.add((table["recordist"][i], table["label"][i]))
-                leaks = True
-        leaking += leaks
-    return len(pairs), leaking
-
-
 @settings(deadline=None, max_examples=40)
 @given(random_tables())
 def test_groups_are_those_of_a_plain_loop(drawn: tuple[pd.DataFrame, SplitConfig]) -> None:
@@ -62,59 +41,6 @@ def test_groups_are_those_of_a_plain_loop(drawn: tuple[pd.DataFrame, SplitConfig
     group = group_recordings(table)
     expected = brute_force_groups(table)
     assert len(set(zip(group, expected, strict=True))) == len(set(group)) == len(set(expected))
-
-
-@settings(deadline=None, max_examples=40)
-@given(random_tables(), st.integers(0, 2**32 - 1))
-def test_leaks_are_those_of_a_double_loop(drawn: tuple[pd.DataFrame, SplitConfig], seed: int) -> None:
-    table, config = drawn
-    fold = np.random.default_rng(seed).integers(TEST_FOLD, config.folds, len(table))
-    pairs, leaking = brute_force_leaks(table, fold)
-    leaks = count_leaks(table, fold)
-    assert leaks["shared_pairs"] == pairs
-    assert leaks["leaking_recordings"] == leaking
-    assert leaks["leaking_share"] == pytest.approx(leaking / max((fold >= 0).sum(), 1), abs=1e-4)
-
-
-def test_leaks_of_a_small_table_by_hand() -> None:
-    table = make_table(
-        [("a", "ann"), ("a", "ann"), ("a", "ann"), ("b", "ann"), ("a", "bob"), ("a", ""), ("a", ""), ("b", "cy")]
-    )
-    fold = np.array([0, 0, 1, 2, 1, 0, 1, PINNED_FOLD])
-    # (ann, a) stands in folds 0 and 1: three recordings leak, of seven validated; the unknown recordist is no pair
-    assert count_leaks(table, fold) == {
-        "shared_pairs": 1,
-        "leaking_recordings": 3,
-        "leaking_share": 0.4286,
-        "shared_sounds": 0,
-    }
-
-
-def test_pair_in_validation_and_always_in_training_leaks_once() -> None:
-    table = make_table([("a", "ann"), ("a", "ann"), ("b", "bob")])
-    assert count_leaks(table, np.array([PINNED_FOLD, 0, 1])) == {
-        "shared_pairs": 1,
-        "leaking_recordings": 1,
-        "leaking_share": 0.5,
-        "shared_sounds": 0,
-    }
-
-
-def test_sound_in_validation_and_training_is_counted_and_held_out_ones_are_not() -> None:
-    table = make_table([("a", "ann"), ("a", "bob"), ("b", "cy"), ("b", "di"), ("c", "ed"), ("c", "flo")])
-    table["sound"] = ["x", "x", "y", "y", "z", "z"]
-    assert count_leaks(table, np.array([0, 1, 1, 1, TEST_FOLD, 0]))["shared_sounds"] == 1
-    assert count_leaks(table, np.array([0, PINNED_FOLD, 1, 0, 0, 0]))["shared_sounds"] == 2
-
-
-def test_nothing_validated_leaks_nothing() -> None:
-    table = make_table([("a", "ann"), ("a", "ann")])
-    assert count_leaks(table, np.array([PINNED_FOLD, PINNED_FOLD])) == {
-        "shared_pairs": 0,
-        "leaking_recordings": 0,
-        "leaking_share": 0.0,
-        "shared_sounds": 0,
-    }
 
 
 @pytest.mark.parametrize("nobody", ["", "unknown"])

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recording_tables import random_tables
+from recording_tables import make_table, random_tables
 
 from cache.config.split import SplitConfig
-from cache.folds.groups import TEST_FOLD
-from cache.folds.overlap import Overlap, measure_overlap, name_groups
+from cache.folds.groups import PINNED_FOLD, TEST_FOLD
+from cache.folds.overlap import Overlap, count_leaks, measure_overlap, name_groups
 
 
 @settings(deadline=None, max_examples=40)
@@ -69,3 +69,70 @@ def test_sentences_say_what_the_counts_say(overlap: Overlap, told: str) -> None:
 )
 def test_groups_are_named_by_what_their_recordings_share(group_by: str, recordist: list[str], named: str) -> None:
     assert name_groups({"group_by": group_by}, pd.Series(recordist)) == named
+
+
+def brute_force_leaks(table: pd.DataFrame, fold: np.ndarray) -> tuple[int, int]:
+    """Pairs (recordist, species) on both sides, and validation recordings that share one with training."""
+    pairs, leaking = set(), 0
+    for i, validated in enumerate(fold):
+        leaks = False
+        for j, trained in enumerate(fold):
+            same = table["label"][i] == table["label"][j] and table["recordist"][i] == table["recordist"][j] != ""
+            if same and validated >= 0 and trained not in (validated, TEST_FOLD):
+                pairs.add((table["recordist"][i], table["label"][i]))
+                leaks = True
+        leaking += leaks
+    return len(pairs), leaking
+
+
+@settings(deadline=None, max_examples=40)
+@given(random_tables(), st.integers(0, 2**32 - 1))
+def test_leaks_are_those_of_a_double_loop(drawn: tuple[pd.DataFrame, SplitConfig], seed: int) -> None:
+    table, config = drawn
+    fold = np.random.default_rng(seed).integers(TEST_FOLD, config.folds, len(table))
+    pairs, leaking = brute_force_leaks(table, fold)
+    leaks = count_leaks(table, fold)
+    assert leaks["shared_pairs"] == pairs
+    assert leaks["leaking_recordings"] == leaking
+    assert leaks["leaking_share"] == pytest.approx(leaking / max((fold >= 0).sum(), 1), abs=1e-4)
+
+
+def test_leaks_of_a_small_table_by_hand() -> None:
+    table = make_table(
+        [("a", "ann"), ("a", "ann"), ("a", "ann"), ("b", "ann"), ("a", "bob"), ("a", ""), ("a", ""), ("b", "cy")]
+    )
+    fold = np.array([0, 0, 1, 2, 1, 0, 1, PINNED_FOLD])
+    # (ann, a) stands in folds 0 and 1: three recordings leak, of seven validated; the unknown recordist is no pair
+    assert count_leaks(table, fold) == {
+        "shared_pairs": 1,
+        "leaking_recordings": 3,
+        "leaking_share": 0.4286,
+        "shared_sounds": 0,
+    }
+
+
+def test_pair_in_validation_and_always_in_training_leaks_once() -> None:
+    table = make_table([("a", "ann"), ("a", "ann"), ("b", "bob")])
+    assert count_leaks(table, np.array([PINNED_FOLD, 0, 1])) == {
+        "shared_pairs": 1,
+        "leaking_recordings": 1,
+        "leaking_share": 0.5,
+        "shared_sounds": 0,
+    }
+
+
+def test_sound_in_validation_and_training_is_counted_and_held_out_ones_are_not() -> None:
+    table = make_table([("a", "ann"), ("a", "bob"), ("b", "cy"), ("b", "di"), ("c", "ed"), ("c", "flo")])
+    table["sound"] = ["x", "x", "y", "y", "z", "z"]
+    assert count_leaks(table, np.array([0, 1, 1, 1, TEST_FOLD, 0]))["shared_sounds"] == 1
+    assert count_leaks(table, np.array([0, PINNED_FOLD, 1, 0, 0, 0]))["shared_sounds"] == 2
+
+
+def test_nothing_validated_leaks_nothing() -> None:
+    table = make_table([("a", "ann"), ("a", "ann")])
+    assert count_leaks(table, np.array([PINNED_FOLD, PINNED_FOLD])) == {
+        "shared_pairs": 0,
+        "leaking_recordings": 0,
+        "leaking_share": 0.0,
+        "shared_sounds": 0,
+    }

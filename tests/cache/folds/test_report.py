@@ -1,6 +1,7 @@
 """What a split's report counts, by hand."""
 
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from recording_tables import make_table
 
 from cache.config.split import SplitConfig
 from cache.folds.assignment import assign_folds
-from cache.folds.report import report_split
+from cache.folds.report import log_split, report_split
 
 CONFIG = SplitConfig(folds=4)
 
@@ -42,3 +43,19 @@ def test_report_shows_that_plain_stratified_folds_leak(report: dict[str, Any]) -
     assert leak["shared_pairs"] > 12
     assert leak["leaking_recordings"] > 36
     assert leak["leaking_share"] == pytest.approx(leak["leaking_recordings"] / 73, abs=1e-4)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_copy_in_training_is_told_as_a_warning(copied: bool, caplog: pytest.LogCaptureFixture) -> None:
+    table = make_table(
+        [(label, f"{label}{number}") for label in "ab" for number in range(4)], table_fold=["0", "1"] * 4
+    )
+    if copied:  # two files by different recordists
+        table.loc[1, "sound"] = table.loc[0, "sound"]
+    config = SplitConfig(folds=2, fold_column="fold")
+    with caplog.at_level(logging.INFO, logger="cache.folds.report"):
+        log_split(report_split(table, assign_folds(table, config), config), config)
+    (told,) = [record for record in caplog.records if "by the same recordist" in record.message]
+    assert ("with a copy in training: 2" in told.message) == copied
+    assert ("split.fold_column=fold" in told.message) == copied
+    assert told.levelno == (logging.WARNING if copied else logging.INFO)

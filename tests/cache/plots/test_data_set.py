@@ -47,3 +47,10 @@ def test_picture_of_a_split_tells_whether_recordists_are_known() -> None:
 def test_picture_shows_the_counts() -> None:
     few, many = (plot_catalogue(recordings(count, "anna"), pd.DataFrame({"reason": []})) for count in (5, 50))
     assert few != many
+
+
+def test_picture_counts_recordists_by_the_rule_of_the_folds() -> None:
+    none, unknown, named = (
+        plot_catalogue(recordings(5, recordist), pd.DataFrame({"reason": []})) for recordist in ("", "unknown", "anna")
+    )
+    assert none == unknown != named

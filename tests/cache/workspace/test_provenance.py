@@ -59,3 +59,11 @@ def test_provenance_tells_the_digest_of_each_file(tmp_path: Path) -> None:
     # printf done | sha256sum
     digest = "a4c3ed04a95a3da14a9d235c83d868bed7c0f45cf7f3faa751ee8f50598d2211"
     assert read_provenance(directory)["files"] == {"result.txt": digest}
+
+
+def test_provenance_that_a_killed_build_left_is_no_file_of_the_artefact(tmp_path: Path) -> None:
+    staging = Workspace(tmp_path).staging / f"{RECIPE.kind}-{RECIPE.key}"
+    staging.mkdir(parents=True)
+    (staging / "provenance.json").write_text("written before the build was killed")
+    directory = Workspace(tmp_path).materialise(RECIPE, write_result, resumable=True)
+    assert read_provenance(directory)["files"].keys() == {"result.txt"}
