@@ -74,8 +74,8 @@ class CorpusPlan:
             )
 
     def describe(self) -> str:
-        """Returns the settings that the command line takes: `species=24 recordings=240 seed=0`."""
-        return f"species={self.species} recordings={self.recordings} seed={self.seed}"
+        """Returns the settings that the command line takes: `species=24 recordings=240 seed=0 …`."""
+        return f"species={self.species} recordings={self.recordings} seed={self.seed} difficulty={self.difficulty}"
 
 
 def synthesize_corpus(directory: Path, plan: CorpusPlan) -> Path:
