@@ -57,10 +57,18 @@ def advise_on_choice(decisions: Sequence[Decision], workspace: Workspace) -> str
     from birdclef.comparison.standing import rank_reports
 
     (best, *_), told = rank_reports(reports)
-    by_hand = f"`birdclef models promote {best}` takes it all the same"
     refused = next((one for one in reversed(decisions) if one.report == best), None)
-    why = f". Report {best} was refused: {refused.reason.removesuffix(f'; {by_hand}')}" if refused else ""
-    return f"{told}{why}. {by_hand}"
+    why = f". Report {best} was refused: {refused.reason}" if refused else ""
+    return f"{told}{why}. {explain_choice(best)}"
+
+
+def explain_choice(report: str) -> str:
+    """Returns how to make a refused report the champion, in words.
+
+    Args:
+        report: Key of the report.
+    """
+    return f"`birdclef models promote {report}` takes it all the same"
 
 
 def best_report(decisions: Sequence[Decision], workspace: Workspace) -> Path | None:
