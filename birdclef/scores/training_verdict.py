@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from birdclef.config.model import POOLS
+from birdclef.scores.lineage import list_embedding_stores
 
 Outcome = Literal["paid", "partly", "unclear", "not_paid"]
 
@@ -171,7 +172,7 @@ def _list_trials(members: Sequence[Mapping[str, Any]], lineage: Mapping[str, Any
     More epochs are among them only if a loss still fell.
     """
     longer = [_LONGER] if any(member["loss_falls"] for member in members) else []
-    on_embeddings = any("kind" in store["config"] for store in [lineage["features"], *lineage["member_features"]])
+    on_embeddings = bool(list_embedding_stores(lineage))
     trials = []
     for member in members:
         own = f"train.{member['name']}"

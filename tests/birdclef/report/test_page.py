@@ -363,6 +363,7 @@ def test_page_says_which_pictures_are_left_out_and_why(
         "pictures": {"confusion": b"", "learning_curves": b""},
         "left_out": dict.fromkeys(("f1_against_count", "reliability", "embeddings"), "too <few>"),
         "names": {},
+        "embedding_stores": [],
         "mistakes": [],
         "mistaken": 0,
     }
@@ -472,13 +473,14 @@ def test_report_on_embeddings_says_which_pictures_show_them_and_that_only_heads_
     store = {"key": "0" * 16, "config": {"kind": "embedding", "model": model}}
     own, other = (Exhibit(name, "f" * 64, b"", name == "a", None, "left out") for name in ("a", "b"))
     content = {
-        "report": {**report, "lineage": {**report["lineage"], "member_features": [store]}},
+        "report": report,
         "interval": "90 % interval",
         "metric_titles": METRIC_TITLES,
         "picture_titles": PICTURE_TITLES,
         "pictures": dict.fromkeys(PICTURE_TITLES, b""),
         "left_out": {},
         "names": {},
+        "embedding_stores": [store],
         "mistakes": [Mistake("owl", "wren", 0.5, own, other)],
         "mistaken": 1,
     }
