@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from birdclef.decisions import Decision, Judgement, find_champion, list_champions, rank_champions, read_decisions
+from birdclef.scores.report_settings import SETTINGS
 from cache.config.split import SplitConfig
 from cache.workspace.keys import file_key
 from cache.workspace.provenance import is_finished, read_provenance
@@ -131,7 +132,7 @@ def record(report: Path, judgement: Judgement, decisions: Sequence[Decision], wo
         report=report.name,
         macro_f1={name: macro_f1[name] for name in ("value", "low", "high")},
         against=champion.report if champion and judgement.verdict != "chosen" else None,
-        configuration=file_key(report / "experiment.yaml")[:16],
+        configuration=file_key(report / SETTINGS)[:16],
         **vars(judgement),
     )
     add_record("models", decision.number, report.name, asdict(decision), workspace)

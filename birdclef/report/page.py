@@ -20,10 +20,10 @@ from birdclef.report.species_names import name_species
 from birdclef.scores.json_values import replace_nan
 from birdclef.scores.lineage import list_embedding_stores
 from birdclef.scores.report_scores import Scored
+from birdclef.scores.report_settings import SETTINGS
 from cache.config.data import DataConfig
 from cache.workspace.workspace import Workspace
 
-SETTINGS = "experiment.yaml"
 FORMAT = 1
 """Version of `report.json`, which templates/report.schema.json describes."""
 
