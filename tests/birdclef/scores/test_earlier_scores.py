@@ -42,7 +42,7 @@ def compare(workspace: Workspace, recordings: pd.DataFrame) -> Path:
         recordings[recordings["fold"] == 0][["recording_id", "label"]].to_csv(staging / "recordings.csv", index=False)
 
     predictions = workspace.materialise(Recipe("predictions", {}, {"run": artefact_key(run)}, 1), predict)
-    inputs = {"ce/1/0/0": artefact_key(predictions)}
+    inputs = {"ce/1/0/0": "gone", "supcon/1/0/0": artefact_key(predictions)}
     return workspace.materialise(Recipe("comparisons", {}, inputs, 1), lambda _: None)
 
 
@@ -63,6 +63,22 @@ def test_reports_and_comparisons_that_scored_the_recordings_are_counted(known: p
     assert found.recordings == len(validated) > 7
     assert set(found.by) == {f"report {first}", f"comparison {comparison}"}
     assert find_earlier_scores(own, twenty, "2000-01-01T00:00:00+00:00", workspace) == EarlierScores(0, (), ())
+
+
+def test_scores_that_other_machines_left_at_the_url_are_counted_without_a_copy_of_them(
+    known: pd.DataFrame, tmp_path: Path, bucket_url: str
+) -> None:
+    first, second = (Workspace.open(bucket_url, tmp_path / name) for name in ("first", "second"))
+    own = write(first.directory, "own", known[20:]).name
+    report, comparison = write(first.directory, "first", known[5:12]).name, compare(first, known).name
+    assert first.mirror
+    first.mirror.send(first.directory, first.directory)
+    (first.directory / "reports" / "half").mkdir()
+    first.publish(first.directory / "reports" / "half" / "recordings.csv", b"")  # still on its way to the URL
+    found = find_earlier_scores(own, held_out(known, 20), LATER, second)
+    assert found == find_earlier_scores(own, held_out(known, 20), LATER, first)
+    assert found.by == (f"report {report}", f"comparison {comparison}")
+    assert sorted(path.parent.name for path in second.artefacts()) == ["catalogues", "splits"]
 
 
 def test_reports_that_are_gone_are_named(known: pd.DataFrame, tmp_path: Path) -> None:
