@@ -49,9 +49,11 @@ def champion_report(workspace: Workspace) -> Path:
 def advise_on_choice(decisions: Sequence[Decision], workspace: Workspace) -> str:
     """Returns which report is the best where there is no champion, why it was refused, and how to take it all the same.
 
-    The sentences have no full stop at the end; empty if the workspace has no report.
+    Of a workspace at a URL, the reports on this machine count and those that were decided on, which are fetched. The
+    sentences have no full stop at the end; empty if there is no such report.
     """
-    reports = list(workspace.artefacts("reports"))
+    keys = {path.name for path in workspace.artefacts("reports")} | {one.report for one in decisions}
+    reports = [path for path in (workspace.artefact("reports", key) for key in sorted(keys)) if is_finished(path)]
     if not reports:
         return ""
     # Imported here because a champion that is there needs no SciPy.
