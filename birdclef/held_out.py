@@ -134,7 +134,7 @@ def _look(directory: Path, workspace: Workspace) -> str:
     told = tell_look(look, earlier, find_earlier_scores(look.report, look.recordings, look.date, workspace))
     macro_f1, same = score["metrics"]["macro_f1"], score["same_species"]
     logger.info(
-        "held-out: macro-F1 %.3f [%.3f, %.3f] on %d recordings of %d species, out of fold %.3f. %s",
+        "held-out: macro-F1 %.3f [%.3f, %.3f], recordings %d, species %d, out of fold %.3f. %s",
         *(macro_f1["value"], macro_f1["low"], macro_f1["high"], score["recordings"], score["species"]),
         *(score["out_of_fold"]["macro_f1"]["value"], told),
         extra={"report": score["report"], "macro_f1": macro_f1["value"], "same_species": same["species"]},

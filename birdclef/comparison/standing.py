@@ -42,7 +42,7 @@ def _tell_doubts(doubts: Doubts) -> str:
     if doubts.leaking_share is not None:
         reasons.append(f"{100 * doubts.leaking_share:.1f} % of its recordings leak")
     if doubts.recordings is not None:
-        reasons.append(f"it scored only {doubts.recordings} recordings")
+        reasons.append(f"recordings that it scored: only {doubts.recordings}")
     return ", ".join(reasons)
 
 
@@ -55,7 +55,7 @@ def _score(reports: Sequence[Path]) -> tuple[dict[str, float], str]:
             pass
         else:
             values = [one["value"] for one in diff["metrics"]["macro_f1"]]
-            shared = f"the {diff['recordings']} recordings that all reports scored"
+            shared = f"the recordings that all reports scored ({diff['recordings']})"
             return dict(zip(diff["reports"], values, strict=True)), shared
     contents = {report.name: json.loads((report / "report.json").read_text()) for report in reports}
     scores = {key: content["metrics"]["macro_f1"]["value"] for key, content in contents.items()}

@@ -198,7 +198,7 @@ def test_each_further_report_is_a_further_look_and_is_told(
     workspace: Workspace,
 ) -> None:
     first, told = found
-    assert told.startswith(f"This is the first look at these {len(held_out)} recordings")
+    assert told.startswith(f"This is the first look at these recordings ({len(held_out)})")
     assert score_held_out_part(*reported, workspace) == found  # the same report again is no further look
     assert len(read_looks(workspace)) == 1
     other = make_report(60)

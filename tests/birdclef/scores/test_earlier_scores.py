@@ -95,7 +95,7 @@ def test_sentence_says_how_many_recordings_were_scored_before(known: pd.DataFram
     clean, by = EarlierScores(0, (), ()), tuple(f"report {number}" for number in range(5))
     assert tell_look(look(held_out(known, 20)), [], clean).endswith("so no choice was made on them.")
     told = tell_look(first, find_earlier(first, [first]), EarlierScores(9, by, ()))
-    assert "9 of these 20 recordings were scored out of fold before, by report 0, report 1, report 2 and 2 more" in told
+    assert "Recordings scored out of fold before: 9 of 20, by report 0, report 1, report 2 and 2 more" in told
     assert "no choice" not in told
     assert "set split.test_share from the first run on" in told
     assert "by a report or comparison that was removed since" in tell_look(first, [], clean)
