@@ -150,4 +150,4 @@ def _write(
         probabilities = predict_out_of_fold(features, recordings, len(species), ignored)[predicted]
     seconds = round(time.perf_counter() - started, 3)
     write_unviewed_predictions(staging, recordings[predicted], probabilities, seconds)
-    logger.info("baseline: %s, %d recordings, %.1f s", name, int(predicted.sum()), seconds)
+    logger.info("baseline: %s, recordings %d, %.1f s", name, int(predicted.sum()), seconds)

@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from birdclef.decisions import Decision, Judgement, find_champion, list_champions, rank_champions, read_decisions
+from birdclef.scores.report_settings import SETTINGS
 from cache.config.split import SplitConfig
 from cache.workspace.keys import file_key
 from cache.workspace.provenance import is_finished, read_provenance
@@ -48,19 +49,29 @@ def champion_report(workspace: Workspace) -> Path:
 def advise_on_choice(decisions: Sequence[Decision], workspace: Workspace) -> str:
     """Returns which report is the best where there is no champion, why it was refused, and how to take it all the same.
 
-    The sentences have no full stop at the end; empty if the workspace has no report.
+    Of a workspace at a URL, the reports on this machine count and those that were decided on, which are fetched. The
+    sentences have no full stop at the end; empty if there is no such report.
     """
-    reports = list(workspace.artefacts("reports"))
+    keys = {path.name for path in workspace.artefacts("reports")} | {one.report for one in decisions}
+    reports = [path for path in (workspace.artefact("reports", key) for key in sorted(keys)) if is_finished(path)]
     if not reports:
         return ""
     # Imported here because a champion that is there needs no SciPy.
     from birdclef.comparison.standing import rank_reports
 
     (best, *_), told = rank_reports(reports)
-    by_hand = f"`birdclef models promote {best}` takes it all the same"
     refused = next((one for one in reversed(decisions) if one.report == best), None)
-    why = f". Report {best} was refused: {refused.reason.removesuffix(f'; {by_hand}')}" if refused else ""
-    return f"{told}{why}. {by_hand}"
+    why = f". Report {best} was refused: {refused.reason}" if refused else ""
+    return f"{told}{why}. {explain_choice(best)}"
+
+
+def explain_choice(report: str) -> str:
+    """Returns how to make a refused report the champion, in words.
+
+    Args:
+        report: Key of the report.
+    """
+    return f"`birdclef models promote {report}` takes it all the same"
 
 
 def best_report(decisions: Sequence[Decision], workspace: Workspace) -> Path | None:
@@ -123,7 +134,7 @@ def record(report: Path, judgement: Judgement, decisions: Sequence[Decision], wo
         report=report.name,
         macro_f1={name: macro_f1[name] for name in ("value", "low", "high")},
         against=champion.report if champion and judgement.verdict != "chosen" else None,
-        configuration=file_key(report / "experiment.yaml")[:16],
+        configuration=file_key(report / SETTINGS)[:16],
         **vars(judgement),
     )
     add_record("models", decision.number, report.name, asdict(decision), workspace)

@@ -9,6 +9,7 @@ from birdclef.config.predict import PredictConfig
 from birdclef.scores.earlier_scores import find_earlier_scores
 from birdclef.scores.lineage import find_split, report_predictions
 from birdclef.scores.looks import record_look, tell_look
+from birdclef.scores.report_settings import read_predict_settings
 from cache.workspace.keys import Recipe
 from cache.workspace.provenance import artefact_key, read_provenance
 from cache.workspace.workspace import Workspace
@@ -52,10 +53,10 @@ def find_parts(report: Path, workspace: Workspace) -> ReportParts:
         raise ValueError(f"{report} holds {kind}. Give 'champion', or the directory of a report.")
     members: dict[str, dict[int, tuple[Path, PredictConfig]]] = {}
     for name, paths in report_predictions(report, workspace).items():
-        for made in map(read_provenance, paths):
-            run = workspace.artefact("runs", made["inputs"]["run"])
+        for path in paths:
+            run = workspace.artefact("runs", read_provenance(path)["inputs"]["run"])
             fold = int(read_provenance(run)["config"]["fold"])
-            members.setdefault(name, {})[fold] = run, PredictConfig(**made["config"])
+            members.setdefault(name, {})[fold] = run, read_predict_settings(path, report)
     split = find_split([run for runs in members.values() for run, _ in runs.values()], workspace)
     if not read_provenance(split)["config"]["test_share"]:
         raise ValueError(
@@ -133,7 +134,7 @@ def _look(directory: Path, workspace: Workspace) -> str:
     told = tell_look(look, earlier, find_earlier_scores(look.report, look.recordings, look.date, workspace))
     macro_f1, same = score["metrics"]["macro_f1"], score["same_species"]
     logger.info(
-        "held-out: macro-F1 %.3f [%.3f, %.3f] on %d recordings of %d species, out of fold %.3f. %s",
+        "held-out: macro-F1 %.3f [%.3f, %.3f], recordings %d, species %d, out of fold %.3f. %s",
         *(macro_f1["value"], macro_f1["low"], macro_f1["high"], score["recordings"], score["species"]),
         *(score["out_of_fold"]["macro_f1"]["value"], told),
         extra={"report": score["report"], "macro_f1": macro_f1["value"], "same_species": same["species"]},

@@ -146,7 +146,7 @@ def predict_recordings(
         partial.unlink(missing_ok=True)
     outcome = Outcome(len(recordings) - len(failures), seconds, writer.detections, failures)
     logger.info(
-        "predict: %d recordings, %.2f h, %d failed%s",
+        "predict: recordings %d, %.2f h, failed %d%s",
         *(outcome.recordings, seconds / 3600, len(failures), outcome.describe_detections()),
     )
     return outcome

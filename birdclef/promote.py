@@ -5,7 +5,15 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from birdclef.champion import advise_on_choice, best_report, champion_report, deciding, link_champion, record
+from birdclef.champion import (
+    advise_on_choice,
+    best_report,
+    champion_report,
+    deciding,
+    explain_choice,
+    link_champion,
+    record,
+)
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.promote import PromoteConfig
 from birdclef.decisions import Decision, Judgement, find_champion
@@ -105,7 +113,7 @@ def _judge_against_champion(
     reasons = [*told, *objections, *_list_doubts(report)]
     return Judgement(
         verdict="refused" if refused else "promoted",
-        reason="; ".join([*reasons, _by_hand(report)] if refused else reasons),
+        reason="; ".join([*reasons, explain_choice(report.name)] if refused else reasons),
         difference=present.difference,
         best=best.name if best and earlier and earlier.difference else None,
         difference_to_best=earlier.difference if earlier else None,
@@ -165,7 +173,3 @@ def _compare(
     leaks = measure_leaks(report, other, workspace)
     objections = find_objections(report, other, leaks, workspace)
     return _Comparison(difference, found, objections, find_advantages(leaks, other.name))
-
-
-def _by_hand(report: Path) -> str:
-    return f"`birdclef models promote {report.name}` takes it all the same"

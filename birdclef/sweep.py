@@ -12,7 +12,7 @@ from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Raised by hand when the same reports give another table."""
 
 _OTHER_METRICS = ("accuracy", "macro_roc_auc", "padded_cmap")
@@ -23,7 +23,7 @@ def compare_settings(settings: Sequence[Mapping[str, Any]], reports: Sequence[Pa
 
     Tables and plot name the settings that differ between reports. The best setting is named among the rows whose scores
     compare: those without `select=best`, and to which `birdclef.comparison.comparability` does not object beside the
-    row of them whose folds leak least and that scored most recordings.
+    row about which there is the least doubt; of several the one that scored most recordings.
 
     Args:
         settings: Settings of each report, by `section.key`.
@@ -79,20 +79,19 @@ def _find_objections(
     reports: Sequence[Path], contents: Sequence[Mapping[str, Any]], workspace: Workspace
 ) -> list[list[str]]:
     """Returns for each report why its score does not compare with those of the others, in words; empty if it does."""
-    from birdclef.comparison.comparability import find_objections, find_selection
+    from birdclef.comparison.comparability import find_doubts, find_objections, find_selection
     from birdclef.comparison.leaks import measure_leaks
 
-    selection = [find_selection(report) for report in reports]
-    leaks = [content["split"]["leak"]["leaking_share"] for content in contents]
+    doubts = find_doubts(reports)
     scored = [content["coverage"]["recordings_scored"] for content in contents]
-    least = reports[min(range(len(reports)), key=lambda row: (bool(selection[row]), leaks[row], -scored[row]))]
+    fairest = reports[min(range(len(reports)), key=lambda row: (doubts[row].grounds, -scored[row]))]
 
-    def hold_to_least(report: Path) -> list[str]:
-        if report.name == least.name:
+    def hold_to_fairest(report: Path) -> list[str]:
+        if report.name == fairest.name:
             return []
-        return find_objections(report, least, measure_leaks(report, least, workspace), workspace)
+        return find_objections(report, fairest, measure_leaks(report, fairest, workspace), workspace)
 
-    return [[*selected, *hold_to_least(report)] for selected, report in zip(selection, reports, strict=True)]
+    return [[*find_selection(report), *hold_to_fairest(report)] for report in reports]
 
 
 def _name_best(rows: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> str:

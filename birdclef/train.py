@@ -110,7 +110,7 @@ def _fit(config: TrainConfig, data: "FoldData", fold: int, workspace: Workspace,
 
     check_member(config, data.features)
     logger.info(
-        "train: fold %d, %d recordings of %d species, %s",
+        "train: fold %d, recordings %d, species %d, %s",
         fold,
         len(data.train),
         len(data.species),

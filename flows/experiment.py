@@ -206,11 +206,15 @@ def load_arms(config: Path, overrides: Iterable[str], arms: Iterable[str]) -> di
     chosen: dict[str, Sequence[str]] = {REFERENCE: ARMS[REFERENCE]}
     for arm in arms or ARMS:
         name, settings = read_arm(arm)
-        if name in companions:
-            raise ValueError(f"The arm {name!r} has the name of a member of {config}. Choose another name for the arm.")
         if settings and name in chosen:
             raise ValueError(f"Two arms have the name {name!r}. Give each its own.")
         chosen[name] = settings or ARMS[name]
+    if taken := next((name for name in chosen if name in companions), None):
+        role = ", which all arms are compared with," if taken == REFERENCE else ""
+        renamed = "member" if taken in ARMS else "arm"
+        raise ValueError(
+            f"The arm {taken!r}{role} has the name of a member of {config}. Choose another name for the {renamed}."
+        )
     return {
         name: load_config(config, [*common, *(f"train.{member}.{setting}" for setting in settings)])
         for name, settings in chosen.items()

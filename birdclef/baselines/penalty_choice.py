@@ -71,17 +71,17 @@ def _score(
     exponents: Sequence[int],
     ignored: IgnoredPairs | None,
 ) -> dict[int, float]:
-    """Returns macro-F1 of each inverse penalty on held-out groups, averaged over the sets of inner folds."""
+    """Returns macro-F1 of each inverse penalty on the validated groups, averaged over the sets of inner folds."""
     path = [_penalty(exponent) for exponent in exponents]
     folds = min(INNER_FOLDS, len(np.unique(groups)))
     classes = int(labels.max()) + 1 if ignored is None else ignored.shape[1]
     totals = np.zeros(len(path))
     for seed in range(INNER_SETS if len(labels) < _MANY_RECORDINGS else 1):
         probabilities = np.zeros((len(path), len(labels), classes), np.float32)
-        for training, held_out in _split(folds, labels, groups, seed):
+        for training, validated in _split(folds, labels, groups, seed):
             known = np.unique(labels[training])
-            predicted = predict_path(statistics[training], labels[training], statistics[held_out], path)
-            probabilities[:, held_out[:, np.newaxis], known] = predicted
+            predicted = predict_path(statistics[training], labels[training], statistics[validated], path)
+            probabilities[:, validated[:, np.newaxis], known] = predicted
         totals += [float(macro_f1(Predictions(one, None, ignored), labels)[0]) for one in probabilities]
     return dict(zip(exponents, totals.tolist(), strict=True))
 
@@ -89,11 +89,11 @@ def _score(
 def _split(
     folds: int, labels: NDArray[np.int64], groups: NDArray[np.int64], seed: int
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Returns training and held-out recordings of each inner fold; folds that leave nothing on a side are left out."""
+    """Returns training and validated recordings of each inner fold; folds that leave nothing on a side are left out."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class in y")  # rare species are expected
         cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, groups)
-        return [(training, held_out) for training, held_out in cut if len(training) and len(held_out)]
+        return [(training, validated) for training, validated in cut if len(training) and len(validated)]
 
 
 def _middle_of_best(scores: dict[int, float]) -> int:

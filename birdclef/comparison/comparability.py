@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,41 @@ _DRIFT = 0.01
 LEAST_SCORED = 0.9
 """Share of the other report's recordings that a report must have scored too, so that its score tells about them."""
 _NAMED_SPECIES = 5
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """Why the score of a report is too high beside those of others, as far as `report.json` alone can tell.
+
+    Attributes:
+        selected: Whether its epochs were chosen on the validation fold.
+        leaking_share: Share of its recordings that leak, if that is more than in the report that leaks least.
+        recordings: Number of recordings that it scored, if they are few beside those of the report that scored most.
+    """
+
+    selected: bool
+    leaking_share: float | None
+    recordings: int | None
+
+    @property
+    def grounds(self) -> tuple[bool, bool, bool]:
+        """Whether there is each doubt, the gravest first; reports are sorted by it, those without doubts first."""
+        return self.selected, self.leaking_share is not None, self.recordings is not None
+
+
+def find_doubts(reports: Sequence[Path]) -> list[Doubts]:
+    """Returns the doubts about the score of each report beside the others; their splits may be gone."""
+    contents = [_read(report) for report in reports]
+    leaks = [content["split"]["leak"]["leaking_share"] for content in contents]
+    scored = [content["coverage"]["recordings_scored"] for content in contents]
+    return [
+        Doubts(
+            selected=bool(find_selection(report)),
+            leaking_share=leak if _grew(leak, min(leaks)) else None,
+            recordings=recordings if recordings < LEAST_SCORED * max(scored) else None,
+        )
+        for report, leak, recordings in zip(reports, leaks, scored, strict=True)
+    ]
 
 
 def find_selection(report: Path) -> list[str]:

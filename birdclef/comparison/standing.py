@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from birdclef.comparison.comparability import LEAST_SCORED, find_selection
+from birdclef.comparison.comparability import Doubts, find_doubts
 from birdclef.comparison.diff import NothingInCommonError, compare_reports
 from birdclef.config.evaluate import EvaluateConfig
 
@@ -23,7 +23,7 @@ def rank_reports(reports: Sequence[Path]) -> tuple[list[str], str]:
         reports: Directories of one report or more.
     """
     scores, scope = _score(reports)
-    doubts = _find_doubts(reports)
+    doubts = {report.name: _tell_doubts(found) for report, found in zip(reports, find_doubts(reports), strict=True)}
     ranked = sorted(scores, key=lambda key: (doubts[key] != "", -scores[key]))
     told = [f"{key} with {scores[key]:.3f}{doubts[key] and f' ({doubts[key]})'}" for key in ranked]
     level = [key for key in ranked if scores[key] == scores[ranked[0]] and doubts[key] == doubts[ranked[0]]]
@@ -34,21 +34,16 @@ def rank_reports(reports: Sequence[Path]) -> tuple[list[str], str]:
     return ranked, f"By macro-F1 on {scope}, {best} {', '.join(told[: len(level)])}{behind}"
 
 
-def _find_doubts(reports: Sequence[Path]) -> dict[str, str]:
-    """Returns for each report, by its key, why its score is too high beside that of the others; empty if it is not."""
-    contents = {report.name: json.loads((report / "report.json").read_text()) for report in reports}
-    leaks = {key: content["split"]["leak"]["leaking_share"] for key, content in contents.items()}
-    scored = {key: content["coverage"]["recordings_scored"] for key, content in contents.items()}
-    doubts = {}
-    for report in reports:
-        key = report.name
-        reasons = [
-            ("its epochs were chosen on the validation fold", bool(find_selection(report))),
-            (f"{100 * leaks[key]:.1f} % of its recordings leak", leaks[key] > min(leaks.values())),
-            (f"it scored only {scored[key]} recordings", scored[key] < LEAST_SCORED * max(scored.values())),
-        ]
-        doubts[key] = ", ".join(reason for reason, holds in reasons if holds)
-    return doubts
+def _tell_doubts(doubts: Doubts) -> str:
+    """Returns why the score of a report is too high beside that of the others, in words; empty if it is not."""
+    reasons = []
+    if doubts.selected:
+        reasons.append("its epochs were chosen on the validation fold")
+    if doubts.leaking_share is not None:
+        reasons.append(f"{100 * doubts.leaking_share:.1f} % of its recordings leak")
+    if doubts.recordings is not None:
+        reasons.append(f"recordings that it scored: only {doubts.recordings}")
+    return ", ".join(reasons)
 
 
 def _score(reports: Sequence[Path]) -> tuple[dict[str, float], str]:
@@ -60,7 +55,7 @@ def _score(reports: Sequence[Path]) -> tuple[dict[str, float], str]:
             pass
         else:
             values = [one["value"] for one in diff["metrics"]["macro_f1"]]
-            shared = f"the {diff['recordings']} recordings that all reports scored"
+            shared = f"the recordings that all reports scored ({diff['recordings']})"
             return dict(zip(diff["reports"], values, strict=True)), shared
     contents = {report.name: json.loads((report / "report.json").read_text()) for report in reports}
     scores = {key: content["metrics"]["macro_f1"]["value"] for key, content in contents.items()}

@@ -44,7 +44,7 @@ class PredictConfig(ConfigSection):
     """Method that combines the logits of the windows into the score of a recording of the data set: their mean, their
     maximum, or the mean of the three highest."""
     batch_windows: PositiveInt = 64
-    """Number of windows per forward pass. Lower it if memory runs out."""
+    """Number of windows per forward pass, also where the report predicts again. Lower it if memory runs out."""
 
     execution_fields: ClassVar[frozenset[str]] = frozenset({"batch_windows"})
 

@@ -23,8 +23,8 @@ class PeakMemory:
         gc.collect()
         if sys.platform == "linux":
             ctypes.CDLL(None).malloc_trim(0)  # otherwise reuse of memory that was freed earlier would not be counted
-            _RESET.write_text("5")  # proc(5): resets the peak resident set size
-        self._held, self._code = _resident_mb("VmRSS"), _resident_mb("RssFile")
+        self._held = _resident_mb("VmRSS") if _reset_peak() else None
+        self._code = _resident_mb("RssFile")
 
     def read(self) -> float | None:
         """Returns the peak so far, MB; None if the system does not report it."""
@@ -34,6 +34,15 @@ class PeakMemory:
         if peak is None or code is None or self._held is None or self._code is None:
             return None
         return max(0.0, peak - self._held - max(0.0, code - self._code))
+
+
+def _reset_peak() -> bool:
+    """Returns whether the system set the peak resident set size of this process back to its present size."""
+    try:
+        _RESET.write_text("5")  # proc(5)
+    except OSError:  # no Linux, or a container whose /proc cannot be written
+        return False
+    return True
 
 
 def _resident_mb(name: str) -> float | None:

@@ -34,7 +34,6 @@ def describe_model(run: Path, workspace: Workspace, trained: TrainedRun, output:
     recordings = read_labelled_recordings(split, catalogue)
     used = recordings[is_trained_on(recordings["fold"], trained.fold).to_numpy()]
     scored = (recordings["fold"] == trained.fold).to_numpy()
-    held_out = int(scored.sum())
     log = pd.read_csv(run / "logs" / "metrics.csv")
     scores = {
         title: float(log[column].dropna().iloc[-1])
@@ -57,7 +56,7 @@ def describe_model(run: Path, workspace: Workspace, trained: TrainedRun, output:
         "hours": float(used["seconds"].sum()) / 3600,
         "recordists": int(used.loc[~is_unknown(used["recordist"]), "recordist"].nunique()),
         "recordist_known": int((~is_unknown(used["recordist"])).sum()),
-        "held_out": held_out,
+        "validated": int(scored.sum()),
         "overlap": measure_overlap(recordings, recordings["fold"].to_numpy(), scored).describe(),
         "scores": scores,
         "licences": _count_licences(used),

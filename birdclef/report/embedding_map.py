@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from sklearn.manifold import TSNE
 
 from birdclef.metrics.classification import Floats
@@ -49,10 +50,19 @@ def map_embeddings(predictions: Sequence[Path], folds: Sequence[int], most: int,
     for path, fold, features in zip(predictions, folds, features_of, strict=True):
         chosen = np.sort(generator.permutation(len(features))[: int(len(features) * share)])
         labels = read_recordings(path)["label"].iloc[chosen]
-        if (labels.value_counts() >= FEWEST_RECORDINGS).sum() < FEWEST_SPECIES:
+        if not shows_species(labels):
             continue
         perplexity = min(_PERPLEXITY, (len(chosen) - 1) / 3)
         projection = TSNE(perplexity=perplexity, metric="cosine", init="random", random_state=seed)
         places = projection.fit_transform(features[chosen].astype(np.float32))  # (recordings, 2)
         maps.append(FoldMap(fold, labels.tolist(), places.astype(np.float64)))
     return maps
+
+
+def shows_species(labels: pd.Series) -> bool:
+    """Returns whether enough species have several recordings, so that a map can show species together.
+
+    Args:
+        labels: Label of each recording of a fold.
+    """
+    return bool((labels.value_counts() >= FEWEST_RECORDINGS).sum() >= FEWEST_SPECIES)

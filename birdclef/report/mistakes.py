@@ -33,6 +33,7 @@ class Exhibit:
         recording_id: Identifier of the recording.
         sha256: sha256 of the audio file.
         picture: PNG of the strip, five seconds around the loudest frame.
+        shows_embeddings: Whether the picture shows embeddings, because the audio could not be read.
         excerpt: MP3 of the same seconds; None if the report has no sound of the recording.
         silence: Reason why there is no sound; empty if there is one.
     """
@@ -40,6 +41,7 @@ class Exhibit:
     recording_id: str
     sha256: str
     picture: bytes
+    shows_embeddings: bool
     excerpt: bytes | None
     silence: str
 
@@ -116,32 +118,38 @@ class Exhibitor:
         self._data = data
         self._room = megabytes * _MEGABYTE
         self._refusal = "" if megabytes > 0 else "left out"
+        self._in_reach = True
 
     def show(self, recording_id: str) -> Exhibit:
         """Returns an excerpt of a recording, five seconds around its loudest frame."""
         sha256 = self._sha256_of[recording_id]
-        strip, frames_per_second = self._log_mel(recording_id, sha256)
+        log_mel = self._log_mel(recording_id, sha256)
+        strip, frames_per_second = log_mel or (self._store.read(sha256), self._features.frames_per_second)
         frames = min(max(1, round(_SHOWN_SECONDS * frames_per_second)), len(strip))
         first = find_loudest(strip, frames)
         picture = plot_strip(strip[first : first + frames])
         middle = (first + frames / 2) / frames_per_second
         excerpt, silence = self._cut(recording_id, sha256, middle)
-        return Exhibit(recording_id, sha256, picture, excerpt, silence)
+        return Exhibit(recording_id, sha256, picture, log_mel is None, excerpt, silence)
 
-    def _log_mel(self, recording_id: str, sha256: str) -> tuple[NDArray[Any], float]:
-        """Returns the strip that the picture shows, (frames, channels), and its frames per second.
+    def _log_mel(self, recording_id: str, sha256: str) -> tuple[NDArray[Any], float] | None:
+        """Returns the log-mel, (frames, n_mels), and its frames per second.
 
-        This is the log-mel, read from the store or computed from the audio. If the store holds embeddings and the audio
-        cannot be read, the picture shows the embeddings.
+        It is read from the store or, if the store holds embeddings, computed from the audio; None if the audio cannot
+        be read.
         """
-        if self._features.kind == "embedding" and not self._refusal:
-            try:
-                return read_log_mel(
-                    self._data, recording_id, sha256, self._features.compared_log_mel
-                ), self._features.compared_log_mel.frames_per_second
-            except (UnusableAudioError, OSError) as error:
-                logger.warning("report: cannot read %s, so its picture shows embeddings (%s)", recording_id, error)
-        return self._store.read(sha256), self._features.frames_per_second
+        features = self._features.compared_log_mel
+        if self._features.kind == "log_mel":
+            return self._store.read(sha256), features.frames_per_second
+        if not self._in_reach:
+            return None
+        try:
+            return read_log_mel(self._data, recording_id, sha256, features), features.frames_per_second
+        except UnusableAudioError as error:
+            logger.warning("report: cannot read %s, so its picture shows embeddings (%s)", recording_id, error)
+        except OSError as error:
+            self._lose_recordings(error)
+        return None
 
     def _cut(self, recording_id: str, sha256: str, middle: float) -> tuple[bytes | None, str]:
         if self._refusal:
@@ -151,18 +159,23 @@ class Exhibitor:
         except UnusableAudioError as error:
             return None, error.detail
         except OSError as error:
-            logger.warning(
-                "report: cannot read the recordings, so the report has no more sounds (%s: %s)",
-                type(error).__name__,
-                error,
-            )
-            self._refusal = "the recordings were out of reach"
+            self._lose_recordings(error)
             return None, self._refusal
         if len(excerpt) > self._room:
             self._refusal = "no room left: evaluate.clip_megabytes"
             return None, self._refusal
         self._room -= len(excerpt)
         return excerpt, ""
+
+    def _lose_recordings(self, error: OSError) -> None:
+        """Read no more recordings, after one of them was out of reach."""
+        lost = "sounds" if self._features.kind == "log_mel" else "sounds, and its pictures show embeddings"
+        logger.warning(
+            "report: cannot read the recordings, so the report has no more %s (%s: %s)",
+            *(lost, type(error).__name__, error),
+        )
+        self._in_reach = False
+        self._refusal = self._refusal or "the recordings were out of reach"
 
 
 def find_loudest(strip: NDArray[Any], frames: int) -> int:

@@ -18,11 +18,12 @@ from birdclef.report.pictures import PICTURE_TITLES, draw_pictures
 from birdclef.report.rendering import render
 from birdclef.report.species_names import name_species
 from birdclef.scores.json_values import replace_nan
+from birdclef.scores.lineage import list_embedding_stores
 from birdclef.scores.report_scores import Scored
+from birdclef.scores.report_settings import SETTINGS
 from cache.config.data import DataConfig
 from cache.workspace.workspace import Workspace
 
-SETTINGS = "experiment.yaml"
 FORMAT = 1
 """Version of `report.json`, which templates/report.schema.json describes."""
 
@@ -79,6 +80,7 @@ def write_report(
         "pictures": pictures.drawn,
         "left_out": pictures.left_out,
         "names": names,
+        "embedding_stores": list_embedding_stores(report["lineage"]),
         "mistakes": show_mistakes(errors.head(config.worst_errors), scored, config, data),
         "mistaken": len(errors),
     }

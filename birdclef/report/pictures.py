@@ -12,7 +12,7 @@ from birdclef.metrics.calibration import BINS
 from birdclef.metrics.classification import confusion_matrix
 from birdclef.metrics.predictions import Predictions
 from birdclef.report import plots
-from birdclef.report.embedding_map import FEWEST_RECORDINGS, FEWEST_SPECIES, FoldMap, map_embeddings
+from birdclef.report.embedding_map import FEWEST_RECORDINGS, FEWEST_SPECIES, FoldMap, map_embeddings, shows_species
 from birdclef.scores.report_scores import Scored
 from cache.workspace.provenance import read_provenance
 
@@ -72,9 +72,7 @@ def draw_pictures(scored: Scored, config: EvaluateConfig, names: Mapping[str, st
     if maps := _map_first_member(scored, config, names):
         drawn["embeddings"] = plots.plot_embeddings(maps)
     else:
-        left_out["embeddings"] = (
-            f"no fold has {FEWEST_SPECIES} species with {FEWEST_RECORDINGS} recordings, so no species can lie together"
-        )
+        left_out["embeddings"] = why_no_map(scored.recordings, config.map_recordings)
     return Pictures(drawn, left_out)
 
 
@@ -106,6 +104,21 @@ def why_no_reliability(calibration: Mapping[str, Any]) -> str | None:
         f"{_FEWEST_IN_A_BIN} recordings or more lie in {len(full)} of {BINS} ranges of confidence, and the accuracy of "
         "fewer is mostly chance"
     )
+
+
+def why_no_map(recordings: pd.DataFrame, most: int) -> str:
+    """Returns why no fold has a map of its embeddings.
+
+    Args:
+        recordings: fold and label of each scored recording.
+        most: Most recordings on the maps together.
+    """
+    if not most:
+        return "evaluate.map_recordings=0"
+    too_few = f"no fold has {FEWEST_SPECIES} species with {FEWEST_RECORDINGS} recordings"
+    if any(shows_species(labels) for _, labels in recordings.groupby("fold")["label"]):
+        return f"among the evaluate.map_recordings={most} recordings that are drawn at random, {too_few}: raise it"
+    return f"{too_few}, so no species can lie together"
 
 
 def _map_first_member(scored: Scored, config: EvaluateConfig, names: Mapping[str, str]) -> list[FoldMap]:

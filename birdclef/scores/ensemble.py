@@ -34,9 +34,10 @@ def check_members(members: Mapping[str, OutOfFold]) -> None:
         if differing or classes[0] != classes[1]:
             listed = ", ".join(differing[:_NAMED_DIFFERENCES])
             more = f" and {len(differing) - _NAMED_DIFFERENCES} more" if len(differing) > _NAMED_DIFFERENCES else ""
+            lone = f", and only one of them predicts {listed}{more}" if differing else ""
             raise ValueError(
                 f"The members {first_name!r} and {name!r} cannot be combined: they predict {classes[0]} and "
-                f"{classes[1]} species, and {len(differing)} recordings occur in only one of them ({listed}{more}). "
+                f"{classes[1]} species{lone}. "
                 "Train both on the same folds of the same split."
             )
 

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from cache.config.features import read_features
 from cache.folds.split_table import read_split, split_catalogue
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue
 from cache.workspace.feature_directory import FeatureDirectory
@@ -137,6 +138,16 @@ def describe(lineage: Lineage, predictions: Iterable[Path], workspace: Workspace
         "packages": runs[0]["packages"],
         "hardware": runs[0]["hardware"],
     }
+
+
+def list_embedding_stores(lineage: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns key and settings of the features behind a report that are embeddings.
+
+    Args:
+        lineage: Result of `describe`.
+    """
+    stores = [lineage["features"], *lineage["member_features"]]
+    return [store for store in stores if read_features(store["config"]).kind == "embedding"]
 
 
 def _describe_stores(lineage: Lineage, workspace: Workspace) -> list[dict[str, Any]]:

@@ -110,7 +110,7 @@ def tell_look(look: Look, earlier: Sequence[Look], scored: EarlierScores) -> str
     total = len(look.recordings)
     before = max(scored.recordings, look.scored_before or 0)  # an artefact may have been removed since the look
     known = (
-        f" {before} of these {total} recordings were scored out of fold before, by {_name(scored.by)}. Settings and "
+        f" Recordings scored out of fold before: {before} of {total}, by {_name(scored.by)}. Settings and "
         "models may have been chosen by those scores, so the held-out score may be too high. To prevent this, set "
         "split.test_share from the first run on."
         if before
@@ -127,7 +127,7 @@ def tell_look(look: Look, earlier: Sequence[Look], scored: EarlierScores) -> str
             f"This is look {len(earlier) + 1} at these recordings: {listed} before. If you choose between these "
             f"reports by their held-out scores, the best score is too high.{known}"
         )
-    first = f"This is the first look at these {total} recordings"
+    first = f"This is the first look at these recordings ({total})"
     none = ", and no other report or comparison of this workspace scored any of them, so no choice was made on them"
     return f"{first}.{known}" if known else f"{first}{none}."
 

@@ -114,7 +114,7 @@ def read_out_of_fold(predictions: Sequence[Path]) -> OutOfFold:
     twice = recordings.loc[recordings["recording_id"].duplicated(), "recording_id"]
     if len(twice):
         raise ValueError(
-            f"{len(twice)} recordings are predicted by two folds, {twice.iloc[0]} among them. Give each fold once."
+            f"Recordings that two folds predict: {len(twice)}, {twice.iloc[0]} among them. Give each fold once."
         )
     probabilities = np.concatenate([np.load(path / _PROBABILITIES) for path in predictions], axis=1)
     order = np.argsort(recordings["recording_id"].to_numpy(str), kind="stable")

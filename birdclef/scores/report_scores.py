@@ -120,10 +120,14 @@ def score_members(
     predictions = scorer.decide(combined)
     directories = {name: list(own) for name, own in members.items()}
     runs = {name: [_find_run(path, workspace) for path in own] for name, own in directories.items()}
+    classifier = str(read_provenance(baseline)["config"]["baseline"])
     report = {
         "metrics": scorer.estimates(predictions, permutations),
         "confidence": config.confidence,
-        "baseline": _describe_baseline(baseline, recordings, predictions, scorer, permutations),
+        "baseline": {
+            "name": f"{classifier}, same folds",
+            **_describe_baseline(baseline, recordings, predictions, scorer, permutations),
+        },
         "zero_shot": describe_own_labels(zero_shot, recordings, predictions, scorer) if zero_shot else None,
         "coverage": describe_coverage(catalogue, recordings, species, lineage) | {"pairs_ignored": ignored.nnz},
         "overlap": describe_overlap(catalogue, recordings, lineage),
@@ -144,7 +148,7 @@ def score_members(
         **_describe_data(lineage),
         "lineage": describe(lineage, paths, workspace),
     }
-    report = {"verdict": judge_training(report), **report}
+    report = {"verdict": judge_training(report, classifier), **report}
     return Scored(report, catalogue, recordings, species, combined, calibrated, ignored, lineage, runs, directories)
 
 
@@ -162,7 +166,6 @@ def _describe_baseline(
     """Returns the baseline's metrics, and the paired difference of the ensemble to the baseline."""
     own = read_out_of_fold([baseline]).of(recordings["recording_id"])
     return {
-        "name": f"{read_provenance(baseline)['config']['baseline']}, same folds",
         "metrics": scorer.estimates(scorer.decide(own), permutations),
         "difference_macro_f1": scorer.macro_f1_difference(predictions, scorer.predictions(own)),
     }

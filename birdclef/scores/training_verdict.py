@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from birdclef.config.model import POOLS
+from birdclef.scores.lineage import list_embedding_stores
 
 Outcome = Literal["paid", "partly", "unclear", "not_paid"]
 
@@ -46,7 +47,7 @@ class Rival:
     sentence: str
 
 
-def judge_training(report: Mapping[str, Any]) -> dict[str, Any]:
+def judge_training(report: Mapping[str, Any], classifier: str) -> dict[str, Any]:
     """Returns whether training paid, in words and figures: outcome, sentence, advice, and the rivals.
 
     The rivals are chance, the baseline and an embedding model's own labels, the one that is furthest ahead first.
@@ -56,8 +57,9 @@ def judge_training(report: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         report: Content of `report.json` so far: metrics, baseline, zero_shot, members and lineage.
+        classifier: Name of the baseline's classifier.
     """
-    rivals = sorted(_list_rivals(report), key=lambda rival: -rival.lead["value"])
+    rivals = sorted(_list_rivals(report, classifier), key=lambda rival: -rival.lead["value"])
     ahead = [rival for rival in rivals if is_ahead(rival)]
     close = [rival for rival in rivals if rival.complete and not is_ahead(rival) and rival.lead["high"] >= 0]
     outcome: Outcome = "unclear" if close else "paid"
@@ -93,16 +95,11 @@ def read_rivals(report: Mapping[str, Any], origin: str) -> list[Rival]:
     return [Rival(**rival) for rival in report["verdict"]["rivals"]]
 
 
-def _list_rivals(report: Mapping[str, Any]) -> list[Rival]:
+def _list_rivals(report: Mapping[str, Any], classifier: str) -> list[Rival]:
     macro_f1, baseline, zero_shot = report["metrics"]["macro_f1"], report["baseline"], report["zero_shot"]
     rivals = [
         _chance(macro_f1),
-        _rival(
-            "baseline",
-            baseline["name"].removesuffix(", same folds"),
-            baseline["metrics"]["macro_f1"]["value"],
-            baseline["difference_macro_f1"],
-        ),
+        _rival("baseline", classifier, baseline["metrics"]["macro_f1"]["value"], baseline["difference_macro_f1"]),
     ]
     if not zero_shot or "macro_f1" not in zero_shot:
         return rivals
@@ -175,7 +172,7 @@ def _list_trials(members: Sequence[Mapping[str, Any]], lineage: Mapping[str, Any
     More epochs are among them only if a loss still fell.
     """
     longer = [_LONGER] if any(member["loss_falls"] for member in members) else []
-    on_embeddings = any("kind" in store["config"] for store in [lineage["features"], *lineage["member_features"]])
+    on_embeddings = bool(list_embedding_stores(lineage))
     trials = []
     for member in members:
         own = f"train.{member['name']}"

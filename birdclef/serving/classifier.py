@@ -13,6 +13,7 @@ from birdclef.inference.views import View
 from birdclef.metrics.classification import Floats
 from birdclef.model.trained_run import TrainedRun, load_run
 from birdclef.scores.lineage import report_predictions
+from birdclef.scores.report_settings import read_predict_settings
 from birdclef.serving.ensemble_classifier import EnsembleClassifier, Member
 from birdclef.serving.onnx_classifier import load_onnx
 from birdclef.serving.window_stream import PLAIN_THRESHOLD, WindowClassifier
@@ -62,9 +63,10 @@ def _load_report(source: Path, workspace: Workspace, device: torch.device) -> En
     members: dict[str, list[TrainedRun]] = {member["name"]: [] for member in report["members"]}
     settings = PredictConfig()
     for name, paths in report_predictions(source, workspace).items():
-        for made in map(read_provenance, paths):
-            settings = PredictConfig(**made["config"])
-            members[name].append(load_run(workspace.artefact("runs", made["inputs"]["run"]), workspace, device))
+        for path in paths:
+            settings = read_predict_settings(path, source)
+            run = workspace.artefact("runs", read_provenance(path)["inputs"]["run"])
+            members[name].append(load_run(run, workspace, device))
     return assemble_classifier(
         members,
         settings,

@@ -79,7 +79,7 @@ def build_backgrounds(
     if own and share == 1:
         return Backgrounds(own, share)
     bank = build_noise_bank(strips, features, crop_frames)
-    logger.info("train: %d of %d recordings have quiet passages that serve as background", len(bank), len(strips))
+    logger.info("train: recordings with quiet passages that serve as background: %d of %d", len(bank), len(strips))
     if len(bank):
         return Backgrounds((bank, *own), share)
     if not own:

@@ -87,7 +87,7 @@ def read_fold(
         store = feature_directory(catalogue, workspace)
     elif names := recordings.loc[~recordings["sha256"].isin(list(StripStore(store).strips)), "recording_id"].tolist():
         raise ValueError(
-            f"{store.path} has no strips of {len(names)} recordings of the split, {names[0]} among them. Its front "
+            f"{store.path} lacks the strips of recordings of the split: {len(names)}, {names[0]} among them. Its front "
             "end could not use these recordings: see the reasons in quarantine.csv of its catalogue, and remove the "
             "recordings from the table."
         )

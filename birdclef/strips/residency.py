@@ -160,7 +160,7 @@ def load_strips(store: StripStore, sha256s: Sequence[str], device: torch.device,
     n_bytes = reader.rows * reader.channels * np.dtype(reader.encoding.dtype).itemsize
     place = choose_place(n_bytes, device, residency)
     where = f"on {place}" if place else "streamed from the store"
-    logger.info("strips: %.1f MB of %d recordings %s", n_bytes / 1e6, len(sha256s), where)
+    logger.info("strips: recordings %d, %.1f MB %s", len(sha256s), n_bytes / 1e6, where)
     if place is None:
         return StreamedStrips(reader)
     flat = torch.from_numpy(reader.load())

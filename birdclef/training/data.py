@@ -242,7 +242,7 @@ def split_for_cache(crops: Tensor) -> Sequence[Tensor]:
 
 
 def load_validation(fold: FoldData, config: TrainConfig, device: torch.device) -> ValidationData:
-    """Returns the validation recordings cut into windows that do not overlap."""
+    """Returns the validation recordings cut into windows in a row; only the last may overlap the one before."""
     strips = load_strips(StripStore(fold.store), fold.validation["sha256"].tolist(), device, config.residency)
     frames = fold.features.count_frames(config.clip_seconds)
     labels = torch.tensor(fold.validation["label_index"].to_numpy())

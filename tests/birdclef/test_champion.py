@@ -64,6 +64,16 @@ def test_champion_is_the_last_report_that_was_not_refused(tmp_path: Path) -> Non
     assert decisions[0].macro_f1 == {"value": 0.5, "low": 0.4, "high": 0.6}
 
 
+def test_best_report_without_a_champion_is_named_on_a_machine_that_did_not_make_it(
+    tmp_path: Path, bucket_url: str
+) -> None:
+    first, second = (Workspace.open(bucket_url, tmp_path / name) for name in ("first", "second"))
+    report = write_report("a", first.directory)
+    decide(report, "refused", first)
+    with pytest.raises(FileNotFoundError, match=rf"the best report is {report.name} with 0\.500.*\. To predict with a"):
+        champion_report(second)
+
+
 def test_decisions_outlive_garbage_collection(tmp_path: Path) -> None:
     decide(write_report("a", tmp_path), "promoted", Workspace(tmp_path))
     assert find_garbage(Workspace(tmp_path)) == []

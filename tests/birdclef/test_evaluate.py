@@ -133,7 +133,7 @@ def test_members_on_different_recordings_are_refused_and_leave_no_report(
     assert report.name in before
     first, second = evaluation_members
     members = {first: evaluation_members[first], second: evaluation_members[second][1:]}
-    with pytest.raises(ValueError, match=r"cannot be combined: .* recordings occur in only one of them"):
+    with pytest.raises(ValueError, match=r"cannot be combined: .*, and only one of them predicts "):
         evaluate(CONFIG, members, evaluation_baseline, EXPERIMENT, Workspace(evaluation_workspace))
     assert list_reports(evaluation_workspace) == before
 

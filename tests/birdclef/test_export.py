@@ -141,7 +141,7 @@ def test_model_card_tells_data_scores_and_limits(run: Path, exported: Path, eval
     assert card.startswith(f"# Model card: birdclef run {run.name}\n")
     folds = [line.rsplit(",") for line in (evaluation_split / "split.csv").read_text().splitlines()[1:]]
     trained = sum(",1," not in ",".join(line) for line in folds)
-    assert f"trained on {trained} recordings" in card
+    assert f"trained on recordings: {trained}, " in card
     assert "by the same recordist. No copy of a scored recording was trained on" in " ".join(card.split())
     assert "macro-F1 0.750, accuracy 0.500" in card  # of the last epoch that was validated
     plain, page = (

@@ -14,12 +14,14 @@ from safetensors.torch import save_file
 
 from birdclef.config.augment import EmbeddingAugmentConfig
 from birdclef.config.model import ModelConfig
+from birdclef.config.predict import PredictConfig
 from birdclef.config.train import TrainConfig
 from birdclef.export import export_onnx
 from birdclef.model.network import build_model
 from birdclef.model.trained_run import load_run
 from birdclef.predict_recordings import predict_recordings
 from birdclef.serving.classifier import load_classifier
+from birdclef.serving.ensemble_classifier import EnsembleClassifier
 from birdclef.serving.onnx_classifier import OnnxClassifier
 from cache.audio.decoded_length import Heard
 from cache.config.features import EmbeddingConfig
@@ -116,6 +118,30 @@ def test_run_at_a_url_judges_alike_on_a_machine_that_did_not_build_its_store(
     monkeypatch.setattr(embedding, "loaded", {})
     assert judge(second.artefact("runs", run.name), recording) == here
     assert (second.directory / "features" / store.name / "model.onnx").is_file()
+
+
+def test_report_predicts_with_as_few_windows_at_once_as_its_experiment(run: Path) -> None:
+    workspace = Workspace.containing(run)
+    predictions = workspace.materialise(
+        Recipe("predictions", PredictConfig().identity(), {"run": artefact_key(run)}, 99), lambda _: None
+    )
+    content = {
+        "members": [{"name": "head"}],
+        "ensemble": {"method": "mean", "weights": {"head": 1.0}},
+        "calibration": {"temperature": 1.0},
+        "per_species": [{"threshold": 0.5}] * 5,
+    }
+
+    def write(staging: Path) -> None:
+        (staging / "report.json").write_text(json.dumps(content))
+        (staging / "experiment.yaml").write_text("predict: {batch_windows: 3}\n")
+
+    report = workspace.materialise(Recipe("reports", {}, {"head/0": artefact_key(predictions)}, 99), write)
+    classifier = load_classifier(report)
+    assert isinstance(classifier, EnsembleClassifier)
+    assert classifier.batch_windows == 3
+    for made in (report, predictions):  # the workspace is shared
+        shutil.rmtree(made)
 
 
 def test_run_whose_windows_end_between_two_embeddings_is_refused(run: Path, tmp_path: Path) -> None:

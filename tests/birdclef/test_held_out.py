@@ -13,6 +13,7 @@ from sklearn.metrics import f1_score
 
 from birdclef.baseline import predict_baseline
 from birdclef.config.evaluate import EvaluateConfig
+from birdclef.config.predict import PredictConfig
 from birdclef.config.train import TrainConfig
 from birdclef.evaluate import evaluate
 from birdclef.held_out import find_parts, score_held_out_part
@@ -31,7 +32,7 @@ from cache.workspace.workspace import Workspace
 
 SPECIES = ["abbowl", "barwre", "cdove", "d|<i>finch", "eremit"]
 CONFIG = EvaluateConfig(bootstrap_samples=50, permutations=3, worst_errors=0, map_recordings=0, ensemble="fitted")
-EXPERIMENT = {"data": {"root": "/nowhere"}}
+EXPERIMENT = {"data": {"root": "/nowhere"}, "predict": {"stride_seconds": 9.0, "batch_windows": 8}}
 
 WriteMember = Callable[..., list[Path]]
 
@@ -197,7 +198,7 @@ def test_each_further_report_is_a_further_look_and_is_told(
     workspace: Workspace,
 ) -> None:
     first, told = found
-    assert told.startswith(f"This is the first look at these {len(held_out)} recordings")
+    assert told.startswith(f"This is the first look at these recordings ({len(held_out)})")
     assert score_held_out_part(*reported, workspace) == found  # the same report again is no further look
     assert len(read_looks(workspace)) == 1
     other = make_report(60)
@@ -217,6 +218,11 @@ def test_scores_stay_with_their_reports_and_go_with_them(
     assert not kept & needed
     dropped = {item.path for item in find_garbage(workspace, [reported[0].name])}
     assert {found[0], reported[0]} <= dropped
+
+
+def test_parts_predict_as_the_report_did_with_as_few_windows_at_once(reported: Reported, workspace: Workspace) -> None:
+    settings = [config for runs in find_parts(reported[0], workspace).members.values() for _, config in runs.values()]
+    assert settings == [PredictConfig(batch_windows=8)] * 6  # tests/conftest.py predicts with the default stride
 
 
 def test_report_without_held_out_part_is_refused_before_anything_is_computed(

@@ -286,7 +286,7 @@ def test_detections_are_counted_over_all_recordings(
     with caplog.at_level("INFO"):
         outcome = predict_recordings(LoudClassifier(5.0), find_recordings([tmp_path]), tmp_path / "found", form)
     assert outcome.describe_detections() == told
-    assert caplog.messages[-1] == f"predict: 2 recordings, 0.00 h, 0 failed{told}"
+    assert caplog.messages[-1] == f"predict: recordings 2, 0.00 h, failed 0{told}"
 
 
 def test_rows_of_a_submission_are_named_by_their_places(tmp_path: Path) -> None:

@@ -84,7 +84,9 @@ def test_without_a_champion_the_best_report_is_named_and_not_the_newest(
     with pytest.raises(FileNotFoundError) as told:
         champion_report(Workspace(tmp_path))
     message = str(told.value)
-    assert f"on the {RECORDINGS} recordings that all reports scored, the best report is {good.name} with 0." in message
+    assert (
+        f"on the recordings that all reports scored ({RECORDINGS}), the best report is {good.name} with 0." in message
+    )
     assert f"before {bad.name} with 0." in message
     assert f"`birdclef models promote {good.name}` takes it all the same" in message
     assert f"promote {bad.name}" not in message + caplog.text

@@ -123,3 +123,13 @@ def test_settings_that_scored_fewer_recordings_are_never_best_in_any_order(
     with caplog.at_level("INFO"):
         compare_settings([grid[row] for row in order], [reports[row] for row in order], workspace)
     assert "best macro-F1 0.400 [0.300, 0.500] with train.*.folds=[0, 1]; settings left out" in caplog.text
+
+
+def test_settings_are_held_to_the_one_that_scored_most_among_folds_that_leak_alike(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace = Workspace(tmp_path)
+    reports = [write(workspace, 0.9, leak=0.4, scored="x"), write(workspace, 0.4, leak=0.405)]
+    with caplog.at_level("INFO"):
+        compare_settings([{"train.*.folds": folds} for folds in ("[0]", "[0, 1]")], reports, workspace)
+    assert "best macro-F1 0.400 [0.300, 0.500] with train.*.folds=[0, 1]; settings left out" in caplog.text

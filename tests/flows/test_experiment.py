@@ -384,6 +384,16 @@ def test_a_wrong_arm_is_refused(preset: str, arm: str, message: str) -> None:
         load_arms(CONFIGS / f"{preset}.yaml", (), [arm])
 
 
+@pytest.mark.parametrize(("member", "role"), [("ce", ", which all arms are compared with, "), ("joint", " ")])
+def test_a_member_with_the_name_of_a_known_arm_is_refused(member: str, role: str, tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text(f"data: {{root: d}}\ntrain: {{net: {{}}, {member}: {{seed: 1}}}}\n")
+    message = f"The arm '{member}'{role}has the name of a member of {path}. Choose another name for the member."
+    for arms in ([], ["joint", "supcon"]):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            load_arms(path, (), arms)
+
+
 def test_arms_whose_epochs_are_chosen_by_the_compared_score_are_refused() -> None:
     with pytest.raises(ValueError, match=r"train\.cnn\.select=best chooses .* Set train\.cnn\.select=last"):
         load_arms(CONFIGS / "demo.yaml", ["train.*.select=best"], ["ce-adjusted"])

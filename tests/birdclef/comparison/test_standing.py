@@ -46,7 +46,12 @@ def test_reports_whose_score_is_too_high_come_last_with_the_reason(tmp_path: Pat
     assert ranked == ["honest", "chosen", "leaky", "few"]
     assert "chosen with 0.900 (its epochs were chosen on the validation fold)" in told
     assert "leaky with 0.800 (22.5 % of its recordings leak)" in told
-    assert "few with 0.700 (it scored only 44 recordings)" in told
+    assert "few with 0.700 (recordings that it scored: only 44)" in told
+
+
+def test_a_little_more_leak_in_folds_that_leak_is_no_doubt(tmp_path: Path) -> None:
+    reports = [write(tmp_path, "a", 0.5, leaking=0.2), write(tmp_path, "b", 0.7, leaking=0.209)]
+    assert rank_reports(reports)[1].endswith("the best report is b with 0.700, before a with 0.500")
 
 
 def test_equal_scores_are_told_as_level(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from matplotlib import image
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.metrics.headline import METRIC_TITLES
 from birdclef.report import templates
-from birdclef.report.mistakes import list_errors
+from birdclef.report.mistakes import Exhibit, Mistake, list_errors
 from birdclef.report.page import write_report
 from birdclef.report.pictures import PICTURE_TITLES
 from birdclef.report.rendering import render
@@ -363,6 +363,7 @@ def test_page_says_which_pictures_are_left_out_and_why(
         "pictures": {"confusion": b"", "learning_curves": b""},
         "left_out": dict.fromkeys(("f1_against_count", "reliability", "embeddings"), "too <few>"),
         "names": {},
+        "embedding_stores": [],
         "mistakes": [],
         "mistaken": 0,
     }
@@ -465,23 +466,27 @@ def test_mistakes_are_shown_beside_the_best_recognised_recordings_of_the_other_s
     assert captions[3::2] == recognised[:2]
 
 
-def test_report_on_embeddings_says_that_only_its_heads_saw_nothing_of_a_recordist(
+def test_report_on_embeddings_says_which_pictures_show_them_and_that_only_heads_saw_nothing_of_a_recordist(
     report: dict[str, Any], html: str, markdown: str
 ) -> None:
     model = {"name": "All | <Ears>", "licence": "CC0"}
     store = {"key": "0" * 16, "config": {"kind": "embedding", "model": model}}
+    own, other = (Exhibit(name, "f" * 64, b"", name == "a", None, "left out") for name in ("a", "b"))
     content = {
-        "report": {**report, "lineage": {**report["lineage"], "member_features": [store]}},
+        "report": report,
         "interval": "90 % interval",
         "metric_titles": METRIC_TITLES,
         "picture_titles": PICTURE_TITLES,
         "pictures": dict.fromkeys(PICTURE_TITLES, b""),
         "left_out": {},
         "names": {},
-        "mistakes": [],
-        "mistaken": 0,
+        "embedding_stores": [store],
+        "mistakes": [Mistake("owl", "wren", 0.5, own, other)],
+        "mistaken": 1,
     }
     told = " ".join(render("report.html.j2", content).split())
+    assert 'alt="Embeddings of a"> <p class="silent">The picture shows embeddings' in told
+    assert 'alt="Spectrogram of b"> <p class="silent">No sound' in told
     name = "All | &lt;Ears&gt;"
     unknown = f"which recordings {name} itself was trained on is not known."
     assert f"classifiers on the embeddings of {name}; {unknown} The paired difference to the baseline is" in told

@@ -8,7 +8,7 @@ import pytest
 
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.report import pictures
-from birdclef.report.pictures import PICTURE_TITLES, draw_pictures, why_no_reliability, why_no_trend
+from birdclef.report.pictures import PICTURE_TITLES, draw_pictures, why_no_map, why_no_reliability, why_no_trend
 from birdclef.scores.report_scores import Scored, score_members
 from cache.workspace.workspace import Workspace
 
@@ -63,4 +63,11 @@ def test_pictures_that_mean_nothing_are_left_out_with_a_reason(scored: Scored) -
     without = draw_pictures(few, CONFIG.model_copy(update={"map_recordings": 0}), NAMES)
     assert set(without.drawn) == {"confusion", "learning_curves"}
     assert set(without.left_out) == {"f1_against_count", "reliability", "embeddings"}
-    assert "no fold has 3 species with 3 recordings" in without.left_out["embeddings"]
+    assert without.left_out["embeddings"] == "evaluate.map_recordings=0"
+
+
+def test_reason_for_no_map_tells_few_recordings_from_a_small_setting(scored: Scored) -> None:
+    drawn = draw_pictures(scored, CONFIG.model_copy(update={"map_recordings": 4}), NAMES)
+    assert "evaluate.map_recordings=4 recordings" in drawn.left_out["embeddings"]
+    rare = pd.DataFrame({"fold": [0] * 8 + [1] * 3, "label": list("aaabbbccccc")})  # two c in fold 0, nothing else in 1
+    assert why_no_map(rare, 2000) == "no fold has 3 species with 3 recordings, so no species can lie together"

@@ -42,7 +42,7 @@ def compare(workspace: Workspace, recordings: pd.DataFrame) -> Path:
         recordings[recordings["fold"] == 0][["recording_id", "label"]].to_csv(staging / "recordings.csv", index=False)
 
     predictions = workspace.materialise(Recipe("predictions", {}, {"run": artefact_key(run)}, 1), predict)
-    inputs = {"ce/1/0/0": artefact_key(predictions)}
+    inputs = {"ce/1/0/0": "gone", "supcon/1/0/0": artefact_key(predictions)}
     return workspace.materialise(Recipe("comparisons", {}, inputs, 1), lambda _: None)
 
 
@@ -65,6 +65,22 @@ def test_reports_and_comparisons_that_scored_the_recordings_are_counted(known: p
     assert find_earlier_scores(own, twenty, "2000-01-01T00:00:00+00:00", workspace) == EarlierScores(0, (), ())
 
 
+def test_scores_that_other_machines_left_at_the_url_are_counted_without_a_copy_of_them(
+    known: pd.DataFrame, tmp_path: Path, bucket_url: str
+) -> None:
+    first, second = (Workspace.open(bucket_url, tmp_path / name) for name in ("first", "second"))
+    own = write(first.directory, "own", known[20:]).name
+    report, comparison = write(first.directory, "first", known[5:12]).name, compare(first, known).name
+    assert first.mirror
+    first.mirror.send(first.directory, first.directory)
+    (first.directory / "reports" / "half").mkdir()
+    first.publish(first.directory / "reports" / "half" / "recordings.csv", b"")  # still on its way to the URL
+    found = find_earlier_scores(own, held_out(known, 20), LATER, second)
+    assert found == find_earlier_scores(own, held_out(known, 20), LATER, first)
+    assert found.by == (f"report {report}", f"comparison {comparison}")
+    assert sorted(path.parent.name for path in second.artefacts()) == ["catalogues", "splits"]
+
+
 def test_reports_that_are_gone_are_named(known: pd.DataFrame, tmp_path: Path) -> None:
     add_record("models", 1, "gone", {"report": "gone"}, Workspace(tmp_path))
     found = find_earlier_scores("own", held_out(known, 20), LATER, Workspace(tmp_path))
@@ -79,7 +95,7 @@ def test_sentence_says_how_many_recordings_were_scored_before(known: pd.DataFram
     clean, by = EarlierScores(0, (), ()), tuple(f"report {number}" for number in range(5))
     assert tell_look(look(held_out(known, 20)), [], clean).endswith("so no choice was made on them.")
     told = tell_look(first, find_earlier(first, [first]), EarlierScores(9, by, ()))
-    assert "9 of these 20 recordings were scored out of fold before, by report 0, report 1, report 2 and 2 more" in told
+    assert "Recordings scored out of fold before: 9 of 20, by report 0, report 1, report 2 and 2 more" in told
     assert "no choice" not in told
     assert "set split.test_share from the first run on" in told
     assert "by a report or comparison that was removed since" in tell_look(first, [], clean)

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from birdclef.config.train import TrainConfig
-from birdclef.scores.lineage import describe, list_differences, trace
+from birdclef.scores.lineage import describe, list_differences, list_embedding_stores, trace
+from cache.config.features import EmbeddingConfig, LogMelConfig
 from cache.config.split import SplitConfig
 from cache.split import build_split
 from cache.workspace.workspace import Workspace
@@ -89,3 +91,14 @@ def test_differences_between_splits_are_counted_and_named() -> None:
     many = other.assign(recording_id=[f"x{index}" for index in range(7)], label="owl")
     assert list_differences(first, many).endswith("15 recordings in only one (a, b, c, d, e, ...)")
     assert list_differences(first, first) == ""
+
+
+@pytest.mark.parametrize("log_mel", [LogMelConfig().identity(), LogMelConfig().model_dump(mode="json")])
+def test_embeddings_are_told_from_log_mel_whether_or_not_its_settings_name_the_kind(
+    log_mel: dict[str, Any], tiny_model: Path
+) -> None:
+    embedding = EmbeddingConfig.model_validate({"kind": "embedding", "model": str(tiny_model)}).identity()
+    features, other = {"key": "a", "config": log_mel}, {"key": "b", "config": embedding}
+    assert list_embedding_stores({"features": features, "member_features": []}) == []
+    assert list_embedding_stores({"features": features, "member_features": [other]}) == [other]
+    assert list_embedding_stores({"features": other, "member_features": [features]}) == [other]

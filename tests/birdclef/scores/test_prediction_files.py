@@ -77,7 +77,7 @@ def test_mean_over_views_is_weighted(folds: list[Path]) -> None:
 
 def test_recording_predicted_by_two_folds_is_refused(folds: list[Path], tmp_path: Path) -> None:
     again = write_fold(tmp_path / "2", ["c/1.ogg", "b/1.ogg"], np.zeros((2, 2, 3)), [1.0, 1.0])
-    with pytest.raises(ValueError, match=r"1 recordings are predicted by two folds, b/1\.ogg among them"):
+    with pytest.raises(ValueError, match=r"Recordings that two folds predict: 1, b/1\.ogg among them"):
         read_out_of_fold([*folds, again])
 
 

@@ -13,7 +13,18 @@ from flows.experiment import load_config
 
 LOG_MEL = {"key": "0", "config": {"n_mels": 64}}
 BACKBONES = {"0": "test_resnet", "1": "mean_pool"}
-EMBEDDINGS = {"key": "1", "config": {"kind": "embedding", "model": {"name": "BirdNET V2.4"}}}
+MODEL = {
+    "name": "BirdNET V2.4",
+    "sha256": "f" * 64,
+    "format": "tflite",
+    "licence": "CC BY-NC-SA 4.0",
+    "sample_rate": 48_000,
+    "window_seconds": 3.0,
+    "stride_seconds": 3.0,
+    "embedding": "embedding",
+    "channels": 1024,
+}
+EMBEDDINGS = {"key": "1", "config": {"kind": "embedding", "model": MODEL}}
 
 
 def interval(value: float, low: float, high: float) -> dict[str, float]:
@@ -28,11 +39,9 @@ def describe(
     weights: str = "none",
 ) -> dict[str, Any]:
     """Returns what of a report counts; `baseline` is the paired difference of the members to the baseline."""
-    name = "logistic regression on log-mel statistics, same folds"
     return {
         "metrics": {"macro_f1": {**interval(*members), "chance": 0.045}},
         "baseline": {
-            "name": name,
             "metrics": {"macro_f1": {"value": members[0] - baseline[0]}},
             "difference_macro_f1": interval(*baseline),
         },
@@ -49,6 +58,10 @@ def describe(
         ],
         "lineage": {"features": features, "member_features": []},
     }
+
+
+def judge(report: dict[str, Any]) -> dict[str, Any]:
+    return judge_training(report, "logistic regression on log-mel statistics")
 
 
 def own_labels(
@@ -69,7 +82,7 @@ def test_own_labels_and_baseline_that_are_ahead_are_named_with_their_lead_and_wh
     report = describe(
         (0.669, 0.58, 0.72), (-0.061, -0.12, -0.01), own_labels(88, everywhere, everywhere), EMBEDDINGS, "none"
     )
-    verdict = judge_training(report)
+    verdict = judge(report)
     assert verdict["outcome"] == "not_paid"
     assert verdict["sentence"] == (
         "Training did not pay here: the own labels of BirdNET V2.4 reach macro-F1 0.982, and the trained models reach "
@@ -96,14 +109,14 @@ def test_own_labels_and_baseline_that_are_ahead_are_named_with_their_lead_and_wh
 def test_outcome_is_that_of_the_interval_of_the_difference_to_the_baseline(
     baseline: tuple[float, float, float], outcome: str, words: str
 ) -> None:
-    verdict = judge_training(describe((0.6, 0.5, 0.7), baseline))
+    verdict = judge(describe((0.6, 0.5, 0.7), baseline))
     assert verdict["outcome"] == outcome
     assert words in verdict["sentence"]
     assert (verdict["advice"] is None) == (outcome == "paid")
 
 
 def test_members_that_may_be_as_bad_as_chance_did_not_pay_whatever_the_baseline_does() -> None:
-    verdict = judge_training(describe((0.05, 0.03, 0.07), (0.02, 0.01, 0.03)))
+    verdict = judge(describe((0.05, 0.03, 0.07), (0.02, 0.01, 0.03)))
     assert verdict["outcome"] == "not_paid"
     assert "macro-F1 0.050 [0.030, 0.070] is not shown to be better than chance, 0.045" in verdict["sentence"]
 
@@ -111,15 +124,15 @@ def test_members_that_may_be_as_bad_as_chance_did_not_pay_whatever_the_baseline_
 def test_own_labels_that_miss_species_pay_in_part_where_they_are_ahead_and_else_say_nothing() -> None:
     everywhere = (0.3, 0.2, 0.4)
     ahead = own_labels(40, (-0.1, -0.2, -0.05), everywhere)
-    verdict = judge_training(describe((0.669, 0.6, 0.7), (0.2, 0.1, 0.3), ahead, EMBEDDINGS))
+    verdict = judge(describe((0.669, 0.6, 0.7), (0.2, 0.1, 0.3), ahead, EMBEDDINGS))
     assert verdict["outcome"] == "partly"
     assert "reach macro-F1 0.982 on the 40 recordings of species that it knows" in verdict["sentence"]
     assert "behind by 0.100 [0.050, 0.200]" in verdict["sentence"]
     assert "for the species that it knows" in verdict["advice"]
     level = own_labels(40, (0.03, -0.04, 0.1), everywhere)
-    assert judge_training(describe((0.669, 0.6, 0.7), (0.2, 0.1, 0.3), level, EMBEDDINGS))["outcome"] == "paid"
+    assert judge(describe((0.669, 0.6, 0.7), (0.2, 0.1, 0.3), level, EMBEDDINGS))["outcome"] == "paid"
     without = {"model": "BirdNET V2.4", "recordings": 0}  # it knows no scored species
-    assert judge_training(describe((0.669, 0.6, 0.7), (0.2, 0.1, 0.3), without, EMBEDDINGS))["outcome"] == "paid"
+    assert judge(describe((0.669, 0.6, 0.7), (0.2, 0.1, 0.3), without, EMBEDDINGS))["outcome"] == "paid"
 
 
 @pytest.mark.parametrize(
@@ -135,14 +148,14 @@ def test_own_labels_that_miss_species_pay_in_part_where_they_are_ahead_and_else_
     ],
 )
 def test_advice_names_settings_that_are_not_set_yet(features: dict[str, Any], weights: str, advised: list[str]) -> None:
-    verdict = judge_training(describe((0.6, 0.5, 0.7), (-0.06, -0.1, -0.01), None, features, weights))
+    verdict = judge(describe((0.6, 0.5, 0.7), (-0.06, -0.1, -0.01), None, features, weights))
     assert all(setting in verdict["advice"] for setting in advised)
     assert ("weights" in verdict["advice"]) == ("train.cnn.model.weights=hub" in advised)
     assert ("embeddings" in verdict["advice"]) == (features is LOG_MEL)
 
 
 def test_rivals_are_read_back_and_lead_if_that_is_shown_or_as_chance_by_anything() -> None:
-    verdict = judge_training(describe((0.05, 0.045, 0.07), (-0.01, -0.03, 0.01)))
+    verdict = judge(describe((0.05, 0.045, 0.07), (-0.01, -0.03, 0.01)))
     rivals = {rival.kind: rival for rival in read_rivals({"verdict": verdict}, "report.json")}
     assert not is_ahead(rivals["baseline"])  # its interval holds 0
     assert is_ahead(rivals["chance"])
@@ -162,7 +175,7 @@ def test_advice_does_not_name_what_is_set_already() -> None:
             "loss_falls": True,
         }
     ]
-    verdict = judge_training(report)
+    verdict = judge(report)
     assert "attention_pool" not in verdict["advice"]
     assert "objective.kind" not in verdict["advice"]
     assert "chosen on the validation folds" in verdict["sentence"]
@@ -174,19 +187,19 @@ def test_more_epochs_are_advised_only_if_the_loss_of_a_member_still_fell(feature
     (member,) = report["members"]
     for falls, advised in (([False, False], False), ([False, True], True)):
         report["members"] = [member | {"loss_falls": one} for one in falls]
-        assert ("epochs" in judge_training(report)["advice"]) == advised
+        assert ("epochs" in judge(report)["advice"]) == advised
 
 
 def test_one_species_is_nothing_to_tell_apart_and_no_setting_helps() -> None:
     report = describe((1.0, 0.4, 1.0), (0.0, 0.0, 0.0))
     report["coverage"]["species_scored"] = 1
     report["metrics"]["macro_f1"]["chance"] = 1.0
-    advice = judge_training(report)["advice"]
+    advice = judge(report)["advice"]
     assert advice == "Only one species is scored, so there is nothing to tell apart: add recordings of more species."
 
 
 def test_models_that_are_as_good_as_the_baseline_are_said_to_be_level() -> None:
-    sentence = judge_training(describe((0.6, 0.5, 0.7), (0.0, -0.1, 0.1)))["sentence"]
+    sentence = judge(describe((0.6, 0.5, 0.7), (0.0, -0.1, 0.1)))["sentence"]
     assert "they are level, 0.000 [-0.100, 0.100]" in sentence
 
 
@@ -208,11 +221,8 @@ def test_each_advised_setting_loads_with_each_preset(preset: str, objective: str
         for name, each in config.train.items()
     ]
     stores = [{"key": "0", "config": config.features_of(name).model_dump()} for name in config.train]
-    for store in stores:
-        if store["config"]["kind"] == "log_mel":
-            del store["config"]["kind"]  # as in a recipe
     report["lineage"] = {"features": stores[0], "member_features": stores[1:]}
-    advice = judge_training(report)["advice"]
+    advice = judge(report)["advice"]
     settings = re.findall(r"train\.[\w*.]+(?:=\w+)?", advice)
     assert len(settings) >= 2
     for setting in settings:

@@ -45,7 +45,7 @@ def test_recording_named_twice_is_resident_once(store: Path, strips: dict[str, N
 def test_size_of_the_resident_strips_is_logged(store: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="birdclef.strips.residency"):
         load_strips(StripStore(FeatureDirectory(store)), ["sha-a1"], CPU, "auto")
-    assert "of 1 recordings on cpu" in caplog.text
+    assert "recordings 1, 0.0 MB on cpu" in caplog.text
 
 
 @pytest.mark.parametrize("residency", ["auto", "device", "host"])
