@@ -85,6 +85,12 @@ class ExperimentConfig(ConfigSection):
         """Returns the features that a member reads."""
         return self.member_features.get(member, self.features)
 
+    def reads_background(self, member: str) -> bool:
+        """Returns whether a member is trained with the sounds of `data.background`, or with noisy copies."""
+        features = self.features_of(member)
+        exists = bool(self.data.background) and (features.kind == "log_mel" or features.background_variants > 0)
+        return exists and self.train[member].augment.reads_folder
+
     def folds_of(self, member: str) -> tuple[int, ...]:
         """Returns the validation folds that a member is trained for; with `split.folds=auto` all that are possible."""
         folds = self.train[member].folds

@@ -58,7 +58,7 @@ def preview_augment(
         features = experiment.member_features.get(member)
         own = build_features(experiment.data, features, directory) if features else None
         fold = experiment.with_folds(split_directory).folds_of(member)[0]
-        data = experiment.data
-        background = build_background(data, experiment.features_of(member), directory) if data.background else None
+        reads, own_features = experiment.reads_background(member), experiment.features_of(member)
+        background = build_background(experiment.data, own_features, directory) if reads else None
         preview_augmentations(experiment.train[member], split_directory, fold, directory, output, (own, background))
     typer.echo(output)
