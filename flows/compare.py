@@ -60,7 +60,7 @@ def compare_flow(
             seeds,
             {name: experiment.train[name] for name in companions},
         )
-        sources = make_sources(experiment, catalogues, opened)
+        sources = make_sources(list(experiments.values()), catalogues, opened)
         finished = _run_trials(trials, experiment.with_folds(split), split, sources, opened)
         baselines = predict_baselines(experiment, split, catalogues, opened)
         return opened.address(compare_task(experiment.evaluate, finished, baselines, companions, opened))

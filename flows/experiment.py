@@ -17,9 +17,10 @@ from birdclef.config.train import TrainConfig
 from cache.config.data import DataConfig
 from cache.config.features import EmbeddingConfig, FeatureConfig, LogMelConfig
 from cache.config.section import ConfigSection
-from cache.config.split import AUTO, MOST_FOLDS, SplitConfig
+from cache.config.split import SplitConfig
 from cache.workspace.provenance import read_provenance
 from flows.configuration.arms import read_arm
+from flows.configuration.member_folds import check_folds
 from flows.configuration.origins import show_origins
 from flows.configuration.overrides import apply_overrides, as_overrides, parse_override, read_tree
 from flows.configuration.presets import find_config
@@ -63,34 +64,27 @@ class ExperimentConfig(ConfigSection):
                 check_views(self.predict, features, member.model.normalisation)
             except ValueError as error:
                 raise ValueError(f"train.{name}: {error}") from error
-            self._check_folds(name)
+        check_folds(self.split, {name: member.folds for name, member in self.train.items()})
         return self
-
-    def _check_folds(self, name: str) -> None:
-        folds = self.folds_of(name)
-        count = MOST_FOLDS if self.split.folds == AUTO else self.split.fold_count
-        if not folds or len(set(folds)) < len(folds) or max(folds) >= count:
-            raise ValueError(
-                f"train.{name}.folds={list(folds)} must name at least one fold from 0 to {count - 1}, and "
-                f"each fold once (split.folds={self.split.folds}). Set train.{name}.folds=null to train all folds."
-            )
-        first = next(iter(self.train))
-        if set(folds) != set(self.folds_of(first)):
-            raise ValueError(
-                f"train.{name} has the folds {list(folds)}, but train.{first} has {list(self.folds_of(first))}. All "
-                "members are scored on the same recordings: give them the same folds, such as 'train.*.folds=[0]'."
-            )
 
     def features_of(self, member: str) -> LogMelConfig | EmbeddingConfig:
         """Returns the features that a member reads."""
         return self.member_features.get(member, self.features)
 
+    def reads_background(self, member: str) -> bool:
+        """Returns whether a member is trained with the sounds of `data.background`, or with noisy copies."""
+        features = self.features_of(member)
+        exists = bool(self.data.background) and (features.kind == "log_mel" or features.background_variants > 0)
+        return exists and self.train[member].augment.reads_folder
+
     def folds_of(self, member: str) -> tuple[int, ...]:
-        """Returns the validation folds that a member is trained for; with `split.folds=auto` all that are possible."""
+        """Returns the validation folds that a member is trained for.
+
+        Raises:
+            ValueError: If these are all folds, and their number is still `auto`; `with_folds` settles it.
+        """
         folds = self.train[member].folds
-        if folds is not None:
-            return folds
-        return tuple(range(MOST_FOLDS if self.split.folds == AUTO else self.split.fold_count))
+        return tuple(range(self.split.fold_count)) if folds is None else folds
 
     def with_folds(self, split: Path) -> Self:
         """Returns the experiment with the number of folds of its split in place of `auto`.
@@ -103,8 +97,7 @@ class ExperimentConfig(ConfigSection):
         """
         folds = read_provenance(split)["config"]["folds"]
         settled = self.model_copy(update={"split": self.split.model_copy(update={"folds": folds})})
-        for name in self.train:
-            settled._check_folds(name)
+        check_folds(settled.split, {name: member.folds for name, member in self.train.items()})
         return settled
 
     def why_no_prediction(self) -> str | None:

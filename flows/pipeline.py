@@ -34,7 +34,8 @@ def features_flow(
 ) -> str:
     """Compute the missing strips and the catalogue; returns the catalogue's address.
 
-    The flow also computes the features of each member that has features of its own, and the background.
+    The flow also computes the features of each member that has features of its own, and the backgrounds that training
+    reads.
 
     Args:
         config: Name of a preset, such as small, or path of a YAML file.
@@ -44,7 +45,7 @@ def features_flow(
     with prepare(config, overrides, workspace) as (experiment, opened):
         make_member_catalogues(experiment, opened)
         catalogue = make_catalogue(experiment, opened)
-        make_backgrounds(experiment, opened)
+        make_backgrounds([experiment], opened)
         return opened.address(catalogue)
 
 

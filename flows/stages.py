@@ -1,7 +1,7 @@
 """The order of the stages: features -> split -> train -> predict -> evaluate. Each flow calls a part of it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,29 +73,33 @@ def make_member_catalogues(experiment: ExperimentConfig, workspace: Workspace) -
     }
 
 
-def make_backgrounds(experiment: ExperimentConfig, workspace: Workspace) -> dict[str, Path]:
-    """Returns the background of each member; empty if the experiment has none."""
-    if not experiment.data.background:
-        return {}
-    wanted = {name: experiment.features_of(name) for name in experiment.train}
-    built = {
-        features: build_background_task(experiment.data, features, workspace)
-        for features in dict.fromkeys(wanted.values())
-        if features.kind == "log_mel" or features.background_variants
+def make_backgrounds(experiments: Sequence[ExperimentConfig], workspace: Workspace) -> dict[str, Path]:
+    """Returns the background of each member that reads one in any of the experiments.
+
+    Args:
+        experiments: Settings of all stages; they differ only in those of training.
+        workspace: Workspace of the artefacts.
+    """
+    wanted = {
+        name: each.features_of(name) for each in experiments for name in each.train if each.reads_background(name)
     }
-    return {name: built[features] for name, features in wanted.items() if features in built}
+    data = experiments[0].data
+    built = {features: build_background_task(data, features, workspace) for features in dict.fromkeys(wanted.values())}
+    return {name: built[features] for name, features in wanted.items()}
 
 
-def make_sources(experiment: ExperimentConfig, catalogues: dict[str, Path], workspace: Workspace) -> dict[str, Sources]:
+def make_sources(
+    experiments: Sequence[ExperimentConfig], catalogues: dict[str, Path], workspace: Workspace
+) -> dict[str, Sources]:
     """Returns what each member is trained on.
 
     Args:
-        experiment: Settings of all stages.
+        experiments: Settings of all stages; they differ only in those of training.
         catalogues: Catalogue of each member that has features of its own.
         workspace: Workspace of the artefacts.
     """
-    backgrounds = make_backgrounds(experiment, workspace)
-    return {name: (catalogues.get(name), backgrounds.get(name)) for name in experiment.train}
+    backgrounds = make_backgrounds(experiments, workspace)
+    return {name: (catalogues.get(name), backgrounds.get(name)) for name in experiments[0].train}
 
 
 def make_split(experiment: ExperimentConfig, workspace: Workspace) -> Path:
@@ -112,7 +116,7 @@ def train_members(
     experiment: ExperimentConfig, split: Path, catalogues: dict[str, Path], workspace: Workspace
 ) -> dict[str, dict[int, Path]]:
     """Returns the run of each member and fold."""
-    sources = make_sources(experiment, catalogues, workspace)
+    sources = make_sources([experiment], catalogues, workspace)
     return {
         member: {
             fold: train_task(member, config, split, fold, workspace, sources[member])

@@ -55,7 +55,6 @@ ELSEWHERE = {
         "flows/command_line/comparisons.py",
         "flows/command_line/foreground.py",
         "flows/command_line/predict.py",
-        "flows/command_line/previews.py",
         "flows/command_line/serve.py",
         "flows/command_line/stages.py",
     ),

@@ -11,23 +11,24 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     Tag,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
 from birdclef.config.augment import AugmentConfig, EmbeddingAugmentConfig
-from birdclef.config.model import ModelConfig
+from birdclef.config.model import POOLS, ModelConfig
 from birdclef.config.objective import ObjectiveConfig
 from cache.config.section import ConfigSection, Probability, refuse_in_one_sentence
 
 
-def _augmented_kind(augment: Any) -> str:
-    """Returns the kind of features that augmentation settings are for: embeddings if a setting exists only there.
+class _OnEmbeddings(dict[str, Any]):
+    """Settings of augmentation, not yet checked, of a member that reads embeddings."""
 
-    What is no section counts as log-mel, whose model refuses it.
-    """
-    given = augment if isinstance(augment, Mapping) else getattr(type(augment), "model_fields", {})
-    own = EmbeddingAugmentConfig.model_fields.keys() - AugmentConfig.model_fields.keys()
-    return "embedding" if own & given.keys() else "log_mel"
+
+def _augmented_kind(augment: Any) -> str:
+    """Returns the kind of features that augmentation settings are for."""
+    return "embedding" if isinstance(augment, _OnEmbeddings | EmbeddingAugmentConfig) else "log_mel"
 
 
 class TrainConfig(ConfigSection):
@@ -37,8 +38,8 @@ class TrainConfig(ConfigSection):
     augment: Annotated[
         Annotated[AugmentConfig, Tag("log_mel")] | Annotated[EmbeddingAugmentConfig, Tag("embedding")],
         Discriminator(_augmented_kind),
-    ] = AugmentConfig()
-    """Augmentation. Log-mel and embeddings have different settings."""
+    ] = Field(default_factory=dict, validate_default=True)
+    """Augmentation. Log-mel and embeddings have different settings. `model.backbone` tells which of both is read."""
     objective: ObjectiveConfig = ObjectiveConfig()
     clip_seconds: PositiveFloat = 5.0
     """Length of a crop, s. On embeddings it must be a multiple of the embedding model's stride."""
@@ -101,6 +102,15 @@ class TrainConfig(ConfigSection):
     def most_epochs(self) -> int:
         """Number of epochs, or the largest possible number with `epochs=auto`; without the classifier of `supcon`."""
         return self.max_epochs if self.epochs == "auto" else self.epochs
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _tell_kind(cls, augment: Any, others: ValidationInfo) -> Any:
+        """Returns settings of augmentation, marked if the member reads embeddings."""
+        if "model" not in others.data:  # the model is refused, so nothing tells the kind
+            return AugmentConfig()
+        embeds = others.data["model"].backbone in POOLS
+        return _OnEmbeddings(augment) if embeds and isinstance(augment, Mapping) else augment
 
     @model_validator(mode="after")
     def _check_budget(self) -> Self:

@@ -13,7 +13,7 @@ AUTO = "auto"
 """Value of `split.folds` that has the number of folds chosen by the recordings."""
 
 MOST_FOLDS = 5
-"""Largest number of folds that `split.folds=auto` chooses, and the default of `split.folds`."""
+"""Largest number of folds that `split.folds=auto` chooses itself, and the default of `split.folds`."""
 
 
 class SplitConfig(ConfigSection):
@@ -23,8 +23,8 @@ class SplitConfig(ConfigSection):
         Annotated[int, Field(ge=2)] | Literal["auto"],
         refuse_in_one_sentence(f"a whole number from 2 on, or {AUTO}"),
     ] = MOST_FOLDS
-    """Number of folds; `auto`: the largest number up to 5 that the recordings allow, or that of the split whose folds
-    are kept. Keys and reports hold the number, not the word."""
+    """Number of folds; `auto`: the number of folds in `fold_column`, or without it the largest number up to 5 that the
+    recordings allow, or that of the split whose folds are kept. Keys and reports hold the number, not the word."""
     seed: Seed = 42
     """Seed of the fold assignment."""
     group_by: str = "recordist"

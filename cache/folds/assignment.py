@@ -1,8 +1,9 @@
 """Assigns a fold to each recording, so that no group has recordings in training and in validation."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from cache.folds.groups import PINNED_FOLD, TEST_FOLD, group_recordings, table_c
 
 _FEWEST = 2
 """Fewest folds of a split."""
+_EXAMPLES = 3
+"""Largest number of values that a message names."""
 
 
 def assign_folds(
@@ -96,7 +99,7 @@ def settle_folds(recordings: pd.DataFrame, config: SplitConfig) -> SplitConfig:
         return config
     if config.fold_column:
         given = pd.to_numeric(table_column(recordings, config.fold_column, "split.fold_column"), errors="coerce")
-        allowed = int(given.max()) + 1 if given.notna().any() else _FEWEST
+        allowed = int(given[np.isfinite(given)].to_numpy().max(initial=0)) + 1
     else:
         labels, group = recordings["label"].to_numpy(str), group_recordings(recordings, config.group_by)
         rest = ~_hold_out(labels, group, config)
@@ -111,20 +114,14 @@ def _given_folds(recordings: pd.DataFrame, config: SplitConfig) -> NDArray[np.in
     """
     column = table_column(recordings, str(config.fold_column), "split.fold_column")
     fold = pd.to_numeric(column, errors="coerce")
-    wrong = ~fold.isin([PINNED_FOLD, *range(config.fold_count)])
-    absent = sorted(set(range(config.fold_count)) - set(fold))
-    if wrong.any() or absent:
-        some = zip(recordings.loc[wrong, "recording_id"].head(3), column[wrong].head(3), strict=True)
-        examples = ", ".join(f"{name} ({value!r})" for name, value in some)
-        problem = (
-            f"something else ({examples}; recordings concerned: {int(wrong.sum())})"
-            if wrong.any()
-            else f"no recording of fold {absent}"
-        )
+    wrong = ~(fold.between(PINNED_FOLD, config.fold_count - 1) & (fold % 1 == 0))
+    present = set(fold[~wrong & (fold >= 0)])
+    if wrong.any() or len(present) < config.fold_count:
         raise ValueError(
             f"The column of split.fold_column={config.fold_column!r} must hold 0 to {config.fold_count - 1} "
-            f"(split.folds={config.fold_count}), or {PINNED_FOLD} for training only, but it holds {problem}. Correct "
-            "the table or split.folds."
+            f"(split.folds={config.fold_count}), or {PINNED_FOLD} for training only, but it holds "
+            f"{_describe_wrong(recordings['recording_id'], column, wrong) or _describe_absent(present, config)}. "
+            "Correct the table, where folds count from 0 without gaps, or split.folds."
         )
     given = pd.DataFrame({"label": recordings["label"].to_numpy(str), "fold": fold.to_numpy(np.int64)})
     given.loc[given["label"].isin(_lost_species(given)), "fold"] = PINNED_FOLD
@@ -134,6 +131,20 @@ def _given_folds(recordings: pd.DataFrame, config: SplitConfig) -> NDArray[np.in
             "fold, so no model could know them. Spread their recordings over several folds of the table."
         )
     return given["fold"].to_numpy(np.int64)
+
+
+def _describe_wrong(recording_id: pd.Series, column: pd.Series, wrong: pd.Series) -> str:
+    """Returns examples and number of the values that are no fold; an empty text if there are none."""
+    some = zip(recording_id[wrong].head(_EXAMPLES), column[wrong].head(_EXAMPLES), strict=True)
+    examples = ", ".join(f"{name} ({value!r})" for name, value in some)
+    return f"something else ({examples}; recordings concerned: {int(wrong.sum())})" if examples else ""
+
+
+def _describe_absent(present: Collection[float], config: SplitConfig) -> str:
+    """Returns examples and number of the folds without a recording."""
+    some = islice((fold for fold in range(config.fold_count) if fold not in present), _EXAMPLES)
+    others = config.fold_count - len(present) - _EXAMPLES
+    return f"no recording of fold {', '.join(map(str, some))}{f' and {others} others' if others > 0 else ''}"
 
 
 def _shares(config: SplitConfig) -> dict[int, float]:

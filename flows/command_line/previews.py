@@ -40,7 +40,7 @@ def preview_augment(
     workspace: WorkspaceAddress = WORKSPACE,
     output: Annotated[Path, typer.Option(help="Picture to write.", dir_okay=False)] = Path("augment.png"),
 ) -> None:
-    """Draw crops of the data set before and after each augmentation of the first member."""
+    """Draw crops of the data set before and after each augmentation of the first member that reads log-mel."""
     from birdclef.preview import preview_augmentations
     from cache.background import build_background
     from cache.features import build_features
@@ -48,17 +48,30 @@ def preview_augment(
 
     apply_settings()
     experiment, directory = load_config(config, overrides or ()), Workspace.open(workspace)
-    member = next(iter(experiment.train))
+    member, data = _choose_member(experiment), experiment.data
     with directory.at_work():
         split = keep_champion_folds(experiment.split, directory)
-        check_split(split, experiment.data, directory)
-        warn_of_unknown_recordists(split, experiment.data)
-        catalogue = build_features(experiment.data, experiment.features, directory)
-        split_directory = build_split(split, catalogue, directory)
-        features = experiment.member_features.get(member)
-        own = build_features(experiment.data, features, directory) if features else None
+        check_split(split, data, directory)
+        warn_of_unknown_recordists(split, data)
+        split_directory = build_split(split, build_features(data, experiment.features, directory), directory)
         fold = experiment.with_folds(split_directory).folds_of(member)[0]
-        data = experiment.data
-        background = build_background(data, experiment.features_of(member), directory) if data.background else None
+        features, has_own = experiment.features_of(member), member in experiment.member_features
+        own = build_features(data, features, directory) if has_own else None
+        background = build_background(data, features, directory) if experiment.reads_background(member) else None
         preview_augmentations(experiment.train[member], split_directory, fold, directory, output, (own, background))
     typer.echo(output)
+
+
+def _choose_member(experiment: ExperimentConfig) -> str:
+    """Returns the first member that reads log-mel.
+
+    Raises:
+        ValueError: If all members read embeddings, which have no picture.
+    """
+    for member in experiment.train:
+        if experiment.features_of(member).kind == "log_mel":
+            return member
+    raise ValueError(
+        "A preview shows log-mel, but all members read features.kind=embedding, which has no picture. Choose an "
+        "experiment with a member that reads log-mel, such as small."
+    )

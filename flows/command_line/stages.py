@@ -46,7 +46,8 @@ def held_out(
 
     opened = Workspace.open(workspace) if source == CHAMPION else Workspace.containing(Path(source))
     find_parts(champion_report(opened) if source == CHAMPION else Path(source), opened)  # before a server starts
-    run_flow("flows.pipeline:held_out_flow", workspace, source=source)
+    # The folder, and not the URL that it may mirror, because a mirror may lie anywhere.
+    run_flow("flows.pipeline:held_out_flow", str(opened.directory), source=source)
 
 
 def _run_stages(flow: str, config: Path, overrides: list[str] | None, workspace: str) -> None:

@@ -1,11 +1,9 @@
 """The commands that maintain a workspace: `birdclef status`, `verify` and `gc`."""
 
 import json
-import os
 from dataclasses import asdict
 from shutil import disk_usage
 from typing import Annotated
-from urllib.error import HTTPError
 
 import typer
 
@@ -15,6 +13,7 @@ from cache.workspace.workspace import Workspace
 from flows.command_line.options import WORKSPACE, Config, Overrides, WorkspaceAddress
 from flows.experiment import load_config
 from flows.monitoring.runs import format_runs, read_runs
+from flows.monitoring.server_api import api_url
 from flows.monitoring.status import format_size, format_status, read_status, read_unfinished
 from flows.settings import apply_settings
 
@@ -24,14 +23,11 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show the runs of the server, and the artefacts of a workspace with lineage, size and age."""
-    opened, url = Workspace.open(workspace), os.environ.get("PREFECT_API_URL", "http://127.0.0.1:4200/api")
-    runs, silence = None, f"no server answers at {url}"
+    opened, url = Workspace.open(workspace), api_url()
     try:
-        runs = read_runs(url)
-    except HTTPError as error:
-        silence = f"the server at {url} answers {error.code}; set PREFECT_API_AUTH_STRING to its user:password"
-    except OSError:
-        pass
+        runs, silence = read_runs(url), ""
+    except OSError as error:
+        runs, silence = None, str(error)
     artefacts, at_work = list(read_status(opened)), opened.is_at_work()
     if as_json:
         found = {

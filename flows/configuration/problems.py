@@ -69,7 +69,7 @@ def _describe_unknown(steps: Steps, problem: Mapping[str, Any], root: type[BaseM
 def _needed_kind(steps: Steps, root: type[BaseModel]) -> str:
     """Returns which kind of the section has a key that this kind lacks; an empty text if no kind has it.
 
-    The kinds are those of features. Settings of an augmentation have no key `kind`; they suit one kind of features.
+    The kinds are those of features. Settings of augmentation have no key `kind`: a member's backbone tells it.
     """
     if len(steps) < 2:
         return ""
@@ -83,7 +83,8 @@ def _needed_kind(steps: Steps, root: type[BaseModel]) -> str:
     section = ".".join(_keys(above, root))
     if "kind" in kinds[str(given)].model_fields:
         return f"there is no such key with {section}.kind={given}; it needs {section}.kind={needed}"
-    return f"this key is for features.kind={needed}, but other keys of {section} are for features.kind={given}"
+    backbone = ".".join(_keys((*above[:-1], "model", "backbone"), root))
+    return f"this key is for features.kind={needed}, but {backbone} reads features.kind={given}: change one of them"
 
 
 def _suggest_elsewhere(steps: Steps, problem: Mapping[str, Any], root: type[BaseModel]) -> str:

@@ -4,14 +4,12 @@ A worker sends heartbeats while its runs compute, even if they take days, and st
 `python -m flows.monitoring.health` every 30 s, so this module loads neither Prefect nor any stage.
 """
 
-import os
 from http import HTTPStatus
 from typing import Annotated
-from urllib.error import HTTPError
 
 import typer
 
-from flows.monitoring.server_api import ask_server
+from flows.monitoring.server_api import WrongAnswerError, api_url, ask_server
 from flows.settings import POOL, WORKER
 
 
@@ -20,7 +18,7 @@ def health(
     server_only: Annotated[bool, typer.Option("--server-only", help="Check only the server.")] = False,
 ) -> None:
     """Check that server and worker are alive, even if they are busy; the exit status is 1 if not."""
-    url = os.environ.get("PREFECT_API_URL", f"http://127.0.0.1:{port}/api").rstrip("/")
+    url = api_url(port)
     if ailment := find_ailment(url, None if server_only else WORKER):
         typer.echo(ailment, err=True)
         raise typer.Exit(1)
@@ -38,15 +36,13 @@ def find_ailment(url: str, worker: str | None) -> str | None:
     """
     try:
         if worker is None:
-            ask_server(f"{url}/ready")
+            ask_server(url, "/ready")
             return None
-        workers = ask_server(f"{url}/work_pools/{POOL}/workers/filter", {})
-    except HTTPError as error:
-        if worker is not None and error.code == HTTPStatus.NOT_FOUND:
-            return f"The server at {url} has no work pool {POOL}. Start `birdclef serve`."
-        return f"The server at {url} answers {error.code} {error.reason}. Look for the reason in the server's log."
+        workers = ask_server(url, f"/work_pools/{POOL}/workers/filter", {})
     except OSError as error:
-        return f"The server at {url} does not answer ({error}). Start it, or set PREFECT_API_URL to its address."
+        if isinstance(error, WrongAnswerError) and error.status == HTTPStatus.NOT_FOUND:
+            return f"The server at {url} has no work pool {POOL}. Start `birdclef serve`."
+        return str(error)
     return _find_ailment_of(worker, workers, url)
 
 

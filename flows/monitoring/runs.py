@@ -36,11 +36,11 @@ def read_runs(url: str) -> list[RunStatus]:
         url: URL of the API.
 
     Raises:
-        OSError: If no server answers, or it refuses the password of `PREFECT_API_AUTH_STRING`.
+        OSError: As `ask_server`.
     """
     active = _ask(url, ["RUNNING", "PENDING", "CANCELLING"], "START_TIME_ASC", 200)
     waiting = _ask(url, ["SCHEDULED", "PAUSED"], "EXPECTED_START_TIME_ASC", _NEXT_RUNS)
-    flows = {flow["id"]: flow["name"] for flow in ask_server(f"{url}/flows/filter", {})}
+    flows = {flow["id"]: flow["name"] for flow in ask_server(url, "/flows/filter", {})}
     now = datetime.now(UTC)
     return [
         RunStatus(
@@ -69,5 +69,5 @@ def _ask(url: str, states: list[str], sort: str, limit: int) -> list[dict[str, A
         "sort": sort,
         "limit": limit,
     }
-    found: list[dict[str, Any]] = ask_server(f"{url}/flow_runs/filter", wanted)
+    found: list[dict[str, Any]] = ask_server(url, "/flow_runs/filter", wanted)
     return found

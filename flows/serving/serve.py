@@ -12,14 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from filelock import FileLock, Timeout
 from httpx import HTTPError
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from flows.monitoring.server_api import NoAnswerError, WrongAnswerError, check_server
 from flows.serving.deployments import deploy, prepare_pool, set_schedule, skip_missed_runs
 from flows.serving.supervisor import Part, ServeError, end_leftovers
 from flows.settings import POOL, WORKER
@@ -102,18 +101,24 @@ def choose_server(host: str, port: int) -> tuple[str, bool]:
         port: Port of a started server.
 
     Raises:
-        ServeError: If a server already answers at host and port, and `PREFECT_API_URL` is not set.
+        ServeError: If a Prefect server already answers at host and port, and `PREFECT_API_URL` is not set, or if
+            something else answers there.
     """
-    named_url, own_url = PREFECT_API_URL.value(), f"http://{_reachable(host)}:{port}/api"
+    named_url, own_url = (PREFECT_API_URL.value() or "").rstrip("/"), f"http://{_reachable(host)}:{port}/api"
     if named_url and named_url != own_url:
         return named_url, False
-    answers = _answers(own_url)
-    if answers and not named_url:
+    try:
+        check_server(own_url)
+    except NoAnswerError:
+        return own_url, True
+    except WrongAnswerError as error:
+        raise ServeError(str(error)) from error
+    if not named_url:
         raise ServeError(
             f"A Prefect server that this serve did not start answers at {own_url} already. Choose another --port, or "
             f"set PREFECT_API_URL={own_url} to use that server."
         )
-    return own_url, not answers
+    return own_url, False
 
 
 def _lock_home(home: str) -> FileLock:
@@ -163,25 +168,30 @@ def _warn_if_open(host: str) -> None:
 
 
 def _answers(url: str) -> bool:
+    return not _find_silence(url)
+
+
+def _find_silence(url: str) -> str:
+    """Returns why no Prefect server answers, and what to do; an empty text if one answers."""
     try:
-        with urlopen(f"{url}/health", timeout=5) as response:  # noqa: S310
-            return bool(response.status == 200)
-    except (URLError, OSError):
-        return False
+        check_server(url)
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def _wait_for_server(url: str, parts: list[Part]) -> None:
     deadline = time.monotonic() + _SERVER_START_SECONDS
-    while not _answers(url):
+    while silence := _find_silence(url):
         for part in parts:
             part.tend()
         if time.monotonic() > deadline:
-            remedy = (
-                "The machine may be overloaded, or the port may be in use: choose another --port."
+            raise ServeError(
+                f"No Prefect server answers at {url} after {_SERVER_START_SECONDS} s. The machine may be overloaded, "
+                "or the port may be in use: choose another --port."
                 if parts
-                else "Start the server that PREFECT_API_URL names, or unset PREFECT_API_URL to start a server here."
+                else f"{silence} To start a server here, unset PREFECT_API_URL. Waited {_SERVER_START_SECONDS} s."
             )
-            raise ServeError(f"No Prefect server answers at {url} after {_SERVER_START_SECONDS} s. {remedy}")
         time.sleep(_POLL_SECONDS)
 
 

@@ -15,6 +15,7 @@ from prefect.artifacts import Artifact
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from birdclef.baseline import BASELINE
+from birdclef.config.augment import EmbeddingAugmentConfig
 from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 from flows.experiment import load_arms, load_config
@@ -173,6 +174,15 @@ def test_settings_that_do_not_fit_a_members_features_are_refused_before_anything
         load_config(path, [model, "train.head.model.backbone=resnet18"])
     with pytest.raises(ValueError, match="member_features names 'heads', but train only has head"):
         load_config(path, [model, "member_features.heads.n_mels=32"])
+
+
+@pytest.mark.parametrize(
+    "augment", ["{}", "{noise_probability: 0.3}", "{mixup_alpha: 0.2}", "{background_probability: 0.1}"]
+)
+def test_every_augmentation_of_embeddings_loads_without_its_defaults(augment: str, tiny_model: Path) -> None:
+    settings = [f"features.model={tiny_model}", f"train.head.augment={augment}"]
+    head = load_config(PROJECT / "configs" / "embeddings.yaml", settings).train["head"]
+    assert head.augment.model_dump() == {**EmbeddingAugmentConfig().model_dump(), **yaml.safe_load(augment)}
 
 
 @pytest.mark.parametrize("name", ["embeddings", "fusion"])

@@ -215,6 +215,34 @@ def test_automatic_number_of_folds_becomes_that_of_the_split(tmp_path: Path) -> 
         experiment.with_folds(split_of(3))
 
 
+def test_automatic_number_of_given_folds_is_that_of_the_split(tmp_path: Path) -> None:
+    experiment = load_config(Path("demo"), ["split.folds=auto", "split.fold_column=fold", "train.cnn.folds=[7]"])
+
+    def split_of(folds: int) -> Path:
+        return Workspace(tmp_path).materialise(Recipe("splits", {"folds": folds}, {}, 1), lambda staging: None)
+
+    assert experiment.with_folds(split_of(8)).folds_of("cnn") == (7,)
+    with pytest.raises(ValueError, match=r"train\.cnn\.folds=\[7\] must name at least one fold from 0 to 6"):
+        experiment.with_folds(split_of(7))
+
+
+def test_folds_of_members_are_compared_once_their_number_is_known(tmp_path: Path) -> None:
+    path = CONFIGS / "ensemble.yaml"
+    first, second = load_config(path, ["train.*.folds=[1, 0]"]).train
+    experiment = load_config(path, ["split.folds=auto", f"train.{second}.folds=[0, 1]"])
+
+    def split_of(folds: int) -> Path:
+        return Workspace(tmp_path).materialise(Recipe("splits", {"folds": folds}, {}, 1), lambda staging: None)
+
+    assert experiment.with_folds(split_of(2)).folds_of(first) == (0, 1)
+    with pytest.raises(
+        ValueError, match=rf"train\.{second} has the folds \[0, 1\], but train\.{first} has \[0, 1, 2\]"
+    ):
+        experiment.with_folds(split_of(3))
+    with pytest.raises(ValueError, match=rf"train\.{second} has the folds \[0\], but train\.{first} has \[1\]"):
+        load_config(path, ["split.folds=auto", f"train.{first}.folds=[1]", f"train.{second}.folds=[0]"])
+
+
 def test_members_of_other_folds_are_refused() -> None:
     path = CONFIGS / "ensemble.yaml"
     first, second = load_config(path, ["train.*.folds=[1, 0]"]).train

@@ -15,6 +15,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     called: list[str] = []
     monkeypatch.setattr(stages, "build_features_task", lambda *given: called.append("features"))
     monkeypatch.setattr(stages, "build_split_task", lambda *given: called.append("split"))
+    monkeypatch.setattr(stages, "build_background_task", lambda *given: called.append(f"background {given[1].kind}"))
     return called
 
 
@@ -47,3 +48,29 @@ def test_weight_file_that_does_not_exist_is_refused_before_features_are_computed
     with pytest.raises(FileNotFoundError, match=r"^model\.weights=.*/none\.pth is no file"):
         stages.make_split(load_config(Path("demo"), settings), Workspace(tmp_path / "work"))
     assert computed == []
+
+
+def test_background_is_made_only_for_members_that_read_it(
+    tmp_path: Path, table: str, tiny_model: Path, computed: list[str]
+) -> None:
+    def make(*settings: str) -> list[str]:
+        computed.clear()
+        given = [table, f"features.model={tiny_model}", f"data.background={tmp_path}", *settings]
+        stages.make_sources([load_config(Path("fusion"), given)], {}, Workspace(tmp_path / "work"))
+        return sorted(computed)
+
+    off = {"head": "train.head.augment.background_probability=0", "cnn": "train.cnn.augment.background_folder_share=0"}
+    assert make() == ["background embedding", "background log_mel"]
+    assert make(off["head"]) == make("features.background_variants=0") == ["background log_mel"]
+    assert make(off["cnn"]) == ["background embedding"]
+    assert make(*off.values()) == make("data.background=null") == []
+
+
+def test_background_is_made_if_any_arm_reads_it(tmp_path: Path, table: str, computed: list[str]) -> None:
+    off = [table, f"data.background={tmp_path}", "train.*.augment.background_probability=0"]
+    reference = load_config(Path("demo"), off)
+    arm = load_config(Path("demo"), [*off, "train.cnn.augment.background_probability=0.5"])
+    stages.make_sources([reference], {}, Workspace(tmp_path / "work"))
+    assert computed == []
+    stages.make_sources([reference, arm], {}, Workspace(tmp_path / "work"))
+    assert computed == ["background log_mel"]

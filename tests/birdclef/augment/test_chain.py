@@ -14,6 +14,7 @@ from torch import Tensor
 
 from birdclef.augment.chain import Augmentation, EmbeddingAugmentation, LogMelAugmentation, build_augmentation
 from birdclef.augment.masks import draw_cover
+from birdclef.config.augment import EmbeddingAugmentConfig
 from birdclef.config.model import Normalisation
 from birdclef.config.train import TrainConfig
 from birdclef.model.normalisation import normalise
@@ -102,8 +103,8 @@ def test_same_generator_gives_the_same_views_and_another_one_others(augmentation
 
 
 def test_windows_of_embeddings_are_not_stretched() -> None:
-    settings = TrainConfig.model_validate({"augment": {"noise_share": 0.1}}).augment
-    augmentation = EmbeddingAugmentation(settings, 4, torch.zeros(2, 1), torch.ones(2, 1))  # type: ignore[arg-type]
+    settings = EmbeddingAugmentConfig(noise_share=0.1)
+    augmentation = EmbeddingAugmentation(settings, 4, torch.zeros(2, 1), torch.ones(2, 1))
     assert augmentation.draw_time_map(2, torch.Generator()).tolist() == [[0, 1, 2, 3]] * 2
     assert augmentation.gather_others(2, torch.Generator()) == ()
 

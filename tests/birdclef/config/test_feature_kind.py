@@ -8,7 +8,7 @@ from typing import Any
 import librosa
 import pytest
 
-from birdclef.config.augment import AugmentConfig, EmbeddingAugmentConfig
+from birdclef.config.augment import AugmentConfig
 from birdclef.config.feature_kind import check_member, check_views
 from birdclef.config.predict import PredictConfig
 from birdclef.config.train import TrainConfig
@@ -32,10 +32,9 @@ def test_members_that_fit_pass(embedding: EmbeddingConfig) -> None:
     [
         (
             {},
-            {"noise_share": 0.1},
+            {"filter_db": 3.0},
             "backbone=tf_efficientnet_b0 does not read features.kind=embedding: take mean",
         ),
-        (POOL, {"gain_db": 3.0}, "augment holds settings for another kind .* noise_share, noise_probability"),
         ({**POOL, "weights": "hub"}, {"noise_share": 0.1}, "no weights of its own: set model.weights=none"),
         ({**POOL, "frozen_stages": 1}, {"noise_share": 0.1}, "model.frozen_stages=0"),
         ({"backbone": "mean_pool"}, {"noise_share": 0.1}, "normalisation=band_median is for log-mel: take channel"),
@@ -161,9 +160,7 @@ def test_crops_between_two_embeddings_are_refused_and_what_is_told_instead_passe
     check(clip_seconds, float(finer.rstrip(".")))
 
 
-def test_settings_tell_which_kind_they_are_for() -> None:
-    given = ({}, {"mixup_alpha": 0.0}, {"noise_probability": 0.1}, {"channel_dropout": 0.1})
-    kinds = [type(TrainConfig.model_validate({"augment": augment}).augment) for augment in given]
-    assert kinds == [AugmentConfig, AugmentConfig, AugmentConfig, EmbeddingAugmentConfig]
-    with pytest.raises(ValueError, match="gain_db"):
-        TrainConfig.model_validate({"augment": {"channel_dropout": 0.1, "gain_db": 3.0}})
+def test_augmentation_for_the_other_kind_is_refused(embedding: EmbeddingConfig) -> None:
+    member = TrainConfig.model_validate({"model": POOL, "augment": AugmentConfig()})
+    with pytest.raises(ValueError, match=r"another kind .* noise_share, noise_probability"):
+        check_member(member, embedding)

@@ -147,7 +147,7 @@ def test_table_that_cannot_be_spread_is_refused_by_labels_and_recordists_alone()
 def test_given_folds_are_checked_before_sounds_are_known() -> None:
     table = spread_table().drop(columns=["sound", "seconds"])
     check_table(table, SplitConfig(folds=3, fold_column="fold"))
-    with pytest.raises(ValueError, match=r"no recording of fold \[3\]"):
+    with pytest.raises(ValueError, match=r"no recording of fold 3\."):
         check_table(table, SplitConfig(folds=4, fold_column="fold"))
 
 
@@ -225,6 +225,7 @@ def test_given_fold_of_which_nothing_is_left_is_told() -> None:
     [
         (["3", "x", ""], r"something else \(0000 \('3'\), 0001 \('x'\), 0002 \(''\); recordings concerned: 3\)"),
         (["0.5"], r"something else \(0000 \('0.5'\); recordings concerned: 1\)"),
+        (["inf", "-2"], r"something else \(0000 \('inf'\), 0001 \('-2'\); recordings concerned: 2\)"),
     ],
 )
 def test_given_folds_that_are_none_are_named(given: list[str], message: str) -> None:
@@ -235,10 +236,34 @@ def test_given_folds_that_are_none_are_named(given: list[str], message: str) -> 
 
 
 def test_given_folds_must_fill_every_fold() -> None:
-    with pytest.raises(ValueError, match=r"no recording of fold \[3\]"):
+    with pytest.raises(ValueError, match=r"no recording of fold 3\."):
         assign_folds(spread_table(), SplitConfig(folds=4, fold_column="fold"))
     with pytest.raises(ValueError, match=r"split\.fold_column='part': the table of recordings has no such column"):
         assign_folds(spread_table(), SplitConfig(folds=4, fold_column="part"))
+
+
+@pytest.mark.parametrize(
+    ("first", "absent"),
+    [
+        (2023, r"no recording of fold 0, 1, 2 and 2020 others\. Correct the table"),
+        (20_250_101, r"no recording of fold 0, 1, 2 and 20250098 others\."),
+        (2, r"no recording of fold 0, 1\."),
+    ],
+)
+def test_column_that_counts_no_folds_is_told_with_examples(first: int, absent: str) -> None:
+    """Three values follow each other: of `first` absent folds the message names three."""
+    table = spread_table()
+    table["table_fold"] = [str(first + row % 3) for row in range(len(table))]
+    with pytest.raises(ValueError, match=absent) as refused:
+        check_table(table, SplitConfig(folds="auto", fold_column="fold"))
+    assert len(str(refused.value)) < 350
+
+
+@pytest.mark.parametrize(("given", "folds"), [(["7"], 8), (["inf", "7"], 8), (["", "x"], 3), (["-1"], 3)])
+def test_automatic_number_of_given_folds_is_one_more_than_the_last(given: list[str], folds: int) -> None:
+    table = spread_table()
+    table.loc[: len(given) - 1, "table_fold"] = given
+    assert settle_folds(table, SplitConfig(folds="auto", fold_column="fold")).folds == folds
 
 
 def test_test_part_is_held_out_by_group_and_leaves_every_species_in_training() -> None:

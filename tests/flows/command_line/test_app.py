@@ -448,12 +448,13 @@ def test_gc_shows_and_removes_what_nothing_refers_to(
 
 
 def test_held_out_part_is_scored_once_and_each_look_is_listed(
-    birdclef: Birdclef, workspace: Path, first_run: subprocess.CompletedProcess[str]
+    birdclef: Birdclef, workspace: Path, first_run: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
-    place = ("--workspace", str(workspace))
+    place, elsewhere = ("--workspace", str(workspace)), tmp_path / "workspace"
     report = Path(first_run.stdout.splitlines()[-1])
-    scored = birdclef("held-out", str(report), *place)
+    scored = birdclef("held-out", str(report), BIRDCLEF_WORKSPACE=str(elsewhere))
     assert scored.returncode == 0, scored.stderr
+    assert not elsewhere.exists()  # the report's own workspace is enough
     directory = Path(scored.stdout.splitlines()[-1])
     assert directory.parent == workspace / "held_out"
     score = json.loads((directory / "held_out.json").read_text())

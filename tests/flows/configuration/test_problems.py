@@ -64,8 +64,15 @@ def test_a_key_in_the_wrong_section_is_told_where_it_belongs(tree: dict[str, obj
         (
             {"train": {"cnn": {"augment": {"channel_dropout": 0.1, "warp_frames": 3}}}},
             (
+                "train.cnn.augment.channel_dropout: this key is for features.kind=embedding, "
+                "but train.cnn.model.backbone reads features.kind=log_mel: change one of them"
+            ),
+        ),
+        (
+            {"train": {"cnn": {"model": {"backbone": "mean_pool"}, "augment": {"noise_share": 0.1, "warp_frames": 3}}}},
+            (
                 "train.cnn.augment.warp_frames: this key is for features.kind=log_mel, "
-                "but other keys of train.cnn.augment are for features.kind=embedding"
+                "but train.cnn.model.backbone reads features.kind=embedding: change one of them"
             ),
         ),
     ],

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -282,6 +283,32 @@ def test_server_that_answers_is_used_only_if_it_is_named(served: Served) -> None
         assert choose_server("127.0.0.1", other) == (f"http://127.0.0.1:{other}/api", True)
     with temporary_settings({PREFECT_API_URL: served.url}):
         assert choose_server("127.0.0.1", port) == choose_server("127.0.0.1", other) == (served.url, False)
+
+
+def test_port_of_something_else_is_refused_at_once() -> None:
+    """A port that answers as SSH does, and one at which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+
+        def greet() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+                connection.recv(1000)
+
+        threading.Thread(target=greet, daemon=True).start()
+        with (
+            temporary_settings(restore_defaults={PREFECT_API_URL}),
+            pytest.raises(ServeError, match=rf"{port}/api is no Prefect server: .* Name another port"),
+        ):
+            choose_server("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_named_server_of_this_host_is_started_if_it_is_missing(end: str) -> None:
+    url = f"http://127.0.0.1:{_free_port()}/api"
+    with temporary_settings({PREFECT_API_URL: f"{url}{end}"}):
+        assert choose_server("127.0.0.1", int(url.split(":")[2].removesuffix("/api"))) == (url, True)
 
 
 def test_its_worker_is_known_to_the_health_check(served: Served) -> None:
