@@ -1,0 +1,29 @@
+"""Settings of a report's predictions, read from both of the places that hold them."""
+
+from pathlib import Path
+
+import pytest
+
+from birdclef.config.predict import PredictConfig
+from birdclef.scores.report_settings import read_predict_settings
+from cache.workspace.keys import Recipe
+from cache.workspace.workspace import Workspace
+
+
+@pytest.mark.parametrize(
+    ("experiment", "windows"),
+    [
+        ("predict: {batch_windows: 8, stride_seconds: 9.0}\n", 8),
+        ("predict: {stride_seconds: 9.0}\n", PredictConfig().batch_windows),
+        ("data: {root: d}\n", PredictConfig().batch_windows),  # as it may be written by hand
+    ],
+)
+def test_predictions_say_what_was_predicted_and_the_experiment_in_what_batches(
+    tmp_path: Path, experiment: str, windows: int
+) -> None:
+    made = PredictConfig(stride_seconds=2.5, batch_windows=16)
+    recipe = Recipe("predictions", made.identity(), {}, 1)
+    predictions = Workspace(tmp_path).materialise(recipe, lambda staging: (staging / "a").write_text("") and None)
+    (tmp_path / "experiment.yaml").write_text(experiment)
+    read = read_predict_settings(predictions, tmp_path)
+    assert (read.stride_seconds, read.batch_windows) == (2.5, windows)
