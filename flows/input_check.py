@@ -24,10 +24,15 @@ def check_inputs(experiments: Iterable[ExperimentConfig], workspace: Workspace) 
         FileNotFoundError: If the table, an audio file, an earlier split or the weights are missing.
     """
     listed = list(experiments)
-    for data, split in dict.fromkeys((each.data, each.split) for each in listed):
-        check_split(keep_champion_folds(split, workspace), data, workspace)
+    check_splits(listed, workspace)
     for model in dict.fromkeys(member.model for each in listed for member in each.train.values()):
         check_weights(model, workspace)
+
+
+def check_splits(experiments: Iterable[ExperimentConfig], workspace: Workspace) -> None:
+    """Check the table and its folds, for a flow that trains nothing; arguments and errors as of `check_inputs`."""
+    for data, split in dict.fromkeys((each.data, each.split) for each in experiments):
+        check_split(keep_champion_folds(split, workspace), data, workspace)
 
 
 def check_recordings(experiments: Iterable[ExperimentConfig]) -> None:

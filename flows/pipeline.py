@@ -9,6 +9,7 @@ from pydantic import Field
 from birdclef.champion import CHAMPION, champion_report
 from birdclef.config.predict import DetectionFormat
 from cache.workspace.workspace import Workspace
+from flows.input_check import check_splits
 from flows.prefect_ui.failures import fail_in_one_sentence
 from flows.settings import show_stage_messages
 from flows.stages import (
@@ -60,7 +61,7 @@ def split_flow(config: str = DEFAULT_CONFIG, overrides: list[str] | None = None,
         workspace: Directory or URL of the artefacts; if empty, $BIRDCLEF_WORKSPACE, else `workspace`.
     """
     with prepare(config, overrides, workspace) as (experiment, opened):
-        return opened.address(make_split(experiment, opened))
+        return opened.address(make_split(experiment, opened, check_splits))
 
 
 @flow(name="birdclef-train", **HOOKS)

@@ -1,7 +1,7 @@
 """The order of the stages: features -> split -> train -> predict -> evaluate. Each flow calls a part of it."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,12 +102,19 @@ def make_sources(
     return {name: (catalogues.get(name), backgrounds.get(name)) for name in experiments[0].train}
 
 
-def make_split(experiment: ExperimentConfig, workspace: Workspace) -> Path:
+def make_split(
+    experiment: ExperimentConfig,
+    workspace: Workspace,
+    check: Callable[[Iterable[ExperimentConfig], Workspace], None] = check_inputs,
+) -> Path:
     """Returns the split of the experiment's catalogue.
 
-    Before features are computed, it refuses what `check_inputs` does.
+    Args:
+        experiment: Settings of all stages.
+        workspace: Workspace of the artefacts.
+        check: Refuses wrong inputs before features are computed; `check_splits` if nothing is trained on the split.
     """
-    check_inputs([experiment], workspace)
+    check([experiment], workspace)
     warn_of_unknown_recordists(experiment.split, experiment.data)
     return build_split_task(experiment.split, make_catalogue(experiment, workspace), workspace)
 

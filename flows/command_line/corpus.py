@@ -15,7 +15,9 @@ def synth(
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
     difficulty: Annotated[
         str,
-        typer.Option(help="standard, or hard: weaker songs, stronger dialects, more second species."),
+        typer.Option(
+            help="standard, or hard: longer recordings, weaker songs, stronger dialects, more second species."
+        ),
     ] = STANDARD,
 ) -> None:
     """Generate a corpus of synthetic bird song in the BirdCLEF layout."""

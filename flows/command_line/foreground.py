@@ -14,6 +14,8 @@ from flows.settings import WEBHOOK, apply_settings
 
 FEATURES_FLOW = "flows.pipeline:features_flow"
 """The flow that makes no split."""
+SPLIT_FLOW = "flows.pipeline:split_flow"
+"""The flow that makes a split and trains nothing."""
 
 
 def run_flow(name: str, workspace: str, experiments: Collection[ExperimentConfig] = (), **others: Any) -> None:
@@ -44,9 +46,12 @@ def run_flow(name: str, workspace: str, experiments: Collection[ExperimentConfig
 
 
 def _check(name: str, experiments: Collection[ExperimentConfig], workspace: Workspace) -> None:
-    from flows.input_check import check_inputs, check_recordings  # imported here because they load pandas and SciPy
+    # Imported here because they load pandas and SciPy.
+    from flows.input_check import check_inputs, check_recordings, check_splits
 
     if name == FEATURES_FLOW:
         check_recordings(experiments)
+    elif name == SPLIT_FLOW:
+        check_splits(experiments, workspace)
     else:
         check_inputs(experiments, workspace)

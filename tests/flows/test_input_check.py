@@ -6,7 +6,7 @@ import pytest
 
 from cache.workspace.workspace import Workspace
 from flows.experiment import ExperimentConfig, load_config
-from flows.input_check import check_inputs, check_recordings
+from flows.input_check import check_inputs, check_recordings, check_splits
 
 
 def write_data(root: Path, label: str = "s", missing: bool = False) -> str:
@@ -42,4 +42,7 @@ def test_errors_of_the_table_come_before_folds_and_weights(tmp_path: Path) -> No
     with pytest.raises(FileNotFoundError, match=r"none\.pth is no file"):
         check_inputs([load(good, "split.folds=3"), load(good, "split.folds=3", weights)], workspace)
     check_inputs([load(good, "split.folds=3")], workspace)
+    check_splits([load(good, "split.folds=3", weights)], workspace)  # a split needs no weights
+    with pytest.raises(ValueError, match=r"^split\.folds=4 needs"):
+        check_splits([load(good, weights)], workspace)
     check_recordings([load(good)])  # features need no folds

@@ -7,6 +7,7 @@ import pytest
 from cache.workspace.workspace import Workspace
 from flows import stages
 from flows.experiment import load_config
+from flows.input_check import check_splits
 
 
 @pytest.fixture
@@ -48,6 +49,8 @@ def test_weight_file_that_does_not_exist_is_refused_before_features_are_computed
     with pytest.raises(FileNotFoundError, match=r"^model\.weights=.*/none\.pth is no file"):
         stages.make_split(load_config(Path("demo"), settings), Workspace(tmp_path / "work"))
     assert computed == []
+    stages.make_split(load_config(Path("demo"), settings), Workspace(tmp_path / "work"), check_splits)
+    assert computed == ["features", "split"]  # nothing is trained
 
 
 def test_background_is_made_only_for_members_that_read_it(
