@@ -45,6 +45,8 @@ WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := pytest --numprocesses $(WORKERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
 # The tensors are small: more threads would only wait for each other.
 pytest coverage soak: export OMP_NUM_THREADS = 1
+# Some images forbid bytecode by this variable. The tests start many processes: each would compile the project anew.
+pytest coverage soak: export PYTHONDONTWRITEBYTECODE =
 
 pytest: install ## tests
 	$(BIN)/python -m $(PYTEST)

@@ -28,6 +28,21 @@ PROJECT = Path(__file__).resolve().parents[2]
 Birdclef = Callable[..., subprocess.CompletedProcess[str]]
 
 
+_UNUSED_SERVICES = {
+    f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false"
+    for name in (
+        "CANCELLATION_CLEANUP",
+        "CLEANUP_RECONCILER",
+        "LATE_RUNS",
+        "PAUSE_EXPIRATIONS",
+        "REPOSSESSOR",
+        "SCHEDULER",
+        "TRIGGERS",
+    )
+}
+"""What a server does besides answering, for which no test of the shared one waits: half of its work at rest."""
+
+
 class Webhook:
     """An HTTP server that keeps what it is sent; its address holds a token."""
 
@@ -64,20 +79,27 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an installed wheel of the project; no clone is near."""
+def installed(shared_folder: Path) -> Path:
+    """The folder of an installed wheel of the project, made once for all workers; no clone is near."""
     pytest.importorskip("setuptools", minversion="77")
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
+    folder = shared_folder / "installed"
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            _install_wheel(Path(f"{folder}.unfinished"))
+            Path(f"{folder}.unfinished").rename(folder)
+    return folder
+
+
+def _install_wheel(folder: Path) -> None:
+    source = folder.with_name("source")
     source.mkdir()
     for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "prefect.yaml", "README.md", "LICENSE"):
         shutil.copy(PROJECT / name, source)
     for name in ("birdclef", "cache", "flows", "configs"):
         shutil.copytree(PROJECT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-deps"]
-    subprocess.run([*pip, "--no-build-isolation", "--target", folder / "installed", source], check=True)
+    subprocess.run([*pip, "--no-build-isolation", "--target", folder, source], check=True)
     shutil.rmtree(source)
-    return folder / "installed"
 
 
 @pytest.fixture(scope="session")
@@ -161,7 +183,13 @@ def _start_server(environment: dict[str, str], home: Path) -> dict[str, Any]:
     log = home / "log"
     started = subprocess.run(
         ["sh", "-c", '"$@" > "$LOG" 2>&1 & echo $$', "sh", *command],
-        env={**environment, "PREFECT_HOME": str(home), "PREFECT_SERVER_UI_API_URL": "/api", "LOG": str(log)},
+        env={
+            **environment,
+            **_UNUSED_SERVICES,
+            "PREFECT_HOME": str(home),
+            "PREFECT_SERVER_UI_API_URL": "/api",
+            "LOG": str(log),
+        },
         stdout=subprocess.PIPE,
         start_new_session=True,
         check=True,
