@@ -8,13 +8,11 @@ import gc
 import importlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
 IMPORTED = (
     "av.filter",
     "birdclef.baselines.logistic",
@@ -39,51 +37,53 @@ IMPORTED = (
 )
 """Of them none starts a thread, for which a fork would wait in vain. Lightning does: it imports ONNX Runtime."""
 _MESSAGE_BYTES = 2**16
+_PATIENCE_SECONDS = 240
+
+
+def fork_server_command(address: Path) -> list[str]:
+    """The command of a process from which commands are forked for any number of `WarmCommandLine`s.
+
+    It is to be run in the project's folder, and listens at `address` once that exists.
+    """
+    code = f"from warm_command_line import fork_on_request; fork_on_request({str(address)!r})"
+    return ["env", f"PYTHONPATH={Path(__file__).parent}", "OMP_NUM_THREADS=1", sys.executable, "-c", code]
 
 
 class WarmCommandLine:
     """Runs commands, one after the other.
 
     Args:
-        environment: Of all commands, and of what they import.
+        address: Of the process from which they are forked.
+        environment: Of all commands.
         folder: Where the output of the last one lies.
     """
 
-    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+    def __init__(self, address: Path, environment: dict[str, str], folder: Path) -> None:
         self._environment = environment
         self._streams = [folder / name for name in ("stdout", "stderr")]
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        code = f"from warm_command_line import fork_on_request; fork_on_request({theirs.fileno()})"
-        with theirs:
-            self._server = subprocess.Popen(
-                [sys.executable, "-c", code],
-                cwd=PROJECT,
-                env={**environment, "PYTHONPATH": str(Path(__file__).parent)},
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+        self._control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.connect(str(address))
 
     def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Runs `birdclef ARGUMENTS...` from the project's folder and returns the finished process."""
-        self._control.settimeout(240)
+        self._control.settimeout(_PATIENCE_SECONDS)
         request = arguments, {**self._environment, **environment}, [str(stream) for stream in self._streams]
         self._control.send(json.dumps(request).encode())
         try:
             status = int(self._control.recv(_MESSAGE_BYTES))
         except TimeoutError:
             output = "\n".join(stream.read_text() for stream in self._streams)
-            raise TimeoutError(f"birdclef {' '.join(arguments)} takes longer than 240 s:\n{output}") from None
+            raise TimeoutError(
+                f"birdclef {' '.join(arguments)} takes longer than {_PATIENCE_SECONDS} s:\n{output}"
+            ) from None
         return subprocess.CompletedProcess(arguments, status, *(stream.read_text() for stream in self._streams))
 
     def end(self) -> None:
-        """End the process from which commands are forked, and the command that runs, if one does."""
-        os.killpg(self._server.pid, signal.SIGKILL)
-        self._server.wait()
         self._control.close()
 
 
-def fork_on_request(control: int) -> None:
-    """The server's side: import, and run each command in a fork; returns in a fork, after its command."""
+def fork_on_request(address: str) -> None:
+    """The server's side: import, and fork for each `WarmCommandLine`; returns in a fork, after its command."""
     from flows.settings import apply_settings
 
     apply_settings()
@@ -91,7 +91,22 @@ def fork_on_request(control: int) -> None:
         importlib.import_module(name)
     gc.freeze()  # a fork that ends would look at all that was imported, and thereby copy it: two seconds
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "something that was imported has started a thread"
-    with socket.socket(fileno=control) as requests:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+        listening.bind(f"{address}.unfinished")
+        listening.listen()
+        Path(f"{address}.unfinished").rename(address)
+        while True:
+            requests, _ = listening.accept()
+            if not os.fork():
+                listening.close()
+                _run_commands(requests)
+                return
+            requests.close()
+
+
+def _run_commands(requests: socket.socket) -> None:
+    """Fork for each command, until there are no more; returns in a fork, after its command."""
+    with requests:
         while request := requests.recv(_MESSAGE_BYTES):
             command = os.fork()
             if not command:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,28 +19,13 @@ from urllib.request import urlopen
 
 import pytest
 from filelock import FileLock
-from warm_command_line import WarmCommandLine
+from warm_command_line import WarmCommandLine, fork_server_command
 
 from cache.synth import CorpusPlan, synthesize_corpus
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 Birdclef = Callable[..., subprocess.CompletedProcess[str]]
-
-
-_UNUSED_SERVICES = {
-    f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false"
-    for name in (
-        "CANCELLATION_CLEANUP",
-        "CLEANUP_RECONCILER",
-        "LATE_RUNS",
-        "PAUSE_EXPIRATIONS",
-        "REPOSSESSOR",
-        "SCHEDULER",
-        "TRIGGERS",
-    )
-}
-"""What a server does besides answering, for which no test of the shared one waits: half of its work at rest."""
 
 
 class Webhook:
@@ -149,28 +134,38 @@ def prefect_environment(make_prefect_home: Callable[[str], Path]) -> dict[str, s
     return {**_without_settings(), "PREFECT_HOME": str(make_prefect_home("prefect"))}
 
 
+@contextmanager
+def _share(record: Path, start: Callable[[], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """What `start` returned to the first worker. The last one ends the process group that it names as `group`."""
+    with FileLock(f"{record}.lock"):
+        shared = json.loads(record.read_text()) if record.exists() else {"users": 0}
+        if not shared["users"]:
+            shared |= start()
+        shared["users"] += 1
+        record.write_text(json.dumps(shared))
+    yield shared
+    with FileLock(f"{record}.lock"):
+        shared = json.loads(record.read_text())
+        shared["users"] -= 1
+        record.write_text(json.dumps(shared))
+        if not shared["users"]:
+            os.killpg(shared["group"], signal.SIGKILL)
+
+
 @pytest.fixture(scope="session")
 def prefect_server(
     shared_folder: Path, prefect_environment: dict[str, str], make_prefect_home: Callable[[str], Path]
 ) -> Iterator[str]:
     """The API's URL of a server that all workers use: it takes 10 s of CPU to start, and some while it waits.
 
-    The first worker starts it and the last one ends it. Tests find there what others leave.
+    Tests find there what others leave.
     """
-    record = shared_folder / "prefect_server.json"
-    with FileLock(f"{record}.lock"):
-        server = json.loads(record.read_text()) if record.exists() else {"users": 0}
-        if not server["users"]:
-            server |= _start_server(prefect_environment, make_prefect_home("prefect_server"))
-        server["users"] += 1
-        record.write_text(json.dumps(server))
-    yield server["url"]
-    with FileLock(f"{record}.lock"):
-        server = json.loads(record.read_text())
-        server["users"] -= 1
-        record.write_text(json.dumps(server))
-        if not server["users"]:
-            os.killpg(server["group"], signal.SIGKILL)
+
+    def start() -> dict[str, Any]:
+        return _start_server(prefect_environment, make_prefect_home("prefect_server"))
+
+    with _share(shared_folder / "prefect_server.json", start) as server:
+        yield server["url"]
 
 
 def _start_server(environment: dict[str, str], home: Path) -> dict[str, Any]:
@@ -178,28 +173,40 @@ def _start_server(environment: dict[str, str], home: Path) -> dict[str, Any]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "server", "start", "--port", str(port)]
     url = f"http://127.0.0.1:{port}/api"
-    log = home / "log"
+
+    def answers() -> bool:
+        with suppress(OSError), urlopen(f"{url}/health", timeout=5):
+            return True
+        return False
+
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "server", "start", "--port", str(port)]
+    settings = {"PREFECT_HOME": str(home), "PREFECT_SERVER_UI_API_URL": "/api"}
+    return {"url": url, "group": _start_group(command, {**environment, **settings}, home / "log", answers)}
+
+
+def _start_fork_server(environment: dict[str, str], folder: Path) -> dict[str, Any]:
+    """Returns the address and the process group of a fork server that listens."""
+    address = folder / "address"
+    group = _start_group(fork_server_command(address), environment, folder / "log", address.exists)
+    return {"address": str(address), "group": group}
+
+
+def _start_group(command: list[str], environment: dict[str, str], log: Path, ready: Callable[[], bool]) -> int:
+    """Start a process that may outlive this worker, wait until it is ready, and return its process group."""
     started = subprocess.run(
         ["sh", "-c", '"$@" > "$LOG" 2>&1 & echo $$', "sh", *command],
-        env={
-            **environment,
-            **_UNUSED_SERVICES,
-            "PREFECT_HOME": str(home),
-            "PREFECT_SERVER_UI_API_URL": "/api",
-            "LOG": str(log),
-        },
+        cwd=PROJECT,
+        env={**environment, "LOG": str(log)},
         stdout=subprocess.PIPE,
         start_new_session=True,
         check=True,
     )
     deadline = time.monotonic() + 120
-    while True:
-        with suppress(OSError), urlopen(f"{url}/health", timeout=5):
-            return {"url": url, "group": int(started.stdout)}
+    while not ready():
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.2)
+    return int(started.stdout)
 
 
 @pytest.fixture(scope="session")
@@ -210,13 +217,21 @@ def birdclef_alone(prefect_environment: dict[str, str]) -> Birdclef:
 
 @pytest.fixture(scope="session")
 def birdclef(
-    prefect_environment: dict[str, str], prefect_server: str, tmp_path_factory: pytest.TempPathFactory
+    shared_folder: Path,
+    prefect_environment: dict[str, str],
+    prefect_server: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Birdclef]:
     """The same, with a Prefect server that runs already, in processes that need not import first."""
     environment = {**prefect_environment, "PREFECT_API_URL": prefect_server}
-    commands = WarmCommandLine(environment, tmp_path_factory.mktemp("commands"))
-    yield commands
-    commands.end()
+
+    def start() -> dict[str, Any]:
+        return _start_fork_server(environment, tmp_path_factory.mktemp("fork_server"))
+
+    with _share(shared_folder / "fork_server.json", start) as server:
+        commands = WarmCommandLine(Path(server["address"]), environment, tmp_path_factory.mktemp("commands"))
+        yield commands
+        commands.end()
 
 
 def _run_birdclef(inherited: dict[str, str], *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
