@@ -6,7 +6,6 @@ always in training). 4 are quarantined: both of lostlark do not decode, one abbo
 and all recordings of one recordist of abbowl for barwre.
 """
 
-import gc
 import hashlib
 import io
 import json
@@ -77,11 +76,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have the files that take longest begin first, so that the workers of `--dist loadfile` end together."""
     first = {TESTS / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: first.get(item.path, len(first)))
-
-
-def pytest_collection_finish() -> None:
-    """Keep what was imported from the garbage collector: else it looks at a million objects again and again."""
-    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -23,13 +23,14 @@ WORKER = "a worker"
 _HEARTBEAT_SECONDS = 2
 _PATIENCE_SECONDS = 60
 _BUSY_FLOW = """
+import time
 from pathlib import Path
 from prefect import flow
 
 @flow
 def busy(until: str) -> None:
     while not Path(until).exists():
-        sum(range(10_000))
+        time.sleep(0.1)
 """
 
 
