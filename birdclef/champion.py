@@ -5,7 +5,6 @@ refusal names the champion, so the rename or PUT that publishes its file changes
 """
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from filelock import FileLock
 from birdclef.decisions import Decision, Judgement, find_champion, list_champions, rank_champions, read_decisions
 from birdclef.scores.report_settings import SETTINGS
 from cache.config.split import SplitConfig
+from cache.workspace.atomic_files import replace_atomically
 from cache.workspace.keys import file_key
 from cache.workspace.provenance import is_finished, read_provenance
 from cache.workspace.records import add_record
@@ -150,10 +150,8 @@ def link_champion(decisions: Sequence[Decision], workspace: Workspace) -> None:
         return
     if mirror := workspace.mirror:
         mirror.write(link, f"{workspace.address(workspace.directory / 'reports' / champion.report)}\n".encode())
-    partial = link.with_name(f".{CHAMPION}.{os.getpid()}.partial")
-    partial.unlink(missing_ok=True)
-    partial.symlink_to(Path("..") / "reports" / champion.report)
-    partial.replace(link)
+    with replace_atomically(link) as partial:
+        partial.symlink_to(Path("..") / "reports" / champion.report)
 
 
 def choose_report(key: str, workspace: Workspace) -> Decision:

@@ -4,7 +4,6 @@ For waveforms, the log-mel front end is part of the file.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from birdclef.export_formats.model_card import describe_model
 from birdclef.model.trained_run import TrainedRun, load_run
 from birdclef.serving.onnx_classifier import METADATA, embedding_folder
 from cache.front_end.embedding import copy_model
+from cache.workspace.atomic_files import replace_atomically, write_atomically
 from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
@@ -52,8 +52,7 @@ def export_onnx(run: Path, output: Path) -> float:
     workspace = Workspace.containing(run)
     trained = load_run(run, workspace, torch.device("cpu"))
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
+    with replace_atomically(output) as partial:
         _write(trained, read_provenance(run)["key"], partial)
         difference = measure_difference(trained, partial)
         if difference > TOLERANCE:
@@ -64,10 +63,7 @@ def export_onnx(run: Path, output: Path) -> float:
         card = describe_model(run, workspace, trained, output, partial.stat().st_size)
         if trained.features.kind == "embedding":
             copy_model(trained.features.model, trained.store, embedding_folder(output))
-        partial.replace(output)
-        output.with_name(f"{output.name}.md").write_text(card)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(output.with_name(f"{output.name}.md"), card)
     return difference
 
 

@@ -1,7 +1,6 @@
 """Predicts new recordings of any length: decodes, classifies and writes them window by window."""
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from cache.audio.containers import AUDIO_SUFFIXES
 from cache.audio.decoded_length import Heard
 from cache.audio.decoding import UnusableAudioError
 from cache.audio.streaming import header_seconds
+from cache.workspace.atomic_files import replace_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -127,23 +127,19 @@ def predict_recordings(
     failures: dict[Path, str] = {}
     seconds = 0.0
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
-        with (
-            partial.open("w", newline="", encoding="utf-8") as stream,
-            tqdm(total=round(sum(map(header_seconds, recordings))), unit="s", unit_scale=True, disable=None) as bar,
-        ):
-            writer = WRITERS[form](stream, classifier, thresholds)
-            for recording in recordings:
-                bar.set_description(recording.name)
-                predicted, failure = _predict(classifier, recording, writer, bar)
-                seconds += predicted
-                if failure:
-                    failures[recording] = failure
-                    logger.warning("predict: %s: %s", recording, failure)
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        replace_atomically(output) as partial,
+        partial.open("w", newline="", encoding="utf-8") as stream,
+        tqdm(total=round(sum(map(header_seconds, recordings))), unit="s", unit_scale=True, disable=None) as bar,
+    ):
+        writer = WRITERS[form](stream, classifier, thresholds)
+        for recording in recordings:
+            bar.set_description(recording.name)
+            predicted, failure = _predict(classifier, recording, writer, bar)
+            seconds += predicted
+            if failure:
+                failures[recording] = failure
+                logger.warning("predict: %s: %s", recording, failure)
     outcome = Outcome(len(recordings) - len(failures), seconds, writer.detections, failures)
     logger.info(
         "predict: recordings %d, %.2f h, failed %d%s",

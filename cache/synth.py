@@ -15,6 +15,7 @@ from cache.corpus.difficulty import STANDARD, find_difficulty
 from cache.corpus.recording import PlannedRecording, encode_audio, render_recording, seeded_generator
 from cache.corpus.recordists import assign_recordists, draw_recordists
 from cache.corpus.species import MAX_SPECIES, Species, species_table
+from cache.workspace.atomic_files import move_atomically
 
 VERSION = 1
 """Version of the corpus; raised by hand when the same plan gives another corpus."""
@@ -101,7 +102,7 @@ def synthesize_corpus(directory: Path, plan: CorpusPlan) -> Path:
         staging = Path(folder) / "corpus"
         _write_corpus(staging, plan)
         try:
-            staging.rename(target)
+            move_atomically(staging, target)
         except OSError:
             if not _holds_corpus(target, plan):  # unless another process finished the same corpus before
                 raise

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cache.store.encoding import FLOAT16, StripEncoding
 from cache.store.fragment import DamagedPartError, Failure, Fragment, Strip
 from cache.store.part_array import PartRows, RowAppender
+from cache.workspace.atomic_files import move_atomically
 from cache.workspace.feature_directory import FeatureDirectory
 
 CHUNK_FRAMES = 8192
@@ -139,13 +140,13 @@ class PartWriter:
         identity = fragment.identity
         final = self._store.path / "parts" / identity
         try:
-            self._staging.rename(final)
+            move_atomically(self._staging, final)
         except OSError:
             if not final.is_dir():
                 raise
             if find_damaged_strips(final, fragment):
                 shutil.rmtree(final)
-                self._staging.rename(final)
+                move_atomically(self._staging, final)
             else:  # another builder published the same part
                 shutil.rmtree(self._staging)
         if self._store.mirror:

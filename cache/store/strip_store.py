@@ -30,7 +30,7 @@ from cache.store.fragment import DamagedPartError, Failure, Fragment, Strip
 from cache.store.part_array import PartRows
 from cache.store.part_writer import find_damaged_strips
 from cache.store.strip_reader import StripReader
-from cache.workspace.atomic_files import write_atomically
+from cache.workspace.atomic_files import move_atomically, write_atomically
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.urls import download, transfer
 
@@ -173,7 +173,7 @@ def fetch_part(store: FeatureDirectory, part: str) -> None:
                 "Run birdclef verify."
             )
         with suppress(OSError):  # another process has fetched it meanwhile
-            incoming.rename(final)
+            move_atomically(incoming, final)
 
 
 def _finality(failure: Failure) -> tuple[int, float]:

@@ -10,6 +10,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
+from cache.workspace.atomic_files import move_atomically
 from cache.workspace.keys import file_key
 from cache.workspace.mirror import Mirror
 from cache.workspace.provenance import PROVENANCE, is_finished
@@ -39,9 +40,8 @@ def publish_artefact(staging: Path, final: Path, mirror: Mirror | None) -> None:
     if mirror:
         mirror.send(staging, final, last=PROVENANCE)
         mirror.remove(staging)
-    final.parent.mkdir(parents=True, exist_ok=True)
     _clear_remains(final)
-    staging.rename(final)
+    move_atomically(staging, final)
 
 
 def fetch_artefact(final: Path, staging: Path, mirror: Mirror) -> bool:
@@ -67,10 +67,9 @@ def fetch_artefact(final: Path, staging: Path, mirror: Mirror) -> bool:
             logger.warning("%s is damaged (%s): it is built again", mirror.address(final), ", ".join(damaged))
             return False
         (incoming / PROVENANCE).write_bytes(provenance)
-        final.parent.mkdir(parents=True, exist_ok=True)
         _clear_remains(final)
         with suppress(OSError):  # another process fetched it meanwhile
-            incoming.rename(final)
+            move_atomically(incoming, final)
     except FileNotFoundError as error:
         logger.warning("%s is damaged (%s): it is built again", mirror.address(final), error)
         return False

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
+from cache.workspace.atomic_files import replace_atomically
+
 _TRANSFERS = 16
 """Number of transfers at the same time; a request to an object store mostly waits."""
 
@@ -106,10 +108,8 @@ def upload(source: Path, url: str) -> None:
 def download(url: str, target: Path) -> None:
     """Copy the file at a URL to this machine, where it appears complete or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    with _reaching(url) as (filesystem, path):
+    with replace_atomically(target) as partial, _reaching(url) as (filesystem, path):
         filesystem.get_file(path, str(partial))
-    partial.replace(target)
 
 
 def remove(url: str) -> None:
