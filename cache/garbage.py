@@ -1,7 +1,5 @@
 """Finds and removes what a workspace no longer needs: remains of killed builds, unused artefacts, unused parts."""
 
-import shutil
-import uuid
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from cache.store.part_writer import copy_strips
 from cache.workspace.builders import AtWorkError
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.provenance import read_provenance
+from cache.workspace.publication import withdraw
 from cache.workspace.workspace import Workspace
 
 MOSTLY_DEAD = 0.5
@@ -107,12 +106,7 @@ def collect_garbage(
                 if item.kept:
                     copy_strips(store, item.path.name, item.kept, Fragment.read(index).failures)
                 index.unlink(missing_ok=True)
-            gone = (
-                workspace.staging / f"gone-{uuid.uuid4().hex}"
-            )  # moved first, because a half-removed artefact must not look finished
-            gone.parent.mkdir(exist_ok=True)
-            item.path.rename(gone)
-            shutil.rmtree(gone)
+            withdraw(item.path, workspace.staging)
     return garbage
 
 

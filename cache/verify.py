@@ -1,9 +1,10 @@
-"""Checks whether the strips in the store and the hashes of the audio are still right, and repairs what is damaged."""
+"""Checks whether artefacts, strips in the store and hashes of audio are still right, and repairs what is damaged."""
 
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +20,8 @@ from cache.store.part_array import PartRows
 from cache.store.part_writer import copy_strips, find_damaged_strips
 from cache.store.strip_store import StripStore, fetch_index, fetch_part
 from cache.workspace.feature_directory import FeatureDirectory
-from cache.workspace.provenance import read_provenance
+from cache.workspace.provenance import find_damaged, read_provenance
+from cache.workspace.publication import withdraw
 from cache.workspace.workspace import Workspace
 
 _Layout = tuple[int, int, StripEncoding]
@@ -145,6 +147,23 @@ def verify(
         with workspace.at_work():
             compute_strips(folders[noise], noise, features, workspace)
     return Verdict(store, damages, changed, tuple(sorted(others - StripStore(store).strips.keys())))
+
+
+def verify_artefacts(workspace: Workspace, *, repair: bool) -> dict[Path, list[str]]:
+    """Returns the damaged files of each artefact by their digests; with `repair`, removes artefacts that have any.
+
+    The stage of a removed artefact makes it again, or fetches it again if the workspace mirrors a URL. Feature stores
+    are checked by `verify`.
+
+    Raises:
+        AtWorkError: If a process builds in the workspace, so that nothing can be removed.
+    """
+    with workspace.alone_at_work() if repair else nullcontext():
+        found = {path: find_damaged(path) for path in workspace.artefacts() if path.parent.name != "features"}
+        damaged = {path: files for path, files in found.items() if files}
+        for path in damaged if repair else ():
+            withdraw(path, workspace.staging)
+    return damaged
 
 
 def _keep(store: FeatureDirectory, part: str, audio: Collection[str], layout: _Layout) -> str | None:

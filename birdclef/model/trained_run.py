@@ -13,10 +13,11 @@ from birdclef.model.network import SpeciesModel, build_model
 from birdclef.strips.fold import FoldData
 from cache.config.features import FeatureConfig, read_features
 from cache.workspace.feature_directory import FeatureDirectory
-from cache.workspace.provenance import read_provenance
+from cache.workspace.provenance import check_files, read_provenance
 from cache.workspace.workspace import Workspace
 
 _MODULE_PREFIX = "model."
+_WEIGHTS, _DESCRIPTION = "weights.safetensors", "model.json"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def save_run(checkpoint: Path, fold: FoldData, config: TrainConfig, directory: P
         for name, value in state.items()
         if name.startswith(_MODULE_PREFIX)
     }
-    weights = directory / "weights.safetensors"
+    weights = directory / _WEIGHTS
     save_file(tensors, weights)
     weights.chmod(0o644)  # safetensors lets only the owner read, but another user may serve a report
     description = {
@@ -63,7 +64,7 @@ def save_run(checkpoint: Path, fold: FoldData, config: TrainConfig, directory: P
         "clip_seconds": config.clip_seconds,
         "model": config.model.model_dump(mode="json"),
     }
-    (directory / "model.json").write_text(json.dumps(description, indent=2) + "\n")
+    (directory / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
 
 
 def load_run(directory: Path, workspace: Workspace, device: torch.device) -> TrainedRun:
@@ -71,14 +72,16 @@ def load_run(directory: Path, workspace: Workspace, device: torch.device) -> Tra
 
     Raises:
         ValueError: If the run's `clip_seconds` is not a multiple of the embedding model's stride.
+        DamagedArtefactError: If weights or description are not what was published.
     """
+    check_files(directory, _WEIGHTS, _DESCRIPTION)
     provenance = read_provenance(directory)
-    description = json.loads((directory / "model.json").read_text())
+    description = json.loads((directory / _DESCRIPTION).read_text())
     config = TrainConfig(model=description["model"])
     features = read_features(description["features"])
     check_seconds("clip_seconds", description["clip_seconds"], features)
     model = build_model(config.model, len(description["species"]), features.channels, load_weights=False)
-    model.load_state_dict(load_file(directory / "weights.safetensors"))
+    model.load_state_dict(load_file(directory / _WEIGHTS))
     return TrainedRun(
         model.to(device).eval(),
         description["species"],

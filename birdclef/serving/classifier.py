@@ -17,7 +17,7 @@ from birdclef.scores.report_settings import read_predict_settings
 from birdclef.serving.ensemble_classifier import EnsembleClassifier, Member
 from birdclef.serving.onnx_classifier import load_onnx
 from birdclef.serving.window_stream import PLAIN_THRESHOLD, WindowClassifier
-from cache.workspace.provenance import read_provenance
+from cache.workspace.provenance import check_files, read_provenance
 from cache.workspace.workspace import Workspace
 
 
@@ -33,6 +33,7 @@ def load_classifier(source: Path) -> WindowClassifier:
     Raises:
         ValueError: If the source is none of these, or the report combines its members by rank.
         FileNotFoundError: If an artefact behind a report is missing.
+        DamagedArtefactError: If report or weights are not what was published.
     """
     if source.suffix == ".onnx":
         return load_onnx(source)
@@ -53,6 +54,7 @@ def load_classifier(source: Path) -> WindowClassifier:
 
 
 def _load_report(source: Path, workspace: Workspace, device: torch.device) -> EnsembleClassifier:
+    check_files(source, "report.json")
     report = json.loads((source / "report.json").read_text())
     method = report["ensemble"]["method"]
     if method == "rank":

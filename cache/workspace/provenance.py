@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,6 +75,48 @@ def read_provenance(directory: Path) -> dict[str, Any]:
         )
     record: dict[str, Any] = json.loads(path.read_text())
     return record
+
+
+class DamagedArtefactError(ValueError):
+    """Files of an artefact are not what was published."""
+
+
+def find_damaged(directory: Path, digests: Mapping[str, str] | None = None) -> list[str]:
+    """Returns the files of a published artefact that are missing or differ from their digest, by relative path.
+
+    Args:
+        directory: Directory of the artefact.
+        digests: sha256 of each file to check, by relative path; None: of all files in the provenance record. A record
+            that cannot be read is itself damaged.
+    """
+    if digests is None:
+        try:
+            digests = read_provenance(directory)["files"]
+        except (ValueError, KeyError):
+            return [PROVENANCE]
+    return sorted(name for name, digest in digests.items() if not _has_digest(directory / name, digest))
+
+
+def check_files(directory: Path, *names: str) -> None:
+    """Check files of a published artefact before they are read.
+
+    Raises:
+        DamagedArtefactError: If one of them is missing or differs from its digest.
+        FileNotFoundError: If the directory holds no finished artefact.
+    """
+    digests = read_provenance(directory)["files"]
+    if damaged := find_damaged(directory, {name: digests[name] for name in names if name in digests}):
+        raise DamagedArtefactError(
+            f"{directory} is damaged: {', '.join(damaged)} is not what was published there. Run the same settings "
+            "again, which makes it again, or bring the folder back from a backup."
+        )
+
+
+def _has_digest(path: Path, digest: str) -> bool:
+    try:
+        return file_key(path) == digest
+    except OSError:
+        return False
 
 
 def artefact_key(directory: Path) -> str:

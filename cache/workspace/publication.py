@@ -11,9 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from cache.workspace.atomic_files import move_atomically
-from cache.workspace.keys import file_key
 from cache.workspace.mirror import Mirror
-from cache.workspace.provenance import PROVENANCE, is_finished
+from cache.workspace.provenance import PROVENANCE, find_damaged, is_finished
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +61,7 @@ def fetch_artefact(final: Path, staging: Path, mirror: Mirror) -> bool:
         incoming.mkdir(parents=True)
         digests: dict[str, str] = json.loads(provenance)["files"]
         mirror.fetch(final, incoming, list(digests))
-        damaged = sorted(name for name, digest in digests.items() if file_key(incoming / name) != digest)
-        if damaged:
+        if damaged := find_damaged(incoming, digests):
             logger.warning("%s is damaged (%s): it is built again", mirror.address(final), ", ".join(damaged))
             return False
         (incoming / PROVENANCE).write_bytes(provenance)
@@ -76,6 +74,38 @@ def fetch_artefact(final: Path, staging: Path, mirror: Mirror) -> bool:
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     return is_finished(final)
+
+
+def withdraw_if_damaged(final: Path, staging: Path) -> bool:
+    """Removes an artefact if a file of it differs from its digest; returns whether a sound one is there.
+
+    Only the holder of the artefact's lock may call it: another process may publish the artefact meanwhile.
+
+    Args:
+        final: Place of the artefact.
+        staging: Folder of unfinished artefacts.
+    """
+    if not is_finished(final):
+        return False
+    damaged = find_damaged(final)
+    if not damaged:
+        return True
+    logger.warning("%s is damaged (%s): it is removed, to be made again", final, ", ".join(damaged))
+    withdraw(final, staging)
+    return False
+
+
+def withdraw(final: Path, staging: Path) -> None:
+    """Remove an artefact, which is at no moment there in part.
+
+    Args:
+        final: Place of the artefact.
+        staging: Folder of unfinished artefacts.
+    """
+    gone = staging / f"gone-{uuid.uuid4().hex}"
+    gone.parent.mkdir(parents=True, exist_ok=True)
+    final.rename(gone)
+    shutil.rmtree(gone)
 
 
 def _clear_remains(final: Path) -> None:

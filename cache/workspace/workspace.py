@@ -17,8 +17,8 @@ from cache.workspace.builders import alone_at_work, at_work, is_at_work
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.keys import KINDS, Recipe
 from cache.workspace.mirror import Mirror, publish_file, read_published_file, remove_published_file
-from cache.workspace.provenance import is_finished, write_provenance
-from cache.workspace.publication import fetch_artefact, prepare_staging, publish_artefact
+from cache.workspace.provenance import find_damaged, is_finished, write_provenance
+from cache.workspace.publication import fetch_artefact, prepare_staging, publish_artefact, withdraw_if_damaged
 from cache.workspace.urls import check_protocol, is_url, resolve_address
 
 logger = logging.getLogger(__name__)
@@ -156,6 +156,7 @@ class Workspace:
     def materialise(self, recipe: Recipe, build: Callable[[Path], None], *, resumable: bool = False) -> Path:
         """Returns the directory of the recipe's artefact; builds it if it is neither here nor at the URL.
 
+        An artefact here whose files differ from their digests, as after a power failure, is removed and made again.
         The build writes into a staging directory that nobody reads, and one rename publishes it. A lock, which ends
         with its process, keeps a second builder of the same artefact waiting.
 
@@ -166,13 +167,13 @@ class Workspace:
                 starts empty.
         """
         final = self.place(recipe)
-        if is_finished(final):
+        if is_finished(final) and not find_damaged(final):
             logger.info("%s/%s: from cache", recipe.kind, recipe.key)
             return final
         staging = self.staging / f"{recipe.kind}-{recipe.key}"
         staging.parent.mkdir(parents=True, exist_ok=True)
         with self.at_work(), FileLock(f"{staging}.lock"):
-            if is_finished(final) or self.fetch(final):
+            if withdraw_if_damaged(final, self.staging) or self.fetch(final):
                 shutil.rmtree(staging, ignore_errors=True)
                 return final
             prepare_staging(staging, self.mirror, resumable=resumable)

@@ -52,9 +52,9 @@ def verify(
     overrides: Overrides = None,
     workspace: WorkspaceAddress = WORKSPACE,
     share: Annotated[float, typer.Option(help="Share of the parts to read completely.", min=0, max=1)] = 1.0,
-    repair: Annotated[bool, typer.Option(help="Compute damaged parts again.")] = True,
+    repair: Annotated[bool, typer.Option(help="Compute damaged parts again; remove other damaged artefacts.")] = True,
 ) -> None:
-    """Check all features of an experiment against digests and audio; the exit status is 1 if damage remains."""
+    """Check an experiment's features, and all artefacts, against digests; the exit status is 1 if damage remains."""
     from cache.features import feature_recipe
 
     apply_settings()
@@ -65,8 +65,25 @@ def verify(
     for features in stores.values():
         sound.append(_verify(experiment.data, features, opened, share, repair=repair))
         sound.append(_verify_copies(experiment.data, features, opened, share, repair=repair))
+    sound.append(_verify_artefacts(opened, repair=repair))
     if not all(sound):
         raise typer.Exit(1)
+
+
+def _verify_artefacts(workspace: Workspace, *, repair: bool) -> bool:
+    """Returns whether all artefacts are sound; prints which files are damaged."""
+    from cache.verify import verify_artefacts
+
+    damaged = verify_artefacts(workspace, repair=repair)
+    for artefact, files in damaged.items():
+        typer.echo(f"{artefact.parent.name}/{artefact.name}: not what was published: {', '.join(files)}")
+    if not damaged:
+        typer.echo(f"All artefacts in {workspace.directory} are sound.")
+    elif repair:
+        typer.echo("The artefacts above were removed. The commands that made them make them again.")
+    else:
+        typer.echo("The artefacts above are damaged. To remove them, leave out --no-repair.")
+    return not damaged
 
 
 def _verify_copies(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,7 +42,7 @@ from cache.split import build_split
 from cache.store.strip_store import StripStore
 from cache.synth import CorpusPlan, synthesize_corpus
 from cache.workspace.keys import Recipe
-from cache.workspace.provenance import read_provenance
+from cache.workspace.provenance import DamagedArtefactError, read_provenance
 from cache.workspace.workspace import Workspace
 
 BesideTraining = Callable[[Callable[[], Path]], Path]
@@ -244,6 +245,14 @@ def test_a_loaded_run_knows_species_features_and_fold(run: Path, split: Path, wo
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     for name, value in trained.model.state_dict().items():
         assert torch.equal(value, checkpoint[f"model.{name}"]), name
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.json"])
+def test_a_damaged_run_is_not_loaded(run: Path, tmp_path: Path, name: str) -> None:
+    torn = shutil.copytree(run, tmp_path / "runs" / run.name)
+    (torn / name).write_bytes(bytes((torn / name).stat().st_size))
+    with pytest.raises(DamagedArtefactError, match=f"{torn} is damaged: {name} is not what was published there"):
+        load_run(torn, Workspace.containing(torn), torch.device("cpu"))
 
 
 def test_predictions_cover_the_validation_fold_alone(predictions: Path, split: Path) -> None:

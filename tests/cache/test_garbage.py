@@ -135,7 +135,7 @@ def test_what_a_killed_removal_left_is_no_artefact_and_goes(tmp_path: Path, monk
     catalogue = write_catalogue(store, "ab", tmp_path)
     lonely = write_artefact("splits", {"catalogue": artefact_key(catalogue)}, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("cache.garbage.shutil.rmtree", lambda path: (path / "x").unlink() or sys.exit(9))
+        patch.setattr("cache.workspace.publication.shutil.rmtree", lambda path: (path / "x").unlink() or sys.exit(9))
         with pytest.raises(SystemExit):
             collect_garbage(Workspace(tmp_path))
     assert not lonely.exists()

@@ -1,7 +1,7 @@
 """Power failures: what had reached the disk is copied again and again, and each copy is used as after a restart.
 
-The workspace lies on a file system in an image file. What was not flushed is in memory and not in the image, so a copy of
-the image is the disk of a machine that loses power at this moment.
+The workspace lies on a file system in an image file. What was not flushed is in memory and not in the image. So a copy
+of the image is the disk of a machine that loses power at this moment.
 """
 
 import json

@@ -37,6 +37,38 @@ def test_finished_artefact_is_returned_without_building_and_the_log_says_so(
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("result.txt", b"\0\0\0\0"),  # as long as before
+        ("result.txt", b""),
+        ("result.txt", None),
+        ("provenance.json", b""),
+    ],
+    ids=["zeros", "empty", "missing", "empty provenance"],
+)
+def test_artefact_that_a_power_failure_has_torn_is_made_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, content: bytes | None
+) -> None:
+    directory = Workspace(tmp_path).materialise(RECIPE, write_result)
+    (directory / name).unlink()
+    if content is not None:
+        (directory / name).write_bytes(content)
+    assert Workspace(tmp_path).materialise(RECIPE, write_result) == directory
+    assert (directory / "result.txt").read_text() == "done"
+    assert f"{directory} is damaged ({name})" in caplog.text
+    assert list(Workspace(tmp_path).staging.glob("gone-*")) == []
+    assert Workspace(tmp_path).materialise(RECIPE, refuse_to_build) == directory
+
+
+def test_damaged_copy_of_an_artefact_at_a_url_is_fetched_again(tmp_path: Path, bucket_url: str) -> None:
+    workspace = Workspace.open(bucket_url, tmp_path)
+    directory = workspace.materialise(RECIPE, write_result)
+    (directory / "result.txt").write_bytes(b"\0\0\0\0")
+    assert workspace.materialise(RECIPE, refuse_to_build) == directory
+    assert (directory / "result.txt").read_text() == "done"
+
+
 def test_other_recipe_is_built_beside(tmp_path: Path) -> None:
     first = Workspace(tmp_path).materialise(RECIPE, write_result)
     second = Workspace(tmp_path).materialise(replace(RECIPE, version=2), write_result)

@@ -409,7 +409,7 @@ def test_verify_names_damage_and_repairs_only_it(
     arguments = ("verify", "configs/demo.yaml", *tiny_overrides, "--workspace", str(workspace))
     sound = birdclef(*arguments)
     assert sound.returncode == 0, sound.stderr
-    assert sound.stdout.endswith("is sound.\n")
+    assert sound.stdout.endswith("are sound.\n")
     part = sorted(workspace.glob("features/*/parts/*"))[0]
     chunk = part / "c" / "0" / "0"
     content = chunk.read_bytes()
@@ -419,8 +419,37 @@ def test_verify_names_damage_and_repairs_only_it(
     assert f"part {part.name}: 1 of " in told.stdout
     repaired = birdclef(*arguments)
     assert repaired.returncode == 0, repaired.stderr
-    assert repaired.stdout.endswith("the damaged parts above were computed again.\n")
+    assert "the damaged parts above were computed again.\n" in repaired.stdout
     assert chunk.read_bytes() == content
+
+
+def test_torn_weights_do_not_predict_are_named_by_verify_and_made_again_by_the_run(
+    birdclef: Birdclef,
+    tiny_overrides: list[str],
+    workspace: Path,
+    corpus: Path,
+    first_run: subprocess.CompletedProcess[str],
+    tmp_path: Path,
+) -> None:
+    report = Path(first_run.stdout.splitlines()[-1])
+    key = json.loads((report / "report.json").read_text())["lineage"]["runs"][0]["key"]
+    weights = workspace / "runs" / key / "weights.safetensors"
+    content = weights.read_bytes()
+    half = len(content) // 2
+    weights.write_bytes(content[:half] + bytes(len(content) - half))
+    predicted = birdclef("predict", str(report), str(corpus / "train_audio"), "--output", str(tmp_path / "a.csv"))
+    assert predicted.returncode == 1
+    assert f"{weights.parent} is damaged: weights.safetensors is not what was published there." in predicted.stderr
+    arguments = ("configs/demo.yaml", *tiny_overrides, "--workspace", str(workspace))
+    told = birdclef("verify", *arguments, "--no-repair")
+    assert told.returncode == 1
+    assert f"runs/{weights.parent.name}: not what was published: weights.safetensors" in told.stdout
+    assert weights.exists()
+    assert birdclef("verify", *arguments).returncode == 1
+    assert not weights.parent.exists()
+    assert birdclef("run", *arguments).returncode == 0
+    assert weights.read_bytes() == content
+    assert birdclef("verify", *arguments).returncode == 0
 
 
 def test_gc_shows_and_removes_what_nothing_refers_to(
