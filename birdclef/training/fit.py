@@ -11,6 +11,7 @@ from birdclef.devices.free_memory import free_bytes
 from birdclef.devices.peak_memory import PeakMemory
 from birdclef.model.network import SpeciesModel
 from birdclef.strips.fold import FoldData
+from birdclef.training.checkpoints import BEST_CHECKPOINT, LAST_CHECKPOINT, find_checkpoint
 from birdclef.training.data import TrainingData, ValidationData, derive_seed, load_validation
 from birdclef.training.data_module import SpeciesDataModule
 from birdclef.training.distributed import rank, synchronise_batch_norm
@@ -18,7 +19,7 @@ from birdclef.training.lightning_module import SpeciesLightningModule
 from birdclef.training.memory_plan import check_memory, plan_memory
 from birdclef.training.non_finite_loss import NonFiniteLossError, save_batch
 from birdclef.training.objective import build_objective
-from birdclef.training.trainer import BEST_CHECKPOINT, LAST_CHECKPOINT, build_trainer, choose_dtype, quiet_lightning
+from birdclef.training.trainer import build_trainer, choose_dtype, quiet_lightning
 from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, workspace: Wor
         ValueError: If a batch cannot be split over the devices.
         FloatingPointError: If the loss is not finite.
     """
-    last, best = directory / "checkpoints" / LAST_CHECKPOINT, directory / "checkpoints" / BEST_CHECKPOINT
+    checkpoints = directory / "checkpoints"
+    reached = find_checkpoint(checkpoints)
     with quiet_lightning():
         trainer = build_trainer(config, workspace, directory)
         device = trainer.strategy.root_device
@@ -55,7 +57,7 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, workspace: Wor
             trainer.fit(
                 _prepare(model, training, validation, config, device),
                 datamodule=SpeciesDataModule(training, validation, config.views),
-                ckpt_path=str(last) if last.is_file() else None,
+                ckpt_path=str(reached) if reached else None,
                 weights_only=True,
             )
         except NonFiniteLossError as error:
@@ -66,7 +68,7 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, workspace: Wor
                 f"{error} Its batch is in {saved}. Lower learning_rate, raise objective.temperature, or set "
                 "precision=32."
             ) from error
-    return best if config.select == "best" else last
+    return checkpoints / (BEST_CHECKPOINT if config.select == "best" else LAST_CHECKPOINT)
 
 
 def _prepare(

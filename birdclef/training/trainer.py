@@ -18,14 +18,13 @@ from torch import Tensor, nn
 
 from birdclef.config.train import TrainConfig
 from birdclef.devices.ranks import launched_rank
+from birdclef.training.checkpoints import BEST_CHECKPOINT, LAST_CHECKPOINT
 from birdclef.training.distributed import GatheredStrategy
 from birdclef.training.objective import count_epochs
 from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-LAST_CHECKPOINT = "last.ckpt"
-BEST_CHECKPOINT = "best.ckpt"
 SELECTION_SCORE = "selection_score"
 """Name of the score by which an epoch is chosen: validation macro-F1, and below all of them where the classifier of
 `supcon` is not trained yet."""
@@ -226,7 +225,8 @@ def _continue_log(directory: Path) -> CSVLogger:
 def _read_log(log: Path) -> list[dict[str, Tensor | float]]:
     """Returns the complete rows of a log; no rows if the process was killed while it wrote the header."""
     try:
-        table = pd.read_csv(log).dropna(subset="step")
+        # A power failure may leave zeros instead of the last rows.
+        table = pd.read_csv(log).apply(pd.to_numeric, errors="coerce").dropna(subset="step")
     except (pd.errors.EmptyDataError, pd.errors.ParserError, KeyError):
         logger.warning("%s is incomplete because the run was killed; the learning curves start at the checkpoint", log)
         return []

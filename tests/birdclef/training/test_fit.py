@@ -322,6 +322,35 @@ def test_training_of_automatic_length_goes_on_after_a_kill_to_the_same_end(
     assert read_log(tmp_path / "killed")["epoch"].max() + 1 == 4
 
 
+def test_run_whose_checkpoint_a_power_failure_has_torn_begins_anew_and_comes_to_the_same_end(
+    ringing: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(epochs=3)
+    whole = train(ringing, settings, tmp_path / "whole")
+    interrupt(monkeypatch, 2)
+    with pytest.raises(KilledError):
+        train(ringing, settings, tmp_path / "killed")
+    monkeypatch.undo()
+    (tmp_path / "killed" / "checkpoints" / "last.ckpt").write_bytes(b"")
+    assert_same(train(ringing, settings, tmp_path / "killed"), whole)
+    curves, complete = (read_log(tmp_path / name)[["step", "epoch"]] for name in ("killed", "whole"))
+    pd.testing.assert_frame_equal(curves, complete)
+
+
+def test_learning_curves_end_where_a_power_failure_left_zeros(
+    ringing: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(epochs=3)
+    interrupt(monkeypatch, 2)
+    with pytest.raises(KilledError):
+        train(ringing, settings, tmp_path)
+    monkeypatch.undo()
+    log = tmp_path / "logs" / "metrics.csv"
+    log.write_bytes(log.read_bytes()[:-20] + bytes(4000))
+    train(ringing, settings, tmp_path)
+    assert {0, 2} <= set(read_log(tmp_path)["epoch"])
+
+
 def test_select_best_keeps_the_epoch_with_the_highest_validation_score(ringing: FoldData, tmp_path: Path) -> None:
     settings = config(select="best", epochs=6)
     checkpoint = fit(start(settings), ringing, settings, Workspace(tmp_path), tmp_path)
