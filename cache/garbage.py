@@ -99,7 +99,9 @@ def collect_garbage(
     paths = None if confirmed is None else {item.path for item in confirmed}
     with workspace.alone_at_work():
         garbage = [item for item in find_garbage(workspace, dropped) if paths is None or item.path in paths]
-        for item in garbage:
+        # Copies come last. A copy is named by its strips. An array of this name without a fragment, which a killed
+        # removal left, would be taken for the copy and then removed.
+        for item in sorted(garbage, key=lambda item: bool(item.kept)):
             if item.path.parent.name == "parts":
                 store = FeatureDirectory(item.path.parent.parent)
                 index = store.path / "index" / f"{item.path.name}.json"
@@ -127,16 +129,16 @@ def _scores_of(reports: Collection[str], artefacts: dict[str, Path]) -> list[Pat
 
 def _newest_lists(artefacts: dict[str, Path]) -> list[Path]:
     """Returns the newest catalogue and the newest background of each feature store, except of noisy copies."""
-    newest: dict[tuple[str, str], tuple[str, Path]] = {}
+    newest: dict[tuple[str, str], tuple[int, str, Path]] = {}
     for path in artefacts.values():
         if path.parent.name in _LISTS:
             provenance = read_provenance(path)
-            store, created = provenance["inputs"]["features"], provenance["created"]
+            store, age = provenance["inputs"]["features"], (provenance.get("number", 0), provenance["created"])
             if store in artefacts and "noise" in read_provenance(artefacts[store])["config"]:
                 continue
             place = path.parent.name, store
-            newest[place] = max(newest.get(place, ("", path)), (created, path))
-    return [path for _, path in newest.values()]
+            newest[place] = max(newest.get(place, (0, "", path)), (*age, path))
+    return [path for _, _, path in newest.values()]
 
 
 def _reach(artefacts: dict[str, Path], roots: Iterable[Path]) -> dict[str, Path]:

@@ -38,7 +38,7 @@ def is_finished(directory: Path) -> bool:
     return (directory / PROVENANCE).is_file()
 
 
-def write_provenance(directory: Path, recipe: Recipe, seconds: float) -> None:
+def write_provenance(directory: Path, recipe: Recipe, seconds: float, number: int) -> None:
     """Write `provenance.json`: the recipe, the sha256 of all files, time and duration of the build, and the machine.
 
     A record that a killed build left is replaced, and is no file of the artefact.
@@ -47,6 +47,8 @@ def write_provenance(directory: Path, recipe: Recipe, seconds: float) -> None:
         directory: Directory of the artefact.
         recipe: Recipe of the artefact.
         seconds: Duration of the build.
+        number: Number of the artefact among those of its kind in the workspace; a newer one has a higher number,
+            whatever the clock says.
     """
     files = sorted(path for path in directory.rglob("*") if path.is_file() and path != directory / PROVENANCE)
     record = {
@@ -54,6 +56,7 @@ def write_provenance(directory: Path, recipe: Recipe, seconds: float) -> None:
         "key": recipe.key,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
+        "number": number,
         "files": {path.relative_to(directory).as_posix(): file_key(path) for path in files},
         "packages": {name: _installed_version(name) for name in RECORDED_PACKAGES},
         "hardware": {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()},

@@ -17,7 +17,7 @@ from cache.workspace.builders import alone_at_work, at_work, is_at_work
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.keys import KINDS, Recipe
 from cache.workspace.mirror import Mirror, publish_file, read_published_file, remove_published_file
-from cache.workspace.provenance import find_damaged, is_finished, write_provenance
+from cache.workspace.provenance import find_damaged, is_finished, read_provenance, write_provenance
 from cache.workspace.publication import fetch_artefact, prepare_staging, publish_artefact, withdraw_if_damaged
 from cache.workspace.urls import check_protocol, is_url, resolve_address
 
@@ -179,7 +179,9 @@ class Workspace:
             prepare_staging(staging, self.mirror, resumable=resumable)
             started = time.monotonic()
             build(staging)
-            write_provenance(staging, recipe, seconds=time.monotonic() - started)
+            seconds = time.monotonic() - started
+            numbers = (read_provenance(made).get("number", 0) for made in self.artefacts(recipe.kind))
+            write_provenance(staging, recipe, seconds, number=1 + max(numbers, default=0))
             publish_artefact(staging, final, self.mirror)
         return final
 

@@ -163,6 +163,33 @@ def test_newest_catalogue_is_kept_without_a_report(tmp_path: Path) -> None:
     assert len(StripStore(FeatureDirectory(store)).strips) == 3
 
 
+def test_newest_catalogue_is_the_last_one_that_was_made_whatever_the_clock_said(tmp_path: Path) -> None:
+    store = open_feature_directory(FEATURES, Workspace(tmp_path)).path
+    write_part(store, "abc")
+    old, new = write_catalogue(store, "ab", tmp_path), write_catalogue(store, "abc", tmp_path)
+    age(new, "1970-01-01")
+    assert [item.path for item in collect_garbage(Workspace(tmp_path))] == [old]
+    assert len(StripStore(FeatureDirectory(store)).strips) == 3
+
+
+def test_strips_survive_a_removal_that_goes_on_after_one_that_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The killed one had moved the copy of needed strips to its place, and had not written its fragment."""
+    store = open_feature_directory(FEATURES, Workspace(tmp_path)).path
+    write_part(store, "abcd")
+    write_catalogue(store, "a", tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(FeatureDirectory, "publish", lambda *_: sys.exit(9))
+        with pytest.raises(SystemExit):
+            collect_garbage(Workspace(tmp_path))
+    assert len(list((store / "parts").iterdir())) == 2
+    assert len(collect_garbage(Workspace(tmp_path))) == 2
+    assert set(StripStore(FeatureDirectory(store)).strips) == {sha256("a")}
+    assert list(find_damage(FeatureDirectory(store), 1.0, np.random.default_rng(0))) == []
+    assert find_garbage(Workspace(tmp_path)) == []
+
+
 def test_leftovers_of_killed_builds_can_go_but_not_a_training_that_goes_on(tmp_path: Path) -> None:
     store = open_feature_directory(FEATURES, Workspace(tmp_path)).path
     part = write_part(store, "ab")
