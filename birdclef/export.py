@@ -15,8 +15,8 @@ from birdclef.export_formats.model_card import describe_model
 from birdclef.model.trained_run import TrainedRun, load_run
 from birdclef.serving.onnx_classifier import METADATA, embedding_folder
 from cache.front_end.embedding import copy_model
-from cache.workspace.atomic_files import replace_atomically, write_atomically
 from cache.workspace.provenance import read_provenance
+from cache.workspace.user_output import check_output, write_output
 from cache.workspace.workspace import Workspace
 
 TOLERANCE = 1e-4
@@ -41,7 +41,7 @@ def export_onnx(run: Path, output: Path) -> float:
         Largest difference of a probability between file and library.
 
     Raises:
-        ValueError: If `run` is not a run, or `output` does not end in .onnx.
+        ValueError: If `run` is not a run, or `output` does not end in .onnx, is no regular file, or as `check_output`.
         ImportError: If a package is not installed.
         RuntimeError: If file and library differ by more than `TOLERANCE`.
     """
@@ -49,10 +49,12 @@ def export_onnx(run: Path, output: Path) -> float:
         raise ValueError(f"{output} must end in .onnx.")
     if not (run / "weights.safetensors").is_file():
         raise ValueError(f"{run} is not a run. Give workspace/runs/KEY{_name_runs(run)}.")
+    if output.exists() and not output.is_file():
+        raise ValueError(f"{output} is no regular file. Name another file.")
+    check_output(output)
     workspace = Workspace.containing(run)
     trained = load_run(run, workspace, torch.device("cpu"))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with replace_atomically(output) as partial:
+    with write_output(output) as partial:
         _write(trained, read_provenance(run)["key"], partial)
         difference = measure_difference(trained, partial)
         if difference > TOLERANCE:
@@ -63,7 +65,8 @@ def export_onnx(run: Path, output: Path) -> float:
         card = describe_model(run, workspace, trained, output, partial.stat().st_size)
         if trained.features.kind == "embedding":
             copy_model(trained.features.model, trained.store, embedding_folder(output))
-    write_atomically(output.with_name(f"{output.name}.md"), card)
+    with write_output(output.with_name(f"{output.name}.md")) as described:
+        described.write_text(card)
     return difference
 
 

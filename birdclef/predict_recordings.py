@@ -18,7 +18,7 @@ from cache.audio.containers import AUDIO_SUFFIXES
 from cache.audio.decoded_length import Heard
 from cache.audio.decoding import UnusableAudioError
 from cache.audio.streaming import header_seconds
-from cache.workspace.atomic_files import replace_atomically
+from cache.workspace.user_output import check_output, write_output
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +96,7 @@ def predict_with(
             f"The threshold {threshold:g} changes nothing in a submission, which has the probability of every species. "
             "Leave it out, or take the format long, raven or audacity."
         )
+    check_output(output, recordings)  # before the models are loaded
     with alone_on([] if source.suffix == ".onnx" else gpus_in_use("auto", 1)):
         return predict_recordings(load_classifier(source), recordings, output, form, threshold)
 
@@ -107,28 +108,27 @@ def predict_recordings(
     form: DetectionFormat = "submission",
     threshold: float | None = None,
 ) -> Outcome:
-    """Predict recordings and write the predictions to one file, which appears complete or not at all.
+    """Predict recordings and write the predictions to one file, as `write_output` does.
 
     A recording that does not decode is logged and left out. If decoding fails half way, the predictions so far stay.
 
     Args:
         classifier: Classifier, as `load_classifier` returns it.
         recordings: Audio files, as `find_recordings` returns them.
-        output: File to write.
+        output: File to write; `-` is the standard output.
         form: Format of the file.
         threshold: Probability from which a species is decided to be present; None: each species has its own threshold.
 
     Raises:
-        ValueError: If the format cannot tell the recordings apart.
+        ValueError: If the format cannot tell the recordings apart, or as `check_output`.
         OSError: If the output cannot be written.
     """
     check_names(recordings, form)
     thresholds = classifier.thresholds if threshold is None else np.full(len(classifier.species), threshold)
     failures: dict[Path, str] = {}
     seconds = 0.0
-    output.parent.mkdir(parents=True, exist_ok=True)
     with (
-        replace_atomically(output) as partial,
+        write_output(output, recordings) as partial,
         partial.open("w", newline="", encoding="utf-8") as stream,
         tqdm(total=round(sum(map(header_seconds, recordings))), unit="s", unit_scale=True, disable=None) as bar,
     ):

@@ -16,6 +16,7 @@ from birdclef.strips.fold import FoldData, read_fold
 from birdclef.training.data import TrainingData
 from cache.plots.style import render
 from cache.recordings.catalogue_tables import feature_directory
+from cache.workspace.user_output import write_output
 from cache.workspace.workspace import Workspace
 
 _RECORDINGS = 8
@@ -93,7 +94,9 @@ def preview_augmentations(
         figure.supxlabel("seconds", fontsize=9)
         figure.supylabel("mel band", fontsize=9)
 
-    output.write_bytes(render((7.5, 1.35 * len(rows) + 0.6), plot))
+    picture = render((7.5, 1.35 * len(rows) + 0.6), plot)
+    with write_output(output) as path:
+        path.write_bytes(picture)
 
 
 def _rows(augment: AugmentConfig) -> Iterator[tuple[str, dict[str, float]]]:

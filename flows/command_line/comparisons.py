@@ -57,8 +57,12 @@ def diff(
     from birdclef.comparison.diff import compare_reports, describe_diff
     from birdclef.config.evaluate import EvaluateConfig
     from birdclef.scores.json_values import replace_nan
+    from cache.workspace.user_output import check_output, write_output
 
+    if output:
+        check_output(output)
     found = compare_reports(reports, EvaluateConfig(bootstrap_samples=samples, confidence=confidence))
     if output:
-        output.write_text(json.dumps(replace_nan(found), indent=2, allow_nan=False) + "\n")
+        with write_output(output) as path:
+            path.write_text(json.dumps(replace_nan(found), indent=2, allow_nan=False) + "\n")
     typer.echo(describe_diff(found), nl=False)

@@ -7,6 +7,7 @@ import typer
 
 from birdclef.champion import CHAMPION, champion_report
 from birdclef.config.predict import DetectionFormat
+from cache.workspace.user_output import STANDARD_OUTPUT
 from cache.workspace.workspace import Workspace
 from flows.command_line.options import WORKSPACE, WorkspaceAddress
 from flows.settings import apply_settings
@@ -17,7 +18,7 @@ def predict(
         str, typer.Argument(help="'champion', the directory of a report or of a single run, or an exported .onnx file.")
     ],
     paths: Annotated[list[Path], typer.Argument(help="Recordings of any length, or folders of recordings.")],
-    output: Annotated[Path, typer.Option(help="File to write.", dir_okay=False)],
+    output: Annotated[Path, typer.Option(help="File to write; - is the standard output.", dir_okay=False)],
     form: Annotated[
         DetectionFormat,
         typer.Option(
@@ -44,7 +45,8 @@ def predict(
     outcome = predict_with(model, find_recordings(paths), output, form, threshold)
     typer.echo(
         f"{outcome.recordings} of {outcome.recordings + len(outcome.failures)} recordings "
-        f"({outcome.seconds / 3600:.2f} h) predicted{outcome.describe_detections()}: {output}"
+        f"({outcome.seconds / 3600:.2f} h) predicted{outcome.describe_detections()}: {output}",
+        err=output == STANDARD_OUTPUT,
     )
     if outcome.failures:
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from birdclef.champion import keep_champion_folds
+from cache.workspace.user_output import check_output
 from cache.workspace.workspace import Workspace
 from flows.command_line.options import WORKSPACE, Config, Overrides, WorkspaceAddress
 from flows.configuration.explanation import explain_settings
@@ -47,6 +48,7 @@ def preview_augment(
     from cache.split import build_split, check_split, warn_of_unknown_recordists
 
     apply_settings()
+    check_output(output)
     experiment, directory = load_config(config, overrides or ()), Workspace.open(workspace)
     member, data = _choose_member(experiment), experiment.data
     with directory.at_work():

@@ -149,6 +149,9 @@ def test_run_whose_windows_end_between_two_embeddings_is_refused(run: Path, tmp_
     shutil.copytree(run, odd)
     description = json.loads((odd / "model.json").read_text())
     (odd / "model.json").write_text(json.dumps({**description, "clip_seconds": 1.25}))
+    provenance = json.loads((odd / "provenance.json").read_text())
+    provenance["files"]["model.json"] = file_key(odd / "model.json")
+    (odd / "provenance.json").write_text(json.dumps(provenance))
     for use in (load_classifier, lambda run: export_onnx(run, tmp_path / "odd.onnx")):
         with pytest.raises(ValueError, match=r"clip_seconds=1\.25 is not a multiple of the stride\. Tiny"):
             use(odd)

@@ -404,6 +404,21 @@ def test_output_appears_whole_or_not_at_all(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_recording_is_not_overwritten_by_its_prediction(classifier: EnsembleClassifier, recordings: Path) -> None:
+    before = (recordings / "a.wav").read_bytes()
+    with pytest.raises(ValueError, match=r"a\.wav is one of the files to read"):
+        predict_recordings(classifier, [recordings / "a.wav"], recordings / "a.wav")
+    assert (recordings / "a.wav").read_bytes() == before
+
+
+def test_rows_go_to_the_standard_output(
+    classifier: EnsembleClassifier, recordings: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for output in (tmp_path / "a.csv", Path("-")):
+        predict_recordings(classifier, [recordings / "a.wav"], output)
+    assert capfd.readouterr().out == (tmp_path / "a.csv").read_text()
+
+
 def test_what_is_no_run_or_report_is_refused(tmp_path: Path, evaluation_split: Path) -> None:
     with pytest.raises(ValueError, match=r"is neither a run nor a report\. Give workspace/runs/KEY"):
         load_classifier(tmp_path)

@@ -1,0 +1,64 @@
+"""Files that a user names as output: they replace no input, no part of a workspace, and no device."""
+
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cache.workspace.atomic_files import replace_atomically
+from cache.workspace.keys import KINDS
+from cache.workspace.provenance import is_finished
+
+STANDARD_OUTPUT = Path("-")
+_WORK = (".staging", ".work")
+"""Folders that show that their parent is a workspace."""
+_OWN = (*KINDS, *_WORK, "models", "looks", "hashes", "similarities")
+"""Folders of a workspace."""
+
+
+def check_output(output: Path, inputs: Iterable[Path] = ()) -> None:
+    """Check a file that a user names as output.
+
+    Args:
+        output: File to write; `-` is the standard output.
+        inputs: Files that the output is made from.
+
+    Raises:
+        ValueError: If it is one of the inputs, or lies in an artefact or in a folder of a workspace.
+        IsADirectoryError: If it is a folder.
+    """
+    if output == STANDARD_OUTPUT:
+        return
+    if output.is_dir():
+        raise IsADirectoryError(f"The output {output} is a folder. Name a file in it.")
+    if output.exists() and any(each.exists() and each.samefile(output) for each in inputs):
+        raise ValueError(f"The output {output} is one of the files to read. Name another file.")
+    for folder in output.resolve().parents:
+        of_workspace = folder.name in _OWN and any((folder.parent / name).is_dir() for name in _WORK)
+        if of_workspace or is_finished(folder):
+            raise ValueError(
+                f"The output {output} lies in {folder}, which belongs to a workspace and must not change. Name a file "
+                "elsewhere."
+            )
+
+
+@contextmanager
+def write_output(output: Path, inputs: Iterable[Path] = ()) -> Iterator[Path]:
+    """Yields the path to write for a file that a user names as output; missing folders are made.
+
+    A regular file appears complete or not at all, also behind a link. Into anything else, such as /dev/null or a FIFO,
+    the block writes directly.
+
+    Raises:
+        ValueError, IsADirectoryError: As `check_output`.
+    """
+    check_output(output, inputs)
+    if output == STANDARD_OUTPUT:
+        yield Path("/dev/stdout")
+    elif output.exists() and not stat.S_ISREG(output.stat().st_mode):
+        yield output
+    else:
+        target = output.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replace_atomically(target) as partial:
+            yield partial
