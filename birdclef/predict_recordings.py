@@ -96,7 +96,7 @@ def predict_with(
             f"The threshold {threshold:g} changes nothing in a submission, which has the probability of every species. "
             "Leave it out, or take the format long, raven or audacity."
         )
-    check_output(output, recordings)  # before the models are loaded
+    check_output(output, [source, *recordings])  # before the models are loaded
     with alone_on([] if source.suffix == ".onnx" else gpus_in_use("auto", 1)):
         return predict_recordings(load_classifier(source), recordings, output, form, threshold)
 

@@ -20,7 +20,7 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     If the block raises an error, `path` stays as it is, and nothing is left beside it.
     """
     # A random name, because two containers that share a folder may have the same process number.
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         yield partial
         if not partial.is_symlink():

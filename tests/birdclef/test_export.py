@@ -194,6 +194,13 @@ def test_missing_package_is_named_before_the_work(run: Path, tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_exported_model_is_not_overwritten_by_what_it_predicts(exported: Path, tmp_path: Path) -> None:
+    before = exported.read_bytes()
+    with pytest.raises(ValueError, match="is one of the files to read"):
+        predict_with(exported, [tmp_path / "a.wav"], exported)
+    assert exported.read_bytes() == before
+
+
 def test_foreign_onnx_file_is_refused(exported: Path, tmp_path: Path) -> None:
     foreign = onnx.load(exported)
     del foreign.metadata_props[:]
