@@ -83,7 +83,7 @@ def predict_with(
     Args:
         source: Source that `load_classifier` takes.
         recordings: Audio files, as `find_recordings` returns them.
-        output: File to write.
+        output: File to write; `-` is the standard output.
         form: Format of the file.
         threshold: As in `predict_recordings`.
 

@@ -1,6 +1,5 @@
 """Files that a user names as output: they replace no input, no part of a workspace, and no device."""
 
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +54,7 @@ def write_output(output: Path, inputs: Iterable[Path] = ()) -> Iterator[Path]:
     check_output(output, inputs)
     if output == STANDARD_OUTPUT:
         yield Path("/dev/stdout")
-    elif output.exists() and not stat.S_ISREG(output.stat().st_mode):
+    elif output.exists() and not output.is_file():
         yield output
     else:
         target = output.resolve()

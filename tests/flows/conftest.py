@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -185,10 +186,10 @@ def _start_server(environment: dict[str, str], home: Path) -> dict[str, Any]:
     return {"url": url, "group": _start_group(command, {**environment, **settings}, home / "log", answers)}
 
 
-def _start_fork_server(environment: dict[str, str], folder: Path) -> dict[str, Any]:
+def _start_fork_server(environment: dict[str, str], address: Path) -> dict[str, Any]:
     """Returns the address and the process group of a fork server that listens."""
-    address = folder / "address"
-    group = _start_group(fork_server_command(address), environment, folder / "log", address.exists)
+    log = address.with_name("fork_server.log")
+    group = _start_group(fork_server_command(address), environment, log, address.exists)
     return {"address": str(address), "group": group}
 
 
@@ -226,7 +227,8 @@ def birdclef(
     environment = {**prefect_environment, "PREFECT_API_URL": prefect_server}
 
     def start() -> dict[str, Any]:
-        return _start_fork_server(environment, tmp_path_factory.mktemp("fork_server"))
+        address = shared_folder / f"fork{uuid.uuid4().hex[:4]}"  # a socket's path may have 107 characters
+        return _start_fork_server(environment, address)
 
     with _share(shared_folder / "fork_server.json", start) as server:
         commands = WarmCommandLine(Path(server["address"]), environment, tmp_path_factory.mktemp("commands"))
