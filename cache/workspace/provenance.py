@@ -10,6 +10,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,7 @@ def artefact_key(directory: Path) -> str:
     return str(read_provenance(directory)["key"])
 
 
+@cache
 def _installed_version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)

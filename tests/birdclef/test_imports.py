@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
+
+import pytest
 
 import birdclef
 
@@ -29,30 +30,45 @@ SOUNDING = {
         *("export", "export_formats.model_card"),
     )
 }
+STAGES = [f"birdclef.{stage}" for stage in ("train", "predict", "baseline", "evaluate")]
+READERS = [
+    f"birdclef.{reader}"
+    for reader in ("comparison.diff", "comparison.trial_scores", "export_formats.model_card", "champion", "promote")
+]
 
 
-def loaded_by(*groups: Iterable[str]) -> list[set[str]]:
-    """Returns what a fresh process holds after it has imported each group of modules, one after the other."""
-    code = "import sys\n" + "\n".join(f"import {', '.join(group)}; print(*sys.modules)" for group in groups)
+@pytest.fixture(scope="module")
+def loaded() -> list[set[str]]:
+    """What a process holds after it has imported the stages; these and the readers; these and all but sound; all."""
+    code = f"""
+import os, sys
+import {", ".join(STAGES)}; print(*sys.modules, flush=True)
+if not os.fork():
+    import {", ".join(READERS)}; print(*sys.modules, flush=True)
+    os._exit(0)
+os.wait()
+import {", ".join(set(MODULES) - SOUNDING)}; print(*sys.modules)
+import {", ".join(SOUNDING)}; print(*sys.modules)
+"""
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     return [set(line.split()) for line in printed.splitlines()]
 
 
-def test_training_and_evaluation_load_no_orchestration_and_only_what_needs_sound_loads_decoders() -> None:
+def test_stages_that_find_their_artefacts_pay_for_no_framework(loaded: list[set[str]]) -> None:
+    assert loaded[0] >= set(STAGES)
+    assert loaded[0].isdisjoint({"torch", "lightning", "timm", "sklearn", "matplotlib"})
+
+
+def test_readers_of_reports_load_no_plotting(loaded: list[set[str]]) -> None:
+    assert loaded[1] >= set(READERS)
+    assert loaded[1].isdisjoint({"matplotlib", "sklearn", "birdclef.report.plots", "birdclef.report.page"})
+
+
+def test_training_and_evaluation_load_no_orchestration_and_only_what_needs_sound_loads_decoders(
+    loaded: list[set[str]],
+) -> None:
     assert len(MODULES) > 60
     assert set(MODULES) > SOUNDING
-    silent, all_modules = loaded_by(set(MODULES) - SOUNDING, SOUNDING)
-    assert silent.isdisjoint(DECODERS)
-    assert all_modules > set(MODULES)
-    assert all_modules.isdisjoint(ORCHESTRATION)
-
-
-def test_stages_that_find_their_artefacts_pay_for_no_framework() -> None:
-    (loaded,) = loaded_by(f"birdclef.{stage}" for stage in ("train", "predict", "baseline", "evaluate"))
-    assert loaded.isdisjoint({"torch", "lightning", "timm", "sklearn", "matplotlib"})
-
-
-def test_readers_of_reports_load_no_plotting() -> None:
-    readers = ("comparison.diff", "comparison.trial_scores", "export_formats.model_card", "champion", "promote")
-    (loaded,) = loaded_by(f"birdclef.{reader}" for reader in readers)
-    assert loaded.isdisjoint({"matplotlib", "sklearn", "birdclef.report.plots", "birdclef.report.page"})
+    assert loaded[2].isdisjoint(DECODERS)
+    assert loaded[3] >= set(MODULES)
+    assert loaded[3].isdisjoint(ORCHESTRATION)
