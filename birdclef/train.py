@@ -31,7 +31,7 @@ def train(
     catalogue: Path | None = None,
     background: Path | None = None,
 ) -> Path:
-    """Returns the run directory of one member on one fold; it holds weights, logs and checkpoints.
+    """Returns the run directory of one member on one fold; it holds weights and logs.
 
     A killed run continues from its last checkpoint and ends with the same weights as a run that was not killed. If
     another training or prediction uses the GPU, this waits for it.

@@ -20,6 +20,7 @@ from birdclef.training.memory_plan import check_memory, plan_memory
 from birdclef.training.non_finite_loss import NonFiniteLossError, save_batch
 from birdclef.training.objective import build_objective
 from birdclef.training.trainer import build_trainer, choose_dtype, quiet_lightning
+from cache.workspace.publication import CHECKPOINTS
 from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def fit(model: SpeciesModel, fold: FoldData, config: TrainConfig, workspace: Wor
         ValueError: If a batch cannot be split over the devices.
         FloatingPointError: If the loss is not finite.
     """
-    checkpoints = directory / "checkpoints"
+    checkpoints = directory / CHECKPOINTS
     reached = find_checkpoint(checkpoints)
     with quiet_lightning():
         trainer = build_trainer(config, workspace, directory)

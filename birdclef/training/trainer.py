@@ -21,6 +21,7 @@ from birdclef.devices.ranks import launched_rank
 from birdclef.training.checkpoints import BEST_CHECKPOINT, LAST_CHECKPOINT
 from birdclef.training.distributed import GatheredStrategy
 from birdclef.training.objective import count_epochs
+from cache.workspace.publication import CHECKPOINTS
 from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -150,7 +151,7 @@ class KeepCheckpoints(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Keep the checkpoints of the previous epoch, at most once a minute."""
         if trainer.is_global_zero and time.monotonic() - self._kept > _SECONDS_BETWEEN_COPIES:
-            self._workspace.keep_unfinished(self._directory, last=f"checkpoints/{LAST_CHECKPOINT}")
+            self._workspace.keep_unfinished(self._directory, last=f"{CHECKPOINTS}/{LAST_CHECKPOINT}")
             self._kept = time.monotonic()
 
 
@@ -162,7 +163,7 @@ def build_trainer(config: TrainConfig, workspace: Workspace, directory: Path) ->
         workspace: Workspace that will hold the run.
         directory: Directory for `checkpoints/` and `logs/`; a killed run continues from the files there.
     """
-    checkpoints = directory / "checkpoints"
+    checkpoints = directory / CHECKPOINTS
     callbacks: list[pl.Callback] = [
         ModelCheckpoint(
             checkpoints,
@@ -208,7 +209,7 @@ def build_trainer(config: TrainConfig, workspace: Workspace, directory: Path) ->
 
 def _continue_log(directory: Path) -> CSVLogger:
     """Returns the CSV log, with the rows that a killed run wrote before its last checkpoint."""
-    log, checkpoint = directory / "logs" / "metrics.csv", directory / "checkpoints" / LAST_CHECKPOINT
+    log, checkpoint = directory / "logs" / "metrics.csv", directory / CHECKPOINTS / LAST_CHECKPOINT
     continued = not launched_rank() and log.is_file() and checkpoint.is_file()
     earlier = _read_log(log) if continued else []
     csv_logger = CSVLogger(directory, name=None, version="logs", flush_logs_every_n_steps=1)

@@ -16,12 +16,16 @@ from cache.workspace.provenance import PROVENANCE, find_damaged, is_finished
 
 logger = logging.getLogger(__name__)
 
+CHECKPOINTS = "checkpoints"
+"""Folder in the staging directory of a resumable build: a killed build continues from it, and nobody else reads it."""
+
 
 def prepare_staging(staging: Path, mirror: Mirror | None, *, resumable: bool) -> None:
     """Make the staging directory of a build; it is empty, unless the build is resumable.
 
-    A resumable build keeps the files in staging. If there is no staging directory here, all of its files are fetched
-    from the URL, or none if the transfer fails.
+    A resumable build keeps the files in staging, and gets back its checkpoints if it was killed just before it was
+    published. If there is no staging directory here, all of its files are fetched from the URL, or none if the transfer
+    fails.
     """
     if not resumable:
         shutil.rmtree(staging, ignore_errors=True)
@@ -32,6 +36,25 @@ def prepare_staging(staging: Path, mirror: Mirror | None, *, resumable: bool) ->
         incoming.mkdir(exist_ok=True)
         incoming.rename(staging)
     staging.mkdir(exist_ok=True)
+    if (aside := _aside(staging)).exists():
+        if resumable and not (staging / CHECKPOINTS).exists():
+            aside.rename(staging / CHECKPOINTS)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def set_checkpoints_aside(staging: Path) -> Path:
+    """Moves the checkpoints of a build, if there are any, out of staging: no artefact has them; returns their place.
+
+    They are several times as large as a run's weights. They may be removed once the artefact is published.
+    """
+    aside = _aside(staging)
+    if (staging / CHECKPOINTS).exists():
+        (staging / CHECKPOINTS).rename(aside)
+    return aside
+
+
+def _aside(staging: Path) -> Path:
+    return staging.with_name(f"{CHECKPOINTS}-{staging.name}")
 
 
 def publish_artefact(staging: Path, final: Path, mirror: Mirror | None) -> None:

@@ -18,7 +18,13 @@ from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.keys import KINDS, Recipe
 from cache.workspace.mirror import Mirror, publish_file, read_published_file, remove_published_file
 from cache.workspace.provenance import find_damaged, is_finished, read_provenance, write_provenance
-from cache.workspace.publication import fetch_artefact, prepare_staging, publish_artefact, withdraw_if_damaged
+from cache.workspace.publication import (
+    fetch_artefact,
+    prepare_staging,
+    publish_artefact,
+    set_checkpoints_aside,
+    withdraw_if_damaged,
+)
 from cache.workspace.urls import check_protocol, is_url, resolve_address
 
 logger = logging.getLogger(__name__)
@@ -164,7 +170,7 @@ class Workspace:
             recipe: Recipe of the artefact.
             build: Writes the artefact's files into the directory that it is given.
             resumable: Whether the build starts with the files that a killed build left in staging; otherwise staging
-                starts empty.
+                starts empty. Files below `CHECKPOINTS` are only for this, and no part of the artefact.
         """
         final = self.place(recipe)
         if is_finished(final) and not find_damaged(final):
@@ -180,9 +186,11 @@ class Workspace:
             started = time.monotonic()
             build(staging)
             seconds = time.monotonic() - started
+            checkpoints = set_checkpoints_aside(staging)
             numbers = (read_provenance(made).get("number", 0) for made in self.artefacts(recipe.kind))
             write_provenance(staging, recipe, seconds, number=1 + max(numbers, default=0))
             publish_artefact(staging, final, self.mirror)
+            shutil.rmtree(checkpoints, ignore_errors=True)
         return final
 
     def keep_unfinished(self, staging: Path, *, last: str) -> None:

@@ -22,7 +22,7 @@ from scipy.special import softmax
 from birdclef.config.augment import AugmentConfig
 from birdclef.config.predict import PredictConfig
 from birdclef.config.train import TrainConfig
-from birdclef.model.trained_run import load_run
+from birdclef.model.trained_run import load_run, save_run
 from birdclef.predict import predict
 from birdclef.scores.prediction_files import read_recordings
 from birdclef.serving.classifier import assemble_classifier
@@ -154,9 +154,9 @@ def test_training_with_a_background_gives_other_weights(
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-def test_a_run_holds_weights_model_logs_and_checkpoints(run: Path) -> None:
+def test_a_run_holds_weights_model_and_logs(run: Path, workspace: Path) -> None:
+    assert [path.name for path in (workspace / ".staging").iterdir() if path.is_dir()] == []  # no checkpoints
     assert {path.name for path in run.iterdir()} == {
-        "checkpoints",
         "logs",
         "model.json",
         "provenance.json",
@@ -242,9 +242,22 @@ def test_a_loaded_run_knows_species_features_and_fold(run: Path, split: Path, wo
     assert trained.features == fold.features
     assert (trained.clip_seconds, trained.fold, trained.split) == (1.0, 0, split.name)
     assert not trained.model.training
-    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    weights = load_file(run / "weights.safetensors")
     for name, value in trained.model.state_dict().items():
-        assert torch.equal(value, checkpoint[f"model.{name}"]), name
+        assert torch.equal(value, weights[name]), name
+
+
+def test_weights_of_a_run_are_those_of_the_model_in_its_checkpoint(
+    split: Path, workspace: Path, tmp_path: Path
+) -> None:
+    state = {"model.a.weight": torch.eye(3), "model.b": torch.arange(4.0), "objective.c": torch.ones(2)}
+    torch.save({"state_dict": state, "global_step": 7}, tmp_path / "last.ckpt")
+    save_run(tmp_path / "last.ckpt", read_fold(split, 0, Workspace(workspace)), TRAIN, tmp_path)
+    weights = load_file(tmp_path / "weights.safetensors")
+    assert {name: value.tolist() for name, value in weights.items()} == {
+        "a.weight": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        "b": [0, 1, 2, 3],
+    }
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.json"])

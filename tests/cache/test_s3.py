@@ -298,8 +298,7 @@ def test_unfinished_work_goes_on_on_another_machine_even_if_fetching_it_was_inte
         raise KeyboardInterrupt
 
     def go_on(staging: Path) -> None:
-        checkpoint = staging / "checkpoints" / "last.ckpt"
-        checkpoint.write_text(checkpoint.read_text() + ", epoch 2")
+        (staging / "weights").write_text((staging / "checkpoints" / "last.ckpt").read_text() + ", epoch 2")
 
     with pytest.raises(KeyboardInterrupt):
         Workspace.open(url, tmp_path / "first").materialise(recipe, begin, resumable=True)
@@ -308,8 +307,8 @@ def test_unfinished_work_goes_on_on_another_machine_even_if_fetching_it_was_inte
         with pytest.raises(ConnectionError):
             Workspace.open(url, tmp_path / "second").materialise(recipe, go_on, resumable=True)
     run = Workspace.open(url, tmp_path / "second").materialise(recipe, go_on, resumable=True)
-    assert (run / "checkpoints" / "last.ckpt").read_text() == "epoch 1, epoch 2"
-    assert sorted(list_files(url)) == [f"runs/{recipe.key}/{name}" for name in ("checkpoints/last.ckpt", PROVENANCE)]
+    assert (run / "weights").read_text() == "epoch 1, epoch 2"
+    assert sorted(list_files(url)) == [f"runs/{recipe.key}/{name}" for name in (PROVENANCE, "weights")]
 
 
 def test_file_is_downloaded_whole_or_not_at_all(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

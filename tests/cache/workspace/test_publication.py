@@ -1,5 +1,6 @@
 """Artefacts on their way from staging to their place; tests/cache/test_s3.py has them in a bucket."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,32 @@ def test_failed_build_publishes_nothing_and_staging_is_kept_only_if_resumable(
     directory = Workspace(tmp_path).materialise(RECIPE, build, resumable=resumable)
     assert seen == [handed_on]
     assert sorted(path.name for path in directory.iterdir()) == sorted([*handed_on, "provenance.json", "result.txt"])
+
+
+def test_checkpoints_are_in_no_artefact_and_last_until_it_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def build(staging: Path) -> None:
+        checkpoint = staging / "checkpoints" / "last"
+        seen.append(checkpoint.read_text() if checkpoint.exists() else "none")
+        checkpoint.parent.mkdir(exist_ok=True)
+        checkpoint.write_text("epoch 9")
+        write_result(staging)
+
+    def die(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cache.workspace.workspace.publish_artefact", die)
+        with pytest.raises(KeyboardInterrupt):
+            Workspace(tmp_path).materialise(RECIPE, build, resumable=True)
+    directory = Workspace(tmp_path).materialise(RECIPE, build, resumable=True)
+    assert seen == ["none", "epoch 9"]
+    assert sorted(path.name for path in directory.iterdir()) == [PROVENANCE, "result.txt"]
+    assert list(json.loads((directory / PROVENANCE).read_text())["files"]) == ["result.txt"]
+    assert [path.name for path in (tmp_path / ".staging").iterdir() if path.is_dir()] == []
 
 
 def test_nothing_is_visible_while_the_build_runs(tmp_path: Path) -> None:
