@@ -7,7 +7,7 @@ gives other fingerprints, raise `cache.front_end.log_mel.VERSION`.
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +30,8 @@ _JOINED = 4
 _DOUBTFUL_DB = 0.5
 _SPREADING = np.uint32(2654435761)  # odd, so that multiplication permutes the 32-bit numbers
 _NEIGHBOURS = 16
+_VALUES_AT_ONCE = 1_000_000  # of them come up to 16 times as many pairs
+_PASSES = 64  # over all values; more would take less memory and more time
 _DB_PER_NEPER = 10 / math.log(10)  # of power
 
 
@@ -79,11 +81,12 @@ def fingerprint_from_text(text: str) -> NDArray[np.uint32]:
     return np.frombuffer(base64.b64decode(text), "<u4").astype(np.uint32)
 
 
-def find_candidates(fingerprints: Sequence[NDArray[np.uint32]]) -> NDArray[np.int64]:
+def find_candidates(fingerprints: Iterable[NDArray[np.uint32]]) -> NDArray[np.int64]:
     """Returns the pairs of fingerprints that share `SHARED_VALUES` values, (pairs, 2), in ascending order.
 
     If many fingerprints hold a value, each is paired with the next 16 only. Near-duplicates stay connected that way,
-    and the time grows with the number of values, not of pairs.
+    and the time grows with the number of values, not of pairs. In memory are at most 16 bytes for each value, and
+    half a gigabyte.
 
     Args:
         fingerprints: Fingerprint of each strip, (values,) each.
@@ -91,22 +94,63 @@ def find_candidates(fingerprints: Sequence[NDArray[np.uint32]]) -> NDArray[np.in
     Returns:
         Indices of the two fingerprints of each pair, (pairs, 2).
     """
-    count = len(fingerprints)
-    if not count:
-        return np.empty((0, 2), np.int64)
-    owner = np.repeat(np.arange(count, dtype=np.uint64), [len(values) for values in fingerprints])
-    held = np.sort(np.concatenate(fingerprints).astype(np.uint64) << np.uint64(32) | owner)  # by value, then by owner
-    value, owner = held >> np.uint64(32), held & np.uint64(0xFFFFFFFF)
-    _, run, holders = np.unique(value, return_inverse=True, return_counts=True)
-    telling = (holders > 1) & (holders <= COMMON_VALUE)
-    value, owner = value[telling[run]], owner[telling[run]]
-    shared = []
-    for distance in range(1, _NEIGHBOURS + 1):
-        same = value[distance:] == value[:-distance]
-        shared.append(owner[:-distance][same] * np.uint64(count) + owner[distance:][same])
-    pair, times = np.unique(np.concatenate(shared), return_counts=True)
-    found = pair[times >= SHARED_VALUES].astype(np.int64)
-    return np.stack([found // count, found % count], axis=1)
+    held, lengths = _sort_values(fingerprints)
+    held, count = held[: _keep_telling(held)], len(lengths)
+    value, owner = held.view("<u4")[1::2], held.view("<u4")[::2]
+    found = [np.empty(0, np.int64)]
+    for block in _cut_owners(lengths, max(_VALUES_AT_ONCE, len(held) // _PASSES)):
+        first = np.flatnonzero((owner >= block.start) & (owner < block.stop))
+        shared = []
+        for distance in range(1, _NEIGHBOURS + 1):
+            first = first[: np.searchsorted(first, len(held) - distance)]
+            first = first[value[first] == value[first + distance]]
+            shared.append(owner[first] * np.uint64(count) + owner[first + distance])
+        pair, times = np.unique(np.concatenate(shared), return_counts=True)
+        found.append(pair[times >= SHARED_VALUES].astype(np.int64))
+    pairs = np.concatenate(found)
+    return np.stack([pairs // max(count, 1), pairs % max(count, 1)], axis=1)
+
+
+def _sort_values(fingerprints: Iterable[NDArray[np.uint32]]) -> tuple[NDArray[np.uint64], list[int]]:
+    """Returns value << 32 | owner of all values, ascending, and the number of values of each fingerprint."""
+    content, lengths = bytearray(), []
+    for fingerprint in fingerprints:
+        content += fingerprint.astype("<u4", copy=False).tobytes()
+        lengths.append(len(fingerprint))
+    held = np.frombuffer(content, "<u4").astype("<u8")
+    del content
+    held <<= np.uint64(32)
+    held |= np.repeat(np.arange(len(lengths), dtype="<u4"), lengths)
+    held.sort()
+    return held, lengths
+
+
+def _keep_telling(held: NDArray[np.uint64]) -> int:
+    """Move the values that 2 to `COMMON_VALUE` fingerprints hold to the front, in order; returns their number."""
+    kept = start = 0
+    while start < len(held):
+        stop = start + _VALUES_AT_ONCE
+        if stop < len(held):  # values that are equal stay together
+            stop = int(np.searchsorted(held, held[stop] & ~np.uint64(0xFFFFFFFF)))
+            stop = stop if stop > start else int(np.searchsorted(held, held[start] | np.uint64(0xFFFFFFFF), "right"))
+        value = held[start:stop] >> np.uint64(32)
+        holders = np.diff(np.flatnonzero(np.diff(value, prepend=~value[0])), append=len(value))  # of each value
+        telling = held[start:stop][np.repeat((holders > 1) & (holders <= COMMON_VALUE), holders)]
+        held[kept : kept + len(telling)] = telling
+        kept += len(telling)
+        start = stop
+    return kept
+
+
+def _cut_owners(lengths: Sequence[int], most: int) -> Iterator[range]:
+    """Yields ranges of the fingerprints, each with at most a number of values, or with one fingerprint."""
+    values = np.cumsum(lengths)
+    start = 0
+    while start < len(lengths):
+        reached = values[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(values, reached + most, "right")))
+        yield range(start, stop)
+        start = stop
 
 
 def _contrast_change(strip: NDArray[np.floating[Any]], frames_per_second: float) -> NDArray[np.float32]:

@@ -112,7 +112,7 @@ def _pair_by_sound(
             rows.append((first, index, 0.0, seconds[index], 1.0))
     distinct = list(first_of.values())
     linked = DisjointSet(distinct)
-    for pair in find_candidates([fingerprint_from_text(located[index].fingerprint) for index in distinct]):
+    for pair in find_candidates(fingerprint_from_text(located[index].fingerprint) for index in distinct):
         first, second = distinct[pair[0]], distinct[pair[1]]
         if linked.connected(first, second):
             continue

@@ -72,7 +72,9 @@ def test_what_is_too_short_or_narrow_has_no_fingerprint(frames: int, channels: i
     assert fingerprint_strip(strip, FPS).size == 0
 
 
-def test_candidates_are_those_of_a_double_loop() -> None:
+@pytest.mark.parametrize("at_once", [1, 100, 1_000_000])
+def test_candidates_are_those_of_a_double_loop(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cache.duplicates.fingerprint._VALUES_AT_ONCE", at_once)
     rng = np.random.default_rng(6)
     fingerprints = [np.unique(rng.integers(0, 900, rng.integers(0, 20)).astype(np.uint32)) for _ in range(150)]
     holders = Counter(int(value) for fingerprint in fingerprints for value in fingerprint)
