@@ -26,6 +26,8 @@ _DEFAULTS = {
     # By default leases are in memory. They end with the server, and then Prefect ends each run that holds a lease.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     "PREFECT_SERVER_UI_API_URL": "/api",
+    # By default the database keeps runs with their logs and artifacts for ever. Now they are removed after 90 days.
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_CLIENT_MAX_RETRIES": "8",
     "PREFECT_WORKER_QUERY_SECONDS": "2",
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",

@@ -1,4 +1,4 @@
-"""The tasks. Each task calls one stage and shows the result in Prefect's UI.
+"""The tasks. Each task calls one stage and shows the result in Prefect's UI, if it is not the newest one there already.
 
 The keys of the artefacts decide what is computed again, so Prefect's own cache is off.
 """
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import State, Task, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.runtime import flow_run
@@ -37,7 +36,7 @@ from cache.features import build_features
 from cache.split import build_split
 from cache.workspace.workspace import Workspace
 from flows.monitoring.notify import Notification, notify
-from flows.prefect_ui.artifacts import find_inputs, show_lineage, show_quarantine, show_report
+from flows.prefect_ui.artifacts import find_inputs, show_lineage, show_page, show_quarantine, show_report
 from flows.prefect_ui.progress import show_progress
 
 CHAMPION_ARTIFACT = "champion"
@@ -165,7 +164,7 @@ def held_out_task(report: Path, members: dict[str, list[Path]], baseline: Path, 
     directory, told = score_held_out_part(report, members, baseline, workspace)
     show_lineage(directory, workspace)
     page = (directory / "held_out.md").read_text()
-    create_markdown_artifact(f"{page}\n{told}\n", key="held-out", description=f"Held-out score of {report.name}")
+    show_page(f"{page}\n{told}\n", key="held-out", description=f"Held-out score of {report.name}")
     return directory
 
 
@@ -177,14 +176,14 @@ def promote_task(config: PromoteConfig, evaluation: EvaluateConfig, report: Path
         told = f"report {decision.report}, number {decision.number}: {decision.reason}"
         notify(Notification("model", flow_run.flow_name, flow_run.name, decision.verdict, told, flow_run.ui_url))
     history = describe_decisions(read_decisions(workspace))
-    create_markdown_artifact(f"**{decision.verdict}**: {decision.reason}\n\n{history}", key=CHAMPION_ARTIFACT)
+    show_page(f"**{decision.verdict}**: {decision.reason}\n\n{history}", key=CHAMPION_ARTIFACT)
 
 
 @task(name="sweep", **STAGE)
 def sweep_task(settings: list[dict[str, Any]], reports: list[Path], workspace: Workspace) -> Path:
     """Compare the reports of a sweep; returns the comparison. Prefect's UI shows the comparison with the run."""
     directory = compare_settings(settings, reports, workspace)
-    create_markdown_artifact((directory / "sweep.md").read_text(), key="sweep", description="Comparison of settings")
+    show_page((directory / "sweep.md").read_text(), key="sweep", description="Comparison of settings")
     return directory
 
 
@@ -204,9 +203,7 @@ def compare_task(
 ) -> Path:
     """Compare the arms with the reference; returns the comparison. Prefect's UI shows the comparison with the run."""
     directory = compare(config, trials, baselines, companions, workspace)
-    create_markdown_artifact(
-        (directory / "comparison.md").read_text(), key="comparison", description="Comparison of objectives"
-    )
+    show_page((directory / "comparison.md").read_text(), key="comparison", description="Comparison of objectives")
     return directory
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,32 @@ _SPECIES_COLUMNS = ("label", "common_name", "recordings", "scored")
 _SCORE_COLUMNS = ("precision", "recall", "f1", "average_precision")
 
 
+def show_page(text: str, key: str, description: str | None = None) -> None:
+    """Show a page of Markdown with the present run; does nothing if it is the newest page of its key already.
+
+    A run that changes nothing shows nothing, because its copies would fill Prefect's database: a report with its
+    pictures takes half a megabyte.
+    """
+    if not _is_newest(text, key):
+        create_markdown_artifact(text, key=key, description=description)
+
+
+def show_table(rows: list[dict[str, Any]], key: str, description: str) -> None:
+    """Show a table with the present run; does nothing if it is the newest table of its key already."""
+    if not _is_newest(json.dumps(rows), key):
+        create_table_artifact(rows, key=key, description=description)
+
+
+def _is_newest(data: str, key: str) -> bool:
+    newest = Artifact.get(key)
+    return newest is not None and newest.data == data
+
+
 def show_report(report: Path, workspace: Workspace) -> None:
     """Show a report with its pictures and lineage, and a table of its species."""
     page = workspace.address(report / "report.html")
     markdown = _embed_pictures((report / "report.md").read_text(), report)
-    create_markdown_artifact(
+    show_page(
         f"{markdown}\n## Made from\n\n{_list_parts(find_ancestors(report, workspace))}",
         key=REPORT,
         description=f"Full report: {page}",
@@ -32,9 +54,7 @@ def show_report(report: Path, workspace: Workspace) -> None:
         {name: row[name] for name in _SPECIES_COLUMNS} | {name: _round(row[name]) for name in _SCORE_COLUMNS}
         for row in _read(report / "per_species.csv")
     ]
-    create_table_artifact(
-        rows, key="species", description=f"Out-of-fold scores of each species in reports/{report.name}"
-    )
+    show_table(rows, key="species", description=f"Out-of-fold scores of each species in reports/{report.name}")
 
 
 def show_quarantine(directory: Path, key: str = "quarantine") -> None:
@@ -44,7 +64,7 @@ def show_quarantine(directory: Path, key: str = "quarantine") -> None:
         del row["sha256"]  # so long that it would push the reason out of the window
     if rows:
         shown = "" if len(rows) <= _MOST_ROWS else f"; the first {_MOST_ROWS:,} are listed"
-        create_table_artifact(
+        show_table(
             rows[:_MOST_ROWS],
             key=key,
             description=f"{len(rows):,} recordings in quarantine in {directory.parent.name}/{directory.name}{shown}",

@@ -9,11 +9,21 @@ from pathlib import Path
 import pytest
 from prefect import flow
 from prefect.artifacts import Artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from cache.workspace.keys import Recipe
 from cache.workspace.workspace import Workspace
-from flows.prefect_ui.artifacts import find_ancestors, page_key, show_lineage, show_quarantine, show_report
+from flows.prefect_ui.artifacts import (
+    find_ancestors,
+    page_key,
+    show_lineage,
+    show_page,
+    show_quarantine,
+    show_report,
+    show_table,
+)
 
 PNG = b"\x89PNG of a plot"
 
@@ -69,6 +79,21 @@ def test_report_holds_its_pictures_and_links_to_its_parts(report: Path, split: P
     assert f"![C](data:image/png;base64,{base64.b64encode(PNG).decode()})" in str(shown.data)
     assert "H: `plots/huge.png`, too large for this page." in str(shown.data)
     assert f"[splits/{split.name}](../key/{page_key(split)})" in str(shown.data)
+
+
+def test_what_has_not_changed_is_not_shown_again() -> None:
+    @flow
+    def show(*contents: str) -> None:
+        for content in contents:
+            show_page(content, key="page-of-a-test")
+            show_table([{"score": None, "name": content}], key="table-of-a-test", description="-")
+
+    show("a", "a")
+    show("a", "b")
+    with get_client(sync_client=True) as client:
+        for key in ("page-of-a-test", "table-of-a-test"):
+            found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
+            assert len(found) == 2, found
 
 
 def test_species_are_a_table(report: Path, tmp_path: Path) -> None:
