@@ -18,6 +18,15 @@ WEBHOOK = "BIRDCLEF_WEBHOOK"
 POOL = "birdclef"
 WORKER = name_worker(os.environ.get("PREFECT_HOME") or "~/.prefect")
 
+PASSWORD_FILE = "birdclef-password"  # noqa: S105 - the name of a file
+"""File in the Prefect home with the user and password of a server that other machines reach."""
+
+
+def prefect_home() -> Path:
+    """Returns the folder of Prefect's database, without importing Prefect."""
+    return Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+
+
 _DEFAULTS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -28,6 +37,8 @@ _DEFAULTS = {
     "PREFECT_SERVER_UI_API_URL": "/api",
     # By default the database keeps runs with their logs and artifacts for ever. Now they are removed after 90 days.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    # By default pages of every origin may call the API. No origin has this name, so only the server's own pages may.
+    "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "same-origin",
     "PREFECT_CLIENT_MAX_RETRIES": "8",
     "PREFECT_WORKER_QUERY_SECONDS": "2",
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",

@@ -140,20 +140,20 @@ def encode_by_ffmpeg() -> Callable[..., bytes]:
 
 
 class _Bucket(MemoryFileSystem):
-    """Files in memory under a protocol of the tests, because a workspace at memory:// is refused."""
+    """Files in memory in place of a store at Azure, because a workspace at memory:// is refused."""
 
-    protocol = ("bucket",)
+    protocol = ("az",)
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
-        return str(super()._strip_protocol(path.replace("bucket://", "memory://", 1)))
+        return str(super()._strip_protocol(path.replace("az://", "memory://", 1)))
 
 
 @pytest.fixture
 def bucket_url() -> str:
     """Returns the URL of an empty folder that every workspace of this process sees."""
-    register_implementation("bucket", _Bucket, clobber=True)
-    return f"bucket://{uuid.uuid4().hex}/workspace"
+    register_implementation("az", _Bucket, clobber=True)
+    return f"az://{uuid.uuid4().hex}/workspace"
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from cache.audio.decoded_length import Heard
 from cache.audio.streaming import stream_waveform
 from cache.config.features import FeatureConfig, read_features
 from cache.front_end.strip import stream_strip
+from cache.models.model_file import check_onnx
 from cache.workspace.feature_directory import FeatureDirectory
 
 METADATA = "birdclef"
@@ -83,7 +84,7 @@ def load_onnx(path: Path) -> OnnxClassifier:
     Raises:
         FileNotFoundError: If the file, or the embedding model beside it, does not exist.
         ImportError: If ONNX Runtime is not installed.
-        ValueError: If the file is not ONNX, or `birdclef export` did not write it.
+        ValueError: If the file is not ONNX, keeps weights in another file, or `birdclef export` did not write it.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file. Write it with `birdclef export`.")
@@ -93,6 +94,7 @@ def load_onnx(path: Path) -> OnnxClassifier:
         raise ImportError(
             "An exported model needs onnxruntime. Install it with: pip install 'birdclef[onnx]'"
         ) from error
+    check_onnx(path)
     try:
         session = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
     except Exception as error:

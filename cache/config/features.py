@@ -247,5 +247,15 @@ _FEATURES: TypeAdapter[LogMelConfig | EmbeddingConfig] = TypeAdapter(FeatureConf
 
 
 def read_features(config: Mapping[str, Any]) -> LogMelConfig | EmbeddingConfig:
-    """Returns the features configuration that an artefact's provenance or description holds as plain values."""
+    """Returns the features configuration that an artefact's provenance or description holds as plain values.
+
+    Raises:
+        ValueError: If the values are no such configuration, or name the file of a model's description. An artefact
+            holds the whole description, and one from elsewhere must not choose a file of this machine.
+    """
+    if isinstance(model := config.get("model"), str):
+        raise ValueError(
+            f"features.model={model} of an artefact is no description of a model, so somebody changed the artefact. "
+            "Get it again from where it was made."
+        )
     return NoisyEmbeddingConfig.model_validate(config) if "noise" in config else _FEATURES.validate_python(dict(config))

@@ -12,6 +12,7 @@ from cache.audio.decoding import UnusableAudioError
 from cache.config.embedding_model import EmbeddingModel
 from cache.config.features import EmbeddingConfig
 from cache.front_end.tflite_outputs import replace_outputs
+from cache.models.model_file import check_onnx, check_size, check_tflite
 from cache.workspace.atomic_files import write_atomically
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.keys import file_key
@@ -176,6 +177,7 @@ def _load_onnx(model: EmbeddingModel, path: Path) -> Runtime:
         raise ImportError(_ONNX_EXTRA) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    check_onnx(path)
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -191,7 +193,9 @@ def _load_tflite(model: EmbeddingModel, path: Path) -> Runtime:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
         raise ImportError(_TFLITE_EXTRA) from error
+    check_size(path)
     content = path.read_bytes()
+    check_tflite(path, content)
     try:
         tensors = {
             tensor["name"]: tensor["index"] for tensor in Interpreter(model_content=content).get_tensor_details()

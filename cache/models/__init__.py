@@ -1,1 +1,1 @@
-"""Descriptions of embedding models."""
+"""Descriptions of embedding models, and checks of the models' files."""

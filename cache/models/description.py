@@ -7,9 +7,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from cache.models.model_file import check_size
+
 _SHIPPED = "cache.models"
 _EXTERNAL_DATA = b"\x0a\x08location\x12"
-"""First bytes of the entry of a protocol buffer in which an ONNX tensor names another file that holds its values."""
+"""First bytes of the entry of a protocol buffer in which an ONNX tensor names another file that holds its values, as
+onnx writes it. `check_onnx` knows every form of it when the model is loaded; this one is found without onnx."""
 
 
 def read_description(name: str) -> dict[str, Any]:
@@ -54,6 +57,8 @@ def read_labels(path: Path) -> list[str]:
 
 def _find_package(package: str, description: Path) -> Path:
     """Returns the folder of an installed package, without importing the package."""
+    if not str(package).isidentifier():  # to find a part of a package, Python imports the package
+        raise ValueError(f"{description}: package={package!r} is not the name of a package. Write it as in `import`.")
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
         raise ValueError(
@@ -66,6 +71,7 @@ def _find_package(package: str, description: Path) -> Path:
 def _digest(path: Path) -> str:
     if not path.is_file():
         raise ValueError(f"{path}: no such file. The model's description names it.")
+    check_size(path)
     status = path.stat()
     return _digest_version(path, status.st_size, status.st_mtime_ns)
 

@@ -6,6 +6,7 @@ the files of an artefact or a part, then, by a single PUT, the one file that mak
 Artefacts and parts never change, so a copy never becomes outdated.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,14 @@ class Mirror:
         return self.url if relative == "." else f"{self.url}/{relative}"
 
     def sizes(self, folder: Path) -> dict[str, int]:
-        """Returns the size in bytes of every file at the URL below a folder, by path relative to the folder."""
-        return {name: size for name, (size, _) in list_files(self.address(folder)).items()}
+        """Returns the size in bytes of every file at the URL below a folder, by path relative to the folder.
+
+        Raises:
+            ValueError: If a name leads out of the folder, as in `fetch`.
+        """
+        sizes = {name: size for name, (size, _) in list_files(self.address(folder)).items()}
+        self._refuse_names_outside(folder, sizes)
+        return sizes
 
     def read(self, path: Path) -> bytes | None:
         """Returns the content of the file at the URL for a path; None if there is no such file."""
@@ -60,17 +67,21 @@ class Mirror:
             ValueError: If a name leads out of the folder, which happens only if somebody changed the list of files.
         """
         there = self.address(source)
-        for name in names:
-            if not (target / name).resolve().is_relative_to(target.resolve()):
-                raise ValueError(
-                    f"{there} lists a file {name!r} that lies outside of it, so somebody changed the list. Remove "
-                    f"{there} and check who may write to {self.url}."
-                )
+        self._refuse_names_outside(source, names)
         transfer(lambda name: download(f"{there}/{name}", target / name), names)
 
     def remove(self, path: Path) -> None:
         """Remove the file or folder at the URL for a path."""
         remove(self.address(path))
+
+    def _refuse_names_outside(self, folder: Path, names: Iterable[str]) -> None:
+        for name in names:
+            if name.startswith("/") or ".." in name.split("/"):
+                there = self.address(folder)
+                raise ValueError(
+                    f"{there} lists a file {name!r} that lies outside of it, so somebody changed the list. Remove "
+                    f"{there} and check who may write to {self.url}."
+                )
 
 
 def publish_file(path: Path, content: bytes, mirror: Mirror | None) -> None:

@@ -17,6 +17,10 @@ _TRANSFERS = 16
 """Number of transfers at the same time; a request to an object store mostly waits."""
 
 _LOCAL = "file://"
+PROTOCOLS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "hdfs", "sftp", "ssh", "smb")
+"""Protocols of the URLs that are read and written. All of them store files and give back their bytes. Other protocols
+of fsspec unpickle what a server answers (dask), read a file that names further addresses (reference), or wrap another
+URL (simplecache::)."""
 _HALF_A_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/*$|[A-Za-z][A-Za-z0-9+.-]+:/[^/]")
 """Start of a path that was meant as a URL, such as `s3:/bucket`."""
 _OF_THIS_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -74,7 +78,7 @@ def check_protocol(url: str) -> None:
 
     Raises:
         ImportError: If the package for the URL's protocol is not installed.
-        ValueError: If the protocol is unknown.
+        ValueError: If the protocol is not one of `PROTOCOLS`.
     """
     with _reaching(url):
         pass
@@ -150,20 +154,23 @@ def _reaching(url: str) -> Iterator[tuple[Any, str]]:
 
     Raises:
         ImportError: If the package for the URL's protocol is not installed.
-        ValueError: If the protocol is unknown.
+        ValueError: If the protocol is not one of `PROTOCOLS`.
         OSError: If the file system fails; FileNotFoundError, PermissionError or ConnectionError where these fit.
     """
+    protocol = url.partition("://")[0]
+    if protocol not in PROTOCOLS:
+        raise ValueError(
+            f"{url}: birdclef opens no {protocol}:// URLs. Use a path, or a URL such as s3://bucket/folder with one of "
+            f"the protocols {', '.join(PROTOCOLS)}."
+        )
     # Imported here so that programs with local files only do not load it.
     import fsspec
 
-    protocol = url.partition("://")[0]
     try:
         # a remembered listing would be wrong, because other processes write there too
         filesystem, path = fsspec.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         raise ImportError(f"{url}: {error}. For s3:// run `pip install 'birdclef[s3]'`.") from error
-    except ValueError as error:
-        raise ValueError(f"{url}: {error}. Use a path, or a URL such as s3://bucket/folder.") from error
     try:
         yield filesystem, path
     except FileNotFoundError as error:

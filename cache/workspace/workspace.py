@@ -30,6 +30,8 @@ from cache.workspace.urls import check_protocol, is_url, resolve_address
 logger = logging.getLogger(__name__)
 
 _ORIGIN = ".origin"
+"""Name of the file with the URL that a folder mirrors. It counts only where `Workspace.open` makes that URL's mirror:
+another folder may come from elsewhere, and so would the URL."""
 
 
 @dataclass(frozen=True)
@@ -63,26 +65,38 @@ class Workspace:
             path = Path(address)
             if (there := next(each for each in (path, *path.parents) if each.exists())).is_file():
                 raise NotADirectoryError(f"The workspace {path} cannot be a folder, because {there} is a file.")
-            return cls._in(path)
+            return cls._in(path, mirrors)
         check_protocol(address)
-        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        directory = (mirrors or Path(caches) / "birdclef") / address.replace("://", "/")
+        directory = _mirror_directory(address, mirrors)
         directory.mkdir(parents=True, exist_ok=True)
         if not (directory / _ORIGIN).exists():
             write_atomically(directory / _ORIGIN, address)
-        return cls._in(directory)
+        return cls(directory, Mirror(directory, address))
 
     @classmethod
-    def containing(cls, artefact: Path) -> "Workspace":
-        """Returns the workspace of an artefact that a user names by its directory, `WORKSPACE/kind/key`."""
-        return cls._in(artefact.resolve().parent.parent)
+    def containing(cls, artefact: Path, mirrors: Path | None = None) -> "Workspace":
+        """Returns the workspace of an artefact that a user names by its directory, `WORKSPACE/kind/key`.
+
+        Args:
+            artefact: Directory of the artefact.
+            mirrors: As in `open`.
+        """
+        return cls._in(artefact.resolve().parent.parent, mirrors)
 
     @classmethod
-    def _in(cls, directory: Path) -> "Workspace":
-        try:
-            return cls(directory, Mirror(directory, (directory / _ORIGIN).read_text()))
-        except FileNotFoundError:
+    def _in(cls, directory: Path, mirrors: Path | None) -> "Workspace":
+        origin = directory / _ORIGIN
+        if not origin.is_file():
             return cls(directory)
+        address = origin.read_text(errors="replace")
+        if _is_mirror(directory, address, mirrors):
+            return cls(directory, Mirror(directory, address))
+        logger.warning(
+            "%s is ignored, because this folder is not your own mirror of a URL. If you trust the URL, name it as the "
+            "workspace.",
+            origin,
+        )
+        return cls(directory)
 
     def address(self, path: Path | None = None) -> str:
         """Returns the address for other machines of a file or folder (None: the workspace): its URL, or its path."""
@@ -113,7 +127,16 @@ class Workspace:
         """Returns the directory of an artefact; an artefact that is only at the URL is fetched.
 
         The artefact may not exist: `is_finished` is false then, and `read_provenance` raises an error.
+
+        Raises:
+            ValueError: If the key is no name of a folder, which happens only if somebody changed the artefact that
+                names the key as its input.
         """
+        if key in ("", ".", "..") or "/" in key:
+            raise ValueError(
+                f"{key!r} is no key of an artefact in {self.directory / kind}, so somebody changed an artefact that "
+                "names it. Get the report or the run again from where it was made."
+            )
         directory = self.directory / kind / key
         if not is_finished(directory):
             self.fetch(directory)
@@ -206,3 +229,18 @@ class Workspace:
     def fetch(self, final: Path) -> bool:
         """Fetches an artefact from the URL; returns whether the artefact is finished on this machine now."""
         return self.mirror is not None and fetch_artefact(final, self.staging, self.mirror)
+
+
+def _is_mirror(directory: Path, address: str, mirrors: Path | None) -> bool:
+    """Whether a folder is where `Workspace.open` mirrors the URL that an origin file in the folder states."""
+    try:
+        stated = resolve_address(address)
+        return is_url(stated) and _mirror_directory(stated, mirrors).resolve() == directory.resolve()
+    except (ValueError, OSError):  # no URL, or no path
+        return False
+
+
+def _mirror_directory(url: str, mirrors: Path | None) -> Path:
+    """Returns the folder that mirrors a URL; None as folder of the mirrors: the one in the user's cache folder."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return (mirrors or Path(caches) / "birdclef") / url.replace("://", "/")

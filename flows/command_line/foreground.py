@@ -38,11 +38,19 @@ def run_flow(name: str, workspace: str, experiments: Collection[ExperimentConfig
         _check(name, experiments, opened)
     apply_settings()  # before the flow's module imports Prefect
     flow: Callable[..., Any] = resolve_name(name)
+    _protect_server()
     directories: list[str] = []
     # Registered before Prefect registers its own last message, so this runs after it: the directories come last.
     atexit.register(lambda: typer.echo("\n".join(directories)) if directories else None)
     result = flow(workspace=address, **others)
     directories += result if isinstance(result, list) else [result]
+
+
+def _protect_server() -> None:
+    # Imported here because it loads Prefect.
+    from flows.serving.password import protect_temporary_server
+
+    protect_temporary_server()
 
 
 def _check(name: str, experiments: Collection[ExperimentConfig], workspace: Workspace) -> None:

@@ -11,7 +11,10 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from flows.settings import PASSWORD_FILE, prefect_home
+
 _TIMEOUT_SECONDS = 10
+_THIS_HOST = ("127.0.0.1", "::1", "localhost")
 _HEALTH = "/health"
 """Path at which every Prefect server answers `true`, also without a password."""
 
@@ -41,7 +44,8 @@ def api_url(port: int = 4200) -> str:
 def ask_server(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """Returns the server's answer to a POST if there is a body, else to a GET.
 
-    The request carries the user and password of `PREFECT_API_AUTH_STRING` ("user:password"), if it is set.
+    The request carries the user and password of `PREFECT_API_AUTH_STRING` ("user:password"), if it is set, and else to
+    a server of this host those that `birdclef serve` wrote into the Prefect home.
 
     Args:
         url: URL of the API, such as `http://127.0.0.1:4200/api`.
@@ -56,7 +60,7 @@ def ask_server(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
         raise NoAnswerError(f"{url!r} is no URL: set PREFECT_API_URL to one such as http://127.0.0.1:4200/api.")
     request = Request(f"{url}{path}", None if body is None else json.dumps(body).encode())  # noqa: S310
     request.add_header("Content-Type", "application/json")
-    if user_and_password := os.environ.get("PREFECT_API_AUTH_STRING"):
+    if user_and_password := os.environ.get("PREFECT_API_AUTH_STRING") or _read_password(url):
         request.add_header("Authorization", f"Basic {b64encode(user_and_password.encode()).decode()}")
     try:
         with urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
@@ -88,6 +92,14 @@ def check_server(url: str) -> None:
         raise _no_prefect_server(url, f"it has no {_HEALTH} as Prefect has")
 
 
+def _read_password(url: str) -> str | None:
+    """Returns `user:password` of a server that this host runs; None for other hosts, which must not learn it."""
+    if urlsplit(url).hostname in _THIS_HOST:
+        with suppress(OSError):
+            return (prefect_home() / PASSWORD_FILE).read_text().strip()
+    return None
+
+
 def _is_http(url: str) -> bool:
     with suppress(ValueError):  # a port that is no number, or a half of an IPv6 address
         parts = urlsplit(url)
@@ -99,7 +111,10 @@ def _describe_refusal(url: str, path: str, error: HTTPError) -> WrongAnswerError
     """Returns the error for an answer with an HTTP error; of a Prefect server's own errors it holds the status."""
     told = f"The server at {url} answers {error.code} {error.reason}"
     if error.code == HTTPStatus.UNAUTHORIZED:
-        return WrongAnswerError(f"{told}: PREFECT_API_AUTH_STRING must be its user:password.")
+        return WrongAnswerError(
+            f"{told}: PREFECT_API_AUTH_STRING must be its user:password. `birdclef serve` writes a password of its own "
+            f"into {PASSWORD_FILE} in its PREFECT_HOME."
+        )
     status = error.code if path != _HEALTH and _is_prefect(url) else None
     if status or error.code == HTTPStatus.FORBIDDEN or error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return WrongAnswerError(f"{told}. Look for the reason in the server's log.", status)

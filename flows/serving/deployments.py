@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from prefect import State
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterName,
@@ -39,6 +39,10 @@ from flows.settings import POOL, WORKER
 logger = logging.getLogger(__name__)
 
 _FLOWS = Path(__file__).resolve().parents[1]
+
+_POOL_TYPE = "process"
+JOB_TEMPLATE = Path(__file__).with_name("base-job-template.json")
+"""Environment of all runs. A run that set its own command or environment could execute anything, so none may."""
 
 FLOW, DEPLOYMENT = "birdclef", "full-pipeline"
 SCHEDULE = "retraining"
@@ -101,11 +105,15 @@ def _deploy(file: Path, working_directory: Path) -> None:
 
 
 async def prepare_pool() -> None:
-    """Create the work pool; if it exists, close the runs that a dead worker left in it."""
+    """Create the work pool; if it exists, update its template and close the runs that a dead worker left in it."""
+    template = json.loads(JOB_TEMPLATE.read_text())
     async with get_client() as client:
         try:
-            await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+            await client.create_work_pool(WorkPoolCreate(name=POOL, type=_POOL_TYPE, base_job_template=template))
         except ObjectAlreadyExists:
+            pool = await client.read_work_pool(POOL)
+            if pool.type == _POOL_TYPE and pool.base_job_template != template:
+                await client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
             await _close_stale_runs(client)
 
 

@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Coroutine
-from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,6 +19,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from flows.monitoring.server_api import NoAnswerError, WrongAnswerError, check_server
 from flows.serving.deployments import deploy, prepare_pool, set_schedule, skip_missed_runs
+from flows.serving.password import protect_server
 from flows.serving.supervisor import Part, ServeError, end_leftovers
 from flows.settings import POOL, WORKER
 
@@ -73,15 +73,16 @@ def _serve_parts(
     url, is_missing = choose_server(host, port)
     os.environ["PREFECT_API_URL"] = url
     if is_missing:
-        _warn_if_open(host)
-        parts.append(Part("server", ("server", "start", "--host", host, "--port", str(port)), home, lambda: True))
+        if password := protect_server(host, Path(home)):
+            _tell_password(host, password)
+        parts.append(Part("server", ("flows.serving.server", host, str(port)), home, lambda: True))
     _wait_for_server(url, parts)
     # Prefect read its settings before this URL was known, and would start a second, temporary server.
     with temporary_settings({PREFECT_API_URL: url}):
         asyncio.run(prepare_pool())
         deploy()
         asyncio.run(set_schedule(schedule, parameters))
-        worker = ("worker", "start", "--pool", POOL, "--name", WORKER)
+        worker = ("prefect", "--no-prompt", "worker", "start", "--pool", POOL, "--name", WORKER)
         parts.append(Part("worker", worker, home, lambda: _answers(url) and _ask(prepare_pool())))
         logger.info(
             "serve: ready at %s. From another terminal: export PREFECT_API_URL=%s; "
@@ -156,14 +157,14 @@ def _reachable(host: str) -> str:
     return str(address) if address.version == 4 else f"[{address}]"
 
 
-def _warn_if_open(host: str) -> None:
-    with suppress(ValueError):
-        if host == "localhost" or ipaddress.ip_address(host).is_loopback:
-            return
+def _tell_password(host: str, file: Path) -> None:
     logger.warning(
-        "serve: with --host %s everyone who reaches this machine can start runs and read logs, because the server asks "
-        "for no password. Protect the port by a firewall or by a proxy with a password, or use --host 127.0.0.1.",
+        "serve: with --host %s other machines reach this server. Whoever has its password can execute commands on this "
+        "machine, and traffic is not encrypted. User and password are in %s: log in with them, and for commands set "
+        "PREFECT_API_AUTH_STRING=$(cat %s). To be reached from this machine only, use --host 127.0.0.1.",
         host,
+        file,
+        file,
     )
 
 

@@ -29,7 +29,7 @@ class ServeError(RuntimeError):
 
 
 class Part:
-    """A Prefect command that is restarted when it ends, after 1, 2, 4, ... s if it ends within 60 s of its start.
+    """A Python module that is run again when it ends, after 1, 2, 4, ... s if it ends within 60 s of its start.
 
     The process leads a process group, so that it and its children end together. All of them carry an environment
     variable, so that `end_leftovers` can find processes that survived.
@@ -40,7 +40,7 @@ class Part:
 
         Args:
             name: Name in log messages.
-            arguments: Arguments of the command `prefect`.
+            arguments: Name and arguments of the module.
             home: Value of the environment variable that marks the processes.
             ready: Returns whether the command can start; called before each start.
         """
@@ -63,7 +63,7 @@ class Part:
                 return
             self._bury(self._process)
         if time.monotonic() >= self._start_at and self._ready():
-            command = [sys.executable, "-m", "prefect", "--no-prompt", *self._arguments]
+            command = [sys.executable, "-m", *self._arguments]
             self._process = _start(command, {**os.environ, _MARK: self._home}, f"prefect.{self._name}")
             self._started = time.monotonic()
 

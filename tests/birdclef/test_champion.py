@@ -27,7 +27,7 @@ from cache.workspace.urls import list_files, read_bytes
 from cache.workspace.workspace import Workspace
 
 
-def write_report(name: str, workspace: Path) -> Path:
+def write_report(name: str, workspace: Path | Workspace) -> Path:
     """What of a report a decision reads."""
 
     def write(staging: Path) -> None:
@@ -37,7 +37,8 @@ def write_report(name: str, workspace: Path) -> Path:
         (staging / "report.json").write_text(json.dumps({"lineage": lineage, "metrics": metrics, **counts}))
         (staging / "experiment.yaml").write_text(name)
 
-    return Workspace.open(workspace).materialise(Recipe("reports", {"name": name}, {}, 1), write)
+    opened = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
+    return opened.materialise(Recipe("reports", {"name": name}, {}, 1), write)
 
 
 def decide(report: Path, verdict: str, workspace: Workspace, difference: float | None = None) -> None:
@@ -68,7 +69,7 @@ def test_best_report_without_a_champion_is_named_on_a_machine_that_did_not_make_
     tmp_path: Path, bucket_url: str
 ) -> None:
     first, second = (Workspace.open(bucket_url, tmp_path / name) for name in ("first", "second"))
-    report = write_report("a", first.directory)
+    report = write_report("a", first)
     decide(report, "refused", first)
     with pytest.raises(FileNotFoundError, match=rf"the best report is {report.name} with 0\.500.*\. To predict with a"):
         champion_report(second)
@@ -215,7 +216,7 @@ with deciding(Workspace(pathlib.Path({str(tmp_path)!r}))):
 
 def test_decisions_of_a_bucket_are_seen_on_every_machine(s3: str, tmp_path: Path) -> None:
     first, second = (Workspace.open(f"{s3}/champions", tmp_path / name) for name in ("first", "second"))
-    a, b = (write_report(name, first.directory) for name in "ab")
+    a, b = (write_report(name, first) for name in "ab")
     decide(a, "promoted", first)
     assert champion_report(second) == second.directory / "reports" / a.name
     decide(b, "promoted", second)

@@ -201,6 +201,13 @@ def test_exported_model_is_not_overwritten_by_what_it_predicts(exported: Path, t
     assert exported.read_bytes() == before
 
 
+def test_exported_file_that_reads_another_file_is_refused(exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx.load(exported), path, save_as_external_data=True, location="weights", size_threshold=0)
+    with pytest.raises(ValueError, match=r"model\.onnx keeps weights in another file"):
+        load_classifier(path)
+
+
 def test_foreign_onnx_file_is_refused(exported: Path, tmp_path: Path) -> None:
     foreign = onnx.load(exported)
     del foreign.metadata_props[:]

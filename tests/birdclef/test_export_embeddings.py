@@ -114,7 +114,8 @@ def test_run_at_a_url_judges_alike_on_a_machine_that_did_not_build_its_store(
     first = Mirror(run.parent.parent, bucket_url)
     for artefact in (run, store):
         first.send(artefact, artefact)
-    second = Workspace.open(first.url, tmp_path / "second")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "second"))
+    second = Workspace.open(first.url)
     monkeypatch.setattr(embedding, "loaded", {})
     assert judge(second.artefact("runs", run.name), recording) == here
     assert (second.directory / "features" / store.name / "model.onnx").is_file()

@@ -261,7 +261,7 @@ def test_garbage_is_not_collected_where_others_cannot_be_kept_out(url: str, tmp_
     [
         ("s3://birds/none.csv", FileNotFoundError, r"s3://birds/none\.csv: there is no such file"),
         ("s3://nobody/none.csv", FileNotFoundError, r"s3://nobody/none\.csv: there is no such file"),
-        ("gopher://x/y", ValueError, r"gopher://x/y: Protocol not known: gopher\. Use a path, or a URL"),
+        ("gopher://x/y", ValueError, r"gopher://x/y: birdclef opens no gopher:// URLs\. Use a path, or a URL"),
         ("gs://x/y", ImportError, r"gs://x/y: Please install gcsfs"),
     ],
 )

@@ -159,7 +159,7 @@ def prefect_server(
 ) -> Iterator[str]:
     """The API's URL of a server that all workers use: it takes 10 s of CPU to start, and some while it waits.
 
-    Tests find there what others leave.
+    It runs as `birdclef serve` runs it. Tests find there what others leave.
     """
 
     def start() -> dict[str, Any]:
@@ -181,9 +181,9 @@ def _start_server(environment: dict[str, str], home: Path) -> dict[str, Any]:
             return True
         return False
 
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "server", "start", "--port", str(port)]
-    settings = {"PREFECT_HOME": str(home), "PREFECT_SERVER_UI_API_URL": "/api"}
-    return {"url": url, "group": _start_group(command, {**environment, **settings}, home / "log", answers)}
+    command = [sys.executable, "-m", "flows.serving.server", "127.0.0.1", str(port)]
+    environment = {**environment, "PREFECT_HOME": str(home)}
+    return {"url": url, "group": _start_group(command, environment, home / "log", answers)}
 
 
 def _start_fork_server(environment: dict[str, str], address: Path) -> dict[str, Any]:

@@ -1,13 +1,23 @@
-"""Prefect's UI in headless Chromium, with what a run shows there; skipped where no Chromium and ChromeDriver are."""
+"""Prefect's UI in headless Chromium, and a page of another site that calls the server.
 
+Skipped where no Chromium and ChromeDriver are.
+"""
+
+import asyncio
 import csv
+import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from prefect import flow
 from prefect.artifacts import Artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -98,3 +108,65 @@ def test_table_of_species_is_shown_and_runs_nothing_that_a_name_holds(
     browser.get(f"{prefect_server.removesuffix('/api')}{face}/artifacts/artifact/{shown['species'].id}")
     assert find(browser, lambda cell: cell.text == "0.375", "td")
     assert browser.title != "run"
+
+
+HOSTILE_PAGE = """<!doctype html><title>trying</title><iframe name="hidden"></iframe><script>
+const url = "URL", body = JSON.stringify({job_variables: {command: "false"}});
+const post = options => fetch(url, {method: "POST", ...options}).then(answer => answer.type, error => "refused");
+const listen = new Promise(tell => {
+  const socket = new WebSocket("SOCKET");
+  socket.onopen = () => tell("open");
+  socket.onerror = () => tell("refused");
+});
+const form = Object.assign(document.createElement("form"), {
+  method: "POST", action: url, enctype: "text/plain", target: "hidden"});
+form.append(Object.assign(document.createElement("input"), {name: '{"name": "', value: '"}'}));
+document.body.append(form);
+form.submit();
+navigator.sendBeacon(url, new Blob([body]));
+Promise.all([
+  post({headers: {"Content-Type": "application/json"}, body}),
+  post({mode: "no-cors", body: new Blob([body])}),  // without a type, which Prefect takes for JSON
+  post({mode: "no-cors", body}),
+  listen,
+]).then(answers => document.title = JSON.stringify(answers));
+</script>"""
+
+
+def test_page_of_another_site_starts_no_run_and_hears_nothing(browser: webdriver.Chrome, prefect_server: str) -> None:
+    deployment = asyncio.run(deploy(prefect_server))
+    url = f"{prefect_server}/deployments/{deployment}/create_flow_run"
+    socket = f"ws{prefect_server.removeprefix('http')}/events/out"
+    page = HOSTILE_PAGE.replace("URL", url).replace("SOCKET", socket).encode()
+
+    class Hostile(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *arguments: object) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Hostile) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser.get(f"http://localhost:{server.server_port}/")
+        WebDriverWait(browser, 30).until(lambda driver: driver.title.startswith("["))
+        server.shutdown()
+    # a page cannot read the answer to a request of mode no-cors, even to a refused one
+    assert json.loads(browser.title) == ["refused", "opaque", "opaque", "refused"]
+    assert asyncio.run(count_runs(prefect_server, deployment)) == 0
+
+
+async def deploy(url: str) -> UUID:
+    with temporary_settings({PREFECT_API_URL: url}):
+        async with get_client() as client:
+            return await client.create_deployment(await client.create_flow_from_name("attacked"), "attacked")
+
+
+async def count_runs(url: str, deployment: UUID) -> int:
+    with temporary_settings({PREFECT_API_URL: url}):
+        async with get_client() as client:
+            chosen = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+            return len(await client.read_flow_runs(deployment_filter=chosen))

@@ -8,7 +8,7 @@ import pytest
 from birdnet_installation import needs_birdnet
 from scipy.special import expit
 
-from cache.config.features import read_features
+from cache.config.features import EmbeddingConfig
 from cache.front_end.embedding import keep_model, open_embedder
 from cache.front_end.tflite_outputs import replace_outputs
 from cache.workspace.feature_directory import FeatureDirectory
@@ -35,8 +35,7 @@ def test_outputs_are_the_given_tensors_and_all_else_stays() -> None:
 def test_birdnet_gives_what_it_gives_with_all_tensors_kept(tmp_path: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
-    features = read_features({"kind": "embedding", "model": "birdnet_v2.4"})
-    assert features.kind == "embedding"
+    features = EmbeddingConfig.model_validate({"kind": "embedding", "model": "birdnet_v2.4"})
     window = np.random.default_rng(0).normal(0, 0.1, (1, 144_000)).astype(np.float32)
     interpreter = Interpreter(features.model.file, experimental_preserve_all_tensors=True, num_threads=1)
     interpreter.allocate_tensors()

@@ -1,6 +1,7 @@
 """Descriptions written by the tests, and the shipped one."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import onnx
 import pytest
 import yaml
 
-from cache.config.features import EmbeddingConfig
+from cache.config.features import EmbeddingConfig, read_features
 from cache.models.description import read_description
 
 
@@ -50,6 +51,7 @@ def test_unknown_description_is_refused_with_the_shipped_ones() -> None:
             {"package": "no_such_package", "file": "a.onnx"},
             r"no_such_package, which is not installed\. Run: pip install",
         ),
+        ({"package": "this.x", "file": "a.onnx"}, r"package='this\.x' is not the name of a package"),
         ({"file": "gone.onnx"}, r"gone\.onnx: no such file"),
         (["file"], "must be a mapping with the key `file`"),
     ],
@@ -76,6 +78,18 @@ def test_onnx_model_with_weights_in_another_file_is_refused_until_all_are_in_one
     onnx.save(onnx.load(path), path)
     path.with_name(weights).unlink()
     assert read_description(str(description))["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_model_larger_than_its_format_holds_is_refused_unread(describe_tiny_model: Callable[..., Path]) -> None:
+    description = describe_tiny_model()
+    os.truncate(description.with_name("tiny.onnx"), 2**31)
+    with pytest.raises(ValueError, match=r"tiny\.onnx has 2,147,483,648 bytes, but .* 2,147,483,647 at most"):
+        read_description(str(description))
+
+
+def test_artefact_that_names_a_file_in_place_of_a_description_is_refused(tiny_model: Path) -> None:
+    with pytest.raises(ValueError, match=r"features\.model=.*tiny\.yaml of an artefact is no description"):
+        read_features({"kind": "embedding", "model": str(tiny_model)})
 
 
 def test_strips_of_embeddings_are_not_stored_in_steps_of_decibels(tiny_model: Path) -> None:

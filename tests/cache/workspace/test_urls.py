@@ -1,10 +1,11 @@
 """Addresses as users write them; buckets are in tests/cache/test_s3.py."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from cache.workspace.urls import check_protocol, resolve_address
+from cache.workspace.urls import check_protocol, read_bytes, resolve_address
 
 
 def test_path_is_absolute_and_its_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +49,19 @@ def test_address_that_cannot_work_is_refused(address: str, told: str) -> None:
         resolve_address(address)
 
 
-def test_protocol_that_nobody_reads_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^nosuch://x: .* Use a path, or a URL such as s3://bucket/folder\.$"):
-        check_protocol("nosuch://x")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nosuch://x",
+        "dask://scheduler/x",  # unpickles what the scheduler answers
+        "reference://x",  # reads a file that names further addresses
+        "simplecache::s3://bucket/x",
+        "github://owner:repository@/x",
+        "local:///etc/passwd",
+    ],
+)
+def test_only_protocols_of_plain_stores_are_opened(url: str) -> None:
+    told = rf"^{re.escape(url)}: birdclef opens no .* Use a path, or a URL such as s3://bucket/folder with one of .*s3a"
+    for open_url in (check_protocol, read_bytes):
+        with pytest.raises(ValueError, match=told):
+            open_url(url)

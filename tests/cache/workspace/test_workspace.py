@@ -6,6 +6,7 @@ import pytest
 
 from cache.workspace.keys import Recipe
 from cache.workspace.provenance import is_finished
+from cache.workspace.urls import write_bytes
 from cache.workspace.workspace import Workspace
 
 RECIPE = Recipe("splits", {"folds": 5, "seed": 42}, {"catalogue": "ab12", "other": "cd34"}, 1)
@@ -103,11 +104,62 @@ def test_empty_workspace_lists_nothing(tmp_path: Path) -> None:
 def test_an_artefact_that_is_named_by_its_directory_lies_in_its_workspace(tmp_path: Path, bucket_url: str) -> None:
     mirroring = Workspace.open(bucket_url, tmp_path)
     made = mirroring.materialise(RECIPE, write_result)
-    assert Workspace.containing(made) == mirroring
+    assert Workspace.containing(made, tmp_path) == mirroring
+    assert Workspace.open(mirroring.directory, tmp_path) == mirroring
     assert mirroring.address(made) == f"{bucket_url}/splits/{RECIPE.key}"
     plain = Workspace.open(tmp_path / "plain")
     assert Workspace.containing(plain.materialise(RECIPE, write_result)) == plain
     assert plain.address() == str(tmp_path / "plain")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "dask://evil/x",
+        "az://evil/x",
+        "az://evil/../../../received",  # leads from the folder of mirrors to this folder
+        "{folder}",
+        "x://{folder}",
+        "",
+        "\0",
+    ],
+)
+def test_origin_in_a_folder_from_elsewhere_is_ignored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, origin: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    received = tmp_path / "received"
+    artefact = Workspace(received).materialise(RECIPE, write_result)
+    (received / ".origin").write_text(origin.format(folder=received))
+    assert Workspace.containing(artefact) == Workspace.open(received) == Workspace(received)
+    assert f"{received}/.origin is ignored" in caplog.text
+
+
+def test_mirror_in_the_cache_folder_knows_its_url(
+    tmp_path: Path, bucket_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "linked"))
+    (tmp_path / "caches").mkdir()
+    (tmp_path / "linked").symlink_to("caches")
+    mirroring = Workspace.open(bucket_url)
+    made = mirroring.materialise(RECIPE, write_result)
+    assert made.resolve().is_relative_to(tmp_path / "caches" / "birdclef" / "az")
+    assert Workspace.containing(made).address() == bucket_url
+
+
+@pytest.mark.parametrize("key", ["..", "../../home", "/home", "a/b", ""])
+def test_key_that_leads_out_of_the_workspace_is_refused(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ValueError, match=r"is no key of an artefact in .*runs, so somebody changed an artefact"):
+        Workspace(tmp_path).artefact("runs", key)
+
+
+def test_file_at_a_url_whose_name_leads_out_of_the_workspace_is_refused(tmp_path: Path, bucket_url: str) -> None:
+    mirroring = Workspace.open(bucket_url, tmp_path / "mirrors")
+    index = mirroring.directory / "features" / "k" / "index"
+    write_bytes(f"{bucket_url}/features/k/index/../../../../escaped.json", b"{}")
+    assert mirroring.mirror
+    with pytest.raises(ValueError, match=r"lists a file '\.\./.*/escaped\.json' that lies outside"):
+        mirroring.mirror.sizes(index)
 
 
 def test_a_published_file_is_seen_and_removed_on_every_machine(tmp_path: Path, bucket_url: str) -> None:

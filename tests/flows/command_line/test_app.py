@@ -160,7 +160,12 @@ def test_file_beside_is_told_from_the_preset_of_its_name(tmp_path: Path, monkeyp
 )
 @pytest.mark.parametrize(
     ("workspace", "told"),
-    [("nosuch://x", "Protocol not known"), ("file", "is a file"), ("/proc/x", "cannot be written"), ("", "is empty")],
+    [
+        ("nosuch://x", "opens no nosuch:// URLs"),
+        ("file", "is a file"),
+        ("/proc/x", "cannot be written"),
+        ("", "is empty"),
+    ],
 )
 def test_wrong_workspace_is_told_before_prefect_is_loaded(
     command: list[str], workspace: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

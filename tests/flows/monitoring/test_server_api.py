@@ -15,6 +15,7 @@ from flows.command_line.upkeep import status
 from flows.monitoring.health import find_ailment, health
 from flows.monitoring.runs import read_runs
 from flows.monitoring.server_api import NoAnswerError, WrongAnswerError, ask_server, check_server
+from flows.settings import PASSWORD_FILE
 
 
 @pytest.fixture
@@ -89,6 +90,19 @@ def test_the_password_of_the_server_is_sent(
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "user:password")
     assert read_runs(guarded_url) == []
     assert "knows no worker" in str(find_ailment(guarded_url, "a worker"))
+
+
+def test_password_that_serve_made_is_sent_to_this_host_only(
+    guarded_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("PREFECT_API_AUTH_STRING", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    (tmp_path / PASSWORD_FILE).write_text("user:password\n")
+    assert read_runs(guarded_url) == []
+    with pytest.raises(
+        WrongAnswerError, match=rf"401 .*{PASSWORD_FILE} in its PREFECT_HOME"
+    ):  # another name of this host
+        read_runs(guarded_url.replace("127.0.0.1", "127.1"))
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,25 @@
 """Schedules, and what becomes of runs that were missed."""
 
 import asyncio
+import json
 import time
+import uuid
 from collections import Counter
 from uuid import UUID
 
 import pytest
 from prefect import flow
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.workers.process import ProcessJobConfiguration
 
-from flows.serving.deployments import parse_schedule, set_schedule, skip_missed_runs
+from flows.serving import deployments
+from flows.serving.deployments import JOB_TEMPLATE, parse_schedule, prepare_pool, set_schedule, skip_missed_runs
 
 
 @pytest.mark.parametrize("cron", ["61 * * * *", "weekly", "* * *", ""])
@@ -101,3 +106,38 @@ async def _waiting(client: PrefectClient) -> list[FlowRun]:
     scheduled = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
     runs = await client.read_flow_runs(flow_run_filter=FlowRunFilter(state=scheduled))
     return [run for run in runs if run.auto_scheduled and run.expected_start_time.timestamp() < time.time()]
+
+
+@pytest.mark.parametrize(
+    "variables", [{"command": "id"}, {"env": {"LD_PRELOAD": "x"}}, {"env.PATH": "x"}, {"working_dir": "/"}]
+)
+def test_run_sets_no_command_and_no_environment_in_a_pool_of_an_older_version(
+    prefect_server: str, monkeypatch: pytest.MonkeyPatch, variables: dict[str, object]
+) -> None:
+    """The older version made the pool with Prefect's own template, and its deployments set the environment."""
+    pool = f"birdclef-{uuid.uuid4().hex}"
+    monkeypatch.setattr(deployments, "POOL", pool)
+
+    async def attack() -> None:
+        async with get_client() as client:
+            await client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+            flow_id = await client.create_flow_from_name("attacked")
+            older = {"env": {"DO_NOT_TRACK": "1"}}
+            await client.create_deployment(flow_id, pool, work_pool_name=pool, job_variables=older)
+            await prepare_pool()
+            deployment = await client.create_deployment(flow_id, pool, work_pool_name=pool)
+            await client.create_flow_run_from_deployment(deployment)
+            with pytest.raises(PrefectHTTPStatusError, match="422"):
+                await client.create_flow_run_from_deployment(deployment, job_variables=variables)
+
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        asyncio.run(attack())
+
+
+def test_runs_have_the_environment_of_the_template_and_the_command_of_the_worker(prefect_server: str) -> None:
+    template = json.loads(JOB_TEMPLATE.read_text())
+    asked = {"command": "id", "working_dir": "/", "name": "x"}
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        job = asyncio.run(ProcessJobConfiguration.from_template_and_values(template, asked))
+    assert (job.command, job.working_dir) == (None, None)
+    assert job.env["PREFECT_LOGGING_EXTRA_LOGGERS"] == "birdclef,cache"

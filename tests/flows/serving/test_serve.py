@@ -322,11 +322,12 @@ def test_its_worker_is_known_to_the_health_check(served: Served) -> None:
 
 def _wait_for_part(serve: int, part: str, but: int = 0) -> int:
     """The process of a part that is not the one known."""
+    command = {"server": "\0flows.serving.server\0", "worker": "\0worker\0start\0"}
     deadline = time.monotonic() + 60
     while True:
         for process in _descendants(serve) - {but}:
             with suppress(FileNotFoundError, ProcessLookupError):
-                if f"\0{part}\0start\0" in Path(f"/proc/{process}/cmdline").read_text():
+                if command[part] in Path(f"/proc/{process}/cmdline").read_text():
                     return process
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -1,0 +1,50 @@
+"""Runs a Prefect server as `prefect server start` does; `python -m flows.serving.server HOST PORT`.
+
+A server without a password gets requests of its own pages and of programs only.
+"""
+
+import sys
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from flows.serving.own_pages import OwnPagesOnly, is_loopback
+from flows.settings import apply_settings
+
+
+def run_server(host: str, port: int) -> None:
+    """Run a Prefect server until SIGTERM or SIGINT.
+
+    Args:
+        host: Address on which it listens.
+        port: Port on which it listens.
+
+    Raises:
+        ValueError: If other machines reach the host, and no password is set.
+    """
+    apply_settings()  # before Prefect is imported, which then reads them
+    from prefect.server.api.server import create_app
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings().server
+    application: ASGIApp = create_app(final=True)
+    if not settings.api.auth_string:
+        if not is_loopback(host):
+            raise ValueError(
+                f"Other machines reach {host}, and whoever calls the server can execute commands. Set "
+                "PREFECT_SERVER_API_AUTH_STRING=user:password, or listen on 127.0.0.1."
+            )
+        application = OwnPagesOnly(application, settings.api.cors_allowed_origins.split(","))
+    uvicorn.run(
+        application,
+        host=host,
+        port=port,
+        timeout_keep_alive=settings.api.keepalive_timeout,
+        ws_ping_interval=settings.api.websocket_ping_interval,
+        ws_ping_timeout=settings.api.websocket_ping_timeout,
+        log_level=settings.logging_level.lower(),
+    )
+
+
+if __name__ == "__main__":
+    run_server(sys.argv[1], int(sys.argv[2]))
