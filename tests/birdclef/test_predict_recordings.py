@@ -375,7 +375,7 @@ def test_bad_recordings_are_told_and_the_others_predicted(
 def test_recording_that_breaks_half_way_keeps_what_it_had(
     classifier: EnsembleClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache.audio.streaming.BLOCK_SECONDS", 1)
+    monkeypatch.setattr("cache.audio.libsndfile.BLOCK_SECONDS", 1)
     waveform = np.random.default_rng(0).normal(0, 0.1, 40 * 8000).astype(np.float32)
     waveform[30 * 8000] = np.inf
     soundfile.write(tmp_path / "a.wav", waveform, 8000, subtype="FLOAT")

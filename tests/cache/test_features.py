@@ -403,7 +403,7 @@ def test_m4a_that_an_earlier_release_gave_up_is_tried_again_once(
     ]
     assert {path: path.read_bytes() for path in index} == index
     tried = StripStore(FeatureDirectory(store)).failures
-    assert (tried[hashes[2]].decoder, tried[hashes[3]].decoder) == (DECODER, None)
+    assert (tried[hashes[2]].decoder, tried[hashes[3]].decoder) == (DECODER, DECODER)
 
     def compute_again(*_: object) -> None:
         raise AssertionError
