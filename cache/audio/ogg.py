@@ -9,6 +9,8 @@ from cache.audio.file_view import read_at
 
 PAGE = b"OggS"
 """First bytes of each page."""
+FIRST_PAGE = PAGE + b"\0\2"
+"""First bytes of the first page of a stream."""
 
 _FIRST = 2  # flag of the first page of a stream
 _SEARCHED_BYTES = 1 << 16

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from cache.audio.decoding import decode_waveform
+from cache.audio.decoding import UnusableAudioError, decode_waveform
 from cache.audio.ogg import fix_serial, page_checksum
 from cache.audio.streaming import header_seconds, stream_waveform
 
@@ -255,3 +255,25 @@ def test_training_and_prediction_hear_the_same(name: str, tmp_path: Path) -> Non
     assert header_seconds(path) <= 10 * most
     resampled, resampled_pieces = hear(path, 11_025)
     assert len(resampled) == len(resampled_pieces)
+
+
+UNREADABLE = {
+    "the sample rate changes from 16000 to 8000 Hz": wave(BYTES) + encode("WAV", rate=8000),
+    "another file begins at byte 96046 and cannot be read": wave(BYTES) + wave(BYTES).replace(b"fmt ", b"xmt "),
+    "libsndfile: .* FFmpeg: there is no": encode("OGG") + fix_serial(encode("OGG").replace(b"vorbis", b"xorbis"), 8),
+}
+
+
+@pytest.mark.parametrize("reason", UNREADABLE)
+def test_sound_that_stays_unread_behind_the_end_is_told(reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(UNREADABLE[reason])
+    pieces: list[NDArray[np.float32]] = []
+    for decode in (
+        lambda: decode_waveform(path.read_bytes(), RATE),
+        lambda: pieces.extend(stream_waveform(path, RATE)),
+    ):
+        with pytest.raises(UnusableAudioError, match=f"only the first 3.0 s decode: {reason}") as caught:
+            decode()
+        assert caught.value.reason == "undecodable"
+    assert sum(map(len, pieces)) == pytest.approx(SAMPLES, abs=2)
