@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from cache.audio.containers import HEAD_BYTES, name_container
 from cache.audio.file_view import file_size, read_at, view_part
+from cache.audio.sound_header import LARGEST, read_extended, write_header
 
 FILLER_SECONDS = 0.1
 """Bytes behind the stated end of the sound that would last less are taken for filler."""
@@ -27,7 +28,6 @@ _TAGS = (b"TAG", b"ID3", b"APETAGEX")
 _WAVE64_NAMES = (b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0O\x8e\xdb\x8a", b"\x91\xcf\x11\xa5\xd6(\xdb\x04\xc1\x00\x00")
 _TAIL_BYTES = 1 << 20
 _BLOCK_BYTES = 1 << 20
-_LARGEST = 0xFFFF_FFFF
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,12 @@ def find_sound(content: BinaryIO) -> tuple[BinaryIO, int | None]:
         return content, None
     stop = sound.start + sound.stated
     right, following = _ends_at(content, form, sound, size)
+    if right and (head.startswith(b"BW64") or (kind == "w64" and size - stop >= form.multiple)):
+        return _open_at(
+            content, kind, sound, stop
+        ), following  # libsndfile reads no BW64, and chunks of Wave64 as sound
     if right:
-        part = content if following is None else view_part(content, 0, following)
-        return (part if head[:4] != b"BW64" else _open_at(content, kind, sound, stop)), following
+        return (content if following is None else view_part(content, 0, following)), following
     end = _find_end(content, form, sound, size)
     if stop > size and end == size and head.startswith((b"RIFF", b"FORM")):
         return content, None  # cut off, which libsndfile expects
@@ -134,7 +137,7 @@ def _read_chunks(content: BinaryIO, form: _Form, size: int) -> _Sound | None:
         body = place + form.header_bytes
         if name == form.sound:
             start = body + form.skipped
-            if name == b"data" and stated == _LARGEST and len(chunks.get(b"ds64", b"")) >= 16:
+            if name == b"data" and stated == LARGEST and len(chunks.get(b"ds64", b"")) >= 16:
                 stated = struct.unpack_from("<Q", chunks[b"ds64"], 8)[0]
             rate = _bytes_per_second(chunks)
             return _Sound(start, max(0, stated - form.skipped), rate, chunks) if rate and start < size else None
@@ -149,17 +152,11 @@ def _bytes_per_second(chunks: dict[bytes, bytes]) -> float:
         return float(struct.unpack_from("<I", wave, 8)[0])
     if len(aiff := chunks.get(b"COMM", b"")) >= 18:
         channels, _, bits = struct.unpack_from(">HIH", aiff)
-        return float(channels * -(-bits // 8) * _read_extended(aiff[8:18]))
+        return float(channels * -(-bits // 8) * read_extended(aiff[8:18]))
     if len(caf := chunks.get(b"desc", b"")) >= 24:
         rate, _, _, packet_bytes, packet_frames = struct.unpack_from(">d4sIII", caf)
         return float(rate * packet_bytes / packet_frames) if packet_frames else 0.0
     return 0.0
-
-
-def _read_extended(number: bytes) -> int:
-    """Returns the whole part of a positive number of 80 bits (IEEE 754, extended precision, big-endian)."""
-    exponent, mantissa = struct.unpack(">HQ", number)
-    return int(mantissa >> max(0, 16_383 + 63 - exponent))
 
 
 def _ends_at(content: BinaryIO, form: _Form, sound: _Sound, size: int) -> tuple[bool, int | None]:
@@ -230,39 +227,8 @@ def _chunk_ends(content: BinaryIO, form: _Form, place: int, size: int) -> Iterat
 
 def _open_at(content: BinaryIO, kind: str, sound: _Sound, end: int) -> BinaryIO:
     """Returns the file with a header that states where the sound ends; as it is if no header can state that."""
-    count = end - sound.start
-    if kind in {"wav", "w64"}:
-        wave = sound.chunks[b"fmt "]
-        frames = count // max(1, struct.unpack_from("<H", wave, 12)[0])
-        form = struct.pack("<4sI", b"fmt ", len(wave)) + wave + bytes(len(wave) % 2)
-        if len(form) + count + 12 < _LARGEST:
-            head = struct.pack("<4sI4s", b"RIFF", len(form) + count + 12, b"WAVE") + form + b"data"
-            head += struct.pack("<I", count)
-        else:
-            head = struct.pack("<4sI8sI", b"RF64", _LARGEST, b"WAVEds64", 28)
-            head += struct.pack("<QQQI", count, count, frames, 0) + form + b"data\xff\xff\xff\xff"
-    elif kind == "caf":
-        header = read_at(content, 0, sound.start)
-        head = header[:-12] + struct.pack(">Q", count + 4) + header[-4:]
-    elif (encoding := _au_encoding(sound.chunks[b"COMM"])) is not None:
-        comm = sound.chunks[b"COMM"]
-        rate, channels = _read_extended(comm[8:18]), struct.unpack_from(">H", comm)[0]
-        order = "<" if comm[18:22] == b"sowt" else ">"
-        head = (b"dns." if order == "<" else b".snd") + struct.pack(
-            order + "5I", 24, _LARGEST, encoding, rate, channels
-        )
-    else:
-        return content
-    return view_part(content, sound.start, end, head)
-
-
-def _au_encoding(comm: bytes) -> int | None:
-    """Returns the number by which an AU file names the samples of an AIFF file; None if it has no name for them."""
-    width = -(-struct.unpack_from(">H", comm, 6)[0] // 8)
-    compression = comm[18:22] or b"NONE"
-    if compression in {b"NONE", b"twos", b"sowt"}:
-        return {1: 2, 2: 3, 3: 4, 4: 5}.get(width)
-    return {b"fl32": 6, b"FL32": 6, b"fl64": 7, b"FL64": 7, b"ulaw": 1, b"alaw": 27}.get(compression)
+    header = write_header(kind, sound.chunks, read_at(content, 0, sound.start), end - sound.start)
+    return content if header is None else view_part(content, sound.start, end, header)
 
 
 def _open_au(content: BinaryIO, head: bytes, size: int) -> BinaryIO:
@@ -272,4 +238,4 @@ def _open_au(content: BinaryIO, head: bytes, size: int) -> BinaryIO:
     start, stated, _, rate, channels = struct.unpack_from(">5I", head, 4)
     if size - start - stated < max(FILLER_SECONDS * rate * channels, 2) and stated:
         return content
-    return view_part(content, 12, size, head[:8] + struct.pack(">I", _LARGEST))
+    return view_part(content, 12, size, head[:8] + struct.pack(">I", LARGEST))
