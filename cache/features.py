@@ -125,8 +125,8 @@ def find_missing(recordings: pd.DataFrame, audio: str, store: StripStore, featur
 
 def _may_succeed(failure: Failure, features: FeatureConfig) -> bool:
     """Whether another attempt may succeed: the limit that it exceeded is higher now, or the decoder is newer."""
-    if failure.reason == "undecodable":
-        return (failure.decoder or 0) < DECODER
+    if (failure.decoder or 0) < DECODER and failure.reason in {"undecodable", "empty", "too_large", "crash"}:
+        return True
     limits = {"timeout": features.timeout_seconds, "too_large": features.memory_gb}
     return failure.limit is not None and failure.limit < limits[failure.reason]
 

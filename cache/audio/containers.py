@@ -20,7 +20,7 @@ _SIGNATURES = {
     "matroska": ((0, (b"\x1aE\xdf\xa3",)),),
     "asf": ((0, (b"0&\xb2u\x8ef\xcf\x11",)),),
     "avi": ((0, (b"RIFF",)), (8, (b"AVI ",))),
-    "wav": ((0, (b"RIFF", b"RF64")), (8, (b"WAVE",))),
+    "wav": ((0, (b"RIFF", b"RF64", b"BW64")), (8, (b"WAVE",))),
     "w64": ((0, (b"riff.\x91\xcf\x11",)),),
     "aiff": ((0, (b"FORM",)), (8, (b"AIFF", b"AIFC"))),
     "au": ((0, (b".snd",)),),

@@ -1,4 +1,4 @@
-"""Counts the decoded seconds of a recording; a header may state a wrong length."""
+"""The length of a recording: that which is decoded, and that which a header states, which may be wrong."""
 
 
 class Heard:
@@ -16,3 +16,11 @@ class Heard:
     def reach(self, seconds: float) -> None:
         """Report that a decoder has come to a place in the recording, in seconds."""
         self.seconds = max(self.seconds, seconds)
+
+
+def is_plausible(samples: int, size: int) -> bool:
+    """Whether a file of so many bytes can hold so many samples; if not, no memory must be taken for them.
+
+    Silence takes least: 1 byte for 1,300 samples of stereo at 48 kHz as Ogg Vorbis.
+    """
+    return samples <= 16_000_000 + 2_500 * size

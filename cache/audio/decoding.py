@@ -9,12 +9,17 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from cache.audio import ffmpeg, libsndfile
 from cache.audio.containers import HEAD_BYTES
-from cache.audio.ffmpeg import holds_sound, read_blocks
+from cache.audio.file_view import file_size, read_at, view_part
+from cache.audio.libsndfile import LeftUnreadError
+from cache.audio.mixing import MonoMix, cut_spans
+from cache.audio.ogg import PAGE, Link, find_links
+from cache.audio.sound_chunk import find_sound
 from cache.audio.vorbis import decode_vorbis
 
-DECODER = 1
-"""Version of the decoding; raised by hand when it reads more formats. Undecodable recordings are then tried again."""
+DECODER = 2
+"""Version of the decoding; raised by hand when it reads more. Recordings that did not decode are then tried again."""
 
 
 class UnusableAudioError(ValueError):
@@ -37,9 +42,7 @@ class UnusableAudioError(ValueError):
 def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
     """Returns the waveform of an audio file, mixed to mono and resampled.
 
-    The length in the header is ignored, because some encoders state more samples than there are. The format is
-    recognised by the content, not by a file name. libsndfile reads the file in one piece. FFmpeg reads Ogg Vorbis, and
-    files that libsndfile does not open.
+    The file is read as in `read_blocks` and mixed as in `MonoMix`.
 
     Args:
         audio: A whole file in any format that libsndfile (WAV, FLAC, MP3, Ogg, ...) or FFmpeg (M4A, WebM, WMA, MP4,
@@ -51,19 +54,12 @@ def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
 
     Raises:
         UnusableAudioError: With reason `undecodable`, `empty` or `non_finite`.
-        MemoryError: If there is no memory for the samples, or for the samples that the header states.
+        MemoryError: If there is no memory for the samples.
     """
-    try:
-        channels, native_rate = _decode_channels(audio)
-    except UnusableAudioError:
-        raise
-    except (soundfile.SoundFileError, TypeError, ValueError, OverflowError) as error:
-        raise UnusableAudioError("undecodable", describe_decoder_error(audio, error)) from error
-    if len(channels) == 0:
+    waveform, native_rate = _decode_mono(audio)
+    found = len(waveform)
+    if not found:
         raise UnusableAudioError("empty", "no sample decodes")
-    found = len(channels)
-    waveform = mix_to_mono(channels)
-    del channels  # frees half of the memory that a stereo file takes
     with np.errstate(over="ignore", invalid="ignore"):
         energy = np.dot(waveform, waveform)  # finite only if all samples are; takes a third of the time of isfinite
     if not np.isfinite(energy) and not np.isfinite(waveform).all():
@@ -75,59 +71,112 @@ def decode_waveform(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(waveform, dtype=np.float32)
 
 
-def _decode_channels(audio: bytes) -> tuple[NDArray[np.float32], int]:
-    """Returns the samples of a file, (samples, channels), and their sample rate in Hz."""
+def _decode_mono(audio: bytes) -> tuple[NDArray[np.float32], int]:
+    """Returns the samples of a file, mixed to mono, (samples,), and their sample rate in Hz."""
     if (decoded := decode_vorbis(audio)) is not None:
         channels, rate = decoded
-        return channels.T, rate
+        return MonoMix().mix(channels.T, rate), rate
+    mono = MonoMix()
+    pieces: list[NDArray[np.float32]] = []
+    rate = 0
+    for channels, rate in cut_spans(read_blocks(io.BytesIO(audio), whole=True)):
+        pieces.append(mono.mix(channels, rate))
+    if len(pieces) == 1:
+        return pieces[0], rate
+    return np.concatenate(pieces) if pieces else np.empty(0, np.float32), rate
+
+
+def read_blocks(content: BinaryIO, *, whole: bool = False) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Yields the samples of a file, (samples, channels), and their sample rate in Hz, until no more samples come.
+
+    The format is recognised by the content, not by a file name. The length that a file states is not believed, because
+    it may be too large or too small. libsndfile reads the file. FFmpeg reads what libsndfile does not open, and Ogg
+    files with damaged pages. Files that were joined are read one after the other.
+
+    Args:
+        content: A whole file.
+        whole: Whether the first block may hold all samples that the file states, which is fastest.
+
+    Raises:
+        MemoryError: If there is no memory for the samples.
+        OSError: If the file cannot be read.
+        UnusableAudioError: With reason `undecodable`; blocks may have been yielded before.
+    """
+    size = file_size(content)
+    links = [Link(0, size, damaged=False)]
+    if read_at(content, 0, len(PAGE)) == PAGE:
+        links = find_links(content, size)
+    damaged = any(link.damaged for link in links)
+    found = rate = 0
+    for link in links:
+        part = content if len(links) == 1 else view_part(content, link.start, link.end)
+        try:
+            for block, block_rate in _read_damaged(part) if damaged else _read_file(part, whole=whole):
+                if rate not in (0, block_rate):
+                    raise LeftUnreadError(f"the sample rate changes from {rate} to {block_rate} Hz")
+                rate = block_rate
+                found += len(block)
+                yield block, rate
+        except (LeftUnreadError, UnusableAudioError) as error:
+            if not found:
+                raise
+            detail = error.detail if isinstance(error, UnusableAudioError) else error
+            raise UnusableAudioError("undecodable", f"only the first {found / rate:.1f} s decode: {detail}") from error
+
+
+def _read_file(content: BinaryIO, *, whole: bool) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Yields the samples of a file by libsndfile, or by FFmpeg if libsndfile does not open it.
+
+    Raises:
+        LeftUnreadError, MemoryError, OSError: As in `libsndfile.read_blocks`.
+        UnusableAudioError: With reason `undecodable`.
+    """
     try:
-        channels, rate = soundfile.read(io.BytesIO(audio), dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        if not error.prefix.startswith("Error opening"):
-            raise
-        mixed = [(mix_to_mono(block), rate) for block, rate in read_refused(io.BytesIO(audio), error)]
-        if not mixed:
-            return np.empty((0, 1), np.float32), 0
-        return np.concatenate([waveform for waveform, _ in mixed])[:, np.newaxis], mixed[0][1]
-    return channels, rate
+        yield from libsndfile.read_blocks(content, whole=whole)
+    except libsndfile.RefusedError as error:
+        sound, following = find_sound(content)
+        yield from _read_refused(sound, error)
+        if following is not None:
+            raise LeftUnreadError(f"another file begins at byte {following}") from error
+    except LeftUnreadError:
+        raise
+    except (soundfile.SoundFileError, ValueError, OverflowError) as error:
+        raise UnusableAudioError("undecodable", describe_decoder_error(b"?", error)) from error
 
 
-def read_refused(content: BinaryIO, refusal: Exception) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Yields the samples of a file that libsndfile does not open, (samples, channels), and their sample rate in Hz.
+def _read_refused(content: BinaryIO, refusal: Exception) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Yields the samples of a file that libsndfile does not open, by FFmpeg.
 
     Args:
         content: The whole file.
         refusal: Error of libsndfile.
 
     Raises:
-        MemoryError, OSError: As in `read_blocks`.
+        MemoryError, OSError: As in `ffmpeg.read_blocks`.
         UnusableAudioError: With reason `undecodable`, if FFmpeg does not open the file either.
     """
-    content.seek(0)
-    detail = describe_decoder_error(content.read(HEAD_BYTES), refusal)
-    if not holds_sound(content):
+    detail = describe_decoder_error(read_at(content, 0, HEAD_BYTES), refusal)
+    if not ffmpeg.holds_sound(content):
         raise UnusableAudioError("undecodable", detail) from refusal
     try:
-        yield from read_blocks(content)
+        yield from ffmpeg.read_blocks(content)
     except ValueError as error:
         raise UnusableAudioError("undecodable", f"libsndfile: {detail} FFmpeg: {error}.") from error
 
 
-def mix_to_mono(channels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the mean over the channels, (samples,).
+def _read_damaged(content: BinaryIO) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Yields the samples of an Ogg file with damaged pages, by FFmpeg.
 
-    NumPy's own mean over a short axis takes 20 times as long.
+    libsndfile is not used, because such files can crash it.
 
-    Args:
-        channels: (samples, channels).
+    Raises:
+        MemoryError, OSError: As in `ffmpeg.read_blocks`.
+        UnusableAudioError: With reason `undecodable`, if no packet decodes.
     """
-    waveform = channels[:, 0]  # (samples,)
-    if channels.shape[1] > 1:
-        waveform = waveform + channels[:, 1]
-        for channel in range(2, channels.shape[1]):
-            waveform += channels[:, channel]
-        waveform /= channels.shape[1]
-    return waveform
+    try:
+        yield from ffmpeg.read_blocks(content)
+    except ValueError as error:
+        raise UnusableAudioError("undecodable", f"pages of the Ogg file are damaged. FFmpeg: {error}.") from error
 
 
 def describe_decoder_error(audio: bytes, error: Exception) -> str:

@@ -2,11 +2,85 @@
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from cache.audio.file_view import read_at
 
 PAGE = b"OggS"
 """First bytes of each page."""
+FIRST_PAGE = PAGE + b"\0\2"
+"""First bytes of the first page of a stream."""
 
+_FIRST = 2  # flag of the first page of a stream
+_SEARCHED_BYTES = 1 << 16
 _REVERSED_BITS = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
+
+
+@dataclass(frozen=True)
+class Link:
+    """One of the files that are chained to an Ogg file; the only one in most files.
+
+    Attributes:
+        start: First byte.
+        end: Byte behind the link.
+        damaged: Whether pages are missing or damaged in front of other pages. A link that is cut off is not damaged.
+    """
+
+    start: int
+    end: int
+    damaged: bool
+
+
+def find_links(content: BinaryIO, size: int) -> list[Link]:
+    """Returns the links of an Ogg file (RFC 3533, 4) in order.
+
+    Args:
+        content: A whole file that begins with a page.
+        size: Size of the file in bytes.
+    """
+    links: list[Link] = []
+    start = place = 0
+    sound = damaged = lost = False
+    numbers: dict[bytes, int] = {}  # of the last page by serial number
+    while place < size:
+        page = _read_page(content, place)
+        if not page:
+            lost, place = True, _find_capture(content, place + 1, size)
+            continue
+        first, serial, number = page[5] & _FIRST, page[14:18], int.from_bytes(page[18:22], "little")
+        if first and sound:
+            links.append(Link(start, place, damaged))
+            start, sound, damaged, numbers = place, False, False, {}
+        elif lost or number != numbers.get(serial, number - 1) + 1:
+            damaged = True
+        sound, lost = sound or not first, False
+        numbers[serial] = number
+        place += len(page)
+    return [*links, Link(start, size, damaged)]
+
+
+def _read_page(content: BinaryIO, place: int) -> bytes:
+    """Returns the page at a place; no bytes if there is none, or if its checksum is wrong."""
+    header = read_at(content, place, 27)
+    if len(header) < 27 or not header.startswith(PAGE):
+        return b""
+    segments = content.read(header[26])
+    page = header + segments + content.read(sum(segments))
+    whole = len(page) == 27 + header[26] + sum(segments)
+    checksum = page_checksum(page[:22] + bytes(4) + page[26:])
+    return page if whole and checksum == int.from_bytes(page[22:26], "little") else b""
+
+
+def _find_capture(content: BinaryIO, place: int, size: int) -> int:
+    """Returns where the next page may begin, or the size of the file."""
+    while place < size:
+        block = read_at(content, place, _SEARCHED_BYTES)
+        found = block.find(PAGE)
+        if found >= 0:
+            return place + found
+        place += max(1, len(block) - len(PAGE) + 1)
+    return size
 
 
 def fix_serial(stream: bytes, serial: int) -> bytes:

@@ -10,10 +10,16 @@ import soxr
 from numpy.typing import NDArray
 
 from cache.audio.decoded_length import Heard
-from cache.audio.decoding import UnusableAudioError, mix_to_mono, read_refused
+from cache.audio.decoding import UnusableAudioError, read_blocks
 from cache.audio.ffmpeg import stated_seconds
+from cache.audio.file_view import file_size
+from cache.audio.mixing import MonoMix, cut_spans
+from cache.audio.sound_chunk import find_sound
 
-BLOCK_SECONDS = 60
+_LEAST = 8
+"""Bytes of a second in any kind of file. Silence takes 23 as FLAC at 8 kHz, and 70 as Ogg Vorbis."""
+_LEAST_BYTES_PER_SECOND = {"MP3": 1000}
+"""Bytes of a second in kinds of files that have a lowest bit rate."""
 
 
 def stream_waveform(path: Path, sample_rate: int, heard: Heard | None = None) -> Iterator[NDArray[np.float32]]:
@@ -29,10 +35,10 @@ def stream_waveform(path: Path, sample_rate: int, heard: Heard | None = None) ->
         UnusableAudioError: With reason `undecodable`, `empty` or `non_finite`; pieces may have been yielded before.
     """
     resampler: soxr.ResampleStream | None = None
-    found = 0
+    found, mono = 0, MonoMix()
     with path.open("rb") as content:
-        for block, native_rate in _read_blocks(content):
-            waveform = mix_to_mono(block)
+        for block, native_rate in cut_spans(read_blocks(content)):
+            waveform = mono.mix(block, native_rate)
             if not np.isfinite(waveform).all():
                 raise UnusableAudioError("non_finite", f"NaN or infinite after {found / native_rate:.0f} s")
             found += len(waveform)
@@ -47,36 +53,23 @@ def stream_waveform(path: Path, sample_rate: int, heard: Heard | None = None) ->
 
 
 def header_seconds(path: Path) -> float:
-    """Returns the seconds that a file's header states, 0 if none. They may be wrong, so use them for progress only."""
-    try:
-        return float(soundfile.info(path).duration)
-    except (soundfile.SoundFileError, TypeError):
-        pass
-    except OSError:
-        return 0.0
+    """Returns the seconds that a file's header states; 0 if it states none, or more than the file can hold.
+
+    They may be wrong, so use them for progress only.
+    """
     try:
         with path.open("rb") as content:
-            return stated_seconds(content)
+            size = file_size(content)
+            return _stated_seconds(find_sound(content)[0], size)
     except OSError:
         return 0.0
 
 
-def _read_blocks(content: BinaryIO) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Yields samples, (samples, channels), and their sample rate in Hz, until no more samples decode."""
+def _stated_seconds(content: BinaryIO, size: int) -> float:
+    content.seek(0)
     try:
-        audio = soundfile.SoundFile(content)
-    except (soundfile.SoundFileError, TypeError, ValueError) as error:
-        yield from read_refused(content, error)
-        return
-    # or else soundfile seeks after each read, and the next frames of an MP3 are decoded without bytes of earlier frames
-    audio.seekable = lambda: False
-    block_samples = min(BLOCK_SECONDS * audio.samplerate, audio.frames)
-    with audio:
-        while True:
-            try:
-                block = audio.read(block_samples, dtype="float32", always_2d=True)
-            except soundfile.SoundFileError as error:
-                raise UnusableAudioError("undecodable", str(error)) from error
-            if not len(block):
-                return
-            yield block, audio.samplerate
+        stated = soundfile.info(content)
+        seconds, least = float(stated.duration), _LEAST_BYTES_PER_SECOND.get(stated.format, _LEAST)
+    except (soundfile.SoundFileError, TypeError, ValueError):
+        seconds, least = stated_seconds(content), _LEAST
+    return seconds if seconds * least <= size else 0.0

@@ -10,7 +10,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.audio.ogg import PAGE, last_granule_position
+from cache.audio.decoded_length import is_plausible
+from cache.audio.ogg import FIRST_PAGE, PAGE, last_granule_position
 
 _FIRST_PACKET = slice(28, 35)  # bytes of the first packet; the first page of a stream holds one packet
 _SAMPLES = 32_768  # per channel and call
@@ -21,8 +22,8 @@ def decode_vorbis(audio: bytes) -> tuple[NDArray[np.float32], int] | None:
     """Returns the samples of an Ogg file with one Vorbis stream, (channels, samples), and their sample rate in Hz.
 
     The samples equal those of libvorbis within 1e-6 of full scale. If the number of decoded samples differs from what
-    the last page states, returns None, and libsndfile decodes the file. This happens if the file is cut off, damaged,
-    chained, or recorded from the middle of a stream.
+    the last page states, returns None. This happens if the file is cut off, damaged, chained, or recorded from the
+    middle of a stream.
 
     Args:
         audio: A whole file.
@@ -32,13 +33,15 @@ def decode_vorbis(audio: bytes) -> tuple[NDArray[np.float32], int] | None:
         may be in another order than in libsndfile.
 
     Raises:
-        MemoryError: If there is no memory for the samples, or for the samples that the last page states.
+        MemoryError: If there is no memory for the samples.
         OSError: If the system cannot make a file in memory.
     """
     if not (HAS_MEMORY_FILES and audio.startswith(PAGE) and audio[_FIRST_PACKET] == b"\x01vorbis"):
         return None
+    if audio.find(FIRST_PAGE, _FIRST_PACKET.stop) >= 0:
+        return None  # another stream, of which FFmpeg may say nothing
     stated = last_granule_position(audio)
-    if stated <= 0:
+    if stated <= 0 or not is_plausible(stated, len(audio)):
         return None
     # Imported here because most programs that import this module decode nothing.
     from av import FFmpegError

@@ -375,7 +375,7 @@ def test_bad_recordings_are_told_and_the_others_predicted(
 def test_recording_that_breaks_half_way_keeps_what_it_had(
     classifier: EnsembleClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache.audio.streaming.BLOCK_SECONDS", 1)
+    monkeypatch.setattr("cache.audio.libsndfile.BLOCK_SECONDS", 1)
     waveform = np.random.default_rng(0).normal(0, 0.1, 40 * 8000).astype(np.float32)
     waveform[30 * 8000] = np.inf
     soundfile.write(tmp_path / "a.wav", waveform, 8000, subtype="FLOAT")
@@ -388,6 +388,32 @@ def test_recording_that_breaks_half_way_keeps_what_it_had(
         float(row["Begin Time (s)"]) for row in read(tmp_path / "a.txt", "\t") if row["File Offset (s)"] == "0.000"
     ]
     assert begins[::3] == [0, 40]
+
+
+def test_recording_with_sound_behind_its_end_that_cannot_be_read_has_failed(tmp_path: Path) -> None:
+    for name, rate in (("first", 8000), ("second", 16_000)):
+        soundfile.write(tmp_path / f"{name}.wav", np.zeros(10 * rate), rate)
+    joined = tmp_path / "a.wav"
+    joined.write_bytes((tmp_path / "first.wav").read_bytes() + (tmp_path / "second.wav").read_bytes())
+    outcome = predict_recordings(LoudClassifier(5.0), [joined], tmp_path / "a.csv")
+    reason = "only the first 10.0 s decode: the sample rate changes from 8000 to 16000 Hz; predicted up to 10 s"
+    assert outcome.failures == {joined: reason}
+
+
+def test_raven_counts_what_is_heard_of_a_recording_whose_header_states_no_length(tmp_path: Path) -> None:
+    sound = np.zeros(8000 * 7, np.float32)
+    sound[8000] = 0.9
+    soundfile.write(tmp_path / "a.flac", sound, 8000)
+    flac = bytearray((tmp_path / "a.flac").read_bytes())
+    flac[21] &= 0xF0
+    flac[22:26] = bytes(4)  # the number of samples in STREAMINFO (RFC 9639, 8.2)
+    (tmp_path / "a.flac").write_bytes(flac)
+    (tmp_path / "broken.flac").write_bytes(flac[: flac.index(b"\xff\xf8")])  # no frame
+    soundfile.write(tmp_path / "c.wav", sound, 8000)
+    names = [tmp_path / name for name in ("a.flac", "broken.flac", "c.wav")]
+    outcome = predict_recordings(LoudClassifier(5.0), names, tmp_path / "found", "raven")
+    assert list(outcome.failures) == [tmp_path / "broken.flac"]
+    assert read_spans(tmp_path / "found", "raven") == [pytest.approx((0, 5)), pytest.approx((7, 12))]
 
 
 def test_output_appears_whole_or_not_at_all(

@@ -357,7 +357,7 @@ def test_recording_stopped_by_a_limit_is_tried_again_with_a_higher_one(
 ) -> None:
     with PartWriter(FeatureDirectory(tmp_path), 4) as writer:
         writer.add_failure(Failure("slow", "timeout", "", limit=10.0))
-        writer.add_failure(Failure("large", "too_large", "", limit=4.0))
+        writer.add_failure(Failure("large", "too_large", "", limit=4.0, decoder=DECODER))
         writer.add_failure(Failure("bad", "undecodable", "", decoder=DECODER))
         writer.publish()
     features = LogMelConfig(timeout_seconds=10.0, memory_gb=4.0).model_copy(update=changed)
@@ -365,6 +365,18 @@ def test_recording_stopped_by_a_limit_is_tried_again_with_a_higher_one(
     recordings = pd.DataFrame({"recording_id": names, "sha256": names, "size": 1})
     missing = find_missing(recordings, str(tmp_path), StripStore(FeatureDirectory(tmp_path)), features)
     assert [source.sha256 for source in missing] == again
+
+
+@pytest.mark.parametrize("reason", ["undecodable", "empty", "crash", "too_large", "non_finite"])
+@pytest.mark.parametrize("decoder", [None, DECODER - 1, DECODER])
+def test_what_an_earlier_decoder_did_not_read_is_tried_again(tmp_path: Path, reason: str, decoder: int | None) -> None:
+    with PartWriter(FeatureDirectory(tmp_path), 4) as writer:
+        writer.add_failure(Failure("bad", reason, "", limit=4.0 if reason == "too_large" else None, decoder=decoder))
+        writer.publish()
+    recordings = pd.DataFrame({"recording_id": ["bad"], "sha256": ["bad"], "size": 1})
+    store = StripStore(FeatureDirectory(tmp_path))
+    missing = find_missing(recordings, str(tmp_path), store, LogMelConfig(memory_gb=4.0))
+    assert len(missing) == (decoder != DECODER and reason != "non_finite")
 
 
 def test_m4a_that_an_earlier_release_gave_up_is_tried_again_once(
@@ -403,7 +415,7 @@ def test_m4a_that_an_earlier_release_gave_up_is_tried_again_once(
     ]
     assert {path: path.read_bytes() for path in index} == index
     tried = StripStore(FeatureDirectory(store)).failures
-    assert (tried[hashes[2]].decoder, tried[hashes[3]].decoder) == (DECODER, None)
+    assert (tried[hashes[2]].decoder, tried[hashes[3]].decoder) == (DECODER, DECODER)
 
     def compute_again(*_: object) -> None:
         raise AssertionError

@@ -98,9 +98,10 @@ def test_mono_is_the_mean_over_channels(encode_audio: EncodeAudio) -> None:
     np.testing.assert_allclose(three, [0.25, -0.125, 0.5], atol=1e-7)
 
 
-def test_opposite_channels_cancel(encode_audio: EncodeAudio) -> None:
-    waveform = decode_waveform(encode_audio(np.stack([sine(32_000), -sine(32_000)], axis=1)), 32_000)
-    assert np.abs(waveform).max() < 1e-4  # a step of 16-bit PCM is 3e-5
+def test_of_opposite_channels_one_is_kept(encode_audio: EncodeAudio) -> None:
+    left = sine(48_000).astype(np.float32)
+    waveform = decode_waveform(encode_audio(np.stack([left, -left], axis=1), 48_000, subtype="FLOAT"), 48_000)
+    np.testing.assert_array_equal(waveform, left)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ def test_mp3_header_that_promises_more_is_not_trusted(encode_audio: EncodeAudio,
 def test_ogg_with_a_torn_header_is_undecodable(encode_audio: EncodeAudio) -> None:
     audio = bytearray(encode_audio(sine(32_000), 32_000, "OGG"))
     audio[200:260] = bytes(60)
-    with pytest.raises(UnusableAudioError, match=r"undecodable: .*malformed"):
+    with pytest.raises(UnusableAudioError, match=r"undecodable: pages of the Ogg file are damaged"):
         decode_waveform(bytes(audio), 32_000)
 
 
@@ -216,7 +217,7 @@ def promise_samples(flac: bytes, samples: int) -> bytes:
 
 
 @pytest.mark.parametrize("promised", [0, (1 << 36) - 1])
-def test_flac_header_that_cannot_be_true_is_no_reason_to_die(encode_audio: EncodeAudio, promised: int) -> None:
+def test_flac_header_that_cannot_be_true_is_not_trusted(encode_audio: EncodeAudio, promised: int) -> None:
     audio = encode_audio(sine(32_000), 32_000, "FLAC")
-    with pytest.raises((UnusableAudioError, MemoryError)):  # the latter where the system refuses 275 GB
-        decode_waveform(promise_samples(audio, promised), 32_000)
+    whole = decode_waveform(audio, 32_000)
+    np.testing.assert_array_equal(decode_waveform(promise_samples(audio, promised), 32_000), whole)

@@ -96,6 +96,7 @@ def test_pieces_are_the_waveform_of_the_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("cache.audio.ffmpeg.BLOCK_SECONDS", 1)
+    monkeypatch.setattr("cache.audio.mixing.SPAN_SECONDS", 1)
     path = tmp_path / "a.unknown"
     path.write_bytes(encode_by_ffmpeg(sound(rate, 2), rate, container, codec))
     heard = Heard()

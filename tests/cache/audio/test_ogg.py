@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from cache.audio.ogg import fix_serial, last_granule_position, page_checksum
+from cache.audio.ogg import find_links, fix_serial, last_granule_position, page_checksum
 
 
 def encode() -> bytes:
@@ -56,3 +56,37 @@ def test_decoded_samples_are_unchanged() -> None:
 def test_other_bytes_are_refused() -> None:
     with pytest.raises(ValueError, match="No Ogg page begins at byte 0 of 4"):
         fix_serial(b"RIFF", 7)
+
+
+def page(number: int, flags: int = 0, serial: int = 1, body: bytes = b"sound") -> bytes:
+    head = b"OggS\0" + bytes([flags]) + bytes(8) + serial.to_bytes(4, "little") + number.to_bytes(4, "little")
+    whole = head + bytes(4) + bytes([1, len(body)]) + body
+    return whole[:22] + page_checksum(whole).to_bytes(4, "little") + whole[26:]
+
+
+def stream(pages: int, serial: int = 1) -> bytes:
+    return page(0, 2, serial) + b"".join(page(number, 0, serial) for number in range(1, pages))
+
+
+SIZE = len(page(0))
+
+
+@pytest.mark.parametrize(
+    ("content", "links"),
+    [
+        (stream(5), [(0, 5 * SIZE, False)]),
+        (stream(5) + stream(3, serial=2), [(0, 5 * SIZE, False), (5 * SIZE, 8 * SIZE, False)]),
+        (2 * stream(2), [(0, 2 * SIZE, False), (2 * SIZE, 4 * SIZE, False)]),
+        (page(0, 2, 1) + page(0, 2, 2) + page(1, 0, 1) + page(1, 0, 2), [(0, 4 * SIZE, False)]),  # two at once
+        (stream(5)[:-1], [(0, 5 * SIZE - 1, False)]),  # cut off
+        (stream(5)[:-SIZE] + bytes(100), [(0, 4 * SIZE + 100, False)]),
+        (stream(5).replace(page(2), b""), [(0, 4 * SIZE, True)]),
+        (stream(5).replace(page(2), page(2)[:-1] + b"x"), [(0, 5 * SIZE, True)]),
+        (stream(5).replace(page(2), bytes(70_000)), [(0, 4 * SIZE + 70_000, True)]),
+        (stream(4)[:-1] + stream(4, 2), [(0, 4 * SIZE - 1, False), (4 * SIZE - 1, 8 * SIZE - 1, False)]),
+        (stream(4) + stream(4, 2).replace(page(2, 0, 2), b""), [(0, 4 * SIZE, False), (4 * SIZE, 7 * SIZE, True)]),
+    ],
+)
+def test_links_are_found_and_damage_is_told(content: bytes, links: list[tuple[int, int, bool]]) -> None:
+    found = find_links(io.BytesIO(content), len(content))
+    assert [(link.start, link.end, link.damaged) for link in found] == links

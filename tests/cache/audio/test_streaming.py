@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from cache.audio import streaming
 from cache.audio.decoded_length import Heard
 from cache.audio.decoding import UnusableAudioError, decode_waveform
 from cache.audio.streaming import header_seconds, stream_waveform
@@ -26,7 +25,8 @@ def write(path: Path, seconds: float, rate: int = 22_050, channels: int = 2, **o
 
 @pytest.fixture(params=[1, 3, 1000])
 def short_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(streaming, "BLOCK_SECONDS", request.param)
+    monkeypatch.setattr("cache.audio.libsndfile.BLOCK_SECONDS", request.param)
+    monkeypatch.setattr("cache.audio.mixing.SPAN_SECONDS", request.param)
     return request.param
 
 
@@ -99,7 +99,7 @@ def test_file_without_a_sample_is_empty(tmp_path: Path) -> None:
 
 
 def test_values_that_are_no_numbers_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "BLOCK_SECONDS", 1)
+    monkeypatch.setattr("cache.audio.libsndfile.BLOCK_SECONDS", 1)
     waveform = np.zeros(3 * 16_000, np.float32)
     waveform[40_000] = np.nan
     soundfile.write(tmp_path / "a.wav", waveform, 16_000, subtype="FLOAT")
@@ -112,3 +112,24 @@ def test_values_that_are_no_numbers_are_told(tmp_path: Path, monkeypatch: pytest
 def test_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         list(stream_waveform(tmp_path / "a.wav", 16_000))
+
+
+def test_flac_of_unknown_length_states_none(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.flac", 2.0)
+    assert header_seconds(path) == pytest.approx(2.0)
+    flac = bytearray(path.read_bytes())
+    flac[21] &= 0xF0
+    flac[22:26] = bytes(4)  # with the four bits before, the number of samples in STREAMINFO (RFC 9639, 8.2)
+    path.write_bytes(flac)
+    assert soundfile.info(path).duration > 1e12
+    assert header_seconds(path) == 0
+    assert sum(map(len, stream_waveform(path, 16_000))) == 32_000
+
+
+def test_length_beyond_what_the_bytes_can_hold_is_not_stated(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp3", 2.0)
+    audio = path.read_bytes()
+    count = audio.index(b"Xing") + 8
+    path.write_bytes(audio[:count] + b"\x7f\xff\xff\xff" + audio[count + 4 :])
+    assert soundfile.info(path).duration > 1e7
+    assert header_seconds(path) == 0

@@ -120,7 +120,7 @@ def flip(audio: bytes, place: int) -> bytes:
         "junk in front",
     ],
 )
-def test_damaged_file_is_left_to_libsndfile(damaged: bytes) -> None:
+def test_damaged_file_is_left_to_others(damaged: bytes) -> None:
     assert decode_vorbis(damaged) is None
 
 
@@ -155,11 +155,10 @@ def test_any_change_of_a_file_leaves_it_to_libsndfile_or_gives_what_libsndfile_g
         assert_is_libsndfiles(decoded, audio)
 
 
-def test_length_beyond_memory_is_a_memory_error() -> None:
+def test_length_that_the_bytes_cannot_hold_takes_no_memory() -> None:
     page = AUDIO.rfind(b"OggS")
     stating = AUDIO[: page + 6] + (1 << 60).to_bytes(8, "little") + AUDIO[page + 14 :]
-    with pytest.raises(MemoryError):
-        decode_vorbis(stating)
+    assert decode_vorbis(stating) is None
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors there")

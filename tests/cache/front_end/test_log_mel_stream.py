@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from cache.audio import streaming
 from cache.audio.decoding import decode_waveform
 from cache.config.features import LogMelConfig
 from cache.front_end.log_mel import compute_log_mel
@@ -25,7 +24,8 @@ def write(path: Path, seconds: float, rate: int = 22_050, channels: int = 2, **o
 
 @pytest.fixture(params=[1, 3, 1000])
 def short_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(streaming, "BLOCK_SECONDS", request.param)
+    monkeypatch.setattr("cache.audio.libsndfile.BLOCK_SECONDS", request.param)
+    monkeypatch.setattr("cache.audio.mixing.SPAN_SECONDS", request.param)
     return request.param
 
 

@@ -1,0 +1,124 @@
+"""Reads files by libsndfile until no more samples come, whatever length they state.
+
+libsndfile stops at the length that a file states, or that it guesses. So this module looks at what is left unread:
+files that were joined to the first one, frames of MP3 behind the stated number, and frames of FLAC, which FFmpeg reads.
+"""
+
+from collections.abc import Generator, Iterator
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from cache.audio import ffmpeg, mpeg
+from cache.audio.decoded_length import is_plausible
+from cache.audio.file_view import file_size, view_part
+from cache.audio.sound_chunk import find_sound
+
+BLOCK_SECONDS = 60
+
+Block = tuple[NDArray[np.float32], int]
+"""Samples, (samples, channels), and their sample rate in Hz."""
+
+
+class RefusedError(ValueError):
+    """libsndfile does not open a file."""
+
+
+class LeftUnreadError(ValueError):
+    """What lies behind the samples so far cannot be read."""
+
+
+def read_blocks(content: BinaryIO, *, whole: bool) -> Iterator[Block]:
+    """Yields the samples of a file, and of the files joined to it.
+
+    Args:
+        content: A whole file.
+        whole: Whether the first block may hold all samples that the file states, which is fastest.
+
+    Raises:
+        LeftUnreadError: If files are joined and a later one cannot be read.
+        MemoryError: If there is no memory for the samples.
+        OSError: If the file cannot be read.
+        RefusedError: If libsndfile does not open the file.
+        soundfile.SoundFileError, ValueError: If libsndfile does not decode the file.
+    """
+    place = yield from _read_file(content, whole=whole)
+    size = file_size(content)
+    while place is not None:
+        try:
+            following = yield from _read_file(view_part(content, place, size), whole=whole)
+        except (soundfile.SoundFileError, ValueError) as error:
+            raise LeftUnreadError(f"another file begins at byte {place} and cannot be read ({error})") from error
+        place = None if following is None else place + following
+
+
+def _read_file(content: BinaryIO, *, whole: bool) -> Generator[Block, None, int | None]:
+    """Yields the samples of a file up to the next one; returns the place of the next one, or None."""
+    sound, following = find_sound(content)
+    size = file_size(sound)
+    sound.seek(0)
+    try:
+        audio = soundfile.SoundFile(sound)
+    except (soundfile.SoundFileError, TypeError, ValueError) as error:
+        raise RefusedError(str(error)) from error
+    found, broken = 0, False
+    with audio:
+        try:
+            for block in _read_samples(audio, size, whole=whole):
+                found += len(block)
+                yield block, audio.samplerate
+        except soundfile.SoundFileError:
+            if audio.format != "FLAC":
+                raise
+            broken = True
+        read = sound.tell()
+    if audio.format == "FLAC" and (broken or read < size):
+        yield from _skip_samples(ffmpeg.read_blocks(sound), found)
+    elif audio.format == "MP3" and read < size:
+        following = yield from _read_frames_left(sound, read, found, found >= audio.frames)
+    return following
+
+
+def _read_samples(audio: soundfile.SoundFile, size: int, *, whole: bool) -> Iterator[NDArray[np.float32]]:
+    """Yields blocks of samples, (samples, channels), until no more come."""
+    count = max(1, min(BLOCK_SECONDS * audio.samplerate, audio.frames))
+    at_once = whole and is_plausible(audio.frames * audio.channels, size)
+    if at_once:
+        audio.seek(0)  # as soundfile.read does: it changes the last bits of MPEG-2's samples, which features hold
+    # or else soundfile seeks after each read, and the next frames of an MP3 are decoded without bytes of earlier frames
+    audio.seekable = lambda: False
+    block = audio.read(audio.frames if at_once else count, dtype="float32", always_2d=True)
+    while len(block):
+        yield block
+        block = audio.read(count, dtype="float32", always_2d=True)
+
+
+def _read_frames_left(content: BinaryIO, read: int, found: int, counted: bool) -> Generator[Block, None, int | None]:
+    """Yields the samples of MP3 frames behind the stated number; returns the place of the next joined file, or None.
+
+    Args:
+        content: The file.
+        read: Bytes that libsndfile has read.
+        found: Samples that it has decoded.
+        counted: Whether it stopped because the stated number of samples was reached.
+    """
+    place = mpeg.find_frames(content, read)
+    if counted and place is not None and not mpeg.holds_count(content, place):
+        size, (sound, lost) = file_size(content), mpeg.forget_count(content)
+        length = file_size(sound)
+        sound.seek(0)
+        with soundfile.SoundFile(sound) as audio:
+            blocks = ((block, audio.samplerate) for block in _read_samples(audio, length, whole=False))
+            yield from _skip_samples(blocks, max(0, found - lost))
+            place = mpeg.find_frames(content, size - length + sound.tell())
+    return place or None
+
+
+def _skip_samples(blocks: Iterator[Block], count: int) -> Iterator[Block]:
+    """Yields blocks without the first samples."""
+    for block, rate in blocks:
+        if len(block) > count:
+            yield block[count:], rate
+        count = max(0, count - len(block))
