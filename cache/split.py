@@ -34,6 +34,8 @@ VERSION = 4
 """Version of the folds; raised by hand when the same catalogue and settings give other folds."""
 _COLUMN_VERSION = 5
 """The same for folds of `split.fold_column`."""
+_PLACE_VERSION = 6
+"""The same for groups by recordist and place."""
 
 
 def check_split(config: SplitConfig, data: DataConfig, workspace: Workspace) -> None:
@@ -76,8 +78,7 @@ def build_split(config: SplitConfig, catalogue: Path, workspace: Workspace) -> P
         FileNotFoundError: If the workspace has no split `config.keep_folds_of`.
     """
     config = _settle_folds(config, catalogue, workspace)
-    version = _COLUMN_VERSION if config.fold_column else VERSION
-    recipe = Recipe("splits", config.identity(), {"catalogue": artefact_key(catalogue)}, version)
+    recipe = Recipe("splits", config.identity(), {"catalogue": artefact_key(catalogue)}, _version_of(config))
     previous = None
     if _keeps_folds(config):
         extended = replace(recipe, inputs={**recipe.inputs, "previous": str(config.keep_folds_of)})
@@ -97,6 +98,13 @@ def build_split(config: SplitConfig, catalogue: Path, workspace: Workspace) -> P
                 return same
             recipe = extended
     return workspace.materialise(recipe, lambda staging: _write(config, catalogue, previous, workspace, staging))
+
+
+def _version_of(config: SplitConfig) -> int:
+    """Returns the version of the folds that the settings give."""
+    if config.fold_column:
+        return _COLUMN_VERSION
+    return _PLACE_VERSION if config.group_by == RECORDIST_AND_PLACE else VERSION
 
 
 def _keeps_folds(config: SplitConfig) -> bool:
