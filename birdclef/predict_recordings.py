@@ -18,6 +18,7 @@ from cache.audio.containers import AUDIO_SUFFIXES
 from cache.audio.decoded_length import Heard
 from cache.audio.decoding import UnusableAudioError
 from cache.audio.streaming import header_seconds
+from cache.recordings.audio_files import scan_audio
 from cache.workspace.user_output import check_output, write_output
 
 logger = logging.getLogger(__name__)
@@ -49,16 +50,25 @@ class Outcome:
 def find_recordings(paths: Sequence[Path]) -> list[Path]:
     """Returns the named audio files, and for each folder all audio files below it, sorted.
 
+    Folders are searched by the rules of `scan_audio`; the log counts what is passed over.
+
     Raises:
         FileNotFoundError: If a path does not exist.
-        ValueError: If there is no audio file.
+        ValueError: If there is no audio file, or a path is a FIFO, a socket or a device.
     """
     recordings: list[Path] = []
     for path in paths:
         if path.is_dir():
-            recordings += sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES)
-        elif path.exists():
+            found = scan_audio(str(path))
+            recordings += sorted(path / name for name in found.audio())
+            if passed_over := found.describe_passed_over():
+                logger.info("predict: passed over in %s: %s", path, passed_over)
+        elif path.is_file():
             recordings.append(path)
+        elif path.exists():
+            raise ValueError(
+                f"{path} is a FIFO, a socket or a device. Copy the sound into a file, and predict the file."
+            )
         else:
             raise FileNotFoundError(f"{path}: no such file or folder. Check the path.")
     if not recordings:

@@ -1,6 +1,7 @@
 """New recordings through real, small models; probabilities are held against single forward passes."""
 
 import csv
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -116,11 +117,44 @@ def test_folders_are_searched_for_audio_and_files_are_taken_as_they_are(recordin
     assert len(find_recordings([recordings, recordings / "a.wav"])) == 3
 
 
+def test_hidden_files_are_left_out_links_are_followed_and_the_rest_is_counted(
+    recordings: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("._a.wav", ".Trash-1000/old.wav", "log.TXT"):
+        (recordings / name).parent.mkdir(exist_ok=True)
+        (recordings / name).write_bytes(b"x")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "z.wav").write_bytes(b"x")
+    (recordings / "site2").symlink_to(tmp_path / "disk")
+    (recordings / "site2" / "up").symlink_to(recordings)
+    os.mkfifo(recordings / "pipe.wav")
+    caplog.set_level("INFO")
+    found = find_recordings([recordings])
+    assert [str(path.relative_to(recordings)) for path in found] == [
+        "a.wav",
+        "deep/b.flac",
+        "deep/c.ogg",
+        "site2/z.wav",
+    ]
+    told = f"predict: passed over in {recordings}: 2 .txt, 2 hidden, 1 FIFO, socket or device (pipe.wav)"
+    assert caplog.messages == [told]
+
+
+def test_fifo_is_refused_and_never_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(ValueError, match=r"pipe\.wav is a FIFO, a socket or a device"):
+        find_recordings([tmp_path / "pipe.wav"])
+
+
 def test_sound_of_phones_and_videos_is_predicted_like_its_source(
     classifier: EnsembleClassifier, recordings: Path, tmp_path: Path, encode_by_ffmpeg: Callable[..., bytes]
 ) -> None:
     source, _ = soundfile.read(recordings / "a.wav", dtype="float32")
-    for name, container, codec in (("m.M4A", "ipod", "alac"), ("v.mkv", "matroska", "flac"), ("q.mov", "mov", "aac")):
+    for name, container, codec in (
+        ("m.M4A", "ipod", "alac"),
+        ("v.mkv", "matroska", "flac"),
+        ("q.mov", "mov", "aac"),
+    ):
         sound = encode_by_ffmpeg(source[np.newaxis], 8000, container, codec, picture=container == "mov")
         (tmp_path / "field").mkdir(exist_ok=True)
         (tmp_path / "field" / name).write_bytes(sound)
