@@ -57,6 +57,8 @@ class DetectionWriter(ABC):
 class SubmissionWriter(DetectionWriter):
     """Writes a BirdCLEF submission: a row per window, with the probabilities of all species.
 
+    Species without recordings have a column too, with probability 0, in the order of their labels among the others.
+
     The `row_id` joins the recording's name and the second at which the window's place ends, as the competition demands.
     The last row of a recording is named by its place too, although its window was moved inwards.
     """
@@ -66,12 +68,17 @@ class SubmissionWriter(DetectionWriter):
     def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
         super().__init__(stream, classifier, thresholds)
         self._rows = csv.writer(stream, lineterminator="\n")
-        self._rows.writerow(["row_id", *self.species])
+        unheard = list(classifier.species_without_recordings)
+        labels = [*self.species, *unheard]
+        self._order = sorted(range(len(labels)), key=labels.__getitem__) if unheard else range(len(labels))
+        self._zeros = np.zeros(len(unheard))
+        self._rows.writerow(["row_id", *(labels[place] for place in self._order)])
 
     def add(self, window: Window, probabilities: Floats) -> None:
         """Write a row. Its name holds the end of the window's place, even if the recording ends before."""
         row_id = f"{self.recording.stem}_{window.place_end:g}"
-        self._rows.writerow([row_id, *(f"{value:.6g}" for value in probabilities)])
+        values = np.concatenate([probabilities, self._zeros])
+        self._rows.writerow([row_id, *(f"{values[place]:.6g}" for place in self._order)])
 
 
 class LongWriter(DetectionWriter):

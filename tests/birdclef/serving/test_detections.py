@@ -15,15 +15,20 @@ from cache.config.features import LogMelConfig
 
 CLASSIFIER = cast(
     "WindowClassifier",
-    SimpleNamespace(species=["ant", "b,ee"], clip_seconds=2.0, features=LogMelConfig(fmin=50.0, fmax=9000.0)),
+    SimpleNamespace(
+        species=["ant", "b,ee"],
+        clip_seconds=2.0,
+        features=LogMelConfig(fmin=50.0, fmax=9000.0),
+        species_without_recordings=(),
+    ),
 )
 THRESHOLDS = np.array([0.3, 0.5])
 
 
-def write(form: DetectionFormat) -> list[str]:
+def write(form: DetectionFormat, classifier: WindowClassifier = CLASSIFIER) -> list[str]:
     """Returns the lines of two recordings of 3 and 2 s: one window with both species, one with none, one with one."""
     stream = io.StringIO()
-    writer = WRITERS[form](stream, CLASSIFIER, THRESHOLDS)
+    writer = WRITERS[form](stream, classifier, THRESHOLDS)
     for name, length, windows in (
         ("a.wav", 3.0, ((0, 2, 2, 0.3, 0.7), (1, 3, 4, 0.29, 0.49))),
         ("b.wav", 2.0, ((0, 2, 2, 0.4, 0),)),
@@ -37,6 +42,11 @@ def write(form: DetectionFormat) -> list[str]:
 
 def test_submission_has_all_species_and_whole_windows() -> None:
     assert write("submission") == ['row_id,ant,"b,ee"', "a_2,0.3,0.7", "a_4,0.29,0.49", "b_2,0.4,0"]
+
+
+def test_submission_has_a_column_of_zeros_for_each_species_without_recordings() -> None:
+    wider = cast("WindowClassifier", SimpleNamespace(**{**vars(CLASSIFIER), "species_without_recordings": ["aa", "c"]}))
+    assert write("submission", wider)[:2] == ['row_id,aa,ant,"b,ee",c', "a_2,0,0.3,0.7,0"]
 
 
 def test_long_form_has_species_from_their_thresholds_on_the_most_probable_first() -> None:
