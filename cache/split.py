@@ -18,6 +18,7 @@ from cache.config.data import DataConfig
 from cache.config.split import AUTO, SplitConfig
 from cache.folds.assignment import assign_folds, check_table, settle_folds
 from cache.folds.extension import UNASSIGNED
+from cache.folds.fold_count import check_species
 from cache.folds.groups import PINNED_FOLD, RECORDIST, RECORDIST_AND_PLACE, is_unknown
 from cache.folds.report import log_split, report_split
 from cache.folds.split_table import read_split, split_catalogue
@@ -49,11 +50,12 @@ def check_split(config: SplitConfig, data: DataConfig, workspace: Workspace) -> 
         workspace: Workspace of the split.
 
     Raises:
-        ValueError: If the table has errors, or its recordings do not allow the split. The message names a number of
-            folds that works.
+        ValueError: If the table has errors or one species only, or its recordings do not allow the split. The message
+            names a number of folds that works.
         FileNotFoundError: If the table, the audio folder or the split `config.keep_folds_of` is missing.
     """
     table = read_recordings(data)
+    check_species(table["label"].to_numpy(str))
     if not _keeps_folds(config) or _differing_settings(_find_previous(config, workspace), config):
         check_table(table, config)
 
