@@ -162,8 +162,8 @@ def _predict(
     classifier: WindowClassifier, recording: Path, writer: DetectionWriter, bar: "tqdm[Never]"
 ) -> tuple[float, str]:
     """Returns the seconds of a recording that were predicted, and the reason of a failure, or an empty text."""
-    writer.begin(recording)
     heard = Heard()
+    writer.begin(recording, heard)
     judged = classifier.classify(recording, heard)
     end, failure = 0.0, ""
     while True:

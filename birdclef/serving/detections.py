@@ -11,6 +11,7 @@ import numpy as np
 from birdclef.config.predict import DetectionFormat
 from birdclef.metrics.classification import Floats
 from birdclef.serving.window_stream import Window, WindowClassifier
+from cache.audio.decoded_length import Heard
 
 
 class DetectionWriter(ABC):
@@ -30,9 +31,9 @@ class DetectionWriter(ABC):
         self.low_hertz = classifier.features.compared_log_mel.fmin
         self.before = 0.0  # seconds of all earlier recordings
 
-    def begin(self, recording: Path) -> None:
-        """Begin a recording."""
-        self.recording = recording
+    def begin(self, recording: Path, heard: Heard) -> None:
+        """Begin a recording, whose sample rate `heard` knows from the first window on."""
+        self.recording, self.heard = recording, heard
 
     @abstractmethod
     def add(self, window: Window, probabilities: Floats) -> None:
@@ -99,7 +100,8 @@ class LongWriter(DetectionWriter):
 class RavenWriter(DetectionWriter):
     """Writes a selection table for Raven.
 
-    Times run on over all recordings, as Raven counts them for a list of sound files.
+    A selection reaches no higher than half of the recording's own sample rate, where its spectrogram ends. Times run on
+    over all recordings, as Raven counts them for a list of sound files.
     """
 
     def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
@@ -127,7 +129,8 @@ class RavenWriter(DetectionWriter):
         for index in self.detect(probabilities):
             self._selections += 1
             times = [f"{self.before + window.start:.3f}", f"{self.before + window.end:.3f}"]
-            band = [f"{self.low_hertz:g}", f"{self.top_hertz:g}"]
+            top = min(self.top_hertz, self.heard.sample_rate / 2 or self.top_hertz)
+            band = [f"{min(self.low_hertz, top):g}", f"{top:g}"]
             place = [self.recording, f"{window.start:.3f}"]
             found = [self.species[index], f"{probabilities[index]:.4f}"]
             self._rows.writerow([self._selections, "Spectrogram 1", 1, *times, *band, *place, *found])

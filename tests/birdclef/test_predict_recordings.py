@@ -353,6 +353,12 @@ def test_raven_counts_time_over_all_recordings(
     assert {(row["Low Freq (Hz)"], row["High Freq (Hz)"], row["Channel"]) for row in rows} == {("50", "4000", "1")}
 
 
+def test_selection_of_raven_ends_at_half_the_rate_of_the_file(classifier: EnsembleClassifier, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 20_000), 5000)
+    predict_recordings(classifier, [tmp_path / "a.wav"], tmp_path / "a.txt", "raven", 0.0)
+    assert {row["High Freq (Hz)"] for row in read(tmp_path / "a.txt", "\t")} == {"2500"}
+
+
 @pytest.mark.parametrize("front_ends", ["classifier", "fusion"])
 def test_raven_counts_rests_that_make_no_window(
     front_ends: str, tmp_path: Path, request: pytest.FixtureRequest
