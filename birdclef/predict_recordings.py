@@ -18,7 +18,7 @@ from cache.audio.containers import AUDIO_SUFFIXES
 from cache.audio.decoded_length import Heard
 from cache.audio.decoding import UnusableAudioError
 from cache.audio.streaming import header_seconds
-from cache.recordings.audio_files import scan_audio
+from cache.recordings.audio_files import is_text, scan_audio
 from cache.workspace.user_output import check_output, write_output
 
 logger = logging.getLogger(__name__)
@@ -134,12 +134,14 @@ def predict_recordings(
         OSError: If the output cannot be written.
     """
     check_names(recordings, form)
+    _warn_of_names(recordings)
     thresholds = classifier.thresholds if threshold is None else np.full(len(classifier.species), threshold)
     failures: dict[Path, str] = {}
     seconds = 0.0
     with (
         write_output(output, recordings) as partial,
-        partial.open("w", newline="", encoding="utf-8") as stream,
+        # a name that is no UTF-8 keeps its bytes, so that programs still find the file
+        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream,
         tqdm(total=round(sum(map(header_seconds, recordings))), unit="s", unit_scale=True, disable=None) as bar,
     ):
         writer = WRITERS[form](stream, classifier, thresholds)
@@ -156,6 +158,17 @@ def predict_recordings(
         *(outcome.recordings, seconds / 3600, len(failures), outcome.describe_detections()),
     )
     return outcome
+
+
+def _warn_of_names(recordings: Sequence[Path]) -> None:
+    """Log which names are no UTF-8 text, because other programs may refuse the output that holds them."""
+    odd = [recording for recording in recordings if not is_text(str(recording))]
+    if odd:
+        logger.warning(
+            "predict: %d recording(s) have a name that is no UTF-8, such as %s. The output keeps its bytes, "
+            "which other programs may refuse: rename the file",
+            *(len(odd), ascii(odd[0].name)),
+        )
 
 
 def _predict(

@@ -11,7 +11,7 @@ from cache.config.data import DataConfig
 from cache.config.features import EmbeddingConfig, FeatureConfig, NoisyEmbeddingConfig
 from cache.config.noise import NoiseFile, NoiseMix
 from cache.features import build_features, compute_strips, feature_recipe
-from cache.recordings.audio_files import FoundFiles, scan_audio
+from cache.recordings.audio_files import FoundFiles, fits_table, scan_audio
 from cache.recordings.hashes import hash_recordings
 from cache.recordings.quarantine import find_faults, measure_strips, part_by_faults
 from cache.recordings.user_table import audio_directory, read_recordings, recording_address
@@ -47,6 +47,12 @@ def build_background(data: DataConfig, features: FeatureConfig, workspace: Works
         found = find_sounds(address)
         if passed_over := found.describe_passed_over():
             logger.info("background: passed over in %s: %s", address, passed_over)
+        if odd := [name for name in found.audio() if not fits_table(name)]:
+            logger.warning(
+                "background: %d file(s) are left out, because their names are no UTF-8 or hold a line end, such as %s. "
+                "Rename them",
+                *(len(odd), ascii(odd[0])),
+            )
         _, store = compute_strips(list_sounds(found), address, features, workspace)
         usable, quarantine = judge_files(data, features, workspace)
         if usable.empty:
@@ -104,8 +110,11 @@ def find_sounds(directory: str) -> FoundFiles:
 
 
 def list_sounds(found: FoundFiles) -> pd.DataFrame:
-    """Returns the audio files of a folder, known by their suffix: recording_id, label (empty), size, version."""
-    files = [(name, "", *found.files[name]) for name in found.audio()]
+    """Returns the audio files of a folder, known by their suffix: recording_id, label (empty), size, version.
+
+    A file whose name no table can hold is left out.
+    """
+    files = [(name, "", *found.files[name]) for name in found.audio() if fits_table(name)]
     return pd.DataFrame(files, columns=["recording_id", "label", "size", "version"])
 
 

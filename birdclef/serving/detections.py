@@ -1,6 +1,5 @@
 """Writes predictions of new recordings in formats that other programs read."""
 
-import csv
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from birdclef.config.predict import DetectionFormat
 from birdclef.metrics.classification import Floats
+from birdclef.serving.detection_rows import RowWriter
 from birdclef.serving.window_stream import Window, WindowClassifier
 from cache.audio.decoded_length import Heard
 
@@ -68,18 +68,18 @@ class SubmissionWriter(DetectionWriter):
 
     def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
         super().__init__(stream, classifier, thresholds)
-        self._rows = csv.writer(stream, lineterminator="\n")
+        self._rows = RowWriter(stream)
         unheard = list(classifier.species_without_recordings)
         labels = [*self.species, *unheard]
         self._order = sorted(range(len(labels)), key=labels.__getitem__) if unheard else range(len(labels))
         self._zeros = np.zeros(len(unheard))
-        self._rows.writerow(["row_id", *(labels[place] for place in self._order)])
+        self._rows.write(["row_id", *(labels[place] for place in self._order)])
 
     def add(self, window: Window, probabilities: Floats) -> None:
         """Write a row. Its name holds the end of the window's place, even if the recording ends before."""
         row_id = f"{self.recording.stem}_{window.place_end:g}"
         values = np.concatenate([probabilities, self._zeros])
-        self._rows.writerow([row_id, *(f"{values[place]:.6g}" for place in self._order)])
+        self._rows.write([row_id, *(f"{values[place]:.6g}" for place in self._order)])
 
 
 class LongWriter(DetectionWriter):
@@ -87,14 +87,14 @@ class LongWriter(DetectionWriter):
 
     def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
         super().__init__(stream, classifier, thresholds)
-        self._rows = csv.writer(stream, lineterminator="\n")
-        self._rows.writerow(["recording", "start_seconds", "end_seconds", "species", "probability"])
+        self._rows = RowWriter(stream)
+        self._rows.write(["recording", "start_seconds", "end_seconds", "species", "probability"])
 
     def add(self, window: Window, probabilities: Floats) -> None:
         """Write the window's species."""
         for index in self.detect(probabilities):
             row = [self.recording, f"{window.start:.6g}", f"{window.end:.6g}", self.species[index]]
-            self._rows.writerow([*row, f"{probabilities[index]:.4f}"])
+            self._rows.write([*row, f"{probabilities[index]:.4f}"])
 
 
 class RavenWriter(DetectionWriter):
@@ -106,8 +106,8 @@ class RavenWriter(DetectionWriter):
 
     def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
         super().__init__(stream, classifier, thresholds)
-        self._rows = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        self._rows.writerow(
+        self._rows = RowWriter(stream, "\t")
+        self._rows.write(
             [
                 "Selection",
                 "View",
@@ -133,7 +133,7 @@ class RavenWriter(DetectionWriter):
             band = [f"{min(self.low_hertz, top):g}", f"{top:g}"]
             place = [self.recording, f"{window.start:.3f}"]
             found = [self.species[index], f"{probabilities[index]:.4f}"]
-            self._rows.writerow([self._selections, "Spectrogram 1", 1, *times, *band, *place, *found])
+            self._rows.write([self._selections, "Spectrogram 1", 1, *times, *band, *place, *found])
 
 
 class AudacityWriter(DetectionWriter):

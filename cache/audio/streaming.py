@@ -1,5 +1,6 @@
 """Decodes audio of any length piece by piece, in bounded memory."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -50,7 +51,7 @@ def stream_waveform(path: Path, sample_rate: int, heard: Heard | None = None) ->
 def header_seconds(path: Path) -> float:
     """Returns the seconds that a file's header states, 0 if none. They may be wrong, so use them for progress only."""
     try:
-        return float(soundfile.info(path).duration)
+        return float(soundfile.info(os.fsencode(path)).duration)  # bytes, because not every name is text
     except (soundfile.SoundFileError, TypeError):
         pass
     except OSError:

@@ -76,6 +76,20 @@ def is_audio_name(name: str) -> bool:
     return suffix_of(name) in AUDIO_SUFFIXES
 
 
+def is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8; old archives and other systems leave names in other encodings."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def fits_table(name: str) -> bool:
+    """Whether a CSV table can hold a file's name: it is UTF-8, and has no line end that readers split rows at."""
+    return is_text(name) and "\r" not in name
+
+
 def suffix_of(name: str) -> str:
     """Returns the suffix of a file's name in lower case, such as `.wav`; empty if it has none."""
     return PurePosixPath(name).suffix.lower()

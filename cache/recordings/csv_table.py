@@ -8,18 +8,22 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+_RETURN = re.compile(r"\r(?!\n)")
 _SEPARATORS = ((b";", "semicolons"), (b"\t", "tabs"), (b"|", "vertical bars"))
 _SPREADSHEET_LINE = re.compile(rb"\s*\"?sep=.?\"?\s*", re.IGNORECASE)
 """First line by which Excel learns the separator; other programs take it for the header."""
 
 
-def read_csv_table(content: bytes, path: str, required: Sequence[str]) -> pd.DataFrame:
+def read_csv_table(content: bytes, path: str, required: Sequence[str], keep: Sequence[str] = ()) -> pd.DataFrame:
     """Returns a table as text, without blank lines; the index of a row is its line in the file less 2.
+
+    A carriage return within a field becomes a line feed.
 
     Args:
         content: Bytes of the file.
         path: Name of the file, for messages.
         required: Columns that the table must have.
+        keep: Columns in which carriage returns stay.
 
     Raises:
         ValueError: If the content is no comma-separated text in UTF-8, lacks a column, or has no rows.
@@ -40,6 +44,11 @@ def read_csv_table(content: bytes, path: str, required: Sequence[str]) -> pd.Dat
         raise ValueError(
             f"{path} is not a readable CSV file: {told}. Save the table as comma-separated values in UTF-8.{quotes}"
         ) from error
+    # the tables of a catalogue have no quotes around a carriage return, so for readers it would end a row
+    table.columns = table.columns.str.replace(_RETURN, "\n", regex=True)
+    if b"\r" in content.replace(b"\r\n", b""):
+        others = table.columns.difference(keep)
+        table[others] = table[others].replace(_RETURN, "\n", regex=True)
     table = table[(table.fillna("") != "").any(axis=1)].fillna("")  # the index keeps counting blank lines
     missing = [column for column in required if column not in table]
     if missing:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from cache.recordings.audio_files import is_audio_name, is_hidden
+from cache.recordings.audio_files import is_audio_name, is_hidden, is_text
 from cache.workspace.urls import is_url
 
 _HINTS = 2
@@ -78,6 +78,8 @@ def suggest_files(name: str, readings: Sequence[Reading], files: Collection[str]
     wanted = _fold(plain).rpartition("/")[2]
     near = [reading.file for reading in readings]
     near = near or [file for file in files if _fold(file).rpartition("/")[2] == wanted]
+    if not near and any(_decode(file) == wanted for file in files if not is_text(file)):
+        return "; the name of the file there is no UTF-8: rename it"
     near = near or [file for file in files if _stem(_fold(file).rpartition("/")[2]) == _stem(wanted)]
     return f"; did you mean {' or '.join(sorted(near)[:_HINTS])}?" if near else ""
 
@@ -145,6 +147,11 @@ def _below(name: str, audio: str) -> str:
             if path.startswith(f"{folder}/"):
                 return path.removeprefix(f"{folder}/")
     return ""
+
+
+def _decode(file: str) -> str:
+    """Returns the folded name of a file, without its folders, that was written on an old Windows."""
+    return _fold(os.fsencode(file).decode("cp1252", errors="replace")).rpartition("/")[2]
 
 
 def _clean(name: str) -> str:

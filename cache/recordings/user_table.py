@@ -133,7 +133,7 @@ def _read_table(config: DataConfig) -> pd.DataFrame:
         content = read_bytes(path)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise FileNotFoundError(f"There is no table of recordings at {path}. {advise_on_table(config)}") from None
-    return read_csv_table(content, path, REQUIRED_COLUMNS)
+    return read_csv_table(content, path, REQUIRED_COLUMNS, keep=REQUIRED_COLUMNS)
 
 
 def _table_address(config: DataConfig) -> str:
@@ -183,6 +183,7 @@ def _find_problems(
     names = table["filename"]
     lost = pd.Series([len(readings) != 1 for readings in matches], table.index)
     special = names.isin(found.special)
+    lost &= ~names.str.contains("\r")
     outside = lost & names.map(leads_outside)
     files = pd.Series([readings[0].file if readings else "" for readings in matches], table.index)
     codes = next((f" (the column {column} seems to hold codes)" for column in _CODE_COLUMNS if column in table), "")
@@ -192,6 +193,7 @@ def _find_problems(
             "primary_label"
         ].str.contains(r"\s", regex=True),
         "filename leads outside the audio folder": outside,
+        "filename holds a carriage return, which tables cannot hold (rename the file)": names.str.contains("\r"),
         "filename is a FIFO, a socket or a device, which is never opened": special,
         "file not found in the audio folder": lost & ~outside & ~special,
         "the same filename stands in an earlier row": ~lost & files.where(~lost).duplicated(),

@@ -2,6 +2,8 @@
 
 import csv
 import os
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -259,6 +261,7 @@ class LoudClassifier:
     species: tuple[str, ...] = ("bird",)
     features: LogMelConfig = FEATURES
     thresholds: NDArray[np.float64] = field(default_factory=lambda: np.array([0.5]))
+    species_without_recordings: tuple[str, ...] = ()
 
     def classify(self, recording: Path, heard: Heard) -> Iterator[tuple[Window, NDArray[np.float64]]]:
         grid = Grid(round(self.clip_seconds * 8000), self.clip_seconds, 8000, [0])
@@ -357,6 +360,22 @@ def test_selection_of_raven_ends_at_half_the_rate_of_the_file(classifier: Ensemb
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 20_000), 5000)
     predict_recordings(classifier, [tmp_path / "a.wav"], tmp_path / "a.txt", "raven", 0.0)
     assert {row["High Freq (Hz)"] for row in read(tmp_path / "a.txt", "\t")} == {"2500"}
+
+
+@pytest.mark.parametrize(("form", "place"), [("submission", 0), ("long", 0), ("raven", 7), ("audacity", None)])
+def test_name_that_is_no_utf8_keeps_its_bytes(
+    form: DetectionFormat, place: int | None, recordings: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = os.fsdecode("Zürich".encode("latin-1"))  # as an old archive has it
+    shutil.copy(recordings / "deep" / "c.ogg", tmp_path / f"{name}.ogg")
+    outcome = predict_recordings(LoudClassifier(1.0), [tmp_path / f"{name}.ogg"], tmp_path / "out", form, 0.0)
+    assert outcome.failures == {}
+    rows = (tmp_path / "out").read_bytes().splitlines()[-4:]
+    assert len(rows) == 4
+    if place is not None:
+        field = re.split(rb"[\t,]", rows[0])[place]
+        assert field.startswith(b"Z\xfcrich_1" if form == "submission" else os.fsencode(tmp_path / name))
+    assert r"have a name that is no UTF-8, such as 'Z\udcfcrich.ogg'" in caplog.text
 
 
 @pytest.mark.parametrize("front_ends", ["classifier", "fusion"])

@@ -1,7 +1,9 @@
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from cache.config.data import DataConfig
@@ -320,3 +322,26 @@ def test_fifo_is_named_and_never_opened(prepare: Prepare, tmp_path: Path) -> Non
     config = prepare("primary_label,filename\nx,x/f.ogg\n")
     os.mkfifo(tmp_path / "train_audio" / "x" / "f.ogg")
     assert "filename is a FIFO, a socket or a device, which is never opened: line 2 (x/f.ogg)" in refusal(config)
+
+
+def test_carriage_return_in_a_remark_ends_no_row_of_the_catalogue(prepare: Prepare) -> None:
+    recordings = read_recordings(
+        prepare(
+            'primary_label,filename,"the\rremark",author\nb,x/1.ogg,"one\rtwo","a\rb"\nb,x/2.ogg,"three\r\nfour",c\n'
+        )
+    )
+    read_back = pd.read_csv(io.StringIO(recordings.to_csv(index=False)), dtype=str, keep_default_na=False)
+    assert list(read_back["the\nremark"]) == ["one\ntwo", "three\r\nfour"]
+    assert list(read_back["recordist"]) == ["a\nb", "c"]
+
+
+def test_carriage_return_in_a_file_name_is_told(prepare: Prepare, tmp_path: Path) -> None:
+    config = prepare('primary_label,filename\nx,"x/a\rb.ogg"\n')
+    (tmp_path / "train_audio" / "x" / "a\rb.ogg").touch()
+    assert "filename holds a carriage return, which tables cannot hold (rename the file): line 2" in refusal(config)
+
+
+def test_file_whose_name_is_no_utf8_is_told(prepare: Prepare, tmp_path: Path) -> None:
+    config = prepare("primary_label,filename\nx,x/Zürich.ogg\n")
+    (tmp_path / "train_audio" / "x" / os.fsdecode("Zürich.ogg".encode("latin-1"))).touch()
+    assert "(x/Zürich.ogg; the name of the file there is no UTF-8: rename it)" in refusal(config)
