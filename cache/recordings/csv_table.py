@@ -47,7 +47,7 @@ def read_csv_table(content: bytes, path: str, required: Sequence[str], keep: Seq
     # the tables of a catalogue have no quotes around a carriage return, so for readers it would end a row
     table.columns = table.columns.str.replace(_RETURN, "\n", regex=True)
     if b"\r" in content.replace(b"\r\n", b""):
-        others = [column for column in table if column not in keep]
+        others = table.columns.difference(list(keep))
         table[others] = table[others].replace(_RETURN, "\n", regex=True)
     table = table[(table.fillna("") != "").any(axis=1)].fillna("")  # the index keeps counting blank lines
     missing = [column for column in required if column not in table]
