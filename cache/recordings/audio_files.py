@@ -1,5 +1,6 @@
 """Finds the files in a folder or at a URL: by the same rules for a data set, a background and a prediction."""
 
+import errno
 import os
 import stat
 from collections import Counter
@@ -23,7 +24,7 @@ class FoundFiles:
             changes with the content. It is the modification time in ns, or a hash of an object store's entry.
         hidden: Number of files and folders whose name begins with a dot; hidden folders are not entered.
         special: FIFOs, sockets and devices, by relative path; to open one could block for ever.
-        unreadable: Folders that could not be listed, by relative path.
+        unreadable: Folders that could not be listed, and files that could not be looked at, by relative path.
     """
 
     files: dict[str, tuple[int, str]]
@@ -41,7 +42,7 @@ class FoundFiles:
         told = [f"{count} {suffix}" for suffix, count in sorted(others.items(), key=lambda one: (-one[1], one[0]))]
         told += [f"{self.hidden} hidden"] if self.hidden else []
         told += [f"{len(self.special)} FIFO, socket or device ({_name_some(self.special)})"] if self.special else []
-        told += [f"{len(self.unreadable)} unreadable folder ({_name_some(self.unreadable)})"] if self.unreadable else []
+        told += [f"{len(self.unreadable)} unreadable ({_name_some(self.unreadable)})"] if self.unreadable else []
         return ", ".join(told)
 
 
@@ -136,13 +137,13 @@ def _list_folder(folder: str) -> list[os.DirEntry[str]] | None:
 
 
 def _judge(entry: os.DirEntry[str]) -> tuple[str, os.stat_result | None]:
-    """Returns the kind of an entry (hidden, folder, file, special; empty for a link to nowhere) and its stat."""
+    """Returns an entry's kind (hidden, folder, file, special, unreadable), and its stat; none for a dead link."""
     if entry.name.startswith("."):
         return "hidden", None
     try:
         status = entry.stat()
-    except OSError:
-        return "", None
+    except OSError as error:
+        return "" if error.errno in (errno.ENOENT, errno.ELOOP) else "unreadable", None
     if stat.S_ISDIR(status.st_mode):
         return "folder", status
     return "file" if stat.S_ISREG(status.st_mode) else "special", status
