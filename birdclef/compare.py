@@ -7,6 +7,7 @@ from typing import Any
 
 from birdclef.comparison.arms import Trial
 from birdclef.config.evaluate import EvaluateConfig
+from birdclef.report.markdown_text import escape_markdown
 from cache.workspace.keys import Recipe
 from cache.workspace.provenance import artefact_key
 from cache.workspace.workspace import Workspace
@@ -113,9 +114,9 @@ def _as_markdown(comparison: Mapping[str, Any]) -> str:
     buckets = [bucket["bucket"] for bucket in comparison["arms"][0]["buckets"]]
     explained = _explain(comparison)
     lines = [explained]
-    columns = ["arm", "macro-F1", f"− {reference}"]
+    columns = ["arm", "macro-F1", f"− {escape_markdown(reference)}"]
     for name in buckets:
-        columns += [name, f"{name} − {reference}"]
+        columns += [name, f"{name} − {escape_markdown(reference)}"]
     columns += ["seeds ±", "views", "training s", "prediction s", "peak MB"]
     for epochs in comparison["budgets"]:
         lines += ["", f"**Budget in epochs: {epochs}**", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
@@ -124,7 +125,8 @@ def _as_markdown(comparison: Mapping[str, Any]) -> str:
     lines += ["", "**Baselines**", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for entry in comparison["baselines"]:
         scores = [entry["macro_f1"], *(bucket["macro_f1"] for bucket in entry["buckets"])]
-        lines.append(f"| {' | '.join([entry['name'], *map(_interval, scores), _as_best(entry['best_arm'])])} |")
+        cells = [escape_markdown(entry["name"]), *map(_interval, scores), _as_best(entry["best_arm"])]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -132,7 +134,7 @@ def _explain(comparison: Mapping[str, Any]) -> str:
     from birdclef.comparison.seed_scorer import OVERALL  # slow, and only written comparisons need it
 
     confidence, seeds = f"{100 * comparison['confidence']:g}%", comparison["seeds"]
-    resampled = comparison["resampled"]
+    resampled = escape_markdown(comparison["resampled"])
     varied = (
         f"the mean of {seeds} seeds, with its {confidence} interval from resampling seeds and {resampled}"
         if seeds > 1
@@ -161,7 +163,7 @@ def _as_row(entry: Mapping[str, Any], reference: str) -> str:
         text = f"{values['value']:+.3f} [{values['low']:+.3f}, {values['high']:+.3f}]"
         return f"**{text}**" if values["low"] > 0 or values["high"] < 0 else text
 
-    cells = [entry["name"].replace("|", "\\|"), _interval(entry["macro_f1"]), difference(entry["difference"])]
+    cells = [escape_markdown(entry["name"]), _interval(entry["macro_f1"]), difference(entry["difference"])]
     for bucket in entry["buckets"]:
         cells += [_interval(bucket["macro_f1"]), difference(bucket["difference"])]
     memory, deviation = entry["peak_memory_mb"], entry["seed_deviation"]
@@ -173,7 +175,7 @@ def _as_row(entry: Mapping[str, Any], reference: str) -> str:
 def _as_best(best: Mapping[str, Any]) -> str:
     difference = best["difference"]
     ahead = f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
-    return f"{best['name']}, epochs={best['epochs']}: {ahead}".replace("|", "\\|")
+    return f"{escape_markdown(best['name'])}, epochs={best['epochs']}: {ahead}"
 
 
 def _interval(values: Mapping[str, float]) -> str:

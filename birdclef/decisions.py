@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from birdclef.report.markdown_text import escape_markdown
 from cache.workspace.records import read_records
 from cache.workspace.workspace import Workspace
 
@@ -107,6 +108,6 @@ def describe_decisions(decisions: Sequence[Decision]) -> str:
         report = f"**{one.report}**" if champion and one.number == champion.number else one.report
         macro_f1 = "{value:.3f} [{low:.3f}, {high:.3f}]".format_map(one.macro_f1)
         difference = "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format_map(one.difference) if one.difference else "–"
-        decision = f"{one.verdict}: {one.reason}".replace("|", "\\|")
+        decision = escape_markdown(f"{one.verdict}: {one.reason}")
         lines.append(f"| {one.number} | {one.date[:16]} | {report} | {macro_f1} | {difference} | {decision} |")
     return "\n".join(lines) + "\n"

@@ -3,11 +3,16 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from birdclef.config.evaluate import EvaluateConfig
-from cache.workspace.keys import Recipe
+from birdclef.scores.lineage import trace
+from cache.config.data import DataConfig
+from cache.recordings.catalogue_tables import read_species
+from cache.recordings.class_list import find_species_without_recordings
+from cache.workspace.keys import Recipe, content_key
 from cache.workspace.provenance import artefact_key
 from cache.workspace.workspace import Workspace
 
@@ -32,7 +37,7 @@ def evaluate(
         members: Name of each member to its prediction directories, one per fold.
         baseline: Predictions of the baseline on the same split.
         experiment: Settings of all stages, by section; they repeat the report. The section `data` says where the
-            recordings lie, which the report takes sounds from.
+            recordings lie, which the report takes sounds from, and where a list of further species may lie.
         workspace: Where artefacts lie.
         zero_shot: Predictions by an embedding model's own labels; None: the features have no such model.
 
@@ -44,6 +49,11 @@ def evaluate(
     }
     others = {"baseline": baseline} | ({"zero_shot": zero_shot} if zero_shot else {})
     inputs |= {name: artefact_key(path) for name, path in others.items()}
+    lineage = trace([path for paths in members.values() for path in paths], baseline, workspace)
+    species = read_species(lineage.catalogue)["label"].tolist()
+    unheard = find_species_without_recordings(DataConfig(**experiment["data"]), species)
+    if unheard:
+        inputs["species_without_recordings"] = content_key(unheard)
     recipe = Recipe("reports", config.identity(), inputs, VERSION)
 
     def write(staging: Path) -> None:
@@ -52,6 +62,7 @@ def evaluate(
         from birdclef.scores.report_scores import score_members
 
         scored = score_members(config, members, baseline, workspace, zero_shot)
+        scored = replace(scored, report={**scored.report, "species_without_recordings": unheard})
         write_report(scored, config, experiment, recipe.key, workspace, staging)
 
     report = workspace.materialise(recipe, write)

@@ -18,6 +18,7 @@ from cache.audio.containers import AUDIO_SUFFIXES
 from cache.audio.decoded_length import Heard
 from cache.audio.decoding import UnusableAudioError
 from cache.audio.streaming import header_seconds
+from cache.recordings.audio_files import is_text, scan_audio
 from cache.workspace.user_output import check_output, write_output
 
 logger = logging.getLogger(__name__)
@@ -49,16 +50,25 @@ class Outcome:
 def find_recordings(paths: Sequence[Path]) -> list[Path]:
     """Returns the named audio files, and for each folder all audio files below it, sorted.
 
+    Folders are searched by the rules of `scan_audio`; the log counts what is passed over.
+
     Raises:
         FileNotFoundError: If a path does not exist.
-        ValueError: If there is no audio file.
+        ValueError: If there is no audio file, or a path is a FIFO, a socket or a device.
     """
     recordings: list[Path] = []
     for path in paths:
         if path.is_dir():
-            recordings += sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES)
-        elif path.exists():
+            found = scan_audio(str(path))
+            recordings += sorted(path / name for name in found.audio())
+            if passed_over := found.describe_passed_over():
+                logger.info("predict: passed over in %s: %s", path, passed_over)
+        elif path.is_file():
             recordings.append(path)
+        elif path.exists():
+            raise ValueError(
+                f"{path} is a FIFO, a socket or a device. Copy the sound into a file, and predict the file."
+            )
         else:
             raise FileNotFoundError(f"{path}: no such file or folder. Check the path.")
     if not recordings:
@@ -124,12 +134,14 @@ def predict_recordings(
         OSError: If the output cannot be written.
     """
     check_names(recordings, form)
+    _warn_of_names(recordings)
     thresholds = classifier.thresholds if threshold is None else np.full(len(classifier.species), threshold)
     failures: dict[Path, str] = {}
     seconds = 0.0
     with (
         write_output(output, recordings) as partial,
-        partial.open("w", newline="", encoding="utf-8") as stream,
+        # a name that is no UTF-8 keeps its bytes, so that programs still find the file
+        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream,
         tqdm(total=round(sum(map(header_seconds, recordings))), unit="s", unit_scale=True, disable=None) as bar,
     ):
         writer = WRITERS[form](stream, classifier, thresholds)
@@ -148,12 +160,23 @@ def predict_recordings(
     return outcome
 
 
+def _warn_of_names(recordings: Sequence[Path]) -> None:
+    """Log which names are no UTF-8 text, because other programs may refuse the output that holds them."""
+    odd = [recording for recording in recordings if not is_text(str(recording))]
+    if odd:
+        logger.warning(
+            "predict: %d recording(s) have a name that is no UTF-8, such as %s. The output keeps its bytes, "
+            "which other programs may refuse: rename the file",
+            *(len(odd), ascii(odd[0].name)),
+        )
+
+
 def _predict(
     classifier: WindowClassifier, recording: Path, writer: DetectionWriter, bar: "tqdm[Never]"
 ) -> tuple[float, str]:
     """Returns the seconds of a recording that were predicted, and the reason of a failure, or an empty text."""
-    writer.begin(recording)
     heard = Heard()
+    writer.begin(recording, heard)
     judged = classifier.classify(recording, heard)
     end, failure = 0.0, ""
     while True:

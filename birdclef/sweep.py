@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from birdclef.report.markdown_text import escape_markdown
 from cache.workspace.keys import Recipe
 from cache.workspace.provenance import artefact_key
 from cache.workspace.workspace import Workspace
@@ -140,12 +141,12 @@ def _as_markdown(rows: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> st
         "compares",
         "report",
     ]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    lines = [f"| {' | '.join(map(escape_markdown, columns))} |", "|---" * len(columns) + "|"]
     for row in rows:
         cells = [str(row[name]) for name in varied]
         cells.append(f"{row['macro_f1']:.3f} [{row['low']:.3f}, {row['high']:.3f}]")
         cells += [f"{row[name]:.3f}" for name in _OTHER_METRICS]
         cells += [f"{row['training_seconds']:.0f}", f"{100 * row['leaking_share']:.1f} %", row["folds"], row["select"]]
         cells += [f"no: {row['objection']}" if row["objection"] else "yes", row["report"]]
-        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+        lines.append(f"| {' | '.join(map(escape_markdown, cells))} |")
     return "\n".join(lines) + "\n"

@@ -11,13 +11,14 @@ from cache.config.data import DataConfig
 from cache.config.features import EmbeddingConfig, FeatureConfig, NoisyEmbeddingConfig
 from cache.config.noise import NoiseFile, NoiseMix
 from cache.features import build_features, compute_strips, feature_recipe
+from cache.recordings.audio_files import FoundFiles, fits_table, scan_audio
 from cache.recordings.hashes import hash_recordings
 from cache.recordings.quarantine import find_faults, measure_strips, part_by_faults
-from cache.recordings.user_table import audio_directory, read_recordings, recording_address, scan_audio
+from cache.recordings.user_table import audio_directory, read_recordings, recording_address
 from cache.store.strip_store import StripStore
 from cache.workspace.keys import Recipe, content_key
 from cache.workspace.provenance import artefact_key, is_finished
-from cache.workspace.urls import resolve_address
+from cache.workspace.urls import is_url, resolve_address
 from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,16 @@ def build_background(data: DataConfig, features: FeatureConfig, workspace: Works
     """
     with workspace.at_work():
         address = background_directory(data)
-        _, store = compute_strips(list_files(address), address, features, workspace)
+        found = find_sounds(address)
+        if passed_over := found.describe_passed_over():
+            logger.info("background: passed over in %s: %s", address, passed_over)
+        if odd := [name for name in found.audio() if not fits_table(name)]:
+            logger.warning(
+                "background: %d file(s) are left out, because their names are no UTF-8 or hold a line end, such as %s. "
+                "Rename them",
+                *(len(odd), ascii(odd[0])),
+            )
+        _, store = compute_strips(list_sounds(found), address, features, workspace)
         usable, quarantine = judge_files(data, features, workspace)
         if usable.empty:
             reasons = ", ".join(f"{count} {reason}" for reason, count in quarantine["reason"].value_counts().items())
@@ -78,30 +88,33 @@ def background_directory(data: DataConfig) -> str:
     return resolve_address(str(data.background))
 
 
-def list_files(directory: str) -> pd.DataFrame:
-    """Returns the audio files below a folder or URL, known by their suffix: recording_id, label (empty), size, version.
+def find_sounds(directory: str) -> FoundFiles:
+    """Returns what lies below a folder of noise, or a URL.
 
     Raises:
         FileNotFoundError: If the folder does not exist.
         ValueError: If it holds no audio file.
     """
-    try:
-        scanned = scan_audio(directory)
-    except FileNotFoundError:
+    found = scan_audio(directory)
+    if not found.files and (is_url(directory) or not Path(directory).is_dir()):
         raise FileNotFoundError(
             f"data.background={directory}: there is no such folder. Set it to a folder with sounds such as wind "
             "and rain, or to null."
-        ) from None
-    files = [
-        (name, "", size, version)
-        for name, (size, version) in sorted(scanned.items())
-        if name.lower().endswith(AUDIO_SUFFIXES)
-    ]
-    if not files:
+        )
+    if not found.audio():
         raise ValueError(
             f"data.background={directory} holds no audio file. Put sounds such as wind and rain there, or set it to "
             f"null. Audio files have one of these suffixes: {', '.join(AUDIO_SUFFIXES)}."
         )
+    return found
+
+
+def list_sounds(found: FoundFiles) -> pd.DataFrame:
+    """Returns the audio files of a folder, known by their suffix: recording_id, label (empty), size, version.
+
+    A file whose name no table can hold is left out.
+    """
+    files = [(name, "", *found.files[name]) for name in found.audio() if fits_table(name)]
     return pd.DataFrame(files, columns=["recording_id", "label", "size", "version"])
 
 
@@ -112,7 +125,7 @@ def judge_files(data: DataConfig, features: FeatureConfig, workspace: Workspace)
     be trained on what it is scored on.
     """
     address, audio = background_directory(data), audio_directory(data)
-    files, recordings = list_files(address), read_recordings(data)
+    files, recordings = list_sounds(find_sounds(address)), read_recordings(data)
     files["sha256"] = hash_recordings(files, address, workspace)
     labelled = dict(zip(hash_recordings(recordings, audio, workspace), recordings["recording_id"], strict=True))
     strips = StripStore(workspace.feature_directory(feature_recipe(features).key))

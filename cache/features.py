@@ -21,7 +21,7 @@ from cache.config.data import DataConfig
 from cache.config.features import FeatureConfig
 from cache.front_end.strip import equip_store, front_end_version
 from cache.recordings.hashes import hash_recordings
-from cache.recordings.user_table import audio_directory, read_recordings, recording_address
+from cache.recordings.user_table import audio_directory, read_user_table, recording_address
 from cache.store.fragment import Failure
 from cache.store.strip_store import StripStore
 from cache.workspace.feature_directory import FeatureDirectory
@@ -58,7 +58,10 @@ def build_features(data: DataConfig, features: FeatureConfig, workspace: Workspa
         FileNotFoundError, ValueError: If the data set cannot be read, or too much of it is unusable.
     """
     with workspace.at_work():
-        recordings = read_recordings(data)
+        table = read_user_table(data)
+        if table.accepted:
+            logger.info("features: the table and the audio folder differ: %s", "; ".join(table.accepted))
+        recordings = table.recordings
         recordings["sha256"], store = compute_strips(recordings, audio_directory(data), features, workspace)
         return build_catalogue(recordings, data, store, workspace)
 

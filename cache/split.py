@@ -18,6 +18,7 @@ from cache.config.data import DataConfig
 from cache.config.split import AUTO, SplitConfig
 from cache.folds.assignment import assign_folds, check_table, settle_folds
 from cache.folds.extension import UNASSIGNED
+from cache.folds.fold_count import check_species
 from cache.folds.groups import PINNED_FOLD, RECORDIST, RECORDIST_AND_PLACE, is_unknown
 from cache.folds.report import log_split, report_split
 from cache.folds.split_table import read_split, split_catalogue
@@ -34,6 +35,8 @@ VERSION = 4
 """Version of the folds; raised by hand when the same catalogue and settings give other folds."""
 _COLUMN_VERSION = 5
 """The same for folds of `split.fold_column`."""
+_PLACE_VERSION = 6
+"""The same for groups by recordist and place."""
 
 
 def check_split(config: SplitConfig, data: DataConfig, workspace: Workspace) -> None:
@@ -47,11 +50,12 @@ def check_split(config: SplitConfig, data: DataConfig, workspace: Workspace) -> 
         workspace: Workspace of the split.
 
     Raises:
-        ValueError: If the table has errors, or its recordings do not allow the split. The message names a number of
-            folds that works.
+        ValueError: If the table has errors or one species only, or its recordings do not allow the split. The message
+            names a number of folds that works.
         FileNotFoundError: If the table, the audio folder or the split `config.keep_folds_of` is missing.
     """
     table = read_recordings(data)
+    check_species(table["label"].to_numpy(str))
     if not _keeps_folds(config) or _differing_settings(_find_previous(config, workspace), config):
         check_table(table, config)
 
@@ -76,8 +80,7 @@ def build_split(config: SplitConfig, catalogue: Path, workspace: Workspace) -> P
         FileNotFoundError: If the workspace has no split `config.keep_folds_of`.
     """
     config = _settle_folds(config, catalogue, workspace)
-    version = _COLUMN_VERSION if config.fold_column else VERSION
-    recipe = Recipe("splits", config.identity(), {"catalogue": artefact_key(catalogue)}, version)
+    recipe = Recipe("splits", config.identity(), {"catalogue": artefact_key(catalogue)}, _version_of(config))
     previous = None
     if _keeps_folds(config):
         extended = replace(recipe, inputs={**recipe.inputs, "previous": str(config.keep_folds_of)})
@@ -97,6 +100,13 @@ def build_split(config: SplitConfig, catalogue: Path, workspace: Workspace) -> P
                 return same
             recipe = extended
     return workspace.materialise(recipe, lambda staging: _write(config, catalogue, previous, workspace, staging))
+
+
+def _version_of(config: SplitConfig) -> int:
+    """Returns the version of the folds that the settings give."""
+    if config.fold_column:
+        return _COLUMN_VERSION
+    return _PLACE_VERSION if config.group_by == RECORDIST_AND_PLACE else VERSION
 
 
 def _keeps_folds(config: SplitConfig) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.background import background_directory, list_files
+from cache.background import background_directory, find_sounds, list_sounds
 from cache.config.data import DataConfig
 from cache.config.features import FeatureConfig, NoisyEmbeddingConfig, read_features
 from cache.features import build_features, compute_strips, feature_recipe
@@ -126,7 +126,7 @@ def verify(
     folders = {audio_directory(data): read_recordings(data)}
     noise = background_directory(data) if data.background and not isinstance(features, NoisyEmbeddingConfig) else ""
     if noise:
-        folders[noise] = list_files(noise)
+        folders[noise] = list_sounds(find_sounds(noise))
     with workspace.alone_at_work() if repair else nullcontext():
         found = {folder: find_changed(files, folder, workspace) for folder, files in folders.items()}
         changed = tuple(name for names in found.values() for name in names)

@@ -22,7 +22,7 @@ from cache.workspace.provenance import read_provenance
 from flows.configuration.arms import read_arm
 from flows.configuration.member_folds import check_folds
 from flows.configuration.origins import show_origins
-from flows.configuration.overrides import apply_overrides, as_overrides, parse_override, read_tree
+from flows.configuration.overrides import apply_overrides, as_overrides, parse_alternatives, read_tree
 from flows.configuration.presets import find_config
 from flows.configuration.problems import describe_problems
 
@@ -116,7 +116,7 @@ def load_config(config: Path, overrides: Iterable[str] = ()) -> ExperimentConfig
 
     Args:
         config: Name of a preset, or path of a YAML file.
-        overrides: `section.key=value` with the value in YAML; `*` stands for every key of a section.
+        overrides: `section.key=value` as `parse_override` reads it; `*` stands for every key of a section.
 
     Raises:
         FileNotFoundError: If there is no such preset or file.
@@ -124,7 +124,7 @@ def load_config(config: Path, overrides: Iterable[str] = ()) -> ExperimentConfig
     """
     path = find_config(config)
     tree = read_tree(path)
-    apply_overrides(tree, overrides)
+    apply_overrides(tree, overrides, ExperimentConfig)
     return _validate(tree, config)
 
 
@@ -140,7 +140,7 @@ def show_config(config: Path, overrides: Iterable[str] = ()) -> str:
     """
     path = find_config(config)
     tree = read_tree(path)
-    overridden = apply_overrides(tree, overrides)
+    overridden = apply_overrides(tree, overrides, ExperimentConfig)
     return show_origins(_validate(tree, config).model_dump(mode="json"), tree, overridden, path.name)
 
 
@@ -165,8 +165,9 @@ def expand_grid(config: Path, overrides: Iterable[str]) -> list[dict[str, Any]]:
     """
     alternatives: dict[str, list[Any]] = {}
     for override in overrides:
-        key, value = parse_override(override)
-        alternatives[key] = value if isinstance(value, list) and not _is_valid(config, override) else [value]
+        key, value, listed = parse_alternatives(override, ExperimentConfig)
+        several = listed or (isinstance(value, list) and not _is_valid(config, override))
+        alternatives[key] = value if several else [value]
     if empty := [key for key, values in alternatives.items() if not values]:
         raise ValueError(f"The list of {empty[0]} is empty: give at least one value, such as '{empty[0]}=[VALUE]'.")
     combinations = [dict(zip(alternatives, values, strict=True)) for values in product(*alternatives.values())]

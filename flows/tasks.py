@@ -25,6 +25,7 @@ from birdclef.evaluate import evaluate
 from birdclef.held_out import score_held_out_part
 from birdclef.predict import predict
 from birdclef.promote import promote
+from birdclef.report.markdown_text import escape_markdown
 from birdclef.sweep import compare_settings
 from birdclef.train import train
 from birdclef.zero_shot import predict_zero_shot
@@ -176,7 +177,7 @@ def promote_task(config: PromoteConfig, evaluation: EvaluateConfig, report: Path
         told = f"report {decision.report}, number {decision.number}: {decision.reason}"
         notify(Notification("model", flow_run.flow_name, flow_run.name, decision.verdict, told, flow_run.ui_url))
     history = describe_decisions(read_decisions(workspace))
-    show_page(f"**{decision.verdict}**: {decision.reason}\n\n{history}", key=CHAMPION_ARTIFACT)
+    show_page(f"**{decision.verdict}**: {escape_markdown(decision.reason)}\n\n{history}", key=CHAMPION_ARTIFACT)
 
 
 @task(name="sweep", **STAGE)

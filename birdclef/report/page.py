@@ -17,6 +17,7 @@ from birdclef.report.mistakes import list_errors, show_mistakes
 from birdclef.report.pictures import PICTURE_TITLES, draw_pictures
 from birdclef.report.rendering import render
 from birdclef.report.species_names import name_species
+from birdclef.report.spreadsheet_fields import escape_fields
 from birdclef.scores.json_values import replace_nan
 from birdclef.scores.lineage import list_embedding_stores
 from birdclef.scores.report_scores import Scored
@@ -55,9 +56,9 @@ def write_report(
     (directory / SETTINGS).write_text(yaml.safe_dump(dict(experiment), sort_keys=False, allow_unicode=True))
     (directory / "report.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
     per_species = pd.DataFrame(scored.report["per_species"])
-    per_species.to_csv(directory / "per_species.csv", index=False)
+    escape_fields(per_species).to_csv(directory / "per_species.csv", index=False)
     errors = list_errors(scored)
-    errors.to_csv(directory / "errors.csv", index=False)
+    escape_fields(errors).to_csv(directory / "errors.csv", index=False)
     _list_recordings(scored).to_csv(directory / "recordings.csv", index=False)
     np.savez(
         directory / "oof.npz",

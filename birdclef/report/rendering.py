@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from birdclef.report.markdown_text import code_span, escape_markdown
+
 
 def render(template: str, content: dict[str, Any]) -> str:
     """Returns a filled template; in HTML all values are escaped.
@@ -27,7 +29,8 @@ def render(template: str, content: dict[str, Any]) -> str:
         "mp3": partial(_data_uri, "audio/mpeg"),
         "number": _format_number,
         "signed": _format_difference,
-        "cell": _escape_markdown_cell,
+        "cell": escape_markdown,
+        "code": code_span,
     }
     environment.filters |= filters
     return environment.get_template(template).render(content)
@@ -46,8 +49,3 @@ def _format_difference(value: Mapping[str, float | None] | None) -> str:
     if value is None or value["value"] is None:
         return "–"
     return f"{value['value']:+.3f} [{value['low']:+.3f}, {value['high']:+.3f}]"
-
-
-def _escape_markdown_cell(text: object) -> str:
-    escaped = str(text).replace("&", "&amp;").replace("<", "&lt;").replace("\\", "\\\\").replace("|", "\\|")
-    return escaped.replace("\n", " ")

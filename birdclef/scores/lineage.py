@@ -64,7 +64,7 @@ def report_predictions(report: Path, workspace: Workspace) -> dict[str, list[Pat
     """Returns the prediction directories of each member of a report by name, one per fold."""
     members: dict[str, list[Path]] = {}
     for name, key in read_provenance(report)["inputs"].items():
-        if name not in ("baseline", "zero_shot"):
+        if "/" in name:  # not a baseline, nor a list of species
             members.setdefault(name.rsplit("/", 1)[0], []).append(workspace.artefact("predictions", key))
     return members
 

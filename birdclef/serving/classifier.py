@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def _load_report(source: Path, workspace: Workspace, device: torch.device) -> En
             settings = read_predict_settings(path, source)
             run = workspace.artefact("runs", read_provenance(path)["inputs"]["run"])
             members[name].append(load_run(run, workspace, device))
-    return assemble_classifier(
+    classifier = assemble_classifier(
         members,
         settings,
         method,
@@ -77,6 +78,8 @@ def _load_report(source: Path, workspace: Workspace, device: torch.device) -> En
         report["calibration"]["temperature"],
         np.array([species["threshold"] for species in report["per_species"]]),
     )
+    # reports of earlier versions have no such list
+    return replace(classifier, species_without_recordings=report.get("species_without_recordings", []))
 
 
 def assemble_classifier(

@@ -1,6 +1,5 @@
 """Writes predictions of new recordings in formats that other programs read."""
 
-import csv
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,9 @@ import numpy as np
 
 from birdclef.config.predict import DetectionFormat
 from birdclef.metrics.classification import Floats
+from birdclef.serving.detection_rows import RowWriter
 from birdclef.serving.window_stream import Window, WindowClassifier
+from cache.audio.decoded_length import Heard
 
 
 class DetectionWriter(ABC):
@@ -30,9 +31,9 @@ class DetectionWriter(ABC):
         self.low_hertz = classifier.features.compared_log_mel.fmin
         self.before = 0.0  # seconds of all earlier recordings
 
-    def begin(self, recording: Path) -> None:
-        """Begin a recording."""
-        self.recording = recording
+    def begin(self, recording: Path, heard: Heard) -> None:
+        """Begin a recording, whose sample rate `heard` knows from the first window on."""
+        self.recording, self.heard = recording, heard
 
     @abstractmethod
     def add(self, window: Window, probabilities: Floats) -> None:
@@ -57,6 +58,8 @@ class DetectionWriter(ABC):
 class SubmissionWriter(DetectionWriter):
     """Writes a BirdCLEF submission: a row per window, with the probabilities of all species.
 
+    Species without recordings have a column too, with probability 0, in the order of their labels among the others.
+
     The `row_id` joins the recording's name and the second at which the window's place ends, as the competition demands.
     The last row of a recording is named by its place too, although its window was moved inwards.
     """
@@ -65,13 +68,18 @@ class SubmissionWriter(DetectionWriter):
 
     def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
         super().__init__(stream, classifier, thresholds)
-        self._rows = csv.writer(stream, lineterminator="\n")
-        self._rows.writerow(["row_id", *self.species])
+        self._rows = RowWriter(stream)
+        unheard = list(classifier.species_without_recordings)
+        labels = [*self.species, *unheard]
+        self._order = sorted(range(len(labels)), key=labels.__getitem__) if unheard else range(len(labels))
+        self._zeros = np.zeros(len(unheard))
+        self._rows.write(["row_id", *(labels[place] for place in self._order)])
 
     def add(self, window: Window, probabilities: Floats) -> None:
         """Write a row. Its name holds the end of the window's place, even if the recording ends before."""
         row_id = f"{self.recording.stem}_{window.place_end:g}"
-        self._rows.writerow([row_id, *(f"{value:.6g}" for value in probabilities)])
+        values = np.concatenate([probabilities, self._zeros])
+        self._rows.write([row_id, *(f"{values[place]:.6g}" for place in self._order)])
 
 
 class LongWriter(DetectionWriter):
@@ -79,26 +87,27 @@ class LongWriter(DetectionWriter):
 
     def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
         super().__init__(stream, classifier, thresholds)
-        self._rows = csv.writer(stream, lineterminator="\n")
-        self._rows.writerow(["recording", "start_seconds", "end_seconds", "species", "probability"])
+        self._rows = RowWriter(stream)
+        self._rows.write(["recording", "start_seconds", "end_seconds", "species", "probability"])
 
     def add(self, window: Window, probabilities: Floats) -> None:
         """Write the window's species."""
         for index in self.detect(probabilities):
             row = [self.recording, f"{window.start:.6g}", f"{window.end:.6g}", self.species[index]]
-            self._rows.writerow([*row, f"{probabilities[index]:.4f}"])
+            self._rows.write([*row, f"{probabilities[index]:.4f}"])
 
 
 class RavenWriter(DetectionWriter):
     """Writes a selection table for Raven.
 
-    Times run on over all recordings, as Raven counts them for a list of sound files.
+    A selection reaches no higher than half of the recording's own sample rate, where its spectrogram ends. Times run on
+    over all recordings, as Raven counts them for a list of sound files.
     """
 
     def __init__(self, stream: TextIO, classifier: WindowClassifier, thresholds: Floats) -> None:
         super().__init__(stream, classifier, thresholds)
-        self._rows = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        self._rows.writerow(
+        self._rows = RowWriter(stream, "\t")
+        self._rows.write(
             [
                 "Selection",
                 "View",
@@ -120,10 +129,11 @@ class RavenWriter(DetectionWriter):
         for index in self.detect(probabilities):
             self._selections += 1
             times = [f"{self.before + window.start:.3f}", f"{self.before + window.end:.3f}"]
-            band = [f"{self.low_hertz:g}", f"{self.top_hertz:g}"]
+            top = min(self.top_hertz, self.heard.sample_rate / 2 or self.top_hertz)
+            band = [f"{min(self.low_hertz, top):g}", f"{top:g}"]
             place = [self.recording, f"{window.start:.3f}"]
             found = [self.species[index], f"{probabilities[index]:.4f}"]
-            self._rows.writerow([self._selections, "Spectrogram 1", 1, *times, *band, *place, *found])
+            self._rows.write([self._selections, "Spectrogram 1", 1, *times, *band, *place, *found])
 
 
 class AudacityWriter(DetectionWriter):

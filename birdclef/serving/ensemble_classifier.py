@@ -76,6 +76,7 @@ class EnsembleClassifier:
         temperature: Temperature of the calibration.
         thresholds: Probability from which each species is decided to be present, (classes,).
         batch_windows: Windows per forward pass.
+        species_without_recordings: Labels that a submission needs a column for, although no model knows them.
     """
 
     species: Sequence[str]
@@ -86,6 +87,7 @@ class EnsembleClassifier:
     temperature: float
     thresholds: Floats
     batch_windows: int
+    species_without_recordings: Sequence[str] = ()
 
     @property
     def features(self) -> FeatureConfig:

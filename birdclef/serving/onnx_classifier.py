@@ -35,6 +35,7 @@ class OnnxClassifier:
         folder: Folder of the embedding model.
         clip_seconds: Length of a window, s.
         thresholds: Probability from which each species is decided to be present, (classes,).
+        species_without_recordings: None, because a run does not know them.
     """
 
     session: Any
@@ -43,6 +44,7 @@ class OnnxClassifier:
     folder: FeatureDirectory
     clip_seconds: float
     thresholds: Floats
+    species_without_recordings: Sequence[str] = ()
 
     def classify(self, recording: Path, heard: Heard) -> Iterator[tuple[Window, Floats]]:
         """Yields the windows of a recording in order with their probabilities, (classes,).

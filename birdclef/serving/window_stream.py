@@ -63,6 +63,7 @@ class WindowClassifier(Protocol):
         features: Settings of the front end.
         clip_seconds: Length of a window, s.
         thresholds: Probability from which each species is decided to be present, (classes,).
+        species_without_recordings: Labels that a submission needs a column for, although no model knows them.
     """
 
     @property
@@ -73,6 +74,8 @@ class WindowClassifier(Protocol):
     def clip_seconds(self) -> float: ...  # noqa: D102
     @property
     def thresholds(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def species_without_recordings(self) -> Sequence[str]: ...  # noqa: D102
 
     def classify(self, recording: Path, heard: Heard) -> Iterator[tuple[Window, NDArray[np.float64]]]:
         """Yields the windows of a recording in order, each with its probabilities, (classes,).

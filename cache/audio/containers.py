@@ -5,7 +5,22 @@ hosts.
 """
 
 AUDIO_SUFFIXES = (
-    *(".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav", ".wave"),
+    *(
+        ".aif",
+        ".aifc",
+        ".aiff",
+        ".au",
+        ".caf",
+        ".flac",
+        ".mp2",
+        ".mp3",
+        ".oga",
+        ".ogg",
+        ".opus",
+        ".w64",
+        ".wav",
+        ".wave",
+    ),
     *(".aac", ".amr", ".ape", ".m4a", ".m4b", ".mka", ".tta", ".weba", ".wma", ".wv"),
     *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"),
     *(".webm", ".wmv"),

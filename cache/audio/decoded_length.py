@@ -8,10 +8,12 @@ class Heard:
 
     Attributes:
         seconds: Seconds decoded by the decoder that is farthest.
+        sample_rate: Sample rate of the recording itself, Hz; 0 before anything is decoded.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.sample_rate = 0
 
     def reach(self, seconds: float) -> None:
         """Report that a decoder has come to a place in the recording, in seconds."""

@@ -28,7 +28,7 @@ def stream_waveform(path: Path, sample_rate: int, heard: Heard | None = None) ->
     Args:
         path: A file in any format that `decode_waveform` reads.
         sample_rate: Sample rate of the waveform, Hz.
-        heard: Gets the decoded seconds before each piece is yielded.
+        heard: Gets the file's sample rate, and the decoded seconds, before each piece is yielded.
 
     Raises:
         OSError: If the file cannot be opened.
@@ -44,6 +44,7 @@ def stream_waveform(path: Path, sample_rate: int, heard: Heard | None = None) ->
             found += len(waveform)
             if heard:
                 heard.reach(found / native_rate)
+                heard.sample_rate = native_rate
             if resampler is None:
                 resampler = soxr.ResampleStream(native_rate, sample_rate, 1, dtype="float32", quality="HQ")
             yield resampler.resample_chunk(waveform)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cache.config.split import AUTO, MOST_FOLDS, SplitConfig
 from cache.folds.extension import extend_folds
-from cache.folds.fold_count import allowed_folds, check_folds, single_group_species
+from cache.folds.fold_count import allowed_folds, check_folds, check_species, single_group_species
 from cache.folds.groups import PINNED_FOLD, TEST_FOLD, group_recordings, table_column
 
 _FEWEST = 2
@@ -41,10 +41,11 @@ def assign_folds(
         recording_id, label, fold, group (the group's first recording_id) and pinned.
 
     Raises:
-        ValueError: If there are fewer groups than folds, if no species has as many recordings as folds, if a column is
-            missing, or if `fold_column` holds other values than 0 to folds - 1 and -1.
+        ValueError: If there is one species only, if there are fewer groups than folds, if no species has as many
+            recordings as folds, if a column is missing, or if `fold_column` holds other values than -1 to folds - 1.
     """
     labels, group = recordings["label"].to_numpy(str), group_recordings(recordings, config.group_by)
+    check_species(labels)
     first_of_group = recordings["recording_id"].to_numpy(str)[np.unique(group, return_index=True)[1]]
     split = pd.DataFrame(
         {"recording_id": recordings["recording_id"], "label": labels, "fold": TEST_FOLD, "group": first_of_group[group]}

@@ -21,6 +21,23 @@ def allowed_folds(labels: NDArray[np.str_], group: NDArray[np.int64]) -> int:
     return min(_count_groups(free, group), _count_largest_species(free, labels))
 
 
+def check_species(labels: NDArray[np.str_]) -> None:
+    """Check that there is anything to tell apart.
+
+    Args:
+        labels: Species of each recording, (recordings,).
+
+    Raises:
+        ValueError: If all recordings are of one species.
+    """
+    species = np.unique(labels)
+    if len(species) == 1:
+        raise ValueError(
+            f"All recordings are of one species, {species[0]}. A classifier of one species hears it in every sound, so "
+            "add recordings of another species, or of background sounds under a label of their own."
+        )
+
+
 def check_folds(labels: NDArray[np.str_], group: NDArray[np.int64], folds: int, setting: str, group_by: str) -> None:
     """Check that groups can be spread over so many folds.
 
@@ -39,14 +56,28 @@ def check_folds(labels: NDArray[np.str_], group: NDArray[np.int64], folds: int, 
     groups, most = _count_groups(free, group), _count_largest_species(free, labels)
     if min(groups, most) >= folds:
         return
-    needed = (
-        f"{folds} groups of recordings, but species with several groups have only {groups}. A group holds the "
-        "recordings that share split.group_by, and duplicates"
-        if groups < folds
-        else f"a species with {folds} recordings in several groups, but no species has more than {most}"
-    )
+    if groups == 0:
+        needed = _describe_single_groups(len(np.unique(group)), group_by)
+    elif groups < folds:
+        needed = (
+            f"{folds} groups of recordings, but species with several groups have only {groups}. A group holds the "
+            "recordings that share split.group_by, and duplicates"
+        )
+    else:
+        needed = f"a species with {folds} recordings in several groups, but no species has more than {most}"
     remedy = _remedy(setting, min(groups, most), group_by, allowed_folds(labels, np.arange(len(labels))))
     raise ValueError(f"{_setting(setting, folds)} needs {needed}. {remedy}")
+
+
+def _describe_single_groups(groups: int, group_by: str) -> str:
+    """Returns what is needed and what there is if each species lies in one group only."""
+    if group_by == RECORDING:
+        return "species with more than one recording, but each species has one, or copies of one"
+    value, shared = {
+        RECORDIST: ("recordist", "are by one recordist"),
+        RECORDIST_AND_PLACE: ("recordist or place", "are by one recordist at one place"),
+    }.get(group_by, (repr(group_by), f"have the same {group_by!r}"))
+    return f"species with more than one {value}, but all recordings{' of each species' * (groups > 1)} {shared}"
 
 
 def single_group_species(labels: NDArray[np.str_], group: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -77,5 +108,5 @@ def _remedy(setting: str, allowed: int, group_by: str, allowed_by_recording: int
         automatic = " or split.folds=auto" if setting == "split.folds" else ""
         return f"Set {_setting(setting, allowed)}{automatic}, or a{more}."
     if allowed_by_recording >= 2 and group_by != RECORDING:
-        return f"A{more}, or set split.group_by=recording."
+        return f"Set split.group_by=recording, or a column of the table such as a site, or a{more}."
     return f"A{more}, so that a species has at least two."

@@ -12,6 +12,7 @@ RECORDIST = "recordist"
 RECORDIST_AND_PLACE = "recordist+place"
 RECORDING = "recording"
 UNKNOWN_RECORDISTS = ("", "unknown")
+_NO_COORDINATE = ("", "none", "nan", "null", "n/a", "na", "unknown", "?")
 PLACE_DEGREES = 0.1
 """Side of a square cell of latitude and longitude, about 11 km; recordings in one cell are from one place."""
 
@@ -116,10 +117,29 @@ def _place(recordings: pd.DataFrame) -> pd.Series:
             f"split.group_by={RECORDIST_AND_PLACE!r} needs {' and '.join(missing)}, which the table lacks. "
             f"Add the column(s), or set split.group_by={RECORDIST}."
         )
-    degrees = recordings[["latitude", "longitude"]].apply(pd.to_numeric, errors="coerce")
-    cell = np.floor(degrees / PLACE_DEGREES).astype("Int64").astype(str)
+    degrees = pd.concat([_degrees(recordings[name]) for name in ("latitude", "longitude")], axis=1)
+    cells = degrees.apply(lambda column: np.floor(column / PLACE_DEGREES))
+    cell = cells.astype("Int64").astype(str).fillna("none")
     place: pd.Series = "@" + cell["latitude"] + "," + cell["longitude"]
     return place
+
+
+def _degrees(column: pd.Series) -> pd.Series:
+    """Returns latitudes or longitudes, in degrees; NaN where the table states none.
+
+    Raises:
+        ValueError: If a value is neither a number nor missing.
+    """
+    degrees = pd.to_numeric(column, errors="coerce")
+    wrong = column[degrees.isna() & ~column.str.strip().str.lower().isin(_NO_COORDINATE)]
+    if wrong.empty:
+        return degrees
+    comma = wrong.str.fullmatch(r"\s*[-+]?\d+,\d+\s*").all()
+    remedy = "Write a point for the decimal comma" if comma else "Write degrees such as 40.39, or leave the field empty"
+    raise ValueError(
+        f"The column {column.name} of the table holds {wrong.iloc[0]!r}, which is no number; rows concerned: "
+        f"{len(wrong)}. {remedy}, or set split.group_by={RECORDIST}."
+    )
 
 
 def is_unknown(recordist: pd.Series) -> NDArray[np.bool_]:

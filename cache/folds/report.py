@@ -67,6 +67,11 @@ def log_split(report: dict[str, Any], config: SplitConfig) -> None:
         "split: %d of %d species and %d of %d usable recordings are validated, in %d folds",
         *(*validated, coverage["recordings"], report["folds"]),
     )
+    if coverage["species_validated"] == 1 and coverage["species"] > 1:
+        logger.warning(
+            "split: only one species is validated, so no score can say whether the species are told apart. Add "
+            "recordings of the others by other recordists, or set split.group_by=recording, or a column such as a site"
+        )
     overlap = Overlap(**report["overlap"])
     told = overlap.describe()
     if not report["leak"]["shared_pairs"]:

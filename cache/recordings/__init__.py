@@ -1,1 +1,1 @@
-"""The user's table of recordings, hashes of the audio files, excerpts, quarantine, and the tables of a catalogue."""
+"""The user's table and the files that it names, their hashes, excerpts, quarantine, and a catalogue's tables."""

@@ -1,18 +1,24 @@
 """Overrides: `section.key=value` settings that replace values of a YAML file."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from cache.models.yaml_text import parse_yaml, read_yaml
+from flows.configuration.section_types import is_text, takes_null
 from flows.configuration.suggestion import suggest
 
 Keys = tuple[str, ...]
 """Path of a value in a tree of sections."""
 
 _MEMBERS = "train"
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
+_NULLS = ("", "null", "Null", "NULL")
+"""Values that are no text where a setting may have none; `~` is a home folder."""
 
 
 def read_tree(path: Path) -> dict[str, Any]:
@@ -27,25 +33,28 @@ def read_tree(path: Path) -> dict[str, Any]:
     return tree
 
 
-def apply_overrides(tree: dict[str, Any], overrides: Iterable[str]) -> list[Keys]:
+def apply_overrides(tree: dict[str, Any], overrides: Iterable[str], root: type[BaseModel]) -> list[Keys]:
     """Returns the paths of the values that overrides set in a tree.
 
     Args:
         tree: Sections of a YAML file; this call changes it.
-        overrides: `section.key=value` with the value in YAML; `*` stands for every key of a section.
+        overrides: `section.key=value` as `parse_override` reads it; `*` stands for every key of a section.
+        root: Model of the whole configuration.
 
     Raises:
         ValueError: If an override has another form, or a step of its path is not a section.
     """
-    return [keys for override in overrides for keys in _apply(tree, override)]
+    return [keys for override in overrides for keys in _apply(tree, override, root)]
 
 
 def as_overrides(settings: Mapping[str, Any]) -> list[str]:
     """Returns settings, whose names are `section.key`, as overrides."""
-    return [
-        f"{key}={yaml.safe_dump(value, default_flow_style=True).strip().removesuffix('...').strip()}"
-        for key, value in settings.items()
-    ]
+    return [f"{key}={_dump(value)}" for key, value in settings.items()]
+
+
+def _dump(value: Any) -> str:
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=float("inf"))
+    return text.strip().removesuffix("...").strip()
 
 
 def _unshare(node: Any) -> Any:
@@ -54,20 +63,58 @@ def _unshare(node: Any) -> Any:
     return node
 
 
-def parse_override(override: str) -> tuple[str, Any]:
+def parse_override(override: str, root: type[BaseModel]) -> tuple[str, Any]:
     """Returns the dotted path and the value of an override.
 
+    The value of a setting that is text is taken as it is written, because YAML reads `1e3` as a number, `no` as false
+    and `#` as the begin of a comment. Only quotes around it are taken off, and `null` is no value where a setting may
+    have none. All other values are YAML without comments.
+
+    Args:
+        override: `section.key=value`.
+        root: Model of the whole configuration.
+
     Raises:
-        ValueError: If the override has another form than `section.key=value`, or its value is not valid YAML.
+        ValueError: If the override has another form, or its value is not valid YAML or has a comment.
     """
+    dotted, text = _divide(override)
+    steps = dotted.split(".")
+    if not is_text(root, steps):
+        return dotted, _parse(text, override)
+    if takes_null(root, steps) and text in _NULLS:
+        return dotted, None
+    if _QUOTED.fullmatch(text):
+        return dotted, _parse(text, override)
+    return dotted, text
+
+
+def parse_alternatives(override: str, root: type[BaseModel]) -> tuple[str, Any, bool]:
+    """Returns path and value of an override, and whether the value is a list of alternatives for a setting of text."""
+    dotted, text = _divide(override)
+    if is_text(root, dotted.split(".")) and text.startswith("["):
+        return dotted, _parse(text, override), True
+    return *parse_override(override, root), False
+
+
+def _divide(override: str) -> tuple[str, str]:
     dotted, equals, text = override.partition("=")
     if not equals or not dotted:
         raise ValueError(f"Override {override!r} must have the form section.key=value.")
-    return dotted, parse_yaml(text, f"Override {override!r}: {text!r}")
+    return dotted, text.strip()
 
 
-def _apply(tree: dict[str, Any], override: str) -> list[Keys]:
-    dotted, value = parse_override(override)
+def _parse(text: str, override: str) -> Any:
+    """Returns a value in YAML, which must not have a comment: its writer meant the text behind # too."""
+    value = parse_yaml(text, f"Override {override!r}: {text!r}")
+    spans = [(token.start_mark.index, token.end_mark.index) for token in yaml.scan(text)]
+    marks = [place for place, letter in enumerate(text) if letter == "#"]
+    if any(not any(start <= place < end for start, end in spans) for place in marks):
+        raise ValueError(f"Override {override!r}: YAML skips what follows #. Put text with # in quotes, or remove it.")
+    return value
+
+
+def _apply(tree: dict[str, Any], override: str, root: type[BaseModel]) -> list[Keys]:
+    dotted, value = parse_override(override, root)
     *parents, leaf = dotted.split(".")
     nodes: dict[Keys, Any] = {(): tree}
     for step in parents:

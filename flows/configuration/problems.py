@@ -1,17 +1,15 @@
 """Describes the errors of a configuration: the path of each wrong key, and a known key that is similar."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from flows.configuration.explanation import find_settings
-from flows.configuration.section_types import is_section, unfold
+from flows.configuration.section_types import Steps, descend, is_section, types_at, unfold
 from flows.configuration.suggestion import suggest
-
-Steps = Sequence[str | int]
 
 _SUGGESTIONS = 3
 """Largest number of keys that are suggested for one that stands in the wrong section."""
@@ -35,7 +33,7 @@ def describe_problems(error: ValidationError, root: type[BaseModel], config: Pat
 
 def known_keys(root: type[BaseModel], steps: Steps) -> list[str]:
     """Returns the keys of the section that steps lead to from the root; empty if they lead to no section."""
-    sections = [part for annotation in _types_at(root, steps) for part, _ in unfold(annotation) if is_section(part)]
+    sections = [part for annotation in types_at(root, steps) for part, _ in unfold(annotation) if is_section(part)]
     return list(dict.fromkeys(name for section in sections for name in section.model_fields))
 
 
@@ -55,7 +53,7 @@ def _describe(steps: Steps, problem: Mapping[str, Any], root: type[BaseModel]) -
             known = known_keys(root, steps)
             return f"{key}: must be a section with keys{f' such as {known[0]}' if known else ''}{given}"
         case "string_type" if isinstance(problem["input"], int | float | date):
-            return f"{key}: must be text{given}: put the value in quotes, as in '{key}=\"{problem['input']}\"'"
+            return f'{key}: must be text{given}: write it in quotes, as "{problem["input"]}"'
     return f"{key}: {told}{given}" if key else f"{told}{given}"
 
 
@@ -75,7 +73,7 @@ def _needed_kind(steps: Steps, root: type[BaseModel]) -> str:
         return ""
     *above, given, name = steps
     kinds = {
-        tag: part for one in _types_at(root, above) for part, tag in unfold(one) if tag is not None and is_section(part)
+        tag: part for one in types_at(root, above) for part, tag in unfold(one) if tag is not None and is_section(part)
     }
     needed = " or ".join(tag for tag, section in kinds.items() if name in section.model_fields)
     if given not in kinds or not needed:
@@ -102,14 +100,6 @@ def _repeats(problem: Mapping[str, Any]) -> bool:
     return bool(problem["type"] == "too_short" and len(problem["input"]) > problem["ctx"]["actual_length"])
 
 
-def _types_at(root: type[BaseModel], steps: Steps) -> list[Any]:
-    """Returns the types that steps lead to from the root."""
-    annotations: list[Any] = [root]
-    for step in steps:
-        annotations = [inner for annotation in annotations for inner in _descend(annotation, step)]
-    return annotations
-
-
 def _keys(steps: Steps, root: type[BaseModel]) -> Iterator[str]:
     """Yields the keys of a path as the user writes them: without the kinds that pydantic puts behind a section."""
     annotations: list[Any] = [root]
@@ -117,17 +107,4 @@ def _keys(steps: Steps, root: type[BaseModel]) -> Iterator[str]:
         tags = {tag for annotation in annotations for _, tag in unfold(annotation)}
         if step not in tags:
             yield str(step)
-        annotations = [inner for annotation in annotations for inner in _descend(annotation, step)]
-
-
-def _descend(annotation: Any, step: str | int) -> Iterator[Any]:
-    """Yields the types that one step of a path leads to: a kind of section, the values of a mapping, or a field."""
-    parts = list(unfold(annotation))
-    if any(tag == step for _, tag in parts):
-        yield from (part for part, tag in parts if tag == step)
-        return
-    for part, _ in parts:
-        if get_origin(part) is dict:
-            yield get_args(part)[1]
-        elif is_section(part) and step in part.model_fields:
-            yield part.model_fields[str(step)].annotation
+        annotations = [inner for annotation in annotations for inner in descend(annotation, step)]

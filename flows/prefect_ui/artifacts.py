@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect.artifacts import Artifact, create_markdown_artifact, create_table_artifact
 
+from birdclef.report.markdown_text import code_span
 from cache.workspace.keys import KINDS
 from cache.workspace.provenance import is_finished, read_provenance
 from cache.workspace.workspace import Workspace
@@ -81,7 +82,7 @@ def show_lineage(artefact: Path, workspace: Workspace) -> None:
     provenance, inputs = read_provenance(artefact), find_inputs(artefact, workspace)
     address = workspace.address(artefact)
     create_markdown_artifact(
-        f"`{address}`, made {provenance['created']} in {provenance['seconds']:,.0f} s.\n\n"
+        f"{code_span(address)}, made {provenance['created']} in {provenance['seconds']:,.0f} s.\n\n"
         + (f"Made from:\n\n{_list_parts(inputs)}" if inputs else "Made from audio."),
         key=page_key(artefact),
         description=f"{artefact.parent.name}/{artefact.name}",

@@ -10,6 +10,7 @@ import pytest
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.train import TrainConfig
 from birdclef.evaluate import evaluate
+from birdclef.scores.lineage import report_predictions
 from cache.workspace.workspace import Workspace
 
 CONFIG = EvaluateConfig(bootstrap_samples=20, permutations=3, worst_errors=0)
@@ -96,6 +97,20 @@ def test_another_setting_gives_another_report(
     assert other != report
     metrics, other_metrics = (json.loads((one / "report.json").read_text())["metrics"] for one in (report, other))
     assert metrics != other_metrics
+
+
+def test_classes_of_the_competition_without_recordings_are_in_the_report(
+    report: Path, evaluation_members: Members, evaluation_baseline: Path, evaluation_workspace: Path, tmp_path: Path
+) -> None:
+    alone = {"scratch": evaluation_members["scratch"]}
+    (tmp_path / "sample_submission.csv").write_text("row_id,abbowl,wren,lostlark\n")
+    here = {**EXPERIMENT, "data": {"root": str(tmp_path)}}
+    made = evaluate(CONFIG, alone, evaluation_baseline, here, Workspace(evaluation_workspace))
+    assert json.loads((made / "report.json").read_text())["species_without_recordings"] == ["lostlark", "wren"]
+    assert json.loads((report / "report.json").read_text())["species_without_recordings"] == []
+    assert list(report_predictions(made, Workspace(evaluation_workspace))) == ["scratch"]
+    again = evaluate(CONFIG, alone, evaluation_baseline, EXPERIMENT, Workspace(evaluation_workspace))
+    assert again != made
 
 
 def test_fewer_members_give_another_report(

@@ -1,6 +1,9 @@
 """New recordings through real, small models; probabilities are held against single forward passes."""
 
 import csv
+import os
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -116,11 +119,44 @@ def test_folders_are_searched_for_audio_and_files_are_taken_as_they_are(recordin
     assert len(find_recordings([recordings, recordings / "a.wav"])) == 3
 
 
+def test_hidden_files_are_left_out_links_are_followed_and_the_rest_is_counted(
+    recordings: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("._a.wav", ".Trash-1000/old.wav", "log.TXT"):
+        (recordings / name).parent.mkdir(exist_ok=True)
+        (recordings / name).write_bytes(b"x")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "z.wav").write_bytes(b"x")
+    (recordings / "site2").symlink_to(tmp_path / "disk")
+    (recordings / "site2" / "up").symlink_to(recordings)
+    os.mkfifo(recordings / "pipe.wav")
+    caplog.set_level("INFO")
+    found = find_recordings([recordings])
+    assert [str(path.relative_to(recordings)) for path in found] == [
+        "a.wav",
+        "deep/b.flac",
+        "deep/c.ogg",
+        "site2/z.wav",
+    ]
+    told = f"predict: passed over in {recordings}: 2 .txt, 2 hidden, 1 FIFO, socket or device (pipe.wav)"
+    assert caplog.messages == [told]
+
+
+def test_fifo_is_refused_and_never_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(ValueError, match=r"pipe\.wav is a FIFO, a socket or a device"):
+        find_recordings([tmp_path / "pipe.wav"])
+
+
 def test_sound_of_phones_and_videos_is_predicted_like_its_source(
     classifier: EnsembleClassifier, recordings: Path, tmp_path: Path, encode_by_ffmpeg: Callable[..., bytes]
 ) -> None:
     source, _ = soundfile.read(recordings / "a.wav", dtype="float32")
-    for name, container, codec in (("m.M4A", "ipod", "alac"), ("v.mkv", "matroska", "flac"), ("q.mov", "mov", "aac")):
+    for name, container, codec in (
+        ("m.M4A", "ipod", "alac"),
+        ("v.mkv", "matroska", "flac"),
+        ("q.mov", "mov", "aac"),
+    ):
         sound = encode_by_ffmpeg(source[np.newaxis], 8000, container, codec, picture=container == "mov")
         (tmp_path / "field").mkdir(exist_ok=True)
         (tmp_path / "field" / name).write_bytes(sound)
@@ -225,6 +261,7 @@ class LoudClassifier:
     species: tuple[str, ...] = ("bird",)
     features: LogMelConfig = FEATURES
     thresholds: NDArray[np.float64] = field(default_factory=lambda: np.array([0.5]))
+    species_without_recordings: tuple[str, ...] = ()
 
     def classify(self, recording: Path, heard: Heard) -> Iterator[tuple[Window, NDArray[np.float64]]]:
         grid = Grid(round(self.clip_seconds * 8000), self.clip_seconds, 8000, [0])
@@ -317,6 +354,28 @@ def test_raven_counts_time_over_all_recordings(
     assert (begin, offset) == (pytest.approx(9 + 1.2), 0)
     assert float(of_c[0]["End Time (s)"]) == pytest.approx(begin + 2, abs=1e-3)
     assert {(row["Low Freq (Hz)"], row["High Freq (Hz)"], row["Channel"]) for row in rows} == {("50", "4000", "1")}
+
+
+def test_selection_of_raven_ends_at_half_the_rate_of_the_file(classifier: EnsembleClassifier, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 20_000), 5000)
+    predict_recordings(classifier, [tmp_path / "a.wav"], tmp_path / "a.txt", "raven", 0.0)
+    assert {row["High Freq (Hz)"] for row in read(tmp_path / "a.txt", "\t")} == {"2500"}
+
+
+@pytest.mark.parametrize(("form", "place"), [("submission", 0), ("long", 0), ("raven", 7), ("audacity", None)])
+def test_name_that_is_no_utf8_keeps_its_bytes(
+    form: DetectionFormat, place: int | None, recordings: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = os.fsdecode("Zürich".encode("latin-1"))  # as an old archive has it
+    shutil.copy(recordings / "deep" / "c.ogg", tmp_path / f"{name}.ogg")
+    outcome = predict_recordings(LoudClassifier(1.0), [tmp_path / f"{name}.ogg"], tmp_path / "out", form, 0.0)
+    assert outcome.failures == {}
+    rows = (tmp_path / "out").read_bytes().splitlines()[-4:]
+    assert len(rows) == 4
+    if place is not None:
+        field = re.split(rb"[\t,]", rows[0])[place]
+        assert field.startswith(b"Z\xfcrich_1" if form == "submission" else os.fsencode(tmp_path / name))
+    assert r"have a name that is no UTF-8, such as 'Z\udcfcrich.ogg'" in caplog.text
 
 
 @pytest.mark.parametrize("front_ends", ["classifier", "fusion"])

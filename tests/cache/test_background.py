@@ -1,5 +1,6 @@
 """The user's own noise through the features stage: real Dask, Zarr and Dask's children, and a small ONNX model."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from cache.audio.decoding import decode_waveform
-from cache.background import build_background, judge_files, list_copies, plan_copies
+from cache.background import build_background, judge_files, list_copies, list_sounds, plan_copies
 from cache.config.data import DataConfig
 from cache.config.features import EmbeddingConfig, LogMelConfig
 from cache.features import build_features, feature_recipe
 from cache.front_end.embedding import open_embedder
 from cache.garbage import collect_garbage
+from cache.recordings.audio_files import FoundFiles
 from cache.recordings.background_tables import Background
 from cache.recordings.catalogue_tables import read_catalogue, read_quarantine
 from cache.store.strip_store import StripStore
@@ -65,6 +67,11 @@ def embedding(tiny_model: Path) -> EmbeddingConfig:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "work")
+
+
+def test_file_whose_name_no_table_can_hold_is_left_out() -> None:
+    names = [os.fsdecode("Zürich.wav".encode("latin-1")), "a\rb.wav", "Zürich.wav"]
+    assert list(list_sounds(FoundFiles(dict.fromkeys(names, (1, "1"))))["recording_id"]) == ["Zürich.wav"]
 
 
 def test_usable_sounds_have_strips_of_the_same_features(sounds: DataConfig, workspace: Workspace) -> None:

@@ -125,9 +125,20 @@ def test_split_is_refused_by_the_table_alone(tmp_path: Path, workspace: Path) ->
         check_split(SplitConfig(folds=4), data, Workspace(workspace))
 
 
-def test_check_leaves_a_table_alone_whose_folds_are_kept(tmp_path: Path, catalogue: Path, workspace: Path) -> None:
+def test_one_species_is_refused_even_if_folds_are_kept(tmp_path: Path, catalogue: Path, workspace: Path) -> None:
     earlier = build_split(CONFIG, catalogue, Workspace(workspace))
     data = write_table(tmp_path / "data", "primary_label,filename,author\ns0,a.ogg,ann\ns0,b.ogg,bea")
+    for settings in (keep(earlier), CONFIG, CONFIG.model_copy(update={"fold_column": "author"})):
+        with pytest.raises(ValueError, match=r"^All recordings are of one species, s0\."):
+            check_split(settings, data, Workspace(workspace))
+    alone = write_catalogue([("s0", f"ann{r}") for r in range(9)], workspace)
+    with pytest.raises(ValueError, match=r"^All recordings are of one species, s0\."):
+        build_split(CONFIG, alone, Workspace(workspace))
+
+
+def test_check_leaves_a_table_alone_whose_folds_are_kept(tmp_path: Path, catalogue: Path, workspace: Path) -> None:
+    earlier = build_split(CONFIG, catalogue, Workspace(workspace))
+    data = write_table(tmp_path / "data", "primary_label,filename,author\ns0,a.ogg,ann\ns1,b.ogg,bea")
     check_split(keep(earlier), data, Workspace(workspace))
     with pytest.raises(ValueError, match=r"^split\.folds=3 needs"):
         check_split(keep(earlier).model_copy(update={"folds": 3}), data, Workspace(workspace))

@@ -165,7 +165,7 @@ def test_override_does_not_leak_into_aliased_sections() -> None:
         ("data.root.deeper=1", "is not a section"),
         ("train.cnn.augment.mixup_alpha=0.4", "needs soft labels"),
         ("features.fmax=20000", "fmin < fmax <= sample_rate / 2"),
-        ("data.root=[", "is not valid YAML"),
+        ("split.folds=[", "is not valid YAML"),
         (
             "train.cnn.folds=[9]",
             r"train\.cnn\.folds=\[9\] must name at least one fold from 0 to 2, .*\(split\.folds=3\)",

@@ -10,11 +10,11 @@ from flows.input_check import check_inputs, check_recordings, check_splits
 
 
 def write_data(root: Path, label: str = "s", missing: bool = False) -> str:
-    """Writes one species with three recordings, too few for four folds, and returns the setting that names it."""
+    """Writes two species, one with three recordings, too few for four folds; returns the setting that names them."""
     (root / "train_audio").mkdir(parents=True)
-    rows = "".join(f"{label},{number}.ogg,ann{number}\n" for number in range(3))
+    rows = "".join(f"{label},{number}.ogg,ann{number}\n" for number in range(3)) + "rain,3.ogg,ann3\n"
     (root / "train_metadata.csv").write_text(f"primary_label,filename,author\n{rows}")
-    for number in range(1 if missing else 0, 3):
+    for number in range(1 if missing else 0, 4):
         (root / "train_audio" / f"{number}.ogg").touch()
     return f"data.root={root}"
 

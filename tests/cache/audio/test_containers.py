@@ -1,8 +1,12 @@
 """First bytes as the formats' documents have them; whole files are in test_ffmpeg.py."""
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 
 from cache.audio.containers import HEAD_BYTES, name_container
+from cache.audio.decoding import decode_waveform
 
 ADTS = bytes([0xFF, 0xF1, 0x50, 0x80, 0x04, 0x1F, 0xFC])  # a frame of 32 bytes: 11 bits of 4th to 6th byte
 
@@ -56,3 +60,12 @@ def test_kind_is_told_by_the_first_bytes(head: bytes, name: str) -> None:
 )
 def test_what_holds_no_sound_has_no_kind(head: bytes) -> None:
     assert name_container(head) is None
+
+
+def test_sound_of_mpeg_layer_two_is_read(encode_by_ffmpeg: Callable[..., bytes]) -> None:
+    time = np.arange(32_000) / 16_000
+    source = (0.4 * np.sin(2 * np.pi * 1000 * time)).astype(np.float32)
+    decoded = decode_waveform(encode_by_ffmpeg(source[np.newaxis], 16_000, "mp2", "mp2"), 16_000)
+    spectrum = np.abs(np.fft.rfft(decoded[8000:24_000]))
+    assert spectrum.argmax() == 1000  # bins of 1 Hz
+    assert len(decoded) >= 32_000

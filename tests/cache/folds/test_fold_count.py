@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cache.folds.fold_count import allowed_folds, check_folds, single_group_species
+from cache.folds.fold_count import allowed_folds, check_folds, check_species, single_group_species
 
 LABELS = np.array(["a", "a", "a", "b", "b", "c"])
 
@@ -40,15 +40,37 @@ def test_folds_need_as_many_groups_and_as_many_recordings_of_a_species(group: li
 @pytest.mark.parametrize(
     ("group_by", "remedy"),
     [
-        ("recordist", "Add recordings by other recordists, or set split.group_by=recording."),
-        ("site", "Add recordings with other values of 'site', or set split.group_by=recording."),
-        ("recording", "Add recordings, so that a species has at least two."),
+        (
+            "recordist",
+            "but all recordings are by one recordist. Set split.group_by=recording, or a column of the table ",
+        ),
+        ("recordist+place", "all recordings are by one recordist at one place. Set split.group_by=recording, or a "),
+        (
+            "site",
+            "have the same 'site'. Set split.group_by=recording, or a column of the table such as a site, or add ",
+        ),
+        ("recording", "each species has one, or copies of one. Add recordings, so that a species has at least two."),
     ],
 )
-def test_remedy_names_what_is_grouped(group_by: str, remedy: str) -> None:
+def test_one_group_of_all_recordings_is_told_with_the_remedy(group_by: str, remedy: str) -> None:
     with pytest.raises(ValueError) as refused:
         check_folds(LABELS, np.zeros(6, np.int64), 2, "split.folds", group_by)
-    assert str(refused.value).endswith(remedy)
+    assert remedy in str(refused.value)
+
+
+def test_species_of_one_recordist_each_are_told() -> None:
+    with pytest.raises(
+        ValueError, match=r"but all recordings of each species are by one recordist\. Set split\.group_by"
+    ):
+        check_folds(LABELS, np.array([0, 0, 0, 1, 1, 2]), 2, "split.folds", "recordist")
+
+
+def test_one_species_is_refused_because_it_is_heard_in_every_sound() -> None:
+    check_species(np.array(["a", "rain"]))
+    with pytest.raises(
+        ValueError, match=r"^All recordings are of one species, a\. .* add recordings of another species"
+    ):
+        check_species(np.array(["a", "a"]))
 
 
 def test_species_of_one_recording_each_need_more_recordings_whatever_the_grouping() -> None:

@@ -170,3 +170,20 @@ def test_held_out_recordings_that_training_knows_are_counted_by_hand() -> None:
     # held out: ant by anna (training has only bee by anna), ant by nobody known, bee by anna (training has one)
     assert share_known_to_training(recordings, np.array([-2, 0, 1, -2, -2])) == pytest.approx(1 / 3, abs=1e-4)
     assert share_known_to_training(recordings, np.array([0, 0, 1, 1, -1])) == 0
+
+
+def test_missing_coordinates_are_one_place_of_each_recordist() -> None:
+    table = make_table([("a", "ann")] * 5 + [("b", "bob")] * 2 + [("c", "eve")])
+    table["latitude"] = ["1.01", "None", "", "nan", " 1.02 ", "", "None", "1.01"]
+    table["longitude"] = ["5.01", "None", "", "nan", "5.02", "", "None", "5.01"]
+    assert list(group_recordings(table, "recordist+place")) == [0, 1, 1, 1, 0, 2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [("44,39", "Write a point for the decimal comma"), ("44°23'N", "Write degrees such as 40.39, or leave the field")],
+)
+def test_coordinates_that_are_no_numbers_are_named_and_never_taken_for_none(value: str, remedy: str) -> None:
+    table = make_table([("a", "ann")] * 3).assign(latitude=["1.0", value, value], longitude="2.0")
+    with pytest.raises(ValueError, match=rf"column latitude .* '?\"?{value}.*rows concerned: 2\. {remedy}"):
+        group_recordings(table, "recordist+place")

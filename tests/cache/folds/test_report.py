@@ -59,3 +59,13 @@ def test_copy_in_training_is_told_as_a_warning(copied: bool, caplog: pytest.LogC
     assert ("with a copy in training: 2" in told.message) == copied
     assert ("split.fold_column=fold" in told.message) == copied
     assert told.levelno == (logging.WARNING if copied else logging.INFO)
+
+
+@pytest.mark.parametrize("others", [1, 2])
+def test_one_validated_species_is_told_as_a_warning(others: int, caplog: pytest.LogCaptureFixture) -> None:
+    table = make_table(
+        [*[("a", f"ann{number}") for number in range(4)], *[("b", f"bob{n % others}") for n in range(4)]]
+    )
+    config = SplitConfig(folds=2)
+    log_split(report_split(table, assign_folds(table, config), config), config)
+    assert any("only one species is validated" in told for told in caplog.messages) == (others == 1)

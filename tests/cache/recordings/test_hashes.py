@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from cache.recordings.audio_files import scan_audio
 from cache.recordings.hashes import hash_recordings
-from cache.recordings.user_table import scan_audio
 from cache.workspace.workspace import Workspace
 
 NAMES = ("a/1.ogg", "a/2.ogg", 'b/3, odd "name".ogg')
@@ -22,7 +22,7 @@ def audio(tmp_path: Path) -> Path:
 
 
 def scan(audio: Path) -> pd.DataFrame:
-    files = scan_audio(str(audio))
+    files = scan_audio(str(audio)).files
     names = sorted(files, reverse=True)
     return pd.DataFrame(
         {

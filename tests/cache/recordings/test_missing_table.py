@@ -49,3 +49,20 @@ def test_the_table_itself_as_root_is_told(tmp_path: Path) -> None:
     assert advise(tmp_path / "train_metadata.csv").startswith(
         f"{tmp_path}/train_metadata.csv is a file. Set data.root to the folder with train_metadata.csv"
     )
+
+
+def test_table_of_recordings_is_named_before_other_tables(tmp_path: Path) -> None:
+    for name, header in (("sample_submission", "row_id,a"), ("taxonomy", "primary_label,class_name")):
+        (tmp_path / f"{name}.csv").write_text(f"{header}\n")
+    (tmp_path / "train.csv").write_text("primary_label,secondary_labels,filename\n")
+    assert advise(tmp_path).startswith("The folder has train.csv: set data.metadata=train.csv")
+
+
+def test_audio_folder_of_another_year_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train_short_audio" / "a").mkdir(parents=True)
+    (tmp_path / "train_short_audio" / "a" / "XC1.ogg").touch()
+    (tmp_path / "train_metadata.csv").write_text("primary_label,filename\na,XC1.ogg\n")
+    with pytest.raises(
+        FileNotFoundError, match=r"has a folder train_short_audio .*: set data\.audio=train_short_audio"
+    ):
+        read_recordings(DataConfig(root=str(tmp_path)))

@@ -1,11 +1,14 @@
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from cache.config.data import DataConfig
-from cache.recordings.user_table import audio_directory, read_labels, read_recordings, recording_address, scan_audio
+from cache.recordings.audio_files import scan_audio
+from cache.recordings.user_table import audio_directory, read_recordings, read_user_table, recording_address
 
 Prepare = Callable[[bytes | str], DataConfig]
 
@@ -89,24 +92,19 @@ def test_byte_order_mark_is_no_part_of_a_column_name(prepare: Prepare) -> None:
             "bird1 ,x/2.ogg,[]",
             "primary_label holds white space (write a code or House_Sparrow, ",
         ),
-        (
-            "b,train_audio/x/2.ogg,[]",
-            "filename begins with train_audio/, although it is a path below that folder: line 3",
-        ),
         ("b,x/99.ogg,[]", "file not found in the audio folder: line 3 (x/99.ogg)"),
         ("b,x,[]", "file not found in the audio folder: line 3 (x)"),
         ("b,x/1.ogg,[]", "the same filename stands in an earlier row: line 3 (x/1.ogg)"),
         ("b,../train_audio/x/2.ogg,[]", "filename leads outside the audio folder: line 3 (../train_audio/x/2.ogg)"),
         ("b,x/../../x/2.ogg,[]", "filename leads outside the audio folder: line 3 (x/../../x/2.ogg)"),
         ("b,/etc/hostname,[]", "filename leads outside the audio folder: line 3 (/etc/hostname)"),
-        ("b,x\\2.ogg,[]", "filename holds a backslash (write / between folders): line 3 (x\\2.ogg)"),
+        ("b,y\\2.ogg,[]", "file not found in the audio folder: line 3 (y\\2.ogg; did you mean x/2.ogg?)"),
         ("b,,[]", "filename leads outside the audio folder: line 3 ()"),
         ("b,x/2.ogg,['a'", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
-        ("b,x/2.ogg,a", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
-        ("b,x/2.ogg,'a'", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
-        ("b,x/2.ogg,[1]", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
+        ("b,x/2.ogg,a b", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
+        ("b,x/2.ogg,'a''b'", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
+        ("b,x/2.ogg,[[1]]", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
         ("b,x/2.ogg,['a b']", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
-        ("b,x/2.ogg,['']", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3 (x/2.ogg)"),
         ("b,x/2.ogg,__import__('os')", "secondary_labels is not a list such as ['abethr1', 'abhori1']: line 3"),
     ],
 )
@@ -143,11 +141,11 @@ def test_several_kinds_of_problem_come_in_one_message(prepare: Prepare) -> None:
 
 @pytest.mark.parametrize(("count", "summary"), [(5, ""), (6, " and 1 more"), (40, " and 35 more")])
 def test_only_five_rows_of_a_problem_are_named(prepare: Prepare, count: int, summary: str) -> None:
-    rows = "".join(f"b,gone/{number}.ogg\n" for number in range(count))
+    rows = "".join(f"b,gone/a{number}.ogg\n" for number in range(count))
     message = refusal(prepare(f"primary_label,filename\n{rows}"))
     assert message.splitlines()[1] == (
-        "  file not found in the audio folder: line 2 (gone/0.ogg), line 3 (gone/1.ogg), line 4 (gone/2.ogg), "
-        f"line 5 (gone/3.ogg), line 6 (gone/4.ogg){summary}"
+        "  file not found in the audio folder: line 2 (gone/a0.ogg), line 3 (gone/a1.ogg), line 4 (gone/a2.ogg), "
+        f"line 5 (gone/a3.ogg), line 6 (gone/a4.ogg){summary}"
     )
 
 
@@ -229,14 +227,12 @@ def test_byte_order_mark_is_no_part_of_the_first_column(prepare: Prepare, header
 
 @pytest.mark.parametrize("name", ["./x/1.ogg", "x//1.ogg", "x/./1.ogg", ".//x/1.ogg"])
 def test_other_spellings_of_a_path_are_one_recording(prepare: Prepare, name: str) -> None:
-    config = prepare(f"primary_label,filename\nb,{name}\n")
-    assert list(read_recordings(config)["recording_id"]) == ["x/1.ogg"]
-    assert list(read_labels(config)["recording_id"]) == ["x/1.ogg"]
+    assert list(read_recordings(prepare(f"primary_label,filename\nb,{name}\n"))["recording_id"]) == ["x/1.ogg"]
 
 
 def test_two_spellings_of_a_path_are_the_same_filename(prepare: Prepare) -> None:
     message = refusal(prepare("primary_label,filename\nb,x/1.ogg\nb,./x/1.ogg\n"))
-    assert "the same filename stands in an earlier row: line 3 (x/1.ogg)" in message
+    assert "the same filename stands in an earlier row: line 3 (./x/1.ogg)" in message
 
 
 def test_missing_audio_folder_is_named(tmp_path: Path) -> None:
@@ -256,25 +252,16 @@ def test_other_table_and_folder_names_are_used(tmp_path: Path) -> None:
 
 
 def test_scan_finds_nested_files_with_size_and_time(tmp_path: Path) -> None:
-    for name, size in (("top.ogg", 1), ("a/one.ogg", 2), ("a/b/c/deep file.ogg", 3), (".hidden/h.ogg", 0)):
+    for name, size in (("top.ogg", 1), ("a/one.ogg", 2), ("a/b/c/deep file.ogg", 3)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x" * size)
         os.utime(tmp_path / name, ns=(0, 1_600_000_000_123_456_000 + size))
     (tmp_path / "empty").mkdir()
-    assert scan_audio(str(tmp_path)) == {
+    assert scan_audio(str(tmp_path)).files == {
         "top.ogg": (1, str(1_600_000_000_123_456_001)),
         "a/one.ogg": (2, str(1_600_000_000_123_456_002)),
         "a/b/c/deep file.ogg": (3, str(1_600_000_000_123_456_003)),
-        ".hidden/h.ogg": (0, str(1_600_000_000_123_456_000)),
     }
-
-
-def test_scan_follows_a_linked_folder(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "1.ogg").write_bytes(b"abcd")
-    (tmp_path / "audio").mkdir()
-    (tmp_path / "audio" / "species").symlink_to(tmp_path / "elsewhere")
-    assert {name: size for name, (size, _) in scan_audio(str(tmp_path / "audio")).items()} == {"species/1.ogg": 4}
 
 
 @pytest.mark.parametrize("row", ["bird1,x/1.ogg,", "extra,bird1,x/1.ogg"])
@@ -293,9 +280,68 @@ def test_blank_lines_are_skipped_and_counted(prepare: Prepare) -> None:
     assert "line 5 (x/zz.ogg)" in refusal(config)
 
 
-def test_links_to_nowhere_and_in_circles_do_not_stop_a_scan(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "1.ogg").write_bytes(b"123")
-    (tmp_path / "a" / "lost.ogg").symlink_to(tmp_path / "nowhere.ogg")
-    (tmp_path / "a" / "again").symlink_to(tmp_path)
-    assert {name: size for name, (size, _) in scan_audio(str(tmp_path)).items()} == {"a/1.ogg": 3}
+def test_spellings_of_other_systems_are_accepted_and_counted(prepare: Prepare) -> None:
+    table = "primary_label,filename,secondary_labels\nx,x\\1.ogg,['']\nx,2.ogg,['a' 'b']\nx,x/3.ogg,[]\n"
+    read = read_user_table(prepare(table))
+    assert list(read.recordings["recording_id"]) == ["x/1.ogg", "x/2.ogg", "x/3.ogg"]
+    assert list(read.recordings["secondary_labels"]) == ["", "a b", ""]
+    assert read.accepted == [
+        '1 file name(s) with a backslash for /, such as "x\\1.ogg" for x/1.ogg',
+        '1 file name(s) without the folder of the species, such as "2.ogg" for x/2.ogg',
+        "1 list(s) of secondary_labels in another form, such as \"['a' 'b']\" for a, b",
+    ]
+
+
+def test_two_rows_of_one_file_are_refused_however_they_are_written(prepare: Prepare) -> None:
+    message = refusal(prepare("primary_label,filename\nx,x/1.ogg\nx,1.OGG\n"))
+    assert "the same filename stands in an earlier row: line 3 (1.OGG)" in message
+
+
+def test_names_of_2020_become_labels_by_the_scientific_names_of_the_table(prepare: Prepare) -> None:
+    recordings = read_recordings(
+        prepare(
+            "primary_label,filename,sci_name,secondary_labels\n"
+            "amerob,x/1.ogg,Turdus migratorius,[]\nb,x/2.ogg,B b,['Turdus migratorius_American Robin']\n"
+        )
+    )
+    assert list(recordings["secondary_labels"]) == ["", "amerob"]
+
+
+def test_column_of_codes_is_named_if_the_labels_are_names(prepare: Prepare) -> None:
+    message = refusal(prepare("primary_label,filename,ebird_code\nTurdus migratorius_American Robin,x/1.ogg,amerob\n"))
+    assert "(the column ebird_code seems to hold codes): line 2" in message
+
+
+@pytest.mark.parametrize("author", ["None", "nan", "NaN", "null"])
+def test_authors_that_pandas_writes_for_nobody_are_unknown(prepare: Prepare, author: str) -> None:
+    recordings = read_recordings(prepare(f"primary_label,filename,author\nb,x/1.ogg,{author}\n"))
+    assert list(recordings["recordist"]) == [""]
+
+
+def test_fifo_is_named_and_never_opened(prepare: Prepare, tmp_path: Path) -> None:
+    config = prepare("primary_label,filename\nx,x/f.ogg\n")
+    os.mkfifo(tmp_path / "train_audio" / "x" / "f.ogg")
+    assert "filename is a FIFO, a socket or a device, which is never opened: line 2 (x/f.ogg)" in refusal(config)
+
+
+def test_carriage_return_in_a_remark_ends_no_row_of_the_catalogue(prepare: Prepare) -> None:
+    recordings = read_recordings(
+        prepare(
+            'primary_label,filename,"the\rremark",author\nb,x/1.ogg,"one\rtwo","a\rb"\nb,x/2.ogg,"three\r\nfour",c\n'
+        )
+    )
+    read_back = pd.read_csv(io.StringIO(recordings.to_csv(index=False)), dtype=str, keep_default_na=False)
+    assert list(read_back["the\nremark"]) == ["one\ntwo", "three\r\nfour"]
+    assert list(read_back["recordist"]) == ["a\nb", "c"]
+
+
+def test_carriage_return_in_a_file_name_is_told(prepare: Prepare, tmp_path: Path) -> None:
+    config = prepare('primary_label,filename\nx,"x/a\rb.ogg"\n')
+    (tmp_path / "train_audio" / "x" / "a\rb.ogg").touch()
+    assert "filename holds a carriage return, which tables cannot hold (rename the file): line 2" in refusal(config)
+
+
+def test_file_whose_name_is_no_utf8_is_told(prepare: Prepare, tmp_path: Path) -> None:
+    config = prepare("primary_label,filename\nx,x/Zürich.ogg\n")
+    (tmp_path / "train_audio" / "x" / os.fsdecode("Zürich.ogg".encode("latin-1"))).touch()
+    assert "(x/Zürich.ogg; the name of the file there is no UTF-8: rename it)" in refusal(config)

@@ -105,7 +105,7 @@ def test_keys_of_a_section_are_known_at_every_depth() -> None:
         ({"features": {"kind": "mfcc"}}, "features.kind: Input should be 'log_mel', 'embedding' (got 'mfcc')"),
         (
             {"data": {"root": 2023}},
-            "data.root: must be text (got 2023): put the value in quotes, as in 'data.root=\"2023\"'",
+            'data.root: must be text (got 2023): write it in quotes, as "2023"',
         ),
         (
             {"train": {"a.b": {}}},

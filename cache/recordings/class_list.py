@@ -1,0 +1,53 @@
+"""Finds species that a competition asks for although the table has no recording of them."""
+
+import io
+from collections.abc import Collection
+
+import pandas as pd
+
+from cache.config.data import DataConfig
+from cache.recordings.csv_table import read_header
+from cache.workspace.urls import read_bytes, resolve_address
+
+_ROW_ID = "row_id"
+_LABEL = "primary_label"
+
+
+def find_species_without_recordings(config: DataConfig, species: Collection[str]) -> list[str]:
+    """Returns the classes of `sample_submission.csv`, else of `taxonomy.csv`, that are no species with recordings.
+
+    The files lie beside the table. A file that names none of the species is of another data set and left out.
+
+    Args:
+        config: Data set.
+        species: Labels of the species with recordings.
+    """
+    for classes in (_read_submission(config), _read_taxonomy(config)):
+        if not classes.isdisjoint(species):
+            return sorted(classes.difference(species))
+    return []
+
+
+def _read_submission(config: DataConfig) -> set[str]:
+    """Returns the columns of the example of a submission but the first, which names the row."""
+    columns = read_header(_read(config, "sample_submission.csv"))
+    return set(columns[1:]) if columns[:1] == [_ROW_ID] else set()
+
+
+def _read_taxonomy(config: DataConfig) -> set[str]:
+    content = _read(config, "taxonomy.csv")
+    if _LABEL not in read_header(content):
+        return set()
+    labels = pd.read_csv(
+        io.BytesIO(content), usecols=[_LABEL], dtype=str, keep_default_na=False, encoding_errors="replace"
+    )[_LABEL]
+    return set(labels[labels.str.strip() != ""])
+
+
+def _read(config: DataConfig, name: str) -> bytes:
+    """Returns the content of a file beside the table; nothing if there is no such file."""
+    folder = "/".join([resolve_address(config.root), *config.metadata.split("/")[:-1]])
+    try:
+        return read_bytes(f"{folder}/{name}")
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return b""
