@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from cache.workspace.atomic_files import replace_atomically
 
@@ -78,7 +78,7 @@ def check_protocol(url: str) -> None:
 
     Raises:
         ImportError: If the package for the URL's protocol is not installed.
-        ValueError: If the protocol is not one of `PROTOCOLS`.
+        ValueError: If the protocol is not one of `PROTOCOLS`, or the URL holds a password.
     """
     with _reaching(url):
         pass
@@ -154,7 +154,7 @@ def _reaching(url: str) -> Iterator[tuple[Any, str]]:
 
     Raises:
         ImportError: If the package for the URL's protocol is not installed.
-        ValueError: If the protocol is not one of `PROTOCOLS`.
+        ValueError: If the protocol is not one of `PROTOCOLS`, or the URL holds a password.
         OSError: If the file system fails; FileNotFoundError, PermissionError or ConnectionError where these fit.
     """
     protocol = url.partition("://")[0]
@@ -162,6 +162,12 @@ def _reaching(url: str) -> Iterator[tuple[Any, str]]:
         raise ValueError(
             f"{url}: birdclef opens no {protocol}:// URLs. Use a path, or a URL such as s3://bucket/folder with one of "
             f"the protocols {', '.join(PROTOCOLS)}."
+        )
+    if password := urlsplit(url).password:
+        raise ValueError(
+            f"{url.replace(f':{password}@', ':…@')} holds a password, which would stand in logs, artefacts and "
+            "names of folders. Leave it out, and use a key, an agent or fsspec's configuration "
+            f"(FSSPEC_{protocol.upper()}_PASSWORD)."
         )
     # Imported here so that programs with local files only do not load it.
     import fsspec

@@ -1,6 +1,7 @@
 """Addresses as users write them; buckets are in tests/cache/test_s3.py."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,10 @@ def test_only_protocols_of_plain_stores_are_opened(url: str) -> None:
     for open_url in (check_protocol, read_bytes):
         with pytest.raises(ValueError, match=told):
             open_url(url)
+
+
+@pytest.mark.parametrize("open_url", [check_protocol, read_bytes])
+def test_password_in_a_url_is_refused_and_not_repeated(open_url: Callable[[str], object]) -> None:
+    with pytest.raises(ValueError, match=r"^sftp://anna:…@host/x holds a password.*FSSPEC_SFTP_PASSWORD") as told:
+        open_url("sftp://anna:s3cret@host/x")
+    assert "s3cret" not in str(told.value)
