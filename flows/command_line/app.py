@@ -12,6 +12,7 @@ import typer
 
 from flows.command_line.comparisons import compare, diff, sweep
 from flows.command_line.corpus import synth
+from flows.command_line.interruption import ending_on_signals
 from flows.command_line.models import models_app
 from flows.command_line.predict import export, predict
 from flows.command_line.previews import augment_app, config_app
@@ -72,7 +73,8 @@ def main() -> None:
     # Else the interpreter looks for garbage among everything that was imported before it ends: 0.2 to 1.5 s.
     atexit.register(freeze)
     try:
-        app()
+        with ending_on_signals():
+            app()
     except USER_ERRORS as error:
         message = describe(error)
         if is_logging_json():

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from cache.workspace.workspace import Workspace
+from flows.command_line.interruption import set_outlook
 from flows.experiment import ExperimentConfig
 from flows.settings import WEBHOOK, apply_settings
 
@@ -37,10 +38,14 @@ def run_flow(name: str, workspace: str, experiments: Collection[ExperimentConfig
     if experiments and not os.environ.get(WEBHOOK):  # with a webhook the flow checks alone, and so tells the webhook
         _check(name, experiments, opened)
     apply_settings()  # before the flow's module imports Prefect
+    set_outlook("The next run with these settings goes on where this one stopped.")
     flow: Callable[..., Any] = resolve_name(name)
     directories: list[str] = []
     # Registered before Prefect registers its own last message, so this runs after it: the directories come last.
     atexit.register(lambda: typer.echo("\n".join(directories)) if directories else None)
+    from flows.command_line.temporary_server import start_server_if_needed
+
+    start_server_if_needed()
     result = flow(workspace=address, **others)
     directories += result if isinstance(result, list) else [result]
 
