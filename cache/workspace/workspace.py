@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from filelock import FileLock
-
 from cache.workspace.atomic_files import write_atomically
 from cache.workspace.builders import alone_at_work, at_work, is_at_work
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.keys import KINDS, Recipe
 from cache.workspace.mirror import Mirror, publish_file, read_published_file, remove_published_file
+from cache.workspace.process_lock import hold_lock
 from cache.workspace.provenance import find_damaged, is_finished, read_provenance, write_provenance
 from cache.workspace.publication import fetch_artefact, prepare_staging, publish_artefact, withdraw_if_damaged
 from cache.workspace.urls import check_protocol, is_url, resolve_address
@@ -158,7 +157,7 @@ class Workspace:
 
         An artefact here whose files differ from their digests, as after a power failure, is removed and made again.
         The build writes into a staging directory that nobody reads, and one rename publishes it. A lock, which ends
-        with its process, keeps a second builder of the same artefact waiting.
+        with its process, keeps a second builder of the same artefact waiting; the log says for which process it waits.
 
         Args:
             recipe: Recipe of the artefact.
@@ -172,7 +171,7 @@ class Workspace:
             return final
         staging = self.staging / f"{recipe.kind}-{recipe.key}"
         staging.parent.mkdir(parents=True, exist_ok=True)
-        with self.at_work(), FileLock(f"{staging}.lock"):
+        with self.at_work(), hold_lock(Path(f"{staging}.lock"), f"{recipe.kind}/{recipe.key}"):
             if withdraw_if_damaged(final, self.staging) or self.fetch(final):
                 shutil.rmtree(staging, ignore_errors=True)
                 return final
