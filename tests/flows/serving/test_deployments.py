@@ -1,6 +1,7 @@
 """Schedules, and what becomes of runs that were missed."""
 
 import asyncio
+import re
 import time
 from collections import Counter
 from uuid import UUID
@@ -17,10 +18,21 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.serving.deployments import parse_schedule, set_schedule, skip_missed_runs
 
 
-@pytest.mark.parametrize("cron", ["61 * * * *", "weekly", "* * *", ""])
+@pytest.mark.parametrize("cron", ["61 * * * *", "weekly", "* * *", "", "0 3 * * 1 5", "0 0 3 * * 1"])
 def test_wrong_cron_expression_is_told_with_an_example(cron: str) -> None:
     with pytest.raises(ValueError, match=r"--schedule: .* is not a cron expression.*'0 3 \* \* 1'"):
         parse_schedule(cron, "UTC")
+
+
+@pytest.mark.parametrize("cron", ["0 0 30 2 *", "0 0 31 4,6 *"])
+def test_day_that_never_comes_is_refused(cron: str) -> None:
+    with pytest.raises(ValueError, match=f"--schedule: '{re.escape(cron)}' names a day that never comes"):
+        parse_schedule(cron, "UTC")
+
+
+@pytest.mark.parametrize("cron", ["0 0 29 2 *", "0 3 * * 1", "@weekly"])
+def test_day_that_comes_is_taken(cron: str) -> None:
+    assert parse_schedule(cron, "UTC").cron == cron
 
 
 def test_wrong_time_zone_is_told_with_an_example() -> None:
