@@ -60,9 +60,15 @@ class Workspace:
         check_protocol(address)
         caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         directory = (mirrors or Path(caches) / "birdclef") / address.replace("://", "/")
-        directory.mkdir(parents=True, exist_ok=True)
-        if not (directory / _ORIGIN).exists():
-            write_atomically(directory / _ORIGIN, address)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            if not (directory / _ORIGIN).exists():
+                write_atomically(directory / _ORIGIN, address)
+        except OSError as error:
+            raise OSError(
+                f"The local copy of {address} cannot be written to {directory}: {error.strerror}. Set XDG_CACHE_HOME "
+                "to a folder that can be written."
+            ) from error
         return cls._in(directory)
 
     @classmethod

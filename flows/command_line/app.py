@@ -19,6 +19,7 @@ from flows.command_line.previews import augment_app, config_app
 from flows.command_line.serve import serve
 from flows.command_line.stages import evaluate, features, held_out, run, split, train
 from flows.command_line.upkeep import gc, status, verify
+from flows.home_folder import prepare_home
 from flows.monitoring.health import health
 from flows.monitoring.json_log import is_logging_json, log_as_json
 from flows.user_errors import USER_ERRORS, be_verbose, describe
@@ -66,6 +67,7 @@ def set_up(
         log_as_json()
     if verbose:
         be_verbose()
+    prepare_home()
 
 
 def main() -> None:
