@@ -7,6 +7,7 @@ import typer
 
 from birdclef.champion import CHAMPION, champion_report
 from birdclef.config.predict import DetectionFormat
+from cache.workspace.urls import expand_home
 from cache.workspace.user_output import STANDARD_OUTPUT
 from cache.workspace.workspace import Workspace
 from flows.command_line.options import WORKSPACE, WorkspaceAddress
@@ -17,8 +18,13 @@ def predict(
     source: Annotated[
         str, typer.Argument(help="'champion', the directory of a report or of a single run, or an exported .onnx file.")
     ],
-    paths: Annotated[list[Path], typer.Argument(help="Recordings of any length, or folders of recordings.")],
-    output: Annotated[Path, typer.Option(help="File to write; - is the standard output.", dir_okay=False)],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Recordings of any length, or folders of recordings.", parser=expand_home),
+    ],
+    output: Annotated[
+        Path, typer.Option(help="File to write; - is the standard output.", parser=expand_home, metavar="FILE")
+    ],
     form: Annotated[
         DetectionFormat,
         typer.Option(
@@ -41,7 +47,7 @@ def predict(
     from birdclef.predict_recordings import find_recordings, predict_with
 
     apply_settings()
-    model = champion_report(Workspace.open(workspace)) if source == CHAMPION else Path(source)
+    model = champion_report(Workspace.open(workspace)) if source == CHAMPION else expand_home(source)
     outcome = predict_with(model, find_recordings(paths), output, form, threshold)
     typer.echo(
         f"{outcome.recordings} of {outcome.recordings + len(outcome.failures)} recordings "
@@ -53,8 +59,11 @@ def predict(
 
 
 def export(
-    source: Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN")],
-    output: Annotated[Path, typer.Option(help="File to write; its model card is written beside it.", dir_okay=False)],
+    source: Annotated[Path, typer.Argument(help="Directory of a run.", parser=expand_home, metavar="RUN")],
+    output: Annotated[
+        Path,
+        typer.Option(help="File to write; its model card is written beside it.", parser=expand_home, metavar="FILE"),
+    ],
     to: Annotated[
         str, typer.Option(help="Format of the file; an unknown name lists all formats.", metavar="FORMAT")
     ] = "onnx",

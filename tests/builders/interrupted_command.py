@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 PROJECT = Path(__file__).resolve().parents[2]
+_PATIENCE_SECONDS = 30
 Press = Callable[["subprocess.Popen[str]"], None]
 
 
@@ -63,8 +64,19 @@ def interrupt(arguments: list[str], environment: dict[str, str], line: str, dela
         children = psutil.Process(process.pid).children(recursive=True)
         started = time.monotonic()
         press(process)
-        said = process.stderr.read().splitlines()
-        process.wait()
+        try:
+            said = process.communicate(timeout=_PATIENCE_SECONDS)[1].splitlines()
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
         seconds = time.monotonic() - started
     _, left = psutil.wait_procs(children, timeout=1)
-    return Interrupted(process.returncode, seconds, said, [child.cmdline() for child in left])
+    return Interrupted(process.returncode, seconds, said, [child.cmdline() for child in left if _lives(child)])
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether a process runs; where the first process of a container buries nobody, an ended one stays a zombie."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
