@@ -1,12 +1,12 @@
 """Stage 3, second half: combines and scores the members' out-of-fold predictions, and writes the report."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from birdclef.config.evaluate import EvaluateConfig
+from birdclef.scores.report_file import read_report
 from cache.workspace.keys import Recipe
 from cache.workspace.provenance import artefact_key
 from cache.workspace.workspace import Workspace
@@ -55,7 +55,7 @@ def evaluate(
         write_report(scored, config, experiment, recipe.key, workspace, staging)
 
     report = workspace.materialise(recipe, write)
-    _log_result(json.loads((report / "report.json").read_text()))
+    _log_result(read_report(report))
     return report
 
 
