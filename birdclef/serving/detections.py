@@ -2,15 +2,17 @@
 
 import csv
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
 from birdclef.config.predict import DetectionFormat
 from birdclef.metrics.classification import Floats
 from birdclef.serving.window_stream import Window, WindowClassifier
+
+_COUNTED = ("before", "detections", "selections")
 
 
 class DetectionWriter(ABC):
@@ -29,6 +31,16 @@ class DetectionWriter(ABC):
         self.top_hertz = classifier.features.compared_log_mel.fmax
         self.low_hertz = classifier.features.compared_log_mel.fmin
         self.before = 0.0  # seconds of all earlier recordings
+        self.selections = 0
+
+    def counts(self) -> dict[str, Any]:
+        """Returns what the writer has counted over all recordings so far."""
+        return {name: getattr(self, name) for name in _COUNTED}
+
+    def go_on(self, counts: Mapping[str, Any]) -> None:
+        """Count on from the `counts` of a writer that wrote earlier recordings."""
+        for name in _COUNTED:
+            setattr(self, name, counts[name])
 
     def begin(self, recording: Path) -> None:
         """Begin a recording."""
@@ -113,17 +125,16 @@ class RavenWriter(DetectionWriter):
                 "Probability",
             ]
         )
-        self._selections = 0
 
     def add(self, window: Window, probabilities: Floats) -> None:
         """Write the window's species as selections."""
         for index in self.detect(probabilities):
-            self._selections += 1
+            self.selections += 1
             times = [f"{self.before + window.start:.3f}", f"{self.before + window.end:.3f}"]
             band = [f"{self.low_hertz:g}", f"{self.top_hertz:g}"]
             place = [self.recording, f"{window.start:.3f}"]
             found = [self.species[index], f"{probabilities[index]:.4f}"]
-            self._rows.writerow([self._selections, "Spectrogram 1", 1, *times, *band, *place, *found])
+            self._rows.writerow([self.selections, "Spectrogram 1", 1, *times, *band, *place, *found])
 
 
 class AudacityWriter(DetectionWriter):

@@ -8,13 +8,14 @@ import typer
 from birdclef.champion import CHAMPION, champion_report
 from birdclef.config.predict import DetectionFormat
 from cache.workspace.urls import expand_home
-from cache.workspace.user_output import STANDARD_OUTPUT
+from cache.workspace.user_output import STANDARD_OUTPUT, is_regular
 from cache.workspace.workspace import Workspace
+from flows.command_line.interruption import set_outlook
 from flows.command_line.options import WORKSPACE, WorkspaceAddress
 from flows.settings import apply_settings
 
 
-def predict(
+def predict(  # noqa: PLR0913, PLR0917 - one argument for each option
     source: Annotated[
         str, typer.Argument(help="'champion', the directory of a report or of a single run, or an exported .onnx file.")
     ],
@@ -41,6 +42,9 @@ def predict(
             max=1,
         ),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the recordings that an interrupted call has finished.")
+    ] = False,
     workspace: WorkspaceAddress = WORKSPACE,
 ) -> None:
     """Predict new recordings, window by window; the exit status is 1 if a recording could not be read."""
@@ -48,7 +52,9 @@ def predict(
 
     apply_settings()
     model = champion_report(Workspace.open(workspace)) if source == CHAMPION else expand_home(source)
-    outcome = predict_with(model, find_recordings(paths), output, form, threshold)
+    if is_regular(output):
+        set_outlook("The same command with --resume goes on after the recordings that are finished.")
+    outcome = predict_with(model, find_recordings(paths), output, form, threshold, resume)
     typer.echo(
         f"{outcome.recordings} of {outcome.recordings + len(outcome.failures)} recordings "
         f"({outcome.seconds / 3600:.2f} h) predicted{outcome.describe_detections()}: {output}",

@@ -103,13 +103,12 @@ PLACES = [
     ("Starting temporary server", 1.0),
     ("Beginning flow run", 0.0),
     ("Dask dashboard", 0.2),
-    ("features progress", 0.0),
-    ("Finished in state Completed", 0.1),
+    ("Task run 'split", 1.0),
     ("train: memory", 0.5),
-    ("train: memory", 2.0),
-    ("Task run 'train cnn fold 1' - Finished", 0.2),
-    ("Task run 'baseline", 0.0),
-    ("evaluate:", 0.0),
+    ("Task run 'train cnn fold 0'", 2.0),
+    ("Task run 'train cnn fold 1'", 0.2),
+    ("Task run 'predict cnn fold 1'", 0.5),
+    ("Task run 'baseline", 0.5),
 ]
 """Lines of the log, and the seconds after each at which the run is interrupted."""
 
