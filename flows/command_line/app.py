@@ -71,12 +71,17 @@ def set_up(
 
 
 def main() -> None:
-    """Run the command line; a user's error is printed as one message, and the exit status is 1."""
+    """Run the command line."""
+    with ending_on_signals():
+        run_app()
+
+
+def run_app() -> None:
+    """Run a command; a user's error is printed as one message, and the exit status is 1."""
     # Else the interpreter looks for garbage among everything that was imported before it ends: 0.2 to 1.5 s.
     atexit.register(freeze)
     try:
-        with ending_on_signals():
-            app()
+        app()
     except USER_ERRORS as error:
         message = describe(error)
         if is_logging_json():

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from birdclef.export import EXPORTERS
 from cache.workspace.keys import KINDS
-from flows.command_line.app import app, main
+from flows.command_line.app import app, run_app
 from flows.experiment import load_config
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -400,7 +400,7 @@ def test_missing_package_is_one_message_and_status_1(
     output = str(tmp_path / "a.csv")
     monkeypatch.setattr(sys, "argv", ["birdclef", "predict", str(model), str(sound), "--output", output])
     with pytest.raises(SystemExit) as ended:
-        main()
+        run_app()
     assert ended.value.code == 1
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith("ImportError: ")

@@ -52,6 +52,11 @@ def test_ctrl_c_ends_a_run_with_its_server_and_its_workers_in_ten_seconds_and_wi
     assert ended.seconds < 10
 
 
+def test_signals_are_heeded_before_the_long_imports() -> None:
+    code = "import sys, flows.command_line.entry; print(sys.modules.keys() & {'typer', 'pandas', 'prefect', 'torch'})"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
+
+
 def test_second_ctrl_c_ends_what_does_not_end_itself_at_once_with_its_children() -> None:
     with start(DEAF) as command:
         assert command.stdout is not None
