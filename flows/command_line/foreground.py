@@ -33,21 +33,28 @@ def run_flow(name: str, workspace: str, experiments: Collection[ExperimentConfig
     Raises:
         ValueError, OSError: If the workspace's address is wrong, or nothing can be written there, or as `check_inputs`.
     """
+    set_outlook("The next run with these settings goes on where this one stopped.")
     opened = Workspace.open(workspace)
     address = opened.writable_address()
     if experiments and not os.environ.get(WEBHOOK):  # with a webhook the flow checks alone, and so tells the webhook
         _check(name, experiments, opened)
     apply_settings()  # before the flow's module imports Prefect
-    set_outlook("The next run with these settings goes on where this one stopped.")
     flow: Callable[..., Any] = resolve_name(name)
     directories: list[str] = []
     # Registered before Prefect registers its own last message, so this runs after it: the directories come last.
     atexit.register(lambda: typer.echo("\n".join(directories)) if directories else None)
-    from flows.command_line.temporary_server import start_server_if_needed
-
-    start_server_if_needed()
+    _start_server_if_needed()
     result = flow(workspace=address, **others)
     directories += result if isinstance(result, list) else [result]
+
+
+def _start_server_if_needed() -> None:
+    from prefect.settings import PREFECT_API_URL
+
+    if not PREFECT_API_URL.value():
+        from flows.command_line.temporary_server import start_server  # loads Prefect's server, which takes seconds
+
+        start_server()
 
 
 def _check(name: str, experiments: Collection[ExperimentConfig], workspace: Workspace) -> None:

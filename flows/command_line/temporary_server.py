@@ -27,14 +27,14 @@ class _SessionServer(SubprocessASGIServer):
         )
 
 
-def start_server_if_needed() -> None:
-    """Start Prefect's temporary server if no server is set. Call it in the main thread.
+def start_server() -> None:
+    """Start Prefect's temporary server. Call it in the main thread if no server is set.
 
     The kernel ends the server together with the thread that started it.
 
     Raises:
         RuntimeError: If the server does not start in time.
-        ValueError: If no server is set, and temporary servers are switched off.
+        ValueError: If temporary servers are switched off.
     """
     _SessionServer()  # Prefect keeps one server for each process, and takes this one
     get_client(sync_client=True)
