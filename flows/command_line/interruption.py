@@ -1,5 +1,6 @@
 """Ends a command on Ctrl-C or SIGTERM: within seconds, with one line, and with every process that it started."""
 
+import atexit
 import logging
 import os
 import select
@@ -67,6 +68,7 @@ def ending_on_signals() -> Iterator[None]:
     for number in _SIGNALS:
         signal.signal(number, _raise)
     threading.Thread(target=_attend, args=(reading,), daemon=True).start()
+    atexit.register(_kill_children)  # runs last, because libraries register what they do at the end later
     try:
         yield
     finally:
@@ -119,7 +121,14 @@ def _print(message: str) -> None:
 
 def _end() -> None:
     """Kill all processes below this one, and leave."""
+    _kill_children()
+    os._exit(STATUS)
+
+
+def _kill_children() -> None:
+    """Kill all processes below this one if it was interrupted."""
+    if not _interrupted.is_set():
+        return
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             process.kill()
-    os._exit(STATUS)
