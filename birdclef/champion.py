@@ -4,7 +4,7 @@ The folder `models/` of a workspace holds a JSON file per decision, which never 
 refusal names the champion, so the rename or PUT that publishes its file changes the champion at once.
 """
 
-import json
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from birdclef.decisions import Decision, Judgement, find_champion, list_champions, rank_champions, read_decisions
+from birdclef.scores.report_file import read_report
 from birdclef.scores.report_settings import SETTINGS
 from cache.config.split import SplitConfig
 from cache.workspace.atomic_files import replace_atomically
@@ -23,6 +24,8 @@ from cache.workspace.records import add_record
 from cache.workspace.workspace import Workspace
 
 CHAMPION = "champion"
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What file systems without symbolic links answer: exFAT and FAT, CIFS, and network file systems."""
 """Name of the link, and the value in settings that means the champion."""
 
 
@@ -104,7 +107,7 @@ def keep_champion_folds(split: SplitConfig, workspace: Workspace) -> SplitConfig
         return split
     if find_champion(read_decisions(workspace)) is None:
         return split.model_copy(update={"keep_folds_of": None})
-    report = json.loads((champion_report(workspace) / "report.json").read_text())
+    report = read_report(champion_report(workspace))
     return split.model_copy(update={"keep_folds_of": report["lineage"]["split"]["key"]})
 
 
@@ -127,7 +130,7 @@ def record(report: Path, judgement: Judgement, decisions: Sequence[Decision], wo
         workspace: Where artefacts lie.
     """
     champion = find_champion(decisions)
-    macro_f1 = json.loads((report / "report.json").read_text())["metrics"]["macro_f1"]
+    macro_f1 = read_report(report)["metrics"]["macro_f1"]
     decision = Decision(
         number=1 + max((decision.number for decision in decisions), default=0),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -143,15 +146,24 @@ def record(report: Path, judgement: Judgement, decisions: Sequence[Decision], wo
 
 
 def link_champion(decisions: Sequence[Decision], workspace: Workspace) -> None:
-    """Set the link `models/champion` to the champion's report; a workspace at a URL gets a file with the address."""
+    """Set the link `models/champion` to the champion's report.
+
+    A workspace at a URL gets a file with the address. So does a folder whose file system has no links, such as exFAT.
+    """
     champion = find_champion(decisions)
     link = workspace.directory / "models" / CHAMPION
     if champion is None:
         return
     if mirror := workspace.mirror:
         mirror.write(link, f"{workspace.address(workspace.directory / 'reports' / champion.report)}\n".encode())
+    report = Path("..") / "reports" / champion.report
     with replace_atomically(link) as partial:
-        partial.symlink_to(Path("..") / "reports" / champion.report)
+        try:
+            partial.symlink_to(report)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            partial.write_text(f"{report}\n")
 
 
 def choose_report(key: str, workspace: Workspace) -> Decision:

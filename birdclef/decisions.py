@@ -62,7 +62,7 @@ class Decision:
 
 def read_decisions(workspace: Workspace) -> list[Decision]:
     """Returns the decisions of a workspace, the oldest first."""
-    decisions = [Decision(**record) for record in read_records("models", workspace)]
+    decisions = read_records("models", workspace, lambda content: Decision(**content))
     return sorted(decisions, key=lambda decision: (decision.number, decision.date))
 
 

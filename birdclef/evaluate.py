@@ -1,6 +1,5 @@
 """Stage 3, second half: combines and scores the members' out-of-fold predictions, and writes the report."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,6 +8,7 @@ from typing import Any
 
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.scores.lineage import trace
+from birdclef.scores.report_file import read_report
 from cache.config.data import DataConfig
 from cache.recordings.catalogue_tables import read_species
 from cache.recordings.class_list import find_species_without_recordings
@@ -66,7 +66,7 @@ def evaluate(
         write_report(scored, config, experiment, recipe.key, workspace, staging)
 
     report = workspace.materialise(recipe, write)
-    _log_result(json.loads((report / "report.json").read_text()))
+    _log_result(read_report(report))
     return report
 
 

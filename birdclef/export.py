@@ -13,6 +13,7 @@ import torch
 from birdclef.export_formats.exportable import exportable
 from birdclef.export_formats.model_card import describe_model
 from birdclef.model.trained_run import TrainedRun, load_run
+from birdclef.scores.report_file import REPORT, read_report
 from birdclef.serving.onnx_classifier import METADATA, embedding_folder
 from cache.front_end.embedding import copy_model
 from cache.workspace.provenance import read_provenance
@@ -83,10 +84,9 @@ def measure_difference(trained: TrainedRun, path: Path) -> float:
 
 def _name_runs(report: Path) -> str:
     """Returns the keys of a report's runs, for a message; empty if the directory is no report."""
-    content = report / "report.json"
-    if not content.is_file():
+    if not (report / REPORT).is_file():
         return ""
-    runs = json.loads(content.read_text())["lineage"]["runs"]
+    runs = read_report(report)["lineage"]["runs"]
     return f"; the runs of this report are {', '.join(run['key'] for run in runs)}"
 
 

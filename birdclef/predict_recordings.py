@@ -1,10 +1,15 @@
 """Predicts new recordings of any length: decodes, classifies and writes them window by window."""
 
+import hashlib
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import zip_longest
 from pathlib import Path
-from typing import Never
+from typing import Never, TextIO
 
 import numpy as np
 from tqdm import tqdm
@@ -19,7 +24,9 @@ from cache.audio.decoded_length import Heard
 from cache.audio.decoding import UnusableAudioError
 from cache.audio.streaming import header_seconds
 from cache.recordings.audio_files import is_text, scan_audio
-from cache.workspace.user_output import check_output, write_output
+from cache.workspace.keys import file_key
+from cache.workspace.unfinished_output import Job, UnfinishedOutput, write_in_steps
+from cache.workspace.user_output import check_output, is_regular, write_output
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +92,7 @@ def predict_with(
     output: Path,
     form: DetectionFormat = "submission",
     threshold: float | None = None,
+    resume: bool = False,
 ) -> Outcome:
     """Predict recordings with the classifier of a run, a report or an exported model.
 
@@ -96,10 +104,12 @@ def predict_with(
         output: File to write; `-` is the standard output.
         form: Format of the file.
         threshold: As in `predict_recordings`.
+        resume: Whether to go on after the recordings that an interrupted call with the same arguments has finished.
 
     Raises:
         FileNotFoundError, ImportError, OSError, ValueError: As in `load_classifier` and `predict_recordings`.
-        ValueError: If a threshold is given for a submission, which has none.
+        ValueError: If a threshold is given for a submission, which has none; or if there is nothing to resume, because
+            the output is no regular file, or an interrupted call had other arguments.
     """
     if form == "submission" and threshold is not None:
         raise ValueError(
@@ -107,8 +117,20 @@ def predict_with(
             "Leave it out, or take the format long, raven or audacity."
         )
     check_output(output, [source, *recordings])  # before the models are loaded
+    job = None
+    if is_regular(output):
+        job = Job(_describe_job(source, recordings, form, threshold), resume)
+    elif resume:
+        raise ValueError(f"The output {output} is no regular file, so nothing can go on there. Leave out --resume.")
     with alone_on([] if source.suffix == ".onnx" else gpus_in_use("auto", 1)):
-        return predict_recordings(load_classifier(source), recordings, output, form, threshold)
+        return predict_recordings(load_classifier(source), recordings, output, form, threshold, job)
+
+
+def _describe_job(source: Path, recordings: Sequence[Path], form: DetectionFormat, threshold: float | None) -> str:
+    """Returns a digest of all that predictions are made from; recordings count by path, size and time."""
+    status = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in recordings]
+    model = file_key(source) if source.is_file() else str(source.resolve())
+    return hashlib.sha256(json.dumps([model, status, form, threshold, version("birdclef")]).encode()).hexdigest()
 
 
 def predict_recordings(
@@ -117,6 +139,7 @@ def predict_recordings(
     output: Path,
     form: DetectionFormat = "submission",
     threshold: float | None = None,
+    job: Job | None = None,
 ) -> Outcome:
     """Predict recordings and write the predictions to one file, as `write_output` does.
 
@@ -128,6 +151,7 @@ def predict_recordings(
         output: File to write; `-` is the standard output.
         form: Format of the file.
         threshold: Probability from which a species is decided to be present; None: each species has its own threshold.
+        job: What the output is made from. With it, an interrupted call keeps the recordings that it has finished.
 
     Raises:
         ValueError: If the format cannot tell the recordings apart, or as `check_output`.
@@ -139,15 +163,24 @@ def predict_recordings(
     failures: dict[Path, str] = {}
     seconds = 0.0
     with (
-        write_output(output, recordings) as partial,
-        # a name that is no UTF-8 keeps its bytes, so that programs still find the file
-        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream,
+        _open_rows(output, recordings, job) as (stream, unfinished),
         tqdm(total=round(sum(map(header_seconds, recordings))), unit="s", unit_scale=True, disable=None) as bar,
     ):
         writer = WRITERS[form](stream, classifier, thresholds)
-        for recording in recordings:
+        steps = list(unfinished.steps) if unfinished else []
+        if unfinished and steps:
+            unfinished.continue_rows()
+            writer.go_on(steps[-1]["counts"])
+            logger.info("predict: goes on after %d of %d recordings", len(steps), len(recordings))
+        for recording, step in zip_longest(recordings, steps):
             bar.set_description(recording.name)
-            predicted, failure = _predict(classifier, recording, writer, bar)
+            if step:
+                predicted, failure = step["seconds"], step["failure"]
+                bar.update(predicted)
+            else:
+                predicted, failure = _predict(classifier, recording, writer, bar)
+                if unfinished:
+                    unfinished.keep({"seconds": predicted, "failure": failure, "counts": writer.counts()})
             seconds += predicted
             if failure:
                 failures[recording] = failure
@@ -169,6 +202,23 @@ def _warn_of_names(recordings: Sequence[Path]) -> None:
             "which other programs may refuse: rename the file",
             *(len(odd), ascii(odd[0].name)),
         )
+
+
+@contextmanager
+def _open_rows(
+    output: Path, recordings: Sequence[Path], job: Job | None
+) -> Iterator[tuple[TextIO, UnfinishedOutput | None]]:
+    """Yields the stream of the rows, and the output's unfinished files if there is a job."""
+    if job:
+        with write_in_steps(output, job, recordings) as unfinished:
+            yield unfinished.stream, unfinished
+    else:
+        with (
+            write_output(output, recordings) as partial,
+            # a name that is no UTF-8 keeps its bytes, so that programs still find the file
+            partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream,
+        ):
+            yield stream, None
 
 
 def _predict(

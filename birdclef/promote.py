@@ -1,6 +1,5 @@
 """Last stage: compares a report with the champion, and promotes it if it is shown to be not much worse."""
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from birdclef.champion import (
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.promote import PromoteConfig
 from birdclef.decisions import Decision, Judgement, find_champion
+from birdclef.scores.report_file import read_report
 from cache.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def _judge_first(report: Path) -> Judgement:
     from birdclef.comparison.comparability import find_selection
     from birdclef.scores.training_verdict import is_ahead, read_rivals
 
-    content = json.loads((report / "report.json").read_text())
+    content = read_report(report)
     rivals = [rival for rival in read_rivals(content, f"{report}/report.json") if rival.complete]
     ahead = [rival.sentence for rival in rivals if is_ahead(rival)]
     objections = [*ahead, *find_selection(report)]
@@ -138,7 +138,7 @@ def _judge_first(report: Path) -> Judgement:
 
 def _list_doubts(report: Path) -> list[str]:
     """Returns the sentence of the report's verdict if training did not pay; it speaks against no later champion."""
-    verdict = json.loads((report / "report.json").read_text()).get("verdict")
+    verdict = read_report(report).get("verdict")
     return [verdict["sentence"].rstrip(".")] if verdict and verdict["outcome"] == "not_paid" else []
 
 

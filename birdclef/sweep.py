@@ -1,12 +1,12 @@
 """Compares the reports of a grid of settings, as a table and a plot."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from birdclef.report.markdown_text import escape_markdown
+from birdclef.scores.report_file import read_report
 from cache.workspace.keys import Recipe
 from cache.workspace.provenance import artefact_key
 from cache.workspace.workspace import Workspace
@@ -43,7 +43,7 @@ def _write(settings: Sequence[Mapping[str, Any]], reports: Sequence[Path], works
     from birdclef.comparison.plots import plot_sweep
 
     varied = [key for key in settings[0] if len({repr(setting[key]) for setting in settings}) > 1] or list(settings[0])
-    contents = [json.loads((directory / "report.json").read_text()) for directory in reports]
+    contents = [read_report(directory) for directory in reports]
     objections = _find_objections(reports, contents, workspace)
     rows = [
         {

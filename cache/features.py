@@ -245,20 +245,20 @@ def _client(features: FeatureConfig) -> Iterator[Any]:
             logger.info("features: Dask dashboard at %s", remote.dashboard_link)
             yield remote
         return
-    try:
-        with (
-            dask.config.set(_LOCAL),
-            LocalCluster(
-                n_workers=1,
-                threads_per_worker=features.workers or CPU_COUNT,
-                processes=False,
-                memory_limit=0,
-                dashboard_address="127.0.0.1:0",
-                worker_dashboard_address="127.0.0.1:0",
-            ) as cluster,
-            Client(cluster) as client,
-        ):
-            logger.info("features: Dask dashboard at %s", client.dashboard_link)
+    with (
+        dask.config.set(_LOCAL),
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=features.workers or CPU_COUNT,
+            processes=False,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        logger.info("features: Dask dashboard at %s", client.dashboard_link)
+        try:
             yield client
-    finally:
-        end_children()
+        finally:
+            end_children()  # before the cluster waits for its threads, which wait for children

@@ -1,6 +1,5 @@
 """The pipeline as one flow, each stage as a flow, and the prediction of new recordings as a flow."""
 
-from pathlib import Path
 from typing import Annotated
 
 from prefect import flow
@@ -8,6 +7,7 @@ from pydantic import Field
 
 from birdclef.champion import CHAMPION, champion_report
 from birdclef.config.predict import DetectionFormat
+from cache.workspace.urls import expand_home
 from cache.workspace.workspace import Workspace
 from flows.input_check import check_splits
 from flows.prefect_ui.failures import fail_in_one_sentence
@@ -112,8 +112,8 @@ def held_out_flow(source: str = CHAMPION, workspace: str | None = None) -> str:
         workspace: Directory or URL that holds the champion; if empty, $BIRDCLEF_WORKSPACE, else `workspace`.
     """
     show_stage_messages()
-    opened = resolve_workspace(workspace) if source == CHAMPION else Workspace.containing(Path(source))
-    report = champion_report(opened) if source == CHAMPION else Path(source)
+    opened = resolve_workspace(workspace) if source == CHAMPION else Workspace.containing(expand_home(source))
+    report = champion_report(opened) if source == CHAMPION else expand_home(source)
     with opened.at_work():
         return opened.address(make_held_out_score(report, opened))
 
@@ -142,9 +142,9 @@ def predict_flow(
     from birdclef.predict_recordings import find_recordings
 
     show_stage_messages()
-    recordings = find_recordings([Path(path) for path in paths])
-    model = champion_report(resolve_workspace(workspace)) if source == CHAMPION else Path(source)
-    failures = predict_recordings_task(model, recordings, Path(output), form, threshold)
+    recordings = find_recordings([expand_home(path) for path in paths])
+    model = champion_report(resolve_workspace(workspace)) if source == CHAMPION else expand_home(source)
+    failures = predict_recordings_task(model, recordings, expand_home(output), form, threshold)
     if failures:
         listed = "\n".join(f"{recording}: {reason}" for recording, reason in failures.items())
         raise ValueError(

@@ -13,10 +13,14 @@ def name_worker(prefect_home: str) -> str:
     return f"birdclef-{socket.gethostname()}-{sha256(home.encode()).hexdigest()[:6]}"
 
 
+def own_worker() -> str:
+    """Returns the name of the worker that `birdclef serve` starts here."""
+    return name_worker(os.environ.get("PREFECT_HOME") or "~/.prefect")
+
+
 WEBHOOK = "BIRDCLEF_WEBHOOK"
 """Variable with the address that hears of failed runs and of decisions on models."""
 POOL = "birdclef"
-WORKER = name_worker(os.environ.get("PREFECT_HOME") or "~/.prefect")
 
 PASSWORD_FILE = "birdclef-password"  # noqa: S105 - the name of a file
 """File in the Prefect home with the user and password of a server that other machines reach."""

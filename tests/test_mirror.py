@@ -58,6 +58,10 @@ ELSEWHERE = {
         "flows/command_line/serve.py",
         "flows/command_line/stages.py",
     ),
+    "It starts a command, or its server: tests/flows/command_line/test_interruption.py starts and interrupts one.": (
+        "flows/command_line/entry.py",
+        "flows/command_line/temporary_server.py",
+    ),
     "It is a flow: tests/flows/test_pipeline.py and tests/flows/command_line/test_app.py run it.": (
         "flows/compare.py",
         "flows/sweep.py",

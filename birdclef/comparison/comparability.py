@@ -1,6 +1,5 @@
 """Finds why a report cannot take another one's place: other folds, more leaks, selection, or a smaller task."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import pandas as pd
 
 from birdclef.comparison.leaks import Leaks
 from birdclef.scores.lineage import read_usable_recordings
+from birdclef.scores.report_file import read_report
 from cache.config.split import SplitConfig
 from cache.folds.groups import is_held_out
 from cache.folds.overlap import Overlap
@@ -219,5 +219,4 @@ def _split_setting(report: Mapping[str, Any], setting: str) -> str:
 
 
 def _read(report: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((report / "report.json").read_text())
-    return content
+    return read_report(report)

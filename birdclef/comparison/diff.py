@@ -1,6 +1,5 @@
 """Compares reports with each other on the recordings that all of them scored."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,13 @@ from birdclef.metrics.predictions import Predictions
 from birdclef.report.rendering import render
 from birdclef.report.species_names import name_species
 from birdclef.scores.json_values import replace_nan
+from birdclef.scores.report_file import REPORT, read_report
 from birdclef.scores.scorer import Scorer, build_scorer, no_difference
 from cache.folds.overlap import name_groups
+from cache.workspace.provenance import check_files, is_finished
 
 _NAMED_SPECIES = 10
+_FILES = (REPORT, "oof.npz", "recordings.csv")
 
 
 class NothingInCommonError(ValueError):
@@ -120,16 +122,18 @@ def read_report_predictions(report: Path) -> ReportPredictions:
     Raises:
         FileNotFoundError: If a file is missing: the directory is not a report, or an old version wrote the report.
     """
-    for name in ("report.json", "oof.npz", "recordings.csv"):
+    for name in _FILES:
         if not (report / name).is_file():
             raise FileNotFoundError(
                 f"{report} has no {name}: it is not a report, or an old version wrote it. Evaluate it again."
             )
+    if is_finished(report):
+        check_files(report, *_FILES)
     recordings = pd.read_csv(report / "recordings.csv", dtype=str, keep_default_na=False)
     if "secondary_labels" not in recordings:  # written before secondary species were left out
         recordings["secondary_labels"] = ""
     once = ~recordings["sha256"].duplicated().to_numpy()
-    content = json.loads((report / "report.json").read_text())
+    content = read_report(report)
     names, split = name_species(pd.DataFrame(content["per_species"])), content["lineage"]["split"]["config"]
     with np.load(report / "oof.npz", allow_pickle=False) as archive:
         probabilities, species = archive["probabilities"][once], archive["species"].tolist()

@@ -1,12 +1,12 @@
 """Ranks reports by their score, so that the best of them can be named."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from birdclef.comparison.comparability import Doubts, find_doubts
 from birdclef.comparison.diff import NothingInCommonError, compare_reports
 from birdclef.config.evaluate import EvaluateConfig
+from birdclef.scores.report_file import read_report
 
 _NAMED_REPORTS = 5
 _FEW_RESAMPLES = EvaluateConfig(bootstrap_samples=2)  # only the values are told, without intervals
@@ -57,6 +57,6 @@ def _score(reports: Sequence[Path]) -> tuple[dict[str, float], str]:
             values = [one["value"] for one in diff["metrics"]["macro_f1"]]
             shared = f"the recordings that all reports scored ({diff['recordings']})"
             return dict(zip(diff["reports"], values, strict=True)), shared
-    contents = {report.name: json.loads((report / "report.json").read_text()) for report in reports}
+    contents = {report.name: read_report(report) for report in reports}
     scores = {key: content["metrics"]["macro_f1"]["value"] for key, content in contents.items()}
     return scores, "its own recordings" if len(reports) == 1 else "the recordings of each report"

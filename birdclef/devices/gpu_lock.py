@@ -1,6 +1,5 @@
 """Locks each GPU for one training or prediction at a time; a lock ends with the process that holds it."""
 
-import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -8,9 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 
-logger = logging.getLogger(__name__)
+from cache.workspace.process_lock import hold_lock
 
 
 def gpus_in_use(accelerator: str, devices: int) -> list[str]:
@@ -37,11 +35,5 @@ def alone_on(gpus: Sequence[str]) -> Iterator[None]:
     with ExitStack() as stack:
         for gpu in sorted(gpus):  # a fixed order, so that two processes never wait for each other
             folder.mkdir(mode=0o700, exist_ok=True)
-            lock = FileLock(folder / f"{gpu}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                logger.warning("gpu: waits for the training or prediction that uses GPU %s", gpu)
-                lock.acquire()
-            stack.callback(lock.release)
+            stack.enter_context(hold_lock(folder / f"{gpu}.lock", f"GPU {gpu}"))
         yield

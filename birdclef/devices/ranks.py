@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import queue
+import signal
 import socket
 import threading
 import time
@@ -134,6 +135,7 @@ def _work(
     """Call the function in a new process, and send its result or error to the parent."""
     global _launched_as
     _launched_as = rank
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= {
         "MASTER_ADDR": "127.0.0.1",

@@ -17,6 +17,7 @@ from birdclef.model.efficientnet_names import rename_for_timm
 from birdclef.model.hub import check_hub, missing_weights
 from birdclef.model.normalisation import normalise
 from birdclef.model.pooling import WindowPool
+from birdclef.model.weights_identity import weights_file
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ def build_model(
 def _build_timm_backbone(config: ModelConfig, *, load_weights: bool) -> nn.Module:
     backbone = create_backbone(config.backbone, config.drop_path, pretrained=load_weights and config.weights == "hub")
     if load_weights and config.weights not in ("none", "hub"):
-        load_backbone_weights(backbone, Path(config.weights))
+        load_backbone_weights(backbone, weights_file(config.weights))
     if load_weights and config.weights == "none":
         logger.warning("%s: weights=none, the backbone is trained from scratch", config.backbone)
     return backbone

@@ -1,10 +1,12 @@
 """Saves and loads the model of a run: its weights and the description that rebuilds it."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from birdclef.config.feature_kind import check_seconds
@@ -13,11 +15,17 @@ from birdclef.model.network import SpeciesModel, build_model
 from birdclef.strips.fold import FoldData
 from cache.config.features import FeatureConfig, read_features
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.file_format import FileFormat
 from cache.workspace.provenance import check_files, read_provenance
 from cache.workspace.workspace import Workspace
 
 _MODULE_PREFIX = "model."
 _WEIGHTS, _DESCRIPTION = "weights.safetensors", "model.json"
+_FORMAT = FileFormat(
+    1,
+    frozenset({"species", "features", "store", "clip_seconds", "model"}),
+    "Train this model again in a new workspace, or predict with the version that trained it.",
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,11 @@ def save_run(checkpoint: Path, fold: FoldData, config: TrainConfig, directory: P
     }
     weights = directory / _WEIGHTS
     save_file(tensors, weights)
-    weights.chmod(0o644)  # safetensors lets only the owner read, but another user may serve a report
+    # safetensors lets only the owner read, but another user may serve a report
+    with suppress(PermissionError):  # exFAT and FAT have no permissions of single files
+        weights.chmod(0o644)
     description = {
+        "format": _FORMAT.number,
         "species": fold.species,
         "features": fold.features.identity(),
         "store": fold.store.key,
@@ -73,12 +84,16 @@ def load_run(directory: Path, workspace: Workspace, device: torch.device) -> Tra
     Raises:
         ValueError: If the run's `clip_seconds` is not a multiple of the embedding model's stride.
         DamagedArtefactError: If weights or description are not what was published.
+        OtherFormatError: If another version of birdclef trained the model.
     """
     check_files(directory, _WEIGHTS, _DESCRIPTION)
     provenance = read_provenance(directory)
-    description = json.loads((directory / _DESCRIPTION).read_text())
-    config = TrainConfig(model=description["model"])
-    features = read_features(description["features"])
+    description = _FORMAT.read(directory / _DESCRIPTION)
+    try:
+        config = TrainConfig(model=description["model"])
+        features = read_features(description["features"])
+    except ValidationError as error:
+        raise _FORMAT.refuse(directory / _DESCRIPTION, f"its settings are not those of now: {error}") from error
     check_seconds("clip_seconds", description["clip_seconds"], features)
     model = build_model(config.model, len(description["species"]), features.channels, load_weights=False)
     model.load_state_dict(load_file(directory / _WEIGHTS))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cache.workspace.keys import file_key
+from cache.workspace.urls import expand_home
 
 
 def identify_weights(weights: str) -> tuple[str, dict[str, str]]:
@@ -15,10 +16,15 @@ def identify_weights(weights: str) -> tuple[str, dict[str, str]]:
     """
     if weights in ("none", "hub"):
         return weights, {}
-    path = Path(weights)
+    path = weights_file(weights)
     if not path.is_file():
         raise FileNotFoundError(
             f"model.weights={path} is no file. Set train.NAME.model.weights of the member NAME to `none`, `hub` or the "
             "path of a weight file."
         )
     return "local", {"weights": file_key(path)}
+
+
+def weights_file(weights: str) -> Path:
+    """Returns the path of the weight file that `model.weights` names."""
+    return expand_home(weights)

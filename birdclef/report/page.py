@@ -20,13 +20,11 @@ from birdclef.report.species_names import name_species
 from birdclef.report.spreadsheet_fields import escape_fields
 from birdclef.scores.json_values import replace_nan
 from birdclef.scores.lineage import list_embedding_stores
+from birdclef.scores.report_file import REPORT, REPORT_FORMAT
 from birdclef.scores.report_scores import Scored
 from birdclef.scores.report_settings import SETTINGS
 from cache.config.data import DataConfig
 from cache.workspace.workspace import Workspace
-
-FORMAT = 1
-"""Version of `report.json`, which templates/report.schema.json describes."""
 
 
 def write_report(
@@ -52,9 +50,9 @@ def write_report(
     """
     settings = workspace.directory / "reports" / key / SETTINGS
     command = f"birdclef run {shlex.quote(str(settings))} --workspace {shlex.quote(str(workspace.directory))}"
-    report = replace_nan({"format": FORMAT, "key": key, "command": command, **scored.report})
+    report = replace_nan({"format": REPORT_FORMAT.number, "key": key, "command": command, **scored.report})
     (directory / SETTINGS).write_text(yaml.safe_dump(dict(experiment), sort_keys=False, allow_unicode=True))
-    (directory / "report.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+    (directory / REPORT).write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
     per_species = pd.DataFrame(scored.report["per_species"])
     escape_fields(per_species).to_csv(directory / "per_species.csv", index=False)
     errors = list_errors(scored)

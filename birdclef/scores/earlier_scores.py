@@ -43,7 +43,7 @@ def find_earlier_scores(report: str, recordings: Collection[str], date: str, wor
     """
     held_out = set(recordings)
     digits = min(map(len, held_out), default=0)
-    decided = {str(one["report"]) for one in read_records("models", workspace)} - {report}
+    decided = set(read_records("models", workspace, lambda content: str(content["report"]))) - {report}
     reports = _read_records("reports", decided | list_stored("reports", workspace) - {report}, workspace)
     comparisons = _read_records("comparisons", list_stored("comparisons", workspace), workspace)
     scored = {f"report {key}": _read_report(key, workspace) for key in _made_before(date, reports)} | {

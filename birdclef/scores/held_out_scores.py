@@ -1,6 +1,5 @@
 """Scores a report's classifier on the recordings that its split held out, with everything fitted elsewhere."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from birdclef.scores.ensemble import check_members, combine_members
 from birdclef.scores.lineage import trace
 from birdclef.scores.member_probabilities import average_probabilities
 from birdclef.scores.prediction_files import OutOfFold, read_out_of_fold
+from birdclef.scores.report_file import read_report
 from birdclef.scores.scorer import Scorer, build_scorer, shuffle_recordings
 from birdclef.strips.fold import read_labelled_recordings
 from cache.folds.groups import is_held_out, is_validated, share_known_to_training
@@ -59,7 +59,7 @@ def score_held_out(
     Raises:
         ValueError: If the members cover different recordings or species.
     """
-    stated = json.loads((report / "report.json").read_text())
+    stated = read_report(report)
     made = read_provenance(report)
     config = EvaluateConfig(**made["config"])
     lineage = trace([path for paths in members.values() for path in paths], baseline, workspace)

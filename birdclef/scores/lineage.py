@@ -1,7 +1,6 @@
 """Finds the runs, split, catalogue and features behind predictions."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from birdclef.scores.report_file import read_report
 from cache.config.features import read_features
 from cache.folds.split_table import read_split, split_catalogue
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue
@@ -81,7 +81,7 @@ def read_usable_recordings(report: Path, workspace: Workspace) -> pd.DataFrame:
     Raises:
         FileNotFoundError: If the split or its catalogue is missing.
     """
-    split = workspace.artefact("splits", json.loads((report / "report.json").read_text())["lineage"]["split"]["key"])
+    split = workspace.artefact("splits", read_report(report)["lineage"]["split"]["key"])
     missing = split if not is_finished(split) else split_catalogue(split, workspace)
     if not is_finished(missing):
         raise FileNotFoundError(

@@ -51,8 +51,9 @@ class Look:
 
 def read_looks(workspace: Workspace) -> list[Look]:
     """Returns the looks of a workspace, the oldest first."""
-    found = read_records("looks", workspace)
-    looks = [Look(**{**one, "recordings": tuple(one["recordings"])}) for one in found]
+    looks = read_records(
+        "looks", workspace, lambda content: Look(**{**content, "recordings": tuple(content["recordings"])})
+    )
     return sorted(looks, key=lambda look: (look.number, look.date))
 
 

@@ -1,10 +1,9 @@
 """Reads single files of artefacts; an artefact that is only at the workspace's URL is not fetched for them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from cache.workspace.provenance import PROVENANCE, is_finished
+from cache.workspace.provenance import PROVENANCE, PROVENANCE_FORMAT, is_finished
 from cache.workspace.workspace import Workspace
 
 
@@ -20,10 +19,10 @@ def list_stored(kind: str, workspace: Workspace) -> set[str]:
 def read_stored_provenance(kind: str, key: str, workspace: Workspace) -> dict[str, Any] | None:
     """Returns the provenance record of an artefact; None if it is neither on this machine nor at the URL."""
     try:
-        record: dict[str, Any] = json.loads(read_stored(kind, key, PROVENANCE, workspace))
+        record = read_stored(kind, key, PROVENANCE, workspace)
     except FileNotFoundError:
         return None
-    return record
+    return PROVENANCE_FORMAT.parse(record, workspace.directory / kind / key / PROVENANCE)
 
 
 def read_stored(kind: str, key: str, name: str, workspace: Workspace) -> bytes:

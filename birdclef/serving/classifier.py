@@ -1,6 +1,5 @@
 """Loads the classifier of a run, a report or an exported model."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,8 @@ from birdclef.inference.views import View
 from birdclef.metrics.classification import Floats
 from birdclef.model.trained_run import TrainedRun, load_run
 from birdclef.scores.lineage import report_predictions
-from birdclef.scores.report_settings import read_predict_settings
+from birdclef.scores.report_file import REPORT, read_report
+from birdclef.scores.report_settings import SETTINGS, read_predict_settings
 from birdclef.serving.ensemble_classifier import EnsembleClassifier, Member
 from birdclef.serving.onnx_classifier import load_onnx
 from birdclef.serving.window_stream import PLAIN_THRESHOLD, WindowClassifier
@@ -55,8 +55,8 @@ def load_classifier(source: Path) -> WindowClassifier:
 
 
 def _load_report(source: Path, workspace: Workspace, device: torch.device) -> EnsembleClassifier:
-    check_files(source, "report.json")
-    report = json.loads((source / "report.json").read_text())
+    check_files(source, REPORT, SETTINGS)
+    report = read_report(source)
     method = report["ensemble"]["method"]
     if method == "rank":
         raise ValueError(

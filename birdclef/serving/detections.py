@@ -1,9 +1,9 @@
 """Writes predictions of new recordings in formats that other programs read."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from birdclef.metrics.classification import Floats
 from birdclef.serving.detection_rows import RowWriter
 from birdclef.serving.window_stream import Window, WindowClassifier
 from cache.audio.decoded_length import Heard
+
+_COUNTED = ("before", "detections", "selections")
 
 
 class DetectionWriter(ABC):
@@ -30,6 +32,16 @@ class DetectionWriter(ABC):
         self.top_hertz = classifier.features.compared_log_mel.fmax
         self.low_hertz = classifier.features.compared_log_mel.fmin
         self.before = 0.0  # seconds of all earlier recordings
+        self.selections = 0
+
+    def counts(self) -> dict[str, Any]:
+        """Returns what the writer has counted over all recordings so far."""
+        return {name: getattr(self, name) for name in _COUNTED}
+
+    def go_on(self, counts: Mapping[str, Any]) -> None:
+        """Count on from the `counts` of a writer that wrote earlier recordings."""
+        for name in _COUNTED:
+            setattr(self, name, counts[name])
 
     def begin(self, recording: Path, heard: Heard) -> None:
         """Begin a recording, whose sample rate `heard` knows from the first window on."""
@@ -122,18 +134,17 @@ class RavenWriter(DetectionWriter):
                 "Probability",
             ]
         )
-        self._selections = 0
 
     def add(self, window: Window, probabilities: Floats) -> None:
         """Write the window's species as selections."""
         for index in self.detect(probabilities):
-            self._selections += 1
+            self.selections += 1
             times = [f"{self.before + window.start:.3f}", f"{self.before + window.end:.3f}"]
             top = min(self.top_hertz, self.heard.sample_rate / 2 or self.top_hertz)
             band = [f"{min(self.low_hertz, top):g}", f"{top:g}"]
             place = [self.recording, f"{window.start:.3f}"]
             found = [self.species[index], f"{probabilities[index]:.4f}"]
-            self._rows.write([self._selections, "Spectrogram 1", 1, *times, *band, *place, *found])
+            self._rows.write([self.selections, "Spectrogram 1", 1, *times, *band, *place, *found])
 
 
 class AudacityWriter(DetectionWriter):

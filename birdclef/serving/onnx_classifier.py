@@ -106,14 +106,23 @@ def load_onnx(path: Path) -> OnnxClassifier:
         raise ValueError(
             f"{path} does not list its species, so `birdclef export` did not write it. Export the run again."
         )
-    interface = json.loads(described)
-    thresholds = np.full(len(interface["species"]), PLAIN_THRESHOLD)
-    features, folder = read_features(interface["features"]), embedding_folder(path)
+    try:
+        interface = json.loads(described)
+        species, features, seconds = (
+            interface["species"],
+            read_features(interface["features"]),
+            interface["clip_seconds"],
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} does not describe its species and its input as this version of birdclef does "
+            f"({type(error).__name__}: {error}). Export the run again."
+        ) from error
+    folder = embedding_folder(path)
     if features.kind == "embedding" and not folder.is_dir():
         raise FileNotFoundError(
             f"{folder}: no such folder. {path} needs the embedding model {features.model.name} in it. Copy the folder "
             "from where the file was exported."
         )
-    return OnnxClassifier(
-        session, interface["species"], features, FeatureDirectory(folder), interface["clip_seconds"], thresholds
-    )
+    thresholds = np.full(len(species), PLAIN_THRESHOLD)
+    return OnnxClassifier(session, species, features, FeatureDirectory(folder), seconds, thresholds)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cache.models.model_file import check_size
+from cache.workspace.urls import expand_home
 
 _SHIPPED = "cache.models"
 _EXTERNAL_DATA = b"\x0a\x08location\x12"
@@ -28,7 +29,7 @@ def read_description(name: str) -> dict[str, Any]:
     # Imported here because a process that gets a complete configuration does not need YAML.
     from cache.models.yaml_text import read_yaml
 
-    path = Path(name)
+    path = expand_home(name)
     if not name.endswith((".yaml", ".yml")):
         path = Path(str(files(_SHIPPED) / f"{name}.yaml"))
     if not path.is_file():

@@ -15,9 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from cache.workspace.atomic_files import write_atomically
+from cache.workspace.file_format import DamagedArtefactError, FileFormat
 from cache.workspace.keys import Recipe, file_key
 
 PROVENANCE = "provenance.json"
+PROVENANCE_FORMAT = FileFormat(
+    1,
+    frozenset({"kind", "config", "inputs", "key"}),
+    "Remove the folder of this artefact, and run the same settings again.",
+)
 RECORDED_PACKAGES = (
     "birdclef",
     "numpy",
@@ -53,6 +59,7 @@ def write_provenance(directory: Path, recipe: Recipe, seconds: float, number: in
     """
     files = sorted(path for path in directory.rglob("*") if path.is_file() and path != directory / PROVENANCE)
     record = {
+        "format": PROVENANCE_FORMAT.number,
         **asdict(recipe),
         "key": recipe.key,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -70,6 +77,8 @@ def read_provenance(directory: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If the directory holds no finished artefact.
+        OtherFormatError: If another version of birdclef made the artefact.
+        DamagedArtefactError: If the record is damaged.
     """
     path = directory / PROVENANCE
     if not path.is_file():
@@ -77,12 +86,7 @@ def read_provenance(directory: Path) -> dict[str, Any]:
             f"{directory} holds no finished artefact ({PROVENANCE} is missing). "
             "Run the stage that builds it, or give one of the directories that `birdclef status` lists."
         )
-    record: dict[str, Any] = json.loads(path.read_text())
-    return record
-
-
-class DamagedArtefactError(ValueError):
-    """Files of an artefact are not what was published."""
+    return PROVENANCE_FORMAT.read(path)
 
 
 def find_damaged(directory: Path, digests: Mapping[str, str] | None = None) -> list[str]:

@@ -47,7 +47,7 @@ def resolve_address(address: str) -> str:
     if _HALF_A_URL.match(address):
         raise ValueError(f"The address {address!r} is an incomplete URL. Write it as s3://bucket/folder.")
     if not is_url(address):
-        return str(_expand_home(address).resolve())
+        return str(expand_home(address).resolve())
     protocol, _, path = address.partition("://")
     if protocol == "memory":
         raise ValueError(f"{address}: other processes cannot see the memory of this one. Name a folder.")
@@ -66,11 +66,17 @@ def _read_file_url(url: str) -> Path:
     return Path(path)
 
 
-def _expand_home(path: str) -> Path:
+def expand_home(path: str | Path) -> Path:
+    """Returns a path that a user names, with the home folder in place of a `~` at its start.
+
+    Raises:
+        ValueError: If there is no such user.
+    """
+    text = str(path)
     try:
-        return Path(path).expanduser() if path.startswith("~") else Path(path)
+        return Path(text).expanduser() if text.startswith("~") else Path(text)
     except RuntimeError as error:
-        raise ValueError(f"{path}: there is no such user. Write the whole path, or ./{path}.") from error
+        raise ValueError(f"{text}: there is no such user. Write the whole path, or ./{text}.") from error
 
 
 def check_protocol(url: str) -> None:

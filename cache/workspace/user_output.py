@@ -41,6 +41,11 @@ def check_output(output: Path, inputs: Iterable[Path] = ()) -> None:
             )
 
 
+def is_regular(output: Path) -> bool:
+    """Whether an output is or becomes a regular file, and no standard output, device or FIFO."""
+    return output != STANDARD_OUTPUT and (output.is_file() or not output.exists())
+
+
 @contextmanager
 def write_output(output: Path, inputs: Iterable[Path] = ()) -> Iterator[Path]:
     """Yields the path to write for a file that a user names as output; missing folders are made.
@@ -54,7 +59,7 @@ def write_output(output: Path, inputs: Iterable[Path] = ()) -> Iterator[Path]:
     check_output(output, inputs)
     if output == STANDARD_OUTPUT:
         yield Path("/dev/stdout")
-    elif output.exists() and not output.is_file():
+    elif not is_regular(output):
         yield output
     else:
         target = output.resolve()

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from filelock import FileLock
-
 from cache.workspace.atomic_files import write_atomically
 from cache.workspace.builders import alone_at_work, at_work, is_at_work
 from cache.workspace.feature_directory import FeatureDirectory
 from cache.workspace.keys import KINDS, Recipe
 from cache.workspace.mirror import Mirror, publish_file, read_published_file, remove_published_file
+from cache.workspace.process_lock import hold_lock
 from cache.workspace.provenance import find_damaged, is_finished, read_provenance, write_provenance
 from cache.workspace.publication import (
     fetch_artefact,
@@ -68,9 +67,15 @@ class Workspace:
             return cls._in(path, mirrors)
         check_protocol(address)
         directory = _mirror_directory(address, mirrors)
-        directory.mkdir(parents=True, exist_ok=True)
-        if not (directory / _ORIGIN).exists():
-            write_atomically(directory / _ORIGIN, address)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            if not (directory / _ORIGIN).exists():
+                write_atomically(directory / _ORIGIN, address)
+        except OSError as error:
+            raise OSError(
+                f"The local copy of {address} cannot be written to {directory}: {error.strerror}. Set XDG_CACHE_HOME "
+                "to a folder that can be written."
+            ) from error
         return cls(directory, Mirror(directory, address))
 
     @classmethod
@@ -187,7 +192,7 @@ class Workspace:
 
         An artefact here whose files differ from their digests, as after a power failure, is removed and made again.
         The build writes into a staging directory that nobody reads, and one rename publishes it. A lock, which ends
-        with its process, keeps a second builder of the same artefact waiting.
+        with its process, keeps a second builder of the same artefact waiting; the log says for which process it waits.
 
         Args:
             recipe: Recipe of the artefact.
@@ -201,7 +206,7 @@ class Workspace:
             return final
         staging = self.staging / f"{recipe.kind}-{recipe.key}"
         staging.parent.mkdir(parents=True, exist_ok=True)
-        with self.at_work(), FileLock(f"{staging}.lock"):
+        with self.at_work(), hold_lock(Path(f"{staging}.lock"), f"{recipe.kind}/{recipe.key}"):
             if withdraw_if_damaged(final, self.staging) or self.fetch(final):
                 shutil.rmtree(staging, ignore_errors=True)
                 return final

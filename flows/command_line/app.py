@@ -12,12 +12,14 @@ import typer
 
 from flows.command_line.comparisons import compare, diff, sweep
 from flows.command_line.corpus import synth
+from flows.command_line.interruption import ending_on_signals
 from flows.command_line.models import models_app
 from flows.command_line.predict import export, predict
 from flows.command_line.previews import augment_app, config_app
 from flows.command_line.serve import serve
 from flows.command_line.stages import evaluate, features, held_out, run, split, train
 from flows.command_line.upkeep import gc, status, verify
+from flows.home_folder import prepare_home
 from flows.monitoring.health import health
 from flows.monitoring.json_log import is_logging_json, log_as_json
 from flows.user_errors import USER_ERRORS, be_verbose, describe
@@ -65,10 +67,17 @@ def set_up(
         log_as_json()
     if verbose:
         be_verbose()
+    prepare_home()
 
 
 def main() -> None:
-    """Run the command line; a user's error is printed as one message, and the exit status is 1."""
+    """Run the command line."""
+    with ending_on_signals():
+        run_app()
+
+
+def run_app() -> None:
+    """Run a command; a user's error is printed as one message, and the exit status is 1."""
     # Else the interpreter looks for garbage among everything that was imported before it ends: 0.2 to 1.5 s.
     atexit.register(freeze)
     try:

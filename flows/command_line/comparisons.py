@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from birdclef.comparison.arms import ARMS
+from cache.workspace.urls import expand_home
 from flows.command_line.foreground import run_flow
 from flows.command_line.options import WORKSPACE, Config, Overrides, WorkspaceAddress
 from flows.configuration.overrides import as_overrides
@@ -48,8 +49,13 @@ def compare(
 
 
 def diff(
-    reports: Annotated[list[Path], typer.Argument(help="Directories of reports; each is compared with the first.")],
-    output: Annotated[Path | None, typer.Option(help="JSON file to write as well.", dir_okay=False)] = None,
+    reports: Annotated[
+        list[Path],
+        typer.Argument(help="Directories of reports; each is compared with the first.", parser=expand_home),
+    ],
+    output: Annotated[
+        Path | None, typer.Option(help="JSON file to write as well.", parser=expand_home, metavar="FILE")
+    ] = None,
     samples: Annotated[int, typer.Option(help="Number of resamples for each interval.", min=1)] = 1000,
     confidence: Annotated[float, typer.Option(help="Coverage of the intervals.", min=0.01, max=0.999)] = 0.95,
 ) -> None:

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from cache.corpus.difficulty import STANDARD
+from cache.workspace.urls import expand_home
 
 
 def synth(
-    directory: Annotated[Path, typer.Argument(help="Folder to make.", file_okay=False)],
+    directory: Annotated[Path, typer.Argument(help="Folder to make.", parser=expand_home)],
     species: Annotated[int, typer.Option(help="Number of species, 20 to 96.")] = 24,
     recordings: Annotated[int, typer.Option(help="Number of recordings, at least three per species.")] = 240,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from cache.workspace.workspace import Workspace
+from flows.command_line.interruption import set_outlook
 from flows.experiment import ExperimentConfig
 from flows.settings import WEBHOOK, apply_settings
 
@@ -32,25 +33,30 @@ def run_flow(name: str, workspace: str, experiments: Collection[ExperimentConfig
     Raises:
         ValueError, OSError: If the workspace's address is wrong, or nothing can be written there, or as `check_inputs`.
     """
+    set_outlook("The next run with these settings goes on where this one stopped.")
     opened = Workspace.open(workspace)
     address = opened.writable_address()
     if experiments and not os.environ.get(WEBHOOK):  # with a webhook the flow checks alone, and so tells the webhook
         _check(name, experiments, opened)
     apply_settings()  # before the flow's module imports Prefect
     flow: Callable[..., Any] = resolve_name(name)
-    _protect_server()
     directories: list[str] = []
     # Registered before Prefect registers its own last message, so this runs after it: the directories come last.
     atexit.register(lambda: typer.echo("\n".join(directories)) if directories else None)
+    _start_server_if_needed()
     result = flow(workspace=address, **others)
     directories += result if isinstance(result, list) else [result]
 
 
-def _protect_server() -> None:
-    # Imported here because it loads Prefect.
-    from flows.serving.password import protect_temporary_server
+def _start_server_if_needed() -> None:
+    from prefect.settings import PREFECT_API_URL
 
-    protect_temporary_server()
+    if not PREFECT_API_URL.value():
+        from flows.command_line.temporary_server import start_server  # loads Prefect's server, which takes seconds
+        from flows.serving.password import protect_temporary_server
+
+        protect_temporary_server()
+        start_server()
 
 
 def _check(name: str, experiments: Collection[ExperimentConfig], workspace: Workspace) -> None:

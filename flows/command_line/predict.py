@@ -7,18 +7,25 @@ import typer
 
 from birdclef.champion import CHAMPION, champion_report
 from birdclef.config.predict import DetectionFormat
-from cache.workspace.user_output import STANDARD_OUTPUT
+from cache.workspace.urls import expand_home
+from cache.workspace.user_output import STANDARD_OUTPUT, is_regular
 from cache.workspace.workspace import Workspace
+from flows.command_line.interruption import set_outlook
 from flows.command_line.options import WORKSPACE, WorkspaceAddress
 from flows.settings import apply_settings
 
 
-def predict(
+def predict(  # noqa: PLR0913, PLR0917 - one argument for each option
     source: Annotated[
         str, typer.Argument(help="'champion', the directory of a report or of a single run, or an exported .onnx file.")
     ],
-    paths: Annotated[list[Path], typer.Argument(help="Recordings of any length, or folders of recordings.")],
-    output: Annotated[Path, typer.Option(help="File to write; - is the standard output.", dir_okay=False)],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Recordings of any length, or folders of recordings.", parser=expand_home),
+    ],
+    output: Annotated[
+        Path, typer.Option(help="File to write; - is the standard output.", parser=expand_home, metavar="FILE")
+    ],
     form: Annotated[
         DetectionFormat,
         typer.Option(
@@ -35,14 +42,19 @@ def predict(
             max=1,
         ),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the recordings that an interrupted call has finished.")
+    ] = False,
     workspace: WorkspaceAddress = WORKSPACE,
 ) -> None:
     """Predict new recordings, window by window; the exit status is 1 if a recording could not be read."""
     from birdclef.predict_recordings import find_recordings, predict_with
 
     apply_settings()
-    model = champion_report(Workspace.open(workspace)) if source == CHAMPION else Path(source)
-    outcome = predict_with(model, find_recordings(paths), output, form, threshold)
+    model = champion_report(Workspace.open(workspace)) if source == CHAMPION else expand_home(source)
+    if is_regular(output):
+        set_outlook("The same command with --resume goes on after the recordings that are finished.")
+    outcome = predict_with(model, find_recordings(paths), output, form, threshold, resume)
     typer.echo(
         f"{outcome.recordings} of {outcome.recordings + len(outcome.failures)} recordings "
         f"({outcome.seconds / 3600:.2f} h) predicted{outcome.describe_detections()}: {output}",
@@ -53,8 +65,11 @@ def predict(
 
 
 def export(
-    source: Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN")],
-    output: Annotated[Path, typer.Option(help="File to write; its model card is written beside it.", dir_okay=False)],
+    source: Annotated[Path, typer.Argument(help="Directory of a run.", parser=expand_home, metavar="RUN")],
+    output: Annotated[
+        Path,
+        typer.Option(help="File to write; its model card is written beside it.", parser=expand_home, metavar="FILE"),
+    ],
     to: Annotated[
         str, typer.Option(help="Format of the file; an unknown name lists all formats.", metavar="FORMAT")
     ] = "onnx",

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from birdclef.champion import keep_champion_folds
+from cache.workspace.urls import expand_home
 from cache.workspace.user_output import check_output
 from cache.workspace.workspace import Workspace
 from flows.command_line.options import WORKSPACE, Config, Overrides, WorkspaceAddress
@@ -39,7 +40,9 @@ def preview_augment(
     config: Config,
     overrides: Overrides = None,
     workspace: WorkspaceAddress = WORKSPACE,
-    output: Annotated[Path, typer.Option(help="Picture to write.", dir_okay=False)] = Path("augment.png"),
+    output: Annotated[Path, typer.Option(help="Picture to write.", parser=expand_home, metavar="FILE")] = Path(
+        "augment.png"
+    ),
 ) -> None:
     """Draw crops of the data set before and after each augmentation of the first member that reads log-mel."""
     from birdclef.preview import preview_augmentations

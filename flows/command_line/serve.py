@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cache.workspace.workspace import Workspace
+from flows.command_line.interruption import leave_signals
 from flows.command_line.options import WORKSPACE, Overrides, WorkspaceAddress
 from flows.configuration.presets import is_preset, read_argument
 from flows.experiment import load_config
@@ -38,6 +39,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument for each option
     from flows.serving.serve import serve as serve_deployments
 
     setup_logging()
+    leave_signals()  # serve has handlers of its own
     parameters = _scheduled_parameters(config, overrides or [], schedule) if config else {}
     cron = parse_schedule(schedule, timezone) if schedule else None
     os.environ["BIRDCLEF_WORKSPACE"] = address

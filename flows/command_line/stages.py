@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from birdclef.champion import CHAMPION, champion_report
+from cache.workspace.urls import expand_home
 from cache.workspace.workspace import Workspace
 from flows.command_line.foreground import run_flow
 from flows.command_line.options import WORKSPACE, Config, Overrides, WorkspaceAddress
@@ -44,8 +45,8 @@ def held_out(
     """Score a report on the recordings that its split held out, and count this look; the last line is the directory."""
     from birdclef.held_out import find_parts
 
-    opened = Workspace.open(workspace) if source == CHAMPION else Workspace.containing(Path(source))
-    find_parts(champion_report(opened) if source == CHAMPION else Path(source), opened)  # before a server starts
+    opened = Workspace.open(workspace) if source == CHAMPION else Workspace.containing(expand_home(source))
+    find_parts(champion_report(opened) if source == CHAMPION else expand_home(source), opened)  # before a server starts
     # The folder, and not the URL that it may mirror, because a mirror may lie anywhere.
     run_flow("flows.pipeline:held_out_flow", str(opened.directory), source=source)
 

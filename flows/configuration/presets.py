@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cache.workspace.urls import expand_home
 from flows.configuration.suggestion import suggest
 
 _FLOWS = Path(__file__).resolve().parents[1]
@@ -23,7 +24,7 @@ def read_argument(text: str) -> Path:
 
     A `Path` forgets a leading `./`, so such a path becomes absolute.
     """
-    config = Path(text)
+    config = expand_home(text)
     return config if str(config) == text or config.name != str(config) else config.absolute()
 
 

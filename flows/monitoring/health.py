@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from flows.monitoring.server_api import WrongAnswerError, api_url, ask_server
-from flows.settings import POOL, WORKER
+from flows.settings import POOL, own_worker
 
 
 def health(
@@ -19,11 +19,13 @@ def health(
 ) -> None:
     """Check that server and worker are alive, even if they are busy; the exit status is 1 if not."""
     url = api_url(port)
-    if ailment := find_ailment(url, None if server_only else WORKER):
+    if ailment := find_ailment(url, None if server_only else own_worker()):
         typer.echo(ailment, err=True)
         raise typer.Exit(1)
     typer.echo(
-        f"The server at {url} answers." if server_only else f"The server at {url} and the worker {WORKER} are alive."
+        f"The server at {url} answers."
+        if server_only
+        else f"The server at {url} and the worker {own_worker()} are alive."
     )
 
 

@@ -5,7 +5,7 @@ import csv
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from prefect.artifacts import Artifact, create_markdown_artifact, create_table_artifact
 
@@ -38,7 +38,7 @@ def show_table(rows: list[dict[str, Any]], key: str, description: str) -> None:
 
 
 def _is_newest(data: str, key: str) -> bool:
-    newest = Artifact.get(key)
+    newest = cast("Artifact | None", Artifact.get(key))  # a coroutine only where an event loop runs
     return newest is not None and newest.data == data
 
 

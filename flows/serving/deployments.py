@@ -1,5 +1,6 @@
 """Prepares a Prefect server for a worker: work pool, deployments, schedule, and the state of dead runs."""
 
+import asyncio
 import json
 import logging
 import subprocess
@@ -34,7 +35,7 @@ from pydantic import ValidationError
 
 from flows.monitoring.notify import notify_of_run
 from flows.serving.supervisor import ServeError
-from flows.settings import POOL, WORKER
+from flows.settings import POOL, own_worker
 
 logger = logging.getLogger(__name__)
 
@@ -46,24 +47,43 @@ JOB_TEMPLATE = Path(__file__).with_name("base-job-template.json")
 
 FLOW, DEPLOYMENT = "birdclef", "full-pipeline"
 SCHEDULE = "retraining"
+_CRON_FIELDS = 5
 
 
 def parse_schedule(cron: str, timezone: str) -> CronSchedule:
     """Returns the schedule of a cron expression in a time zone.
 
     Raises:
-        ValueError: If the expression or the time zone is wrong.
+        ValueError: If the expression or the time zone is wrong, or if no date matches the expression.
     """
+    wrong = (
+        f"--schedule: {cron!r} is not a cron expression. Give minute, hour, day of the month, month and day of the "
+        "week, such as '0 3 * * 1' for Mondays at 3:00."
+    )
+    if len(cron.split()) != _CRON_FIELDS and not cron.startswith("@"):  # Prefect takes a sixth field as seconds
+        raise ValueError(wrong)
     try:
-        return CronSchedule(cron=cron, timezone=timezone)
+        schedule = CronSchedule(cron=cron, timezone=timezone)
     except ValidationError as error:
         if any(problem["loc"] == ("timezone",) for problem in error.errors()):
             raise ValueError(
                 f"--timezone: {timezone!r} is not a time zone. Give a name such as UTC or Europe/Berlin."
             ) from error
+        raise ValueError(wrong) from error
+    _check_next_date(cron, timezone)
+    return schedule
+
+
+def _check_next_date(cron: str, timezone: str) -> None:
+    # Imported here because it loads Prefect's server.
+    from prefect.server.schemas.schedules import CronSchedule as ServerSchedule
+
+    try:
+        asyncio.run(ServerSchedule(cron=cron, timezone=timezone).get_dates(1))
+    except ValueError as error:
         raise ValueError(
-            f"--schedule: {cron!r} is not a cron expression. Give minute, hour, day of the month, month and day of the "
-            "week, such as '0 3 * * 1' for Mondays at 3:00."
+            f"--schedule: {cron!r} names a day that never comes, such as February 30. Give a day that the month has, "
+            "such as '0 0 28 2 *'."
         ) from error
 
 
@@ -120,7 +140,7 @@ async def prepare_pool() -> None:
 async def _close_stale_runs(client: PrefectClient) -> None:
     """Mark the unfinished runs of a dead worker as crashed, unless another worker of the pool may still run them."""
     workers = await client.read_workers_for_work_pool(POOL)
-    if any(worker.status == WorkerStatus.ONLINE and worker.name != WORKER for worker in workers):
+    if any(worker.status == WorkerStatus.ONLINE and worker.name != own_worker() for worker in workers):
         logger.warning("serve: another worker serves the pool %s, so its runs stay open", POOL)
         return
     unfinished = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])

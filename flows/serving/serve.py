@@ -21,7 +21,7 @@ from flows.monitoring.server_api import NoAnswerError, WrongAnswerError, check_s
 from flows.serving.deployments import deploy, prepare_pool, set_schedule, skip_missed_runs
 from flows.serving.password import protect_server
 from flows.serving.supervisor import Part, ServeError, end_leftovers
-from flows.settings import POOL, WORKER
+from flows.settings import POOL, own_worker
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def _serve_parts(
         asyncio.run(prepare_pool())
         deploy()
         asyncio.run(set_schedule(schedule, parameters))
-        worker = ("prefect", "--no-prompt", "worker", "start", "--pool", POOL, "--name", WORKER)
+        worker = ("prefect", "--no-prompt", "worker", "start", "--pool", POOL, "--name", own_worker())
         parts.append(Part("worker", worker, home, lambda: _answers(url) and _ask(prepare_pool())))
         logger.info(
             "serve: ready at %s. From another terminal: export PREFECT_API_URL=%s; "

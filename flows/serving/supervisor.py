@@ -64,7 +64,7 @@ class Part:
             self._bury(self._process)
         if time.monotonic() >= self._start_at and self._ready():
             command = [sys.executable, "-m", *self._arguments]
-            self._process = _start(command, {**os.environ, _MARK: self._home}, f"prefect.{self._name}")
+            self._process = start_process(command, {**os.environ, _MARK: self._home}, f"prefect.{self._name}")
             self._started = time.monotonic()
 
     def _bury(self, process: subprocess.Popen[bytes]) -> None:
@@ -114,7 +114,16 @@ def end_leftovers(home: str) -> int:
     return ended
 
 
-def _start(command: list[str], environment: Mapping[str, str], log_name: str) -> subprocess.Popen[bytes]:
+def start_process(command: list[str], environment: Mapping[str, str], log_name: str) -> subprocess.Popen[bytes]:
+    """Returns a process in a session of its own, which no signal of the terminal reaches.
+
+    On Linux the kernel ends it when the thread that called this ends, so the main thread must.
+
+    Args:
+        command: Program and its arguments.
+        environment: All environment variables of the process.
+        log_name: Logger of its output, if the log is JSON.
+    """
     output = subprocess.PIPE if is_logging_json() else None
     process = subprocess.Popen(
         command,

@@ -95,7 +95,7 @@ def beside_training(
             with gpu_lock.alone_on(["GPU-a"]):
                 waiting = pool.submit(work)
                 deadline = time.monotonic() + 60
-                while "waits for the training or prediction that uses GPU GPU-a" not in caplog.text:
+                while "GPU GPU-a: waits for process " not in caplog.text:
                     assert not waiting.done(), "it did not wait"
                     assert time.monotonic() < deadline
                     time.sleep(0.01)

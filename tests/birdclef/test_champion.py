@@ -1,7 +1,9 @@
 """Who the champion is, by hand and at a URL; reports are those of tests/conftest.py's members."""
 
+import errno
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +36,9 @@ def write_report(name: str, workspace: Path | Workspace) -> Path:
         lineage = {"split": {"key": f"{name:0>16}"}, "runs": []}
         metrics = {"macro_f1": {"value": 0.5, "low": 0.4, "high": 0.6, "chance": 0.1}}
         counts = {"split": {"leak": {"leaking_share": 0.0}}, "coverage": {"recordings_scored": 9}}
-        (staging / "report.json").write_text(json.dumps({"lineage": lineage, "metrics": metrics, **counts}))
+        (staging / "report.json").write_text(
+            json.dumps({"format": 1, "lineage": lineage, "metrics": metrics, **counts})
+        )
         (staging / "experiment.yaml").write_text(name)
 
     opened = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
@@ -166,6 +170,22 @@ def test_decision_counts_before_its_link_is_made(tmp_path: Path) -> None:
     assert champion_report(Workspace(tmp_path)) == b
     link_champion(read_decisions(Workspace(tmp_path)), Workspace(tmp_path))
     assert link.resolve() == b.resolve()
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_file_system_without_links_gets_a_file_with_the_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(link: Path, target: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    report = write_report("a", tmp_path)
+    decide(report, "promoted", Workspace(tmp_path))
+    place = tmp_path / "models" / "champion"
+    assert (place.parent / place.read_text().strip()).resolve() == report.resolve()
+    assert champion_report(Workspace(tmp_path)) == report
+    assert sorted(path.name for path in place.parent.iterdir() if path.name != ".lock")[1:] == ["champion"]
 
 
 def test_torn_decision_is_not_read(tmp_path: Path) -> None:

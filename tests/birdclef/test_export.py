@@ -177,7 +177,9 @@ def test_wrong_names_are_refused(run: Path, tmp_path: Path, evaluation_split: Pa
         export_onnx(run, tmp_path / "model.pt")
     with pytest.raises(ValueError, match=r"is not a run\. Give workspace/runs/KEY"):
         export_onnx(evaluation_split, tmp_path / "model.onnx")
-    (tmp_path / "report.json").write_text(json.dumps({"lineage": {"runs": [{"key": "abc"}, {"key": "def"}]}}))
+    (tmp_path / "report.json").write_text(
+        json.dumps({"format": 1, "lineage": {"runs": [{"key": "abc"}, {"key": "def"}]}})
+    )
     with pytest.raises(ValueError, match=r"the runs of this report are abc, def\."):
         export_onnx(tmp_path, tmp_path / "model.onnx")
     with pytest.raises(FileNotFoundError, match="no such file"):

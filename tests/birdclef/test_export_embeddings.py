@@ -127,6 +127,7 @@ def test_report_predicts_with_as_few_windows_at_once_as_its_experiment(run: Path
         Recipe("predictions", PredictConfig().identity(), {"run": artefact_key(run)}, 99), lambda _: None
     )
     content = {
+        "format": 1,
         "members": [{"name": "head"}],
         "ensemble": {"method": "mean", "weights": {"head": 1.0}},
         "calibration": {"temperature": 1.0},

@@ -29,6 +29,7 @@ from cache.config.features import EmbeddingConfig, LogMelConfig
 from cache.front_end.embedding import keep_model, open_embedder
 from cache.front_end.log_mel import compute_log_mel
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.unfinished_output import Job
 
 FEATURES = LogMelConfig(sample_rate=8000, n_fft=256, hop_length=100, n_mels=32, fmin=50, fmax=4000)  # 80 frames/s
 SPECIES = ["ant", "bee", "c<i>at"]
@@ -487,6 +488,42 @@ def test_output_appears_whole_or_not_at_all(
         predict_recordings(classifier, [recordings / "a.wav"], tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_text() == "before"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("form", ["submission", "long", "raven"])
+def test_interrupted_prediction_goes_on_after_the_finished_recordings(
+    classifier: EnsembleClassifier,
+    recordings: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    form: DetectionFormat,
+) -> None:
+    listed = find_recordings([recordings])
+    whole = predict_recordings(classifier, listed, tmp_path / "whole", form, 0.2)
+    begun: list[Path] = []
+
+    def classify(
+        self: EnsembleClassifier, recording: Path, heard: Heard
+    ) -> Iterator[tuple[Window, NDArray[np.float64]]]:
+        begun.append(recording)
+        windows = plain(self, recording, heard)
+        yield next(windows)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        yield from windows
+
+    plain = EnsembleClassifier.classify
+    monkeypatch.setattr(EnsembleClassifier, "classify", classify)
+    output = tmp_path / "out" / "a.csv"
+    with pytest.raises(KeyboardInterrupt):
+        predict_recordings(classifier, listed, output, form, 0.2, Job("key", resume=False))
+    assert sorted(path.name for path in output.parent.iterdir()) == ["a.csv.steps", "a.csv.unfinished"]
+    with pytest.raises(ValueError, match=r"a\.csv\.unfinished was written for other recordings, .* leave out --resume"):
+        predict_recordings(classifier, listed, output, form, 0.2, Job("other", resume=True))
+    assert predict_recordings(classifier, listed, output, form, 0.2, Job("key", resume=True)) == whole
+    assert begun == [listed[0], listed[1], listed[1], listed[2]]
+    assert output.read_bytes() == (tmp_path / "whole").read_bytes()
+    assert [path.name for path in output.parent.iterdir()] == ["a.csv"]
 
 
 def test_recording_is_not_overwritten_by_its_prediction(classifier: EnsembleClassifier, recordings: Path) -> None:

@@ -22,6 +22,8 @@ from birdclef.config.train import TrainConfig
 from birdclef.decisions import read_decisions
 from birdclef.evaluate import evaluate
 from birdclef.promote import promote
+from cache.workspace.keys import file_key
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 CONFIG = EvaluateConfig(bootstrap_samples=100, permutations=2, worst_errors=0, map_recordings=0)
@@ -300,6 +302,9 @@ def test_reason_says_if_training_of_a_later_champion_did_not_pay(tmp_path: Path)
     content = json.loads((later / "report.json").read_text())
     verdict = {"outcome": "not_paid", "sentence": "Training did not pay here: A is better."}
     (later / "report.json").write_text(json.dumps({**content, "verdict": verdict}))
+    provenance = read_provenance(later)
+    provenance["files"]["report.json"] = file_key(later / "report.json")
+    (later / "provenance.json").write_text(json.dumps(provenance))
     promote(RULE, CONFIG, first, Workspace(tmp_path))
     decision, _ = promote(RULE, CONFIG, later, Workspace(tmp_path))
     assert decision.verdict == "promoted"

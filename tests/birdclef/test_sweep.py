@@ -37,6 +37,7 @@ def write(
     )
     key = artefact_key(write_split(workspace, recordings))
     report = {
+        "format": 1,
         "metrics": metrics,
         "members": [{"training_seconds": 1.26 + 2.0}],
         "per_species": [{"label": "a"}],

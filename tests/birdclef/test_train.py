@@ -41,8 +41,9 @@ from cache.recordings.catalogue_tables import read_catalogue
 from cache.split import build_split
 from cache.store.strip_store import StripStore
 from cache.synth import CorpusPlan, synthesize_corpus
-from cache.workspace.keys import Recipe
-from cache.workspace.provenance import DamagedArtefactError, read_provenance
+from cache.workspace.file_format import DamagedArtefactError, OtherFormatError
+from cache.workspace.keys import Recipe, file_key
+from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 BesideTraining = Callable[[Callable[[], Path]], Path]
@@ -266,6 +267,22 @@ def test_a_damaged_run_is_not_loaded(run: Path, tmp_path: Path, name: str) -> No
     (torn / name).write_bytes(bytes((torn / name).stat().st_size))
     with pytest.raises(DamagedArtefactError, match=f"{torn} is damaged: {name} is not what was published there"):
         load_run(torn, Workspace.containing(torn), torch.device("cpu"))
+
+
+def test_a_run_of_an_older_version_is_refused_with_what_to_do(run: Path, tmp_path: Path) -> None:
+    old = shutil.copytree(run, tmp_path / "runs" / run.name)
+    description = json.loads((old / "model.json").read_text())
+    assert description["format"] == 1
+    del description["format"], description["store"]  # as last week's version wrote it
+    (old / "model.json").write_text(json.dumps(description))
+    provenance = read_provenance(old)
+    provenance["files"]["model.json"] = file_key(old / "model.json")
+    (old / "provenance.json").write_text(json.dumps(provenance))
+    told = (
+        f"An older version of birdclef wrote {old}/model.json: it has format 0, .*Train this model again in a new work"
+    )
+    with pytest.raises(OtherFormatError, match=told):
+        load_run(old, Workspace.containing(old), torch.device("cpu"))
 
 
 def test_predictions_cover_the_validation_fold_alone(predictions: Path, split: Path) -> None:

@@ -68,7 +68,7 @@ def write_report(
     recipe = Recipe("reports", {"name": name}, {}, 1)
 
     def write(staging: Path) -> None:
-        (staging / "report.json").write_text(json.dumps({"key": recipe.key, **content}))
+        (staging / "report.json").write_text(json.dumps({"format": 1, "key": recipe.key, **content}))
         (staging / "experiment.yaml").write_text(name)
         recordings.to_csv(staging / "recordings.csv", index=False)
         np.savez(staging / "oof.npz", species=species, probabilities=np.eye(len(species))[predicted])

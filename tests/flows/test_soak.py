@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interrupted_command import Press, interrupt, to_group, to_process
 
 PROJECT = Path(__file__).resolve().parents[2]
 ROUNDS = 5
@@ -96,3 +97,66 @@ def read_metrics(report: Path) -> dict[str, object]:
     """Returns the metrics of a report."""
     metrics: dict[str, object] = json.loads((report / "report.json").read_text())["metrics"]
     return metrics
+
+
+PLACES = [
+    ("Starting temporary server", 1.0),
+    ("Beginning flow run", 0.0),
+    ("Dask dashboard", 0.2),
+    ("Task run 'split", 1.0),
+    ("train: memory", 0.5),
+    ("Task run 'train cnn fold 0'", 2.0),
+    ("Task run 'train cnn fold 1'", 0.2),
+    ("Task run 'predict cnn fold 1'", 0.5),
+    ("Task run 'baseline", 0.5),
+]
+"""Lines of the log, and the seconds after each at which the run is interrupted."""
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    "press",
+    [to_group(signal.SIGINT), to_process(signal.SIGINT), to_process(signal.SIGTERM)],
+    ids=["Ctrl-C", "SIGINT", "SIGTERM"],
+)
+def test_a_run_that_is_interrupted_in_every_stage_ends_in_ten_seconds_and_goes_on(
+    tiny_overrides: list[str], prefect_environment: dict[str, str], tmp_path: Path, press: Press
+) -> None:
+    calm, _ = finish(tmp_path / "calm", tiny_overrides, prefect_environment)
+    workspace = tmp_path / "interrupted"
+    arguments = command(workspace, tiny_overrides)[3:]
+    for line, delay in PLACES:
+        ended = interrupt(arguments, prefect_environment, line, delay, press)
+        assert (ended.status, ended.left) == (130, []), line
+        assert ended.said[-1].startswith("Interrupted. The next run"), line
+        assert ended.seconds < 10, line
+    report, _ = finish(workspace, tiny_overrides, prefect_environment)
+    assert report.name == calm.name
+    assert read_weights(workspace) == read_weights(tmp_path / "calm")
+    assert read_metrics(report) == read_metrics(calm)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_training_that_waits_for_another_one_says_so_and_is_interrupted(
+    tiny_overrides: list[str], prefect_environment: dict[str, str], tmp_path: Path
+) -> None:
+    workspace = tmp_path / "workspace"
+    arguments = ["train", "demo", *tiny_overrides, "train.*.epochs=500", "--workspace", str(workspace)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "flows.command_line.app", *arguments],
+        cwd=PROJECT,
+        env=prefect_environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as first:
+        assert first.stderr is not None
+        while "train: memory" not in first.stderr.readline():
+            pass
+        waiting = f"waits for process {first.pid} on "
+        ended = interrupt(arguments, prefect_environment, waiting, 0.2, to_group(signal.SIGINT))
+        os.killpg(first.pid, signal.SIGKILL)
+    assert (ended.status, ended.left) == (130, [])
+    assert ended.seconds < 10

@@ -15,6 +15,7 @@ from birdclef.comparison.diff import NothingInCommonError, compare_reports, desc
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.train import TrainConfig
 from birdclef.evaluate import evaluate
+from cache.workspace.file_format import DamagedArtefactError
 from cache.workspace.workspace import Workspace
 
 CONFIG = EvaluateConfig(bootstrap_samples=100, permutations=2, worst_errors=0, map_recordings=0)
@@ -81,8 +82,16 @@ def test_report_against_itself_differs_by_nothing(reports: list[Path]) -> None:
         assert second["difference"] == {"value": 0, "low": 0, "high": 0}
 
 
+def test_damaged_report_is_named(reports: list[Path], tmp_path: Path) -> None:
+    torn = shutil.copytree(reports[0], tmp_path / "torn")
+    (torn / "oof.npz").write_bytes(b"")
+    with pytest.raises(DamagedArtefactError, match=f"{torn} is damaged: oof.npz is not what was published there"):
+        compare_reports([reports[0], torn], CONFIG, ["macro_f1"])
+
+
 def test_other_models_that_make_the_same_errors_may_differ_on_others(reports: list[Path], tmp_path: Path) -> None:
     other = shutil.copytree(reports[0], tmp_path / "other")
+    (other / "provenance.json").unlink()  # it has the digests of the probabilities
     with np.load(other / "oof.npz") as archive:
         content = dict(archive)
     content["probabilities"] = content["probabilities"] ** 0.9

@@ -10,6 +10,7 @@ def write(
     folder: Path, name: str, value: float, select: str = "last", leaking: float = 0.0, recordings: int = 50
 ) -> Path:
     content = {
+        "format": 1,
         "metrics": {"macro_f1": {"value": value}},
         "split": {"leak": {"leaking_share": leaking}},
         "coverage": {"recordings_scored": recordings},

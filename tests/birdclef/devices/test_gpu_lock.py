@@ -38,7 +38,7 @@ def test_second_training_waits_for_the_gpu_until_the_first_is_killed(tmp_path: P
         assert read_line(first) == "training"
         with start(tmp_path, 0, "GPU-b") as second, start(tmp_path, 0, "GPU-c") as elsewhere:
             assert read_line(elsewhere) == "training"
-            assert read_line(second) == "gpu: waits for the training or prediction that uses GPU GPU-b"
+            assert read_line(second).startswith(f"GPU GPU-b: waits for process {first.pid} on ")
             assert second.poll() is None
             killed = time.monotonic()
             os.kill(first.pid, signal.SIGKILL)

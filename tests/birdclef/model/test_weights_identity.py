@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from birdclef.model.weights_identity import identify_weights
+from birdclef.model.weights_identity import identify_weights, weights_file
 
 
 @pytest.mark.parametrize("weights", ["none", "hub"])
@@ -19,6 +19,13 @@ def test_local_file_counts_by_its_content_wherever_it_lies(tmp_path: Path) -> No
         path.write_bytes(b"weights")
     assert identify_weights(str(files[0])) == ("local", {"weights": hashlib.sha256(b"weights").hexdigest()})
     assert identify_weights(str(files[1])) == identify_weights(str(files[0]))
+
+
+def test_home_of_a_local_file_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.bin").write_bytes(b"weights")
+    assert identify_weights("~/a.bin") == ("local", {"weights": hashlib.sha256(b"weights").hexdigest()})
+    assert weights_file("~/a.bin") == tmp_path / "a.bin"
 
 
 def test_missing_file_is_named_with_what_may_be_given(tmp_path: Path) -> None:

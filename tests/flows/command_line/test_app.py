@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -17,8 +18,10 @@ from typer.testing import CliRunner
 
 from birdclef.export import EXPORTERS
 from cache.workspace.keys import KINDS
-from flows.command_line.app import app, main
+from flows.command_line.app import app, run_app
 from flows.experiment import load_config
+
+PROJECT = Path(__file__).resolve().parents[3]
 
 Birdclef = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -59,6 +62,17 @@ def test_run_ends_with_the_report_directory(first_run: subprocess.CompletedProce
 def test_version_is_that_of_the_project() -> None:
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
     assert CliRunner().invoke(app, ["--version"]).stdout == f"birdclef {project['version']}\n"
+
+
+def test_home_is_expanded_in_paths_that_no_shell_has_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copy(PROJECT / "configs/small.yaml", tmp_path / "mine.yaml")
+    shown = [CliRunner().invoke(app, ["config", "show", name]).stdout for name in ("~/mine.yaml", "small")]
+    assert shown[0].replace("mine.yaml", "small.yaml") == shown[1] != ""
+    refused = CliRunner().invoke(app, ["diff", "~/report", "--output=~"]).exception
+    assert str(refused) == f"The output {tmp_path} is a folder. Name a file in it."
+    missing = CliRunner().invoke(app, ["predict", "~/run", "~/a.wav", "--output=~/b.csv"]).exception
+    assert str(missing) == f"{tmp_path}/a.wav: no such file or folder. Check the path."
 
 
 def test_report_keeps_every_effective_value(
@@ -391,7 +405,7 @@ def test_missing_package_is_one_message_and_status_1(
     output = str(tmp_path / "a.csv")
     monkeypatch.setattr(sys, "argv", ["birdclef", "predict", str(model), str(sound), "--output", output])
     with pytest.raises(SystemExit) as ended:
-        main()
+        run_app()
     assert ended.value.code == 1
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith("ImportError: ")

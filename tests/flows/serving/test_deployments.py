@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 import uuid
 from collections import Counter
@@ -22,10 +23,21 @@ from flows.serving import deployments
 from flows.serving.deployments import JOB_TEMPLATE, parse_schedule, prepare_pool, set_schedule, skip_missed_runs
 
 
-@pytest.mark.parametrize("cron", ["61 * * * *", "weekly", "* * *", ""])
+@pytest.mark.parametrize("cron", ["61 * * * *", "weekly", "* * *", "", "0 3 * * 1 5", "0 0 3 * * 1"])
 def test_wrong_cron_expression_is_told_with_an_example(cron: str) -> None:
     with pytest.raises(ValueError, match=r"--schedule: .* is not a cron expression.*'0 3 \* \* 1'"):
         parse_schedule(cron, "UTC")
+
+
+@pytest.mark.parametrize("cron", ["0 0 30 2 *", "0 0 31 4,6 *"])
+def test_day_that_never_comes_is_refused(cron: str) -> None:
+    with pytest.raises(ValueError, match=f"--schedule: '{re.escape(cron)}' names a day that never comes"):
+        parse_schedule(cron, "UTC")
+
+
+@pytest.mark.parametrize("cron", ["0 0 29 2 *", "0 3 * * 1", "@weekly"])
+def test_day_that_comes_is_taken(cron: str) -> None:
+    assert parse_schedule(cron, "UTC").cron == cron
 
 
 def test_wrong_time_zone_is_told_with_an_example() -> None:
@@ -34,17 +46,19 @@ def test_wrong_time_zone_is_told_with_an_example() -> None:
 
 
 def test_schedule_follows_the_last_call_and_spares_others(prefect_server: str) -> None:
+    schedules = {cron: parse_schedule(cron, "UTC") for cron in ("5 5 * * *", "0 3 * * 1", "0 4 * * 1")}
+
     async def change() -> tuple[list[bool], list[str], list[str]]:
         async with get_client() as client:
             deployment = await _deploy(client)
-            mine = DeploymentScheduleCreate(schedule=parse_schedule("5 5 * * *", "UTC"), active=True)
+            mine = DeploymentScheduleCreate(schedule=schedules["5 5 * * *"], active=True)
             await client.create_deployment_schedules(deployment, [mine])
-            await set_schedule(parse_schedule("0 3 * * 1", "UTC"), {})
+            await set_schedule(schedules["0 3 * * 1"], {})
             (made,) = [each for each in await client.read_deployment_schedules(deployment) if each.slug]
             await client.update_deployment_schedule(deployment, made.id, active=False)
-            await set_schedule(parse_schedule("0 3 * * 1", "UTC"), {})
+            await set_schedule(schedules["0 3 * * 1"], {})
             paused = [each.active for each in await client.read_deployment_schedules(deployment) if each.slug]
-            await set_schedule(parse_schedule("0 4 * * 1", "UTC"), {"config": "a.yaml"})
+            await set_schedule(schedules["0 4 * * 1"], {"config": "a.yaml"})
             moved = [each.schedule for each in await client.read_deployment_schedules(deployment) if each.slug]
             await set_schedule(None, {})
             left = await client.read_deployment_schedules(deployment)
