@@ -56,6 +56,7 @@ ELSEWHERE = {
         "flows/command_line/foreground.py",
         "flows/command_line/predict.py",
         "flows/command_line/serve.py",
+        "flows/serving/server.py",
         "flows/command_line/stages.py",
     ),
     "It starts a command, or its server: tests/flows/command_line/test_interruption.py starts and interrupts one.": (

@@ -26,38 +26,41 @@ EncodeAudio = Callable[..., bytes]
 FEATURES = LogMelConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=256, n_mels=8, timeout_seconds=30.0)
 
 PLANT_FAULTS = """
-import ctypes, os, signal, time
+import ctypes, io, os, signal, time
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-read = soundfile.read
+class FaultyFile(soundfile.SoundFile):
+    def __init__(self, stream, *arguments, **options):
+        stream.seek(0)
+        audio = stream.read(1000)
+        stream.seek(0)
+        if audio.startswith(b"SEGFAULT"):
+            ctypes.string_at(0)
+        if audio.startswith(b"EXIT"):
+            os._exit(7)
+        if audio.startswith(b"KILLED") and not Path(audio[6:].decode()).exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        if audio.startswith(b"HANG"):
+            time.sleep(3600)
+        if audio.startswith(b"HUGE"):
+            np.zeros((10**9, 1), np.float32)
+        if audio.startswith(b"ONCE") and not Path(audio[4:].decode()).exists():
+            Path(audio[4:].decode()).touch()
+            os._exit(7)
+        if audio.startswith(b"ORPHAN") and not Path(audio[6:].decode()).exists():
+            Path(audio[6:].decode()).touch()
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(3600)
+        if audio.startswith((b"ONCE", b"KILLED", b"ORPHAN")):
+            stream = io.BytesIO()
+            soundfile.write(stream, np.full(9000, 0.5), 8_000, format="WAV")
+            stream.seek(0)
+        super().__init__(stream, *arguments, **options)
 
-def faulty_read(stream, **options):
-    audio = stream.getvalue()
-    if audio.startswith(b"SEGFAULT"):
-        ctypes.string_at(0)
-    if audio.startswith(b"EXIT"):
-        os._exit(7)
-    if audio.startswith(b"KILLED") and not Path(audio[6:].decode()).exists():
-        os.kill(os.getpid(), signal.SIGKILL)
-    if audio.startswith(b"HANG"):
-        time.sleep(3600)
-    if audio.startswith(b"HUGE"):
-        return np.zeros((10**9, 1), np.float32), 8_000
-    if audio.startswith(b"ONCE") and not Path(audio[4:].decode()).exists():
-        Path(audio[4:].decode()).touch()
-        os._exit(7)
-    if audio.startswith(b"ORPHAN") and not Path(audio[6:].decode()).exists():
-        Path(audio[6:].decode()).touch()
-        os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(3600)
-    if audio.startswith((b"ONCE", b"KILLED", b"ORPHAN")):
-        return np.ones((9000, 1), np.float32), 8_000
-    return read(stream, **options)
-
-soundfile.read = faulty_read
+soundfile.SoundFile = FaultyFile
 """
 
 
