@@ -185,6 +185,7 @@ def test_what_only_says_where_to_train_does_not_change_the_run(split: Path) -> N
     assert run_recipe(TRAIN, split, 1).key != run_recipe(TRAIN, split, 0).key
 
 
+@pytest.mark.soak
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(split: Path, workspace: Path) -> None:
     config = TRAIN.model_copy(update={"epochs": 12, "seed": 5})
     unbroken = train(config, split, 0, Workspace(workspace))

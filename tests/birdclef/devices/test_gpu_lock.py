@@ -33,6 +33,7 @@ def read_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().rstrip()
 
 
+@pytest.mark.soak
 def test_second_training_waits_for_the_gpu_until_the_first_is_killed(tmp_path: Path) -> None:
     with start(tmp_path, 600, "GPU-b", "GPU-a") as first:
         assert read_line(first) == "training"

@@ -205,6 +205,7 @@ def test_a_killed_process_ends_all_and_is_named(functions: ModuleType) -> None:
     assert time.monotonic() - started < 60
 
 
+@pytest.mark.soak
 def test_processes_end_with_the_one_that_started_them(functions: ModuleType, tmp_path: Path) -> None:
     program = (
         "import sys\nfrom pathlib import Path\n"

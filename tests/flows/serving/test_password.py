@@ -92,11 +92,12 @@ def test_server_that_runs_already_keeps_its_password(monkeypatch: pytest.MonkeyP
     assert known() == [None, None]
 
 
-def test_flow_of_the_command_line_runs_with_a_temporary_server_that_has_a_password(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_temporary_server_has_its_password_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole runs with this server are in test_app.py and test_interruption.py."""
+    at_start: list[str | None] = []
+    monkeypatch.setattr("flows.command_line.temporary_server.start_server", lambda: at_start.extend(known()))
     (tmp_path / "small_flow.py").write_text("def run(workspace): return []\n")
     monkeypatch.syspath_prepend(tmp_path)
     run_flow("small_flow:run", str(tmp_path / "workspace"))
-    server, client = known()
+    server, client = at_start
     assert server == client is not None

@@ -197,6 +197,7 @@ def test_parameters_are_described_in_the_form(served: Served) -> None:
         assert all(field.get("description") for field in properties.values())
 
 
+@pytest.mark.soak
 def test_new_recordings_are_predicted_by_a_deployment(
     served: Served, corpus: Path, full_run: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
