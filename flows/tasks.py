@@ -153,7 +153,7 @@ def evaluate_task(
     workspace: Workspace,
     zero_shot: Path | None = None,
 ) -> Path:
-    """Score and combine the members; returns the report. Prefect's UI shows the report with the run."""
+    """Score and combine the members; returns the report. Prefect's UI shows the report."""
     report = evaluate(config, members, baseline, experiment, workspace, zero_shot)
     show_report(report, workspace)
     return report
@@ -171,7 +171,7 @@ def held_out_task(report: Path, members: dict[str, list[Path]], baseline: Path, 
 
 @task(name="promote", **STAGE)
 def promote_task(config: PromoteConfig, evaluation: EvaluateConfig, report: Path, workspace: Workspace) -> None:
-    """Promote the report if the rule of promotion allows it. Prefect's UI shows the decisions with the run."""
+    """Promote the report if the rule of promotion allows it. Prefect's UI shows the decisions."""
     decision, new = promote(config, evaluation, report, workspace)
     if new:
         told = f"report {decision.report}, number {decision.number}: {decision.reason}"
@@ -182,7 +182,7 @@ def promote_task(config: PromoteConfig, evaluation: EvaluateConfig, report: Path
 
 @task(name="sweep", **STAGE)
 def sweep_task(settings: list[dict[str, Any]], reports: list[Path], workspace: Workspace) -> Path:
-    """Compare the reports of a sweep; returns the comparison. Prefect's UI shows the comparison with the run."""
+    """Compare the reports of a sweep; returns the comparison. Prefect's UI shows the comparison."""
     directory = compare_settings(settings, reports, workspace)
     show_page((directory / "sweep.md").read_text(), key="sweep", description="Comparison of settings")
     return directory
@@ -202,7 +202,7 @@ def compare_task(
     companions: list[str],
     workspace: Workspace,
 ) -> Path:
-    """Compare the arms with the reference; returns the comparison. Prefect's UI shows the comparison with the run."""
+    """Compare the arms with the reference; returns the comparison. Prefect's UI shows the comparison."""
     directory = compare(config, trials, baselines, companions, workspace)
     show_page((directory / "comparison.md").read_text(), key="comparison", description="Comparison of objectives")
     return directory

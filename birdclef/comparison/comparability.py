@@ -58,7 +58,7 @@ class Doubts:
 
 def find_doubts(reports: Sequence[Path]) -> list[Doubts]:
     """Returns the doubts about the score of each report beside the others; their splits may be gone."""
-    contents = [_read(report) for report in reports]
+    contents = [read_report(report) for report in reports]
     leaks = [content["split"]["leak"]["leaking_share"] for content in contents]
     scored = [content["coverage"]["recordings_scored"] for content in contents]
     return [
@@ -73,7 +73,7 @@ def find_doubts(reports: Sequence[Path]) -> list[Doubts]:
 
 def find_selection(report: Path) -> list[str]:
     """Returns why the score of a report is too high by itself, in words: epochs chosen on the validation fold."""
-    runs = _read(report)["lineage"]["runs"]
+    runs = read_report(report)["lineage"]["runs"]
     chosen = sum(run["config"]["select"] == "best" for run in runs)
     reason = (
         f"the epoch of {chosen} of its {len(runs)} models was chosen on the validation fold, so its score is too high: "
@@ -94,7 +94,7 @@ def find_objections(report: Path, other: Path, leaks: Sequence[Leaks], workspace
     Raises:
         FileNotFoundError: If the split or the catalogue of a report is missing.
     """
-    own, others = _read(report), _read(other)
+    own, others = read_report(report), read_report(other)
     incomparable = _compare_settings(own, others, other.name, leaks) or _compare_leaks(leaks, other.name)
     lost = _find_lost_recordings(report, other, read_usable_recordings(report, workspace))
     return [*incomparable, *_find_lost_species(own, others, other.name), *lost]
@@ -216,7 +216,3 @@ def _grew(share: float, before: float) -> bool:
 def _split_setting(report: Mapping[str, Any], setting: str) -> str:
     value = report["lineage"]["split"]["config"].get(setting, SplitConfig.model_fields[setting].default)
     return "null" if value is None else str(value)
-
-
-def _read(report: Path) -> dict[str, Any]:
-    return read_report(report)
