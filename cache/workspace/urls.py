@@ -172,8 +172,7 @@ def _reaching(url: str) -> Iterator[tuple[Any, str]]:
     if password := urlsplit(url).password:
         raise ValueError(
             f"{url.replace(f':{password}@', ':…@')} holds a password, which would stand in logs, artefacts and "
-            "names of folders. Leave it out, and use a key, an agent or fsspec's configuration "
-            f"(FSSPEC_{protocol.upper()}_PASSWORD)."
+            f"names of folders. Leave it out, and set FSSPEC_{protocol.upper()}_PASSWORD, or use a key."
         )
     # Imported here so that programs with local files only do not load it.
     import fsspec

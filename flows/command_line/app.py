@@ -12,7 +12,6 @@ import typer
 
 from flows.command_line.comparisons import compare, diff, sweep
 from flows.command_line.corpus import synth
-from flows.command_line.interruption import ending_on_signals
 from flows.command_line.models import models_app
 from flows.command_line.predict import export, predict
 from flows.command_line.previews import augment_app, config_app
@@ -70,12 +69,6 @@ def set_up(
     prepare_home()
 
 
-def main() -> None:
-    """Run the command line."""
-    with ending_on_signals():
-        run_app()
-
-
 def run_app() -> None:
     """Run a command; a user's error is printed as one message, and the exit status is 1."""
     # Else the interpreter looks for garbage among everything that was imported before it ends: 0.2 to 1.5 s.
@@ -89,7 +82,3 @@ def run_app() -> None:
         else:
             typer.secho(message, fg=typer.colors.RED, err=True)
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

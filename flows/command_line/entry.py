@@ -9,3 +9,7 @@ def main() -> None:
         from flows.command_line.app import run_app
 
         run_app()
+
+
+if __name__ == "__main__":
+    main()

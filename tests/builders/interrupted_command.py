@@ -45,7 +45,7 @@ def to_process(number: signal.Signals) -> Press:
 def interrupt(arguments: list[str], environment: dict[str, str], line: str, delay: float, press: Press) -> Interrupted:
     """Run a command, press some seconds after a line of its log that contains `line`, and wait for its end."""
     with subprocess.Popen(
-        [sys.executable, "-m", "flows.command_line.app", *arguments],
+        [sys.executable, "-m", "flows.command_line.entry", *arguments],
         cwd=PROJECT,
         env=environment,
         stdout=subprocess.DEVNULL,

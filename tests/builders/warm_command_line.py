@@ -1,7 +1,7 @@
 """The command line in processes that start in milliseconds: forks of one that has imported what commands import.
 
 To import Prefect, PyTorch, scikit-learn and Matplotlib takes seconds, is the same for each command, and is not what the
-tests of a command are about. Those that are run `python -m flows.command_line.app` instead (`birdclef_alone`).
+tests of a command are about. Those that are run `python -m flows.command_line.entry` instead (`birdclef_alone`).
 """
 
 import gc
@@ -117,7 +117,7 @@ def _run_commands(requests: socket.socket) -> None:
 
 
 def _run(arguments: list[str], environment: dict[str, str], streams: list[str]) -> None:
-    from flows.command_line.app import main
+    from flows.command_line.entry import main
 
     os.environ.clear()
     os.environ.update(environment)

@@ -238,7 +238,7 @@ def birdclef(
 
 def _run_birdclef(inherited: dict[str, str], *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "flows.command_line.app", *arguments],
+        [sys.executable, "-m", "flows.command_line.entry", *arguments],
         cwd=PROJECT,
         env={**inherited, **environment},
         capture_output=True,

@@ -42,7 +42,7 @@ HARSH = "loop,commit=1,data=writeback,noauto_da_alloc"
 def command(workspace: Path, overrides: list[str]) -> list[str]:
     longer = [*overrides, "train.*.epochs=8", "train.*.model.backbone=test_resnet"]
     return [
-        *(sys.executable, "-m", "flows.command_line.app", "run", "configs/demo.yaml"),
+        *(sys.executable, "-m", "flows.command_line.entry", "run", "configs/demo.yaml"),
         *(*longer, "--workspace", str(workspace)),
     ]
 

@@ -44,7 +44,7 @@ class Serve:
     def start(self) -> None:
         ready = self.log.read_text().count("serve: ready") if self.log.exists() else 0
         with self.log.open("ab") as stream:
-            command = [sys.executable, "-m", "flows.command_line.app", "serve", "--port", str(self._port)]
+            command = [sys.executable, "-m", "flows.command_line.entry", "serve", "--port", str(self._port)]
             self.process = subprocess.Popen(
                 command, cwd=PROJECT, env=self._environment, stdout=stream, stderr=stream, start_new_session=True
             )
@@ -223,7 +223,7 @@ def test_clock_that_jumps_back(
     calm: tuple[Path, float], overrides: list[str], prefect_environment: dict[str, str], tmp_path: Path
 ) -> None:
     workspace = tmp_path / "workspace"
-    command = [sys.executable, "-m", "flows.command_line.app", "train", "configs/demo.yaml", *overrides]
+    command = [sys.executable, "-m", "flows.command_line.entry", "train", "configs/demo.yaml", *overrides]
     ahead = ["faketime", "-f", "+400d", *command, "--workspace", str(workspace)]
     process = subprocess.Popen(ahead, cwd=PROJECT, env=prefect_environment, start_new_session=True)
     wait_until(lambda: list(workspace.glob("runs/*")) or process.poll() is not None, tmp_path / "no log")
@@ -238,7 +238,7 @@ def start(overrides: list[str], workspace: Path, environment: dict[str, str]) ->
     command = [
         sys.executable,
         "-m",
-        "flows.command_line.app",
+        "flows.command_line.entry",
         "run",
         "configs/demo.yaml",
         *overrides,

@@ -22,7 +22,7 @@ def command(workspace: Path, overrides: list[str]) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "flows.command_line.app",
+        "flows.command_line.entry",
         "run",
         "configs/demo.yaml",
         *longer,
@@ -145,7 +145,7 @@ def test_training_that_waits_for_another_one_says_so_and_is_interrupted(
     workspace = tmp_path / "workspace"
     arguments = ["train", "demo", *tiny_overrides, "train.*.epochs=500", "--workspace", str(workspace)]
     with subprocess.Popen(
-        [sys.executable, "-m", "flows.command_line.app", *arguments],
+        [sys.executable, "-m", "flows.command_line.entry", *arguments],
         cwd=PROJECT,
         env=prefect_environment,
         stderr=subprocess.PIPE,

@@ -74,7 +74,7 @@ def test_what_is_not_there_is_told_what_is(
 
 def test_presets_come_with_the_installed_package(installed: Path, tmp_path: Path) -> None:
     """A wheel of the project, unpacked where no clone is near, shows a preset as the clone does."""
-    code = "import flows, sys; sys.stderr.write(flows.__file__); from flows.command_line.app import main; main()"
+    code = "import flows, sys; sys.stderr.write(flows.__file__); from flows.command_line.entry import main; main()"
     shown = subprocess.run(
         [sys.executable, "-c", code, "config", "show", "small", "data.root=DIR"],
         cwd=tmp_path,

@@ -46,7 +46,16 @@ class Served:
         self.log = home / "serve.log"
 
     def start(self, *arguments: str) -> None:
-        command = [sys.executable, "-P", "-m", "flows.command_line.app", "serve", "--port", str(self._port), *arguments]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "flows.command_line.entry",
+            "serve",
+            "--port",
+            str(self._port),
+            *arguments,
+        ]
         with self.log.open("ab") as stream:
             self.process = subprocess.Popen(
                 command,
@@ -264,7 +273,7 @@ def _run_by_schedule(served: Served, parameters: dict[str, Any]) -> Any:
 def test_second_serve_on_one_home_is_refused(served: Served) -> None:
     environment = {name: value for name, value in served.environment.items() if name != "PREFECT_API_URL"}
     second = subprocess.run(
-        [sys.executable, "-m", "flows.command_line.app", "serve", "--port", str(_free_port())],
+        [sys.executable, "-m", "flows.command_line.entry", "serve", "--port", str(_free_port())],
         env=environment,
         capture_output=True,
         text=True,
