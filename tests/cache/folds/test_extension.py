@@ -57,7 +57,7 @@ def changed_tables(draw: st.DrawFn) -> tuple[pd.DataFrame, np.ndarray, SplitConf
         assume(False)
     stays = generator.random(len(old)) > draw(st.sampled_from([0, 0.1, 0.5]))
     table = pd.concat([old[stays], draw_recordings(generator, added, count)], ignore_index=True)
-    assume(len(table) > 0)
+    assume(table["label"].nunique() > 1)
     fold_of = dict(zip(split["recording_id"], split["fold"], strict=True))
     earlier = table["recording_id"].map(fold_of).fillna(UNASSIGNED).to_numpy(np.int64)
     order = generator.permutation(len(table))
