@@ -13,7 +13,7 @@ from typing import Any
 
 import cv2
 
-from cache.computing.part import Finished, Source, Started, compute_part
+from cache.computing.part import Event, Finished, Source, compute_part
 from cache.config.features import FeatureConfig
 from cache.front_end.strip import warm_up
 
@@ -52,8 +52,8 @@ def serve(connection: Connection, server: int) -> None:
     """Compute parts until the parent closes the connection, sends nothing for a while, or the server is gone.
 
     Args:
-        connection: Connection to the parent. It brings the arguments of `compute_part`; lists of `Started` and
-            `Finished` go back, and one `PartPublished` or `Raised` at the end of each part.
+        connection: Connection to the parent. It brings the arguments of `compute_part`; lists of its events go
+            back, and one `PartPublished` or `Raised` at the end of each part.
         server: Process id of the fork server.
     """
     threading.Thread(target=_end_with, args=(server,), daemon=True).start()
@@ -75,15 +75,15 @@ def serve(connection: Connection, server: int) -> None:
         connection.send(outcome)
 
 
-def _group_events(events: Iterator[Started | Finished], last: Source) -> Iterator[list[Started | Finished]]:
+def _group_events(events: Iterator[Event], last: Source) -> Iterator[list[Event]]:
     """Yields events in groups: the end of a recording goes with the start of the next one.
 
-    A message takes as long as hashing a file, so one message per recording is cheaper than two.
+    A message takes as long as hashing a file, so two messages per recording are cheaper than three.
     """
-    untold = []
+    untold: list[Event] = []
     for event in events:
         untold.append(event)
-        if isinstance(event, Started) or event.source == last:
+        if not isinstance(event, Finished) or event.source == last:
             yield untold
             untold = []
 

@@ -11,11 +11,13 @@ from typing import Any
 from cache.audio.decoding import DECODER
 from cache.computing.child import IDLE_SECONDS, PartPublished, Raised, Ready, serve
 from cache.computing.fork_server import ForkServer
-from cache.computing.part import Finished, Source, Started
+from cache.computing.part import Event, Finished, Reading, Source
 from cache.config.features import FeatureConfig
 from cache.store.fragment import Failure
 from cache.workspace.feature_directory import FeatureDirectory
 
+READ_SECONDS = 600.0
+"""Time for one file to be read, in which a request to an object store is repeated; no recording is blamed."""
 _ATTEMPTS = 2
 ATTEMPTS_IF_KILLED = 5  # somebody else ended the child, so the recording is probably not the reason
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
@@ -67,20 +69,24 @@ class Child:
 
     def compute(
         self, sources: Sequence[Source], features: FeatureConfig, store: FeatureDirectory, refused: dict[str, Failure]
-    ) -> Iterator[Started | Finished]:
-        """Let the child compute a part; yields the events of its recordings. Unless the part ends, the child does."""
-        current: Source | None = None
-        begun = part_ended = False
+    ) -> Iterator[Event]:
+        """Let the child compute a part; yields the events of its recordings. Unless the part ends, the child does.
+
+        Raises:
+            ChildDiedError: If the child dies, or takes too long over a recording.
+            TimeoutError: If a file is not read in time.
+        """
+        latest: Event | None = None
+        part_ended = False
         try:
             self._process.connection.send((sources, features, store, refused))
-            while not isinstance(message := self._receive(current, features, begun=begun), PartPublished | Raised):
-                begun = True
+            while not isinstance(message := self._receive(latest, features), PartPublished | Raised):
                 for event in message:
-                    current = event.source if isinstance(event, Started) else None
+                    latest = event
                     yield event
             part_ended = True
         except (EOFError, ConnectionError, pickle.UnpicklingError) as error:
-            raise self._died(current) from error
+            raise self._died(latest) from error
         finally:
             if not part_ended:
                 self.end()
@@ -96,49 +102,59 @@ class Child:
         self.kill()
         self._process.close()
 
-    def _receive(self, current: Source | None, features: FeatureConfig, *, begun: bool) -> Any:
+    def _receive(self, latest: Event | None, features: FeatureConfig) -> Any:
         """Returns the child's next message about its part.
 
         Args:
-            current: Recording that the child decodes; None: it is at no recording.
+            latest: What the child told last of its part. None: it has not begun the part; before, it loads the model,
+                which counts for no recording.
             features: Front-end settings.
-            begun: Whether the child has begun the part. Before, it loads the model, which counts for no recording.
 
         Raises:
-            ChildDiedError: If no message comes in time.
+            ChildDiedError, TimeoutError: If no message comes in time.
             EOFError, ConnectionError, UnpicklingError: If the child has died.
         """
         while True:
-            limit = START_SECONDS
-            if self._pid:
-                limit = features.timeout_seconds if begun else max(START_SECONDS, features.timeout_seconds)
+            limit = self._limit(latest, features)
             if not self._process.connection.poll(limit):
-                raise self._overdue(current, limit, begun=begun)
+                raise self._overdue(latest, limit)
             message = self._process.connection.recv()
             if not isinstance(message, Ready):
                 return message
             self._pid = message.pid
 
-    def _overdue(self, source: Source | None, limit: float, *, begun: bool) -> ChildDiedError:
+    def _limit(self, latest: Event | None, features: FeatureConfig) -> float:
+        if not self._pid:
+            return START_SECONDS
+        least = START_SECONDS if latest is None else READ_SECONDS if isinstance(latest, Reading) else 0.0
+        return max(least, features.timeout_seconds)
+
+    def _overdue(self, latest: Event | None, limit: float) -> ChildDiedError | TimeoutError:
         if not self._pid:
             return ChildDiedError(None, None, f"A process that computes features did not start within {limit:g} s")
-        if not begun:
+        if latest is None:
             detail = f"No recording of a part was begun within {limit:g} s, in which the model of embeddings is loaded"
             advice = f"if the machine is slow, set features.timeout_seconds={2 * limit:g}"
             return ChildDiedError(None, None, f"{detail}; {advice}")
-        if source is None:
+        if isinstance(latest, Finished):
             return ChildDiedError(None, None, f"A part was not written within features.timeout_seconds={limit:g}")
+        if isinstance(latest, Reading):
+            return TimeoutError(
+                f"{latest.source.address} was not read within {limit:g} s. Check the storage and the network, and run "
+                "again: what is computed so far stays."
+            )
         detail = f"not decoded within features.timeout_seconds={limit:g}"
-        failure = Failure(source.sha256, "timeout", detail, limit=limit, decoder=DECODER)
-        return ChildDiedError(source, failure, f"{source.address}: {detail}")
+        failure = Failure(latest.source.sha256, "timeout", detail, limit=limit, decoder=DECODER)
+        return ChildDiedError(latest.source, failure, f"{latest.source.address}: {detail}")
 
-    def _died(self, source: Source | None) -> ChildDiedError:
+    def _died(self, latest: Event | None) -> ChildDiedError:
         status = self._process.wait()
         ending = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-        if source is None:
+        if latest is None or isinstance(latest, Finished):
             last_words = self._process.last_words()
             message = f"A process that computes features ended ({ending})" + (f": {last_words}" if last_words else "")
             return ChildDiedError(None, None, message, ATTEMPTS_IF_KILLED)
+        source = latest.source
         if -status in _FROM_OUTSIDE:
             message = f"{source.address}: its process was killed ({ending})"
             return ChildDiedError(source, None, message, ATTEMPTS_IF_KILLED)

@@ -35,8 +35,15 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """Event: the file of a recording is about to be read, which takes as long as its storage needs."""
+
+    source: Source
+
+
+@dataclass(frozen=True)
 class Started:
-    """Event: the decoding of a recording begins."""
+    """Event: the file of a recording is read, and its decoding begins."""
 
     source: Source
 
@@ -64,10 +71,13 @@ class Finished:
         return cls(**{**message, "source": Source(**message["source"])})
 
 
+Event = Reading | Started | Finished
+
+
 def compute_part(
     sources: Sequence[Source], features: FeatureConfig, store: FeatureDirectory, refused: Mapping[str, Failure]
-) -> Iterator[Started | Finished]:
-    """Compute a group of recordings and publish its part; yields an event before and after each recording.
+) -> Iterator[Event]:
+    """Compute a group of recordings and publish its part; yields events before, during and after each recording.
 
     A file that vanished or changed since it was hashed is left out; the catalogue lists it as unreadable.
 
@@ -86,16 +96,20 @@ def compute_part(
                 writer.add_failure(refused[source.sha256])
                 yield Finished(source, reason=refused[source.sha256].reason, detail=refused[source.sha256].detail)
                 continue
-            yield Started(source)
-            yield _add_recording(source, features, store, writer)
+            yield from _add_recording(source, features, store, writer)
         writer.publish()
 
 
-def _add_recording(source: Source, features: FeatureConfig, store: FeatureDirectory, writer: PartWriter) -> Finished:
+def _add_recording(
+    source: Source, features: FeatureConfig, store: FeatureDirectory, writer: PartWriter
+) -> Iterator[Event]:
+    yield Reading(source)
     try:
         audio = read_bytes(source.address)
         if hashlib.sha256(audio).hexdigest() != source.sha256:
-            return Finished(source, reason="unreadable", detail="changed while the features were built")
+            yield Finished(source, reason="unreadable", detail="changed while the features were built")
+            return
+        yield Started(source)
         waveform = decode_waveform(audio, features.sample_rate)
         log_mel = compute_log_mel(waveform, features.compared_log_mel)
         heard = add_noise(waveform, source.sha256, features)
@@ -105,7 +119,8 @@ def _add_recording(source: Source, features: FeatureConfig, store: FeatureDirect
     except ConnectionError:
         raise  # the recording itself may be fine
     except OSError as error:
-        return Finished(source, reason="unreadable", detail=str(error))
+        yield Finished(source, reason="unreadable", detail=str(error))
+        return
     except UnusableAudioError as error:
         failure = Failure(source.sha256, error.reason, error.detail, decoder=DECODER)
     except MemoryError:
@@ -117,9 +132,10 @@ def _add_recording(source: Source, features: FeatureConfig, store: FeatureDirect
         seconds = len(waveform) / features.sample_rate
         stated = None if strip is log_mel else seconds
         writer.add_strip(source.sha256, strip, fingerprint, log_mel=log_mel, seconds=stated)
-        return Finished(source, seconds=seconds)
+        yield Finished(source, seconds=seconds)
+        return
     writer.add_failure(failure)
-    return Finished(source, reason=failure.reason, detail=failure.detail)
+    yield Finished(source, reason=failure.reason, detail=failure.detail)
 
 
 def _fingerprint(log_mel: NDArray[np.float32], features: FeatureConfig) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cache.audio.decoding import DECODER
-from cache.computing.part import Finished, Source, Started, compute_part
+from cache.computing.part import Finished, Reading, Source, Started, compute_part
 from cache.config.features import LogMelConfig
 from cache.features import open_feature_directory
 from cache.store.fragment import Failure
@@ -86,8 +86,10 @@ def test_each_recording_is_announced_and_then_told_with_its_seconds(tmp_path: Pa
     sources = write_sources(tmp_path, encode_audio, 2)
     events = list(compute_part(sources, FEATURES, FeatureDirectory(tmp_path / "store"), {}))
     assert events == [
+        Reading(sources[0]),
         Started(sources[0]),
         Finished(sources[0], seconds=0.5),
+        Reading(sources[1]),
         Started(sources[1]),
         Finished(sources[1], seconds=1.5),
     ]
@@ -127,7 +129,7 @@ def test_recording_beyond_memory_is_recorded_with_the_limit(
 
 def test_abandoned_part_leaves_nothing_behind(tmp_path: Path, encode_audio: EncodeAudio) -> None:
     events = compute_part(write_sources(tmp_path, encode_audio, 2), FEATURES, FeatureDirectory(tmp_path / "store"), {})
-    for _ in range(3):
+    for _ in range(4):
         next(events)
     assert list((tmp_path / "store" / "parts").iterdir())
     events.close()  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
 """Children that really die: the fault is planted by a `sitecustomize` that every child process imports."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import time
@@ -133,6 +134,32 @@ def test_recording_that_ends_its_process_costs_only_itself(
     (failure,) = store.failures.values()
     assert (failure.sha256, failure.reason, failure.detail) == (sources[2].sha256, reason, detail)
     assert len(list((tmp_path / "store" / "index").iterdir())) == 1
+
+
+def test_storage_that_stalls_does_not_count_towards_the_limit_of_a_recording(good: list[bytes], tmp_path: Path) -> None:
+    sources = write_sources(tmp_path, good[:2])
+    features = FEATURES.model_copy(update={"timeout_seconds": 1.0})
+    list(retry_part(sources[1:], features, FeatureDirectory(tmp_path / "other")))  # so the child has started
+    Path(sources[0].address).unlink()
+    os.mkfifo(sources[0].address)  # reading waits for whoever writes
+    with ThreadPoolExecutor(1) as pool:
+        finished = pool.submit(lambda: list(retry_part(sources, features, FeatureDirectory(tmp_path / "store"))))
+        time.sleep(3 * features.timeout_seconds)
+        Path(sources[0].address).write_bytes(good[0])
+        assert [event.reason for event in finished.result()] == ["", ""]
+
+
+def test_file_that_is_never_read_ends_the_build_and_blames_no_recording(
+    good: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "READ_SECONDS", 2.0)
+    sources = write_sources(tmp_path, good[:1])
+    Path(sources[0].address).unlink()
+    os.mkfifo(sources[0].address)
+    features = FEATURES.model_copy(update={"timeout_seconds": 1.0})
+    with pytest.raises(TimeoutError, match=r"0\.audio was not read within 2 s\. Check the storage"):
+        list(retry_part(sources, features, FeatureDirectory(tmp_path / "store")))
+    assert StripStore(FeatureDirectory(tmp_path / "store")).failures == {}
 
 
 def test_ogg_is_decoded_where_the_memory_allows_no_decoder_to_be_loaded(
