@@ -42,7 +42,7 @@ imports: install ## import contracts
 
 # One worker more than there are cores, because many tests wait for a server.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-PYTEST := pytest --numprocesses $(WORKERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
+PYTEST := pytest --hypothesis-profile=ci --numprocesses $(WORKERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
 # The tensors are small: more threads would only wait for each other.
 pytest coverage soak: export OMP_NUM_THREADS = 1
 # Some images forbid bytecode by this variable. The tests start many processes: each would compile the project anew.

@@ -1,23 +1,28 @@
 """Reads a user's CSV file as text, or says what in it a spreadsheet has written in another way."""
 
 import codecs
+import csv
 import io
 import re
 import warnings
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 _RETURN = re.compile(r"\r(?!\n)")
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _SEPARATORS = ((b";", "semicolons"), (b"\t", "tabs"), (b"|", "vertical bars"))
 _SPREADSHEET_LINE = re.compile(rb"\s*\"?sep=.?\"?\s*", re.IGNORECASE)
 """First line by which Excel learns the separator; other programs take it for the header."""
 
 
 def read_csv_table(content: bytes, path: str, required: Sequence[str], keep: Sequence[str] = ()) -> pd.DataFrame:
-    """Returns a table as text, without blank lines; the index of a row is its line in the file less 2.
+    """Returns a table as text, without blank lines; the index of a row is the line in the file on which it begins.
 
-    A carriage return within a field becomes a line feed.
+    The first line is 1. Spaces around the names of columns are left out. A carriage return within a field becomes a
+    line feed.
 
     Args:
         content: Bytes of the file.
@@ -26,7 +31,7 @@ def read_csv_table(content: bytes, path: str, required: Sequence[str], keep: Seq
         keep: Columns in which carriage returns stay.
 
     Raises:
-        ValueError: If the content is no comma-separated text in UTF-8, lacks a column, or has no rows.
+        ValueError: If the content is no comma-separated text in UTF-8, lacks a column or has it twice, or has no rows.
     """
     _check_header(content, path, required)
     try:
@@ -44,8 +49,10 @@ def read_csv_table(content: bytes, path: str, required: Sequence[str], keep: Seq
         raise ValueError(
             f"{path} is not a readable CSV file: {told}. Save the table as comma-separated values in UTF-8.{quotes}"
         ) from error
+    _check_repeated(content, path)
+    table.index = pd.Index(_lines_of_rows(content, table))
+    table.columns = table.columns.str.strip().str.replace(_RETURN, "\n", regex=True)
     # the tables of a catalogue have no quotes around a carriage return, so for readers it would end a row
-    table.columns = table.columns.str.replace(_RETURN, "\n", regex=True)
     if b"\r" in content.replace(b"\r\n", b""):
         others = table.columns.difference(list(keep))
         table[others] = table[others].replace(_RETURN, "\n", regex=True)
@@ -59,6 +66,25 @@ def read_csv_table(content: bytes, path: str, required: Sequence[str], keep: Seq
     if table.empty:
         raise ValueError(f"{path} has a header but no rows. Add one row per recording.")
     return table
+
+
+def _check_repeated(content: bytes, path: str) -> None:
+    """Refuse a table with two columns of one name; pandas would give the second one a number."""
+    header = [name.strip() for name in next(csv.reader([first_line(content).decode()]), [])]
+    if twice := sorted({name for name in header if name and header.count(name) > 1}):
+        raise ValueError(f"{path} has the column(s) {', '.join(twice)} more than once. Keep one of each.")
+
+
+def _lines_of_rows(content: bytes, table: pd.DataFrame) -> NDArray[np.int64]:
+    """Returns the line on which each row begins, (rows,); a field in quotes may go over several lines."""
+    rows = np.arange(2, len(table) + 2)
+    if content.count(b"\n") <= len(table) + 1:
+        return rows
+    within_header = sum(len(_LINE_END.findall(str(name))) for name in table.columns)
+    within = np.zeros(len(table), np.int64)
+    for column in table:
+        within += table[column].fillna("").str.count(_LINE_END.pattern).to_numpy(np.int64)
+    return rows + within_header + np.cumsum(within) - within
 
 
 def read_header(content: bytes) -> list[str]:

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-_TOKEN = re.compile(r"""(?P<quoted>'[^'\\]*'|"[^"\\]*")|(?P<bare>[^\s,;'"\[\](){}\\][^\s,;"\[\](){}\\]*)""")
-_SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
+_TOKEN = re.compile(r"""(?P<quoted>'[^'\\]*'|"[^"\\]*")|(?P<bare>[^\s,;|/'"\[\](){}\\][^\s,;|/"\[\](){}\\]*)""")
+_SEPARATOR = re.compile(r"\s*[,;|/]\s*|\s+")
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
-_NOTHING = ("", "nan", "none", "null", "<na>")
-"""Texts of a missing value, in lower case, as pandas and NumPy write them."""
+_NOTHING = ("", "-", "nan", "none", "null", "<na>")
+"""Texts of a missing value, in lower case, as pandas, NumPy and people write them."""
 _WHOLE_NUMBER = re.compile(r"(\d+)\.0")
 _SPECIES_NAME = re.compile(r"(?P<scientific>[^\W\d_]\S* [^_]+)_(?P<common>\S.*)")
 """Form of BirdCLEF 2020: `Turdus migratorius_American Robin`."""
@@ -17,9 +17,9 @@ def parse_labels(text: str, label_of: Mapping[str, str]) -> list[str]:
     """Returns the labels of a list, without missing values.
 
     The list may be Python's (`['a', 'b']`, also as a tuple, with bare words or numbers), NumPy's (`['a' 'b']`), or
-    labels with commas or semicolons between them (`a;b`). A number such as 22930.0 is the label 22930. A scientific
-    name, or `scientific name_common name` as in BirdCLEF 2020, becomes the label of the species; a species that the
-    table does not have keeps its name, with underscores for spaces.
+    labels with commas, semicolons, slashes or vertical bars between them (`a;b`). A number such as 22930.0 is the label
+    22930. A scientific name, or `scientific name_common name` as in BirdCLEF 2020, becomes the label of the species; a
+    species that the table does not have keeps its name, with underscores for spaces.
 
     Args:
         text: One field of a table.

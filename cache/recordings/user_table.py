@@ -1,6 +1,7 @@
 """The user's table of recordings, checked: one row per audio file."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ _NOBODY = ("none", "nan", "null", "n/a")
 """Authors that name nobody, in lower case; `unknown` is one too (`cache.folds.groups`)."""
 _SECONDARY_COLUMN = "secondary_labels"
 _SCIENTIFIC_NAMES = ("scientific_name", "sci_name")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
+"""Control characters that are no white space."""
 _CODE_COLUMNS = ("ebird_code",)
 """Columns that hold the codes of species in tables whose `primary_label` holds names, as in BirdCLEF 2020."""
 
@@ -75,7 +78,7 @@ def read_user_table(config: DataConfig) -> UserTable:
             "recording_id": names,
             "label": table["primary_label"],
             "secondary_labels": [
-                " ".join(label for label in labels or () if label != own)
+                " ".join(label for label in dict.fromkeys(labels or ()) if label != own)
                 for labels, own in zip(secondary, table["primary_label"], strict=True)
             ],
             "recordist": _recordists(table),
@@ -85,7 +88,7 @@ def read_user_table(config: DataConfig) -> UserTable:
         },
         index=table.index,
     )
-    accepted = describe_readings(one for (one,) in matches)
+    accepted = describe_readings(one for (one,) in matches) + _describe_capitals(table["primary_label"])
     if _SECONDARY_COLUMN in table:
         accepted += describe_lists(table[_SECONDARY_COLUMN], secondary)
     return UserTable(recordings, accepted)
@@ -133,7 +136,8 @@ def _read_table(config: DataConfig) -> pd.DataFrame:
         content = read_bytes(path)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise FileNotFoundError(f"There is no table of recordings at {path}. {advise_on_table(config)}") from None
-    return read_csv_table(content, path, REQUIRED_COLUMNS, keep=REQUIRED_COLUMNS)
+    table = read_csv_table(content, path, REQUIRED_COLUMNS, keep=REQUIRED_COLUMNS)
+    return table.assign(primary_label=table["primary_label"].str.strip(" "))
 
 
 def _table_address(config: DataConfig) -> str:
@@ -169,6 +173,14 @@ def _name_species(table: pd.DataFrame) -> dict[str, str]:
     return {}
 
 
+def _describe_capitals(labels: Iterable[str]) -> list[str]:
+    """Returns a text for labels that differ in capitals only, which may be one species written in two ways."""
+    written: dict[str, list[str]] = {}
+    for label in sorted(set(labels)):
+        written.setdefault(label.casefold(), []).append(label)
+    return [f"{' and '.join(same)} count as {len(same)} species" for same in written.values() if len(same) > 1]
+
+
 def _find_problems(
     table: pd.DataFrame, matches: Sequence[Sequence[Reading]], found: FoundFiles, secondary: Sequence[list[str] | None]
 ) -> list[str]:
@@ -184,7 +196,8 @@ def _find_problems(
     lost = pd.Series([len(readings) != 1 for readings in matches], table.index)
     special = names.isin(found.special)
     lost &= ~names.str.contains("\r")
-    outside = lost & names.map(leads_outside)
+    empty = names.str.strip() == ""
+    outside = lost & ~empty & names.map(leads_outside)
     files = pd.Series([readings[0].file if readings else "" for readings in matches], table.index)
     codes = next((f" (the column {column} seems to hold codes)" for column in _CODE_COLUMNS if column in table), "")
     checks = {
@@ -192,10 +205,12 @@ def _find_problems(
         "primary_label holds white space (write a code or House_Sparrow, and the name into common_name)" + codes: table[
             "primary_label"
         ].str.contains(r"\s", regex=True),
+        "primary_label holds a control character": table["primary_label"].str.contains(_CONTROL),
+        "filename is empty": empty,
         "filename leads outside the audio folder": outside,
         "filename holds a carriage return, which tables cannot hold (rename the file)": names.str.contains("\r"),
         "filename is a FIFO, a socket or a device, which is never opened": special,
-        "file not found in the audio folder": lost & ~outside & ~special,
+        "file not found in the audio folder": lost & ~empty & ~outside & ~special,
         "the same filename stands in an earlier row": ~lost & files.where(~lost).duplicated(),
         "secondary_labels is not a list such as ['abethr1', 'abhori1']": pd.Series(
             [labels is None for labels in secondary], table.index
@@ -207,7 +222,7 @@ def _find_problems(
         rows = table.index[wrong]
         if len(rows):
             named = [
-                f"line {row + 2} ({names[row]}"
+                f"line {row} ({names[row]}"
                 + (suggest_files(names[row], hints[row], found.files) if problem.startswith("file not") else "")
                 + ")"
                 for row in rows[:_MAX_NAMED_ROWS]

@@ -33,9 +33,31 @@ def test_semicolons_are_told_with_the_form_of_numbers() -> None:
     assert "numbers such as 40.39 and not 40,39" in refuse("primary_label;filename;latitude\nb;x/1.ogg;40,39\n")
 
 
-def test_index_is_the_line_less_two() -> None:
-    table = read_csv_table(b"primary_label,filename\n\na,1.ogg\n,\nb,2.ogg\n", "t.csv", COLUMNS)
-    assert list(table.index) == [1, 3]
+@pytest.mark.parametrize(
+    ("table", "lines"),
+    [
+        (b"primary_label,filename\n\na,1.ogg\n,\nb,2.ogg\n", [3, 5]),
+        (b'primary_label,filename\n"a",1.ogg\n"b","2.ogg"\n', [2, 3]),
+        (
+            b'primary_label,filename,note\r\na,1.ogg,"x\r\ny\r\nz"\r\nb,2.ogg,\r\nc,3.ogg,"x\n"\r\nd,4.ogg,\r\n',
+            [2, 5, 6, 8],
+        ),
+        (b'primary_label,filename,"long\nnote"\na,1.ogg,x\nb,2.ogg\n', [3, 4]),
+    ],
+)
+def test_index_is_the_line_on_which_a_row_begins(table: bytes, lines: list[int]) -> None:
+    assert list(read_csv_table(table, "t.csv", COLUMNS).index) == lines
+
+
+def test_repeated_column_is_refused() -> None:
+    assert "has the column(s) note more than once. Keep one of each." in refuse(
+        "primary_label,filename,note, note\na,1.ogg,x,y\n"
+    )
+
+
+def test_columns_without_a_name_and_spaces_around_names_are_accepted() -> None:
+    table = read_csv_table(b"primary_label, filename,,\na,1.ogg,,\n", "t.csv", COLUMNS)
+    assert list(table["filename"]) == ["1.ogg"]
 
 
 def test_header_of_a_table_and_of_other_files() -> None:
