@@ -22,7 +22,7 @@ from birdclef.serving.window_stream import WindowClassifier
 from cache.audio.containers import AUDIO_SUFFIXES
 from cache.audio.decoded_length import Heard
 from cache.audio.decoding import UnusableAudioError
-from cache.audio.streaming import header_seconds
+from cache.isolation.decoder import prepare_decoder, read_header_seconds
 from cache.recordings.audio_files import is_text, scan_audio
 from cache.workspace.keys import file_key
 from cache.workspace.unfinished_output import Job, UnfinishedOutput, write_in_steps
@@ -117,6 +117,7 @@ def predict_with(
             "Leave it out, or take the format long, raven or audacity."
         )
     check_output(output, [source, *recordings])  # before the models are loaded
+    prepare_decoder()
     job = None
     if is_regular(output):
         job = Job(_describe_job(source, recordings, form, threshold), resume)
@@ -164,7 +165,7 @@ def predict_recordings(
     seconds = 0.0
     with (
         _open_rows(output, recordings, job) as (stream, unfinished),
-        tqdm(total=round(sum(map(header_seconds, recordings))), unit="s", unit_scale=True, disable=None) as bar,
+        tqdm(total=round(sum(read_header_seconds(recordings))), unit="s", unit_scale=True, disable=None) as bar,
     ):
         writer = WRITERS[form](stream, classifier, thresholds)
         steps = list(unfinished.steps) if unfinished else []
@@ -242,7 +243,7 @@ def _predict(
         bar.update(window.end - end)
         end = window.end
     if failure:  # other programs take the length that the header states
-        writer.finish(max(heard.seconds, header_seconds(recording)))
+        writer.finish(max(heard.seconds, *read_header_seconds([recording])))
         return end, failure
     writer.finish(heard.seconds)
     return heard.seconds, failure

@@ -75,8 +75,11 @@ ELSEWHERE = {
     ),
     "It needs children that die, which tests/cache/computing/test_retries.py plants.": (
         "cache/computing/child.py",
-        "cache/computing/fork_server.py",
+        "cache/isolation/fork_server.py",
+        "cache/isolation/kept_server.py",
+        "cache/isolation/limits.py",
     ),
+    "It is the child of tests/cache/isolation/test_decoder.py.": ("cache/isolation/decoder_child.py",),
     "It needs a bucket: tests/cache/test_s3.py.": ("cache/workspace/mirror.py",),
     "It needs a history of champions, which tests/flows/test_retraining.py makes and rolls back by these commands.": (
         "flows/command_line/models.py",

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from birdclef.metrics.classification import Floats
 from birdclef.serving.window_stream import PLAIN_THRESHOLD, Grid, Window, cut_windows
 from cache.audio.decoded_length import Heard
-from cache.audio.streaming import stream_waveform
 from cache.config.features import FeatureConfig, read_features
 from cache.front_end.strip import stream_strip
+from cache.isolation.decoder import stream_isolated
 from cache.models.model_file import check_onnx
 from cache.workspace.feature_directory import FeatureDirectory
 
@@ -71,7 +71,7 @@ class OnnxClassifier:
         if self.features.kind == "embedding":
             yield from stream_strip(recording, self.features, self.folder, heard)
             return
-        for waveform in stream_waveform(recording, self.features.sample_rate, heard):
+        for waveform in stream_isolated(recording, self.features.sample_rate, heard):
             yield waveform[:, np.newaxis]
 
 

@@ -21,6 +21,9 @@ from cache.audio.vorbis import decode_vorbis
 DECODER = 2
 """Version of the decoding; raised by hand when it reads more. Recordings that did not decode are then tried again."""
 
+_LEAST_RATE = 1_000
+"""Lowest sample rate of a recording, Hz. By a rate of a few Hz a small file would become hours of sound."""
+
 
 class UnusableAudioError(ValueError):
     """Audio that gives no usable waveform.
@@ -75,6 +78,7 @@ def _decode_mono(audio: bytes) -> tuple[NDArray[np.float32], int]:
     """Returns the samples of a file, mixed to mono, (samples,), and their sample rate in Hz."""
     if (decoded := decode_vorbis(audio)) is not None:
         channels, rate = decoded
+        _check_rate(rate)
         return MonoMix().mix(channels.T, rate), rate
     mono = MonoMix()
     pieces: list[NDArray[np.float32]] = []
@@ -84,6 +88,11 @@ def _decode_mono(audio: bytes) -> tuple[NDArray[np.float32], int]:
     if len(pieces) == 1:
         return pieces[0], rate
     return np.concatenate(pieces) if pieces else np.empty(0, np.float32), rate
+
+
+def _check_rate(rate: int) -> None:
+    if rate < _LEAST_RATE:
+        raise UnusableAudioError("undecodable", f"its sample rate of {rate} Hz holds no song of a bird")
 
 
 def read_blocks(content: BinaryIO, *, whole: bool = False) -> Iterator[tuple[NDArray[np.float32], int]]:
@@ -100,7 +109,8 @@ def read_blocks(content: BinaryIO, *, whole: bool = False) -> Iterator[tuple[NDA
     Raises:
         MemoryError: If there is no memory for the samples.
         OSError: If the file cannot be read.
-        UnusableAudioError: With reason `undecodable`; blocks may have been yielded before.
+        UnusableAudioError: With reason `undecodable`, also if the sample rate is below 1 kHz; blocks may have been
+            yielded before.
     """
     size = file_size(content)
     links = [Link(0, size, damaged=False)]
@@ -114,6 +124,7 @@ def read_blocks(content: BinaryIO, *, whole: bool = False) -> Iterator[tuple[NDA
             for block, block_rate in _read_damaged(part) if damaged else _read_file(part, whole=whole):
                 if rate not in (0, block_rate):
                     raise LeftUnreadError(f"the sample rate changes from {rate} to {block_rate} Hz")
+                _check_rate(block_rate)
                 rate = block_rate
                 found += len(block)
                 yield block, rate

@@ -2,23 +2,17 @@
 
 import os
 import pickle
-import resource
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import cv2
 
 from cache.computing.part import Event, Finished, Source, compute_part
-from cache.config.features import FeatureConfig
 from cache.front_end.strip import warm_up
-
-IDLE_SECONDS = 30.0
-"""A child without work ends itself after this time, so that no child stays behind on workers elsewhere."""
+from cache.isolation.kept_server import IDLE_SECONDS
+from cache.isolation.limits import end_with, limit_memory
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ def serve(connection: Connection, server: int) -> None:
             back, and one `PartPublished` or `Raised` at the end of each part.
         server: Process id of the fork server.
     """
-    threading.Thread(target=_end_with, args=(server,), daemon=True).start()
+    end_with(server)
     cv2.setNumThreads(1)
     connection.send(Ready(os.getpid()))
     while connection.poll(IDLE_SECONDS):
@@ -67,7 +61,7 @@ def serve(connection: Connection, server: int) -> None:
         outcome: Any = PartPublished()
         try:
             warm_up(features, store)
-            _limit_memory(features)
+            limit_memory(features.memory_gb)
             for events in _group_events(compute_part(sources, features, store, refused), sources[-1]):
                 connection.send(events)
         except Exception as error:  # the parent raises it again
@@ -88,13 +82,6 @@ def _group_events(events: Iterator[Event], last: Source) -> Iterator[list[Event]
             untold = []
 
 
-def _end_with(parent: int) -> None:
-    """End this process soon after its parent, even in the middle of a recording that never ends."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
 def _sendable(error: Exception) -> Exception:
     """Returns the error itself, or a RuntimeError with its text if the error cannot be pickled."""
     try:
@@ -102,15 +89,3 @@ def _sendable(error: Exception) -> Exception:
     except Exception:  # a foreign error may fail in any way
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
-
-
-def _limit_memory(features: FeatureConfig) -> None:
-    """Let allocations fail above `features.memory_gb` more than the process uses now.
-
-    Does nothing where the system has no /proc/self/statm, which states the memory in use.
-    """
-    usage = Path("/proc/self/statm")
-    if usage.exists():
-        in_use = int(usage.read_text().split()[0]) * resource.getpagesize()
-        limit, (_, hard) = in_use + round(features.memory_gb * 1e9), resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

@@ -1,18 +1,17 @@
 """The parent's side of the child processes: starts one child per thread, talks to it, and finds out how it ended."""
 
-import os
 import pickle
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cache.audio.decoding import DECODER
-from cache.computing.child import IDLE_SECONDS, PartPublished, Raised, Ready, serve
-from cache.computing.fork_server import ForkServer
+from cache.computing.child import PartPublished, Raised, Ready, serve
 from cache.computing.part import Event, Finished, Reading, Source
 from cache.config.features import FeatureConfig
+from cache.isolation.fork_server import ForkServer
+from cache.isolation.kept_server import KeptServer
 from cache.store.fragment import Failure
 from cache.workspace.feature_directory import FeatureDirectory
 
@@ -25,17 +24,6 @@ START_SECONDS = 120.0
 """Time for a new child to start on a busy machine, and at least for the load of a model; no recording is blamed."""
 # imported before the memory limit is set, which might forbid to load them later: FFmpeg decodes, Zarr writes parts
 _IMPORTS = ("av.filter", "zarr")
-_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "PYDANTIC_DISABLE_PLUGINS": "__all__",  # the search for plugins takes 70 ms
-    # glibc would give each buffer back to the system and fault its pages in again, some 10 ms per minute of audio
-    "MALLOC_MMAP_THRESHOLD_": "1000000000",
-    "MALLOC_TRIM_THRESHOLD_": "1000000000",
-    "MALLOC_ARENA_MAX": "1",  # glibc would reserve 64 MB for each thread, and the memory limit counts them
-}
-# glibc copies by `rep movsb`, which on AMD takes up to nine times as long where the pages of both ends line up badly
-_TUNABLES = "glibc.cpu.x86_rep_movsb_threshold=1000000000"
 
 
 class ChildDiedError(RuntimeError):
@@ -166,23 +154,20 @@ class Child:
 class Children:
     """The child of each thread that computes parts, and the server that forks them.
 
-    The server outlives its children, so that the next build need not import again. It ends itself when it is idle.
-
     Attributes:
         generation: How often `end` was called.
     """
 
     def __init__(self) -> None:
         self.generation = 0
-        self._server: ForkServer | None = None
-        self._server_environment: dict[str, str] = {}
+        self._server = KeptServer(serve, _IMPORTS)
         self._by_thread: dict[int, Child] = {}
         self._lock = threading.Lock()
 
     def prepare(self) -> None:
         """Start the server, if none runs with this process's environment."""
         with self._lock:
-            self._living_server()
+            self._server.living()
 
     def get(self, generation: int) -> Child:
         """Returns the living child of this thread, started if there is none.
@@ -195,7 +180,7 @@ class Children:
                 raise ChildDiedError(None, None, "The computation of features was stopped.", attempts=0)
             child = self._by_thread.get(threading.get_ident())
             if child is None or not child.alive:
-                child = self._by_thread[threading.get_ident()] = Child(self._living_server())
+                child = self._by_thread[threading.get_ident()] = Child(self._server.living())
             return child
 
     def end(self) -> None:
@@ -205,16 +190,3 @@ class Children:
             for child in self._by_thread.values():
                 child.kill()
             self._by_thread.clear()
-
-    def _living_server(self) -> ForkServer:
-        tunables = ":".join(filter(None, [os.environ.get("GLIBC_TUNABLES"), _TUNABLES]))
-        # Dask adds temporary folders, whose names differ in each build
-        folders = [entry for entry in sys.path if entry and "dask-scratch-space" not in entry]
-        own = {"GLIBC_TUNABLES": tunables, "PYTHONPATH": os.pathsep.join(folders)}
-        environment = {**os.environ, **_ENVIRONMENT, **own}
-        if self._server is None or not self._server.alive or self._server_environment != environment:
-            if self._server:
-                self._server.end()
-            self._server = ForkServer(serve, _IMPORTS, environment, IDLE_SECONDS)
-            self._server_environment = environment
-        return self._server

@@ -46,7 +46,7 @@ class ComparedLogMel:
         """
         if self.features.kind == "log_mel":
             return self.strips.read(sha256)
-        from cache.audio.decoding import decode_waveform  # here, because log-mel needs no decoder
+        from cache.isolation.decoder import decode_isolated  # here, because log-mel needs no decoder
 
         name = self.recordings.loc[self.recordings["sha256"] == sha256, "recording_id"].iloc[0]
         address = recording_address(audio_directory(self.data), name)
@@ -56,4 +56,4 @@ class ComparedLogMel:
                 f"{address} changed after its features were computed: it no longer has the sha256 {sha256}. Run the "
                 "command again. If the error comes back, run birdclef verify, which reads every file anew."
             )
-        return compute_log_mel(decode_waveform(audio, self.features.sample_rate), self.features.compared_log_mel)
+        return compute_log_mel(decode_isolated(audio, self.features.sample_rate), self.features.compared_log_mel)

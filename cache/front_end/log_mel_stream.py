@@ -1,34 +1,27 @@
-"""Computes the log-mel strip of a file of any length piece by piece, in bounded memory."""
+"""Computes the log-mel strip of a waveform of any length piece by piece, in bounded memory."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.audio.decoded_length import Heard
-from cache.audio.streaming import stream_waveform
 from cache.config.features import LogMelConfig
 from cache.front_end.log_mel import compute_log_mel
 
 
-def stream_log_mel(path: Path, features: LogMelConfig, heard: Heard | None = None) -> Iterator[NDArray[np.float32]]:
-    """Yields the log-mel strip of a file piece by piece, (frames, n_mels) in dB; the values of `compute_log_mel`.
+def stream_log_mel(pieces: Iterable[NDArray[np.float32]], features: LogMelConfig) -> Iterator[NDArray[np.float32]]:
+    """Yields the log-mel strip of a waveform piece by piece, (frames, n_mels) in dB; the values of `compute_log_mel`.
 
     Args:
-        path: A file in any format that `decode_waveform` reads.
+        pieces: Pieces of the waveform, (samples,) each.
         features: Front-end settings.
-        heard: As in `stream_waveform`.
-
-    Raises:
-        OSError, UnusableAudioError: As in `stream_waveform`.
     """
     hop, half = features.hop_length, features.n_fft // 2
     margin = -(-half // hop)  # first pending frames, whose windows begin before the pending samples
     pending = np.empty(0, np.float32)
     skipped = 0  # pending frames that were yielded before
-    for waveform in stream_waveform(path, features.sample_rate, heard):
-        pending = np.concatenate([pending, waveform])
+    for piece in pieces:
+        pending = np.concatenate([pending, piece])
         whole = (len(pending) - half) // hop + 1  # frames whose windows end within the pending samples
         if whole <= skipped:
             continue

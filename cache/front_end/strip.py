@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.audio.decoded_length import Heard
-from cache.audio.streaming import stream_waveform
 from cache.config.features import FeatureConfig, NoisyEmbeddingConfig
 from cache.front_end import embedding as embedding_model
 from cache.front_end import log_mel as mel
 from cache.front_end import noisy_waveform
 from cache.front_end.embedding import keep_model, open_embedder
 from cache.front_end.log_mel_stream import stream_log_mel
+from cache.isolation.decoder import stream_isolated
 from cache.workspace.feature_directory import FeatureDirectory
 
 
@@ -93,13 +93,14 @@ def stream_strip(
         recording: A file in any format that `decode_waveform` reads.
         features: Front-end settings.
         store: Feature directory.
-        heard: As in `stream_waveform`.
+        heard: As in `stream_isolated`.
 
     Raises:
-        OSError, UnusableAudioError: As in `stream_waveform` and `Embedder.embed`.
+        OSError, UnusableAudioError: As in `stream_isolated` and `Embedder.embed`.
     """
+    pieces = stream_isolated(recording, features.sample_rate, heard)
     if features.kind == "log_mel":
-        yield from stream_log_mel(recording, features, heard)
+        yield from stream_log_mel(pieces, features)
     else:
-        for strip in open_embedder(features, store).embed(stream_waveform(recording, features.sample_rate, heard)):
+        for strip in open_embedder(features, store).embed(pieces):
             yield strip[:, : features.channels]

@@ -432,22 +432,19 @@ def test_bad_recordings_are_told_and_the_others_predicted(
     assert len(read(tmp_path / "a.csv")) == 8
 
 
-def test_recording_that_breaks_half_way_keeps_what_it_had(
-    classifier: EnsembleClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cache.audio.libsndfile.BLOCK_SECONDS", 1)
-    waveform = np.random.default_rng(0).normal(0, 0.1, 40 * 8000).astype(np.float32)
-    waveform[30 * 8000] = np.inf
+def test_recording_that_breaks_half_way_keeps_what_it_had(classifier: EnsembleClassifier, tmp_path: Path) -> None:
+    waveform = np.random.default_rng(0).normal(0, 0.1, 150 * 8000).astype(np.float32)
+    waveform[130 * 8000] = np.inf  # in the third block of a minute
     soundfile.write(tmp_path / "a.wav", waveform, 8000, subtype="FLOAT")
     outcome = predict_recordings(classifier, [tmp_path / "a.wav"], tmp_path / "a.csv")
-    assert "infinite after 30 s; predicted up to" in outcome.failures[tmp_path / "a.wav"]
-    assert 20 <= outcome.seconds <= 30
+    assert "infinite after 120 s; predicted up to" in outcome.failures[tmp_path / "a.wav"]
+    assert 110 <= outcome.seconds <= 120
     assert len(read(tmp_path / "a.csv")) == outcome.seconds / 2
     predict_recordings(classifier, [tmp_path / "a.wav"] * 2, tmp_path / "a.txt", "raven", 0.0)
     begins = [
         float(row["Begin Time (s)"]) for row in read(tmp_path / "a.txt", "\t") if row["File Offset (s)"] == "0.000"
     ]
-    assert begins[::3] == [0, 40]
+    assert begins[::3] == [0, 150]
 
 
 def test_recording_with_sound_behind_its_end_that_cannot_be_read_has_failed(tmp_path: Path) -> None:

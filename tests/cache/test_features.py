@@ -19,11 +19,11 @@ import pytest
 import soundfile
 
 from cache.audio.decoding import DECODER
-from cache.computing.fork_server import ForkServer
 from cache.computing.part import Source, compute_part
 from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
 from cache.features import build_features, feature_recipe, find_missing, group_sources, open_feature_directory
+from cache.isolation.fork_server import ForkServer
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue, read_quarantine
 from cache.store.fragment import Failure
 from cache.store.part_writer import PartWriter
@@ -234,7 +234,7 @@ def test_builds_of_a_process_share_a_fork_server(
         started.append(ForkServer(*arguments))
         return started[-1]
 
-    monkeypatch.setattr("cache.computing.children.ForkServer", start)
+    monkeypatch.setattr("cache.isolation.kept_server.ForkServer", start)
     monkeypatch.setenv("OF_NO_OTHER_TEST", "1")
     for n_mels in (8, 12):
         build_features(data, FEATURES.model_copy(update={"n_mels": n_mels}), Workspace(tmp_path))

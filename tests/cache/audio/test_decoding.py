@@ -2,12 +2,14 @@ import io
 import pickle
 import struct
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
 from cache.audio.decoding import UnusableAudioError, decode_waveform
+from cache.audio.streaming import stream_waveform
 
 EncodeAudio = Callable[..., bytes]
 
@@ -77,6 +79,14 @@ def test_encodings_of_wav_are_read(encode_audio: EncodeAudio, subtype: str, erro
     assert len(samples) <= len(waveform) < len(samples) + 2048  # ADPCM holds whole blocks
     settled = slice(100, len(samples))  # ADPCM starts from silence
     assert np.abs(waveform[settled] - samples[settled]).max() < error
+
+
+def test_rate_by_which_a_small_file_becomes_hours_is_refused(encode_audio: EncodeAudio, tmp_path: Path) -> None:
+    audio = encode_audio(sine(32_000), 2, "AIFF")  # 83 kB state 5.8 hours
+    (tmp_path / "a.aiff").write_bytes(audio)
+    for decode in (lambda: decode_waveform(audio, 32_000), lambda: list(stream_waveform(tmp_path / "a.aiff", 32_000))):
+        with pytest.raises(UnusableAudioError, match="undecodable: its sample rate of 2 Hz holds no song"):
+            decode()
 
 
 def test_samples_at_the_wanted_rate_are_not_touched(encode_audio: EncodeAudio) -> None:

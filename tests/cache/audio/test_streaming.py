@@ -9,10 +9,6 @@ import soundfile
 from cache.audio.decoded_length import Heard
 from cache.audio.decoding import UnusableAudioError, decode_waveform
 from cache.audio.streaming import header_seconds, stream_waveform
-from cache.config.features import LogMelConfig
-from cache.front_end.log_mel_stream import stream_log_mel
-
-FEATURES = LogMelConfig(sample_rate=16_000, n_fft=512, hop_length=200, n_mels=24, fmin=50, fmax=8000)
 
 
 def write(path: Path, seconds: float, rate: int = 22_050, channels: int = 2, **options: str) -> Path:
@@ -65,7 +61,7 @@ def test_header_that_promises_too_much_is_not_believed(tmp_path: Path, short_blo
 
 def test_streams_of_a_recording_tell_its_length_together(tmp_path: Path, short_blocks: int) -> None:
     path, heard = write(tmp_path / "a.wav", 7.3), Heard()
-    first, second = stream_waveform(path, 16_000, heard), stream_log_mel(path, FEATURES, heard)
+    first, second = (stream_waveform(path, rate, heard) for rate in (16_000, 8_000))
     for known in (short_blocks, 2 * short_blocks):
         next(first, None)
         assert heard.seconds == pytest.approx(min(known, 7.3))
@@ -87,7 +83,7 @@ def test_what_is_no_audio_is_undecodable(tmp_path: Path, content: bytes, detail:
     path = tmp_path / "a.wav"
     path.write_bytes(content)
     with pytest.raises(UnusableAudioError, match=detail) as caught:
-        list(stream_log_mel(path, FEATURES))
+        list(stream_waveform(path, 16_000))
     assert caught.value.reason == "undecodable"
     assert header_seconds(path) == 0
 

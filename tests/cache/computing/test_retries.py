@@ -97,7 +97,7 @@ def write_sources(folder: Path, contents: list[bytes]) -> list[Source]:
 def living_servers() -> list[psutil.Process]:
     """Returns the fork servers of this process that have not ended."""
     alive = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in alive if "cache.computing.fork_server" in " ".join(child.cmdline())]
+    return [child for child in alive if "cache.isolation.fork_server" in " ".join(child.cmdline())]
 
 
 def living_children() -> list[psutil.Process]:

@@ -22,7 +22,7 @@ from typing import IO, NoReturn
 
 _LOOK_SECONDS = 1.0  # between two looks whether the parent still lives
 _SERVER = """
-from cache.computing.fork_server import fork_on_request
+from cache.isolation.fork_server import fork_on_request
 import {imports}
 from {module} import {function}
 fork_on_request(int(sys.argv[1]), parent=int(sys.argv[2]), idle_seconds=float(sys.argv[3]), function={function})

@@ -1,0 +1,126 @@
+"""Recordings that really end their decoder: the fault is planted by a `sitecustomize` that every child imports."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from cache.audio.decoded_length import Heard
+from cache.audio.decoding import UnusableAudioError, decode_waveform
+from cache.audio.streaming import header_seconds, stream_waveform
+from cache.isolation import decoder
+from cache.isolation.decoder import decode_isolated, read_header_seconds, stream_isolated
+
+RATE = 16_000
+PLANT_FAULTS = """
+import ctypes, os, time
+
+import numpy as np
+import soundfile
+
+def spoil(stream):
+    stream.seek(0)
+    audio = stream.read(8)
+    stream.seek(0)
+    if audio.startswith(b"SEGFAULT"):
+        ctypes.string_at(0)
+    if audio.startswith(b"EXIT"):
+        os._exit(7)
+    if audio.startswith(b"HANG"):
+        time.sleep(3600)
+    if audio.startswith(b"HUGE"):
+        np.zeros((10**10, 1), np.float32)
+
+class FaultyFile(soundfile.SoundFile):
+    def __init__(self, stream, *arguments, **options):
+        spoil(stream)
+        super().__init__(stream, *arguments, **options)
+
+def state(stream, info=soundfile.info):
+    spoil(stream)
+    return info(stream)
+
+soundfile.SoundFile, soundfile.info = FaultyFile, state
+"""
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(PLANT_FAULTS)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(decoder, "SECONDS", 3.0)
+
+
+def write(path: Path, seconds: float = 3.0, channels: int = 2) -> Path:
+    samples = np.random.default_rng(0).normal(0, 0.1, (round(seconds * 22_050), channels))
+    soundfile.write(path, samples, 22_050)
+    return path
+
+
+def test_child_decodes_what_this_process_would(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.flac", 100.0)
+    heard, own = Heard(), Heard()
+    pieces = []
+    for piece in stream_isolated(path, RATE, heard):
+        pieces.append(piece)
+        assert heard.seconds > 0
+    expected = list(stream_waveform(path, RATE, own))
+    assert [len(piece) for piece in pieces] == [len(piece) for piece in expected]
+    np.testing.assert_array_equal(np.concatenate(pieces), np.concatenate(expected))
+    assert (heard.seconds, heard.sample_rate) == (own.seconds, own.sample_rate) == (100.0, 22_050)
+    audio = path.read_bytes()
+    np.testing.assert_array_equal(decode_isolated(audio, RATE), decode_waveform(audio, RATE))
+    assert read_header_seconds([path, tmp_path / "none.wav"]) == [header_seconds(path), 0.0]
+
+
+@pytest.mark.parametrize(
+    ("audio", "reason", "detail"),
+    [
+        (b"SEGFAULT", "crash", r"its decoding ended the process \(SIGSEGV\)"),
+        (b"EXIT", "crash", r"its decoding ended the process \(exit status 7\)"),
+        (b"HANG", "timeout", "no sample was decoded within 3 s"),
+        (b"HUGE", "too_large", "decoding takes more than 8 GB of memory"),
+        (b"no audio", "undecodable", "."),
+    ],
+)
+@pytest.mark.usefixtures("faulty")
+def test_recording_that_ends_its_decoder_is_unusable_audio(
+    audio: bytes, reason: str, detail: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(audio)
+    decoders: list[Callable[[], object]] = [
+        lambda: list(stream_isolated(path, RATE)),
+        lambda: decode_isolated(audio, RATE),
+    ]
+    for decode in decoders:
+        with pytest.raises(UnusableAudioError, match=detail) as caught:
+            decode()
+        assert caught.value.reason == reason
+
+
+@pytest.mark.usefixtures("faulty")
+def test_header_that_ends_its_reader_states_nothing(tmp_path: Path) -> None:
+    (tmp_path / "bad.wav").write_bytes(b"SEGFAULT")
+    good = [write(tmp_path / f"{seconds}.wav", seconds) for seconds in (1.0, 2.0)]
+    assert read_header_seconds([good[0], tmp_path / "bad.wav", good[1]]) == [1.0, 0.0, 2.0]
+
+
+def test_missing_file_is_an_error_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.wav"):
+        list(stream_isolated(tmp_path / "none.wav", RATE))
+
+
+def test_child_ends_with_the_stream_that_nobody_reads_to_its_end(tmp_path: Path) -> None:
+    psutil = pytest.importorskip("psutil")
+    stream = stream_isolated(write(tmp_path / "a.flac", 200.0), RATE)
+    next(stream)
+    (server,) = [each for each in psutil.Process().children() if "isolation.decoder_child" in " ".join(each.cmdline())]
+    (child,) = server.children()
+    stream.close()
+    psutil.wait_procs([child], timeout=10)
+    assert not child.is_running()
