@@ -7,6 +7,11 @@ import yaml
 
 from cache.models.yaml_text import parse_yaml, read_yaml
 
+# Ten anchors, each of ten times the one before: 500 bytes for 10^10 values.
+TENFOLD = {n: ", ".join([f"*a{n - 1}"] * 10) for n in range(1, 11)}
+LAUGHS = "- &a0 [x]\n" + "".join(f"- &a{n} [{before}]\n" for n, before in TENFOLD.items())
+MERGES = "- &a0 {x: 1}\n" + "".join(f"- &a{n} {{<<: [{before}]}}\n" for n, before in TENFOLD.items())
+
 
 @pytest.mark.parametrize(
     "text",
@@ -35,6 +40,10 @@ def test_valid_text_is_read_as_pyyaml_reads_it(text: str) -> None:
         ("a: !thing 1", r"^here is not valid YAML \(line 1\): .*!thing"),
         ("2023-13-01", "^here is not valid YAML: month must be in 1..12"),
         ("a: \0", "^here is not valid YAML: "),
+        (LAUGHS, r"^here, line \d+: anchors repeat more than 100,000 values\. Write the values out\.$"),
+        (MERGES, r"^here, line \d+: anchors repeat more than 100,000 values"),
+        ("a: &a [1, *a]", "^here, line 1: an anchor holds itself"),
+        ("[" * 5000 + "]" * 5000, "^here holds brackets in brackets, too many to read"),
     ],
 )
 def test_wrong_text_is_told_with_its_line_in_one_sentence(text: str, told: str) -> None:
