@@ -1,7 +1,8 @@
 # Builds one image for the command line, the worker and the server; docs/containers.md has the commands.
 #   docker build -t birdclef .                                        PyTorch of the default index: with CUDA on x86-64
 #   docker build --build-arg TORCH_INDEX_URL=URL -t birdclef:cpu .    PyTorch of another index, such as CPU-only
-ARG BASE_IMAGE=python:3.11-slim-bookworm
+# Python 3.11.16; the digest holds for each architecture. docs/containers.md says how to renew it and the packages.
+ARG BASE_IMAGE=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 FROM ${BASE_IMAGE} AS build
 ARG TORCH_INDEX_URL=
@@ -14,13 +15,16 @@ COPY birdclef birdclef
 COPY cache cache
 COPY configs configs
 COPY flows flows
+COPY requirements requirements
 # The final stage gets no pip: the pip of the base image installs into the virtual environment from outside.
 RUN python3 -m venv --without-pip /opt/birdclef \
     && if [ -n "${TORCH_INDEX_URL}" ]; then \
-        pip --python /opt/birdclef/bin/python install --index-url "${TORCH_INDEX_URL}" \
-            "torch>=2.13,<2.15" "torchvision>=0.28,<0.30"; \
-    fi \
-    && pip --python /opt/birdclef/bin/python install --editable ".[${EXTRAS}]" \
+        grep -oE '^torch(vision)?==[0-9.]+' requirements/all.txt > /tmp/torch.txt \
+        && pip --python /opt/birdclef/bin/python install --no-deps --index-url "${TORCH_INDEX_URL}" -r /tmp/torch.txt \
+        && locked=without-torch; \
+    else locked=all; fi \
+    && pip --python /opt/birdclef/bin/python install --no-deps --require-hashes -r "requirements/${locked}.txt" \
+    && pip --python /opt/birdclef/bin/python install --no-build-isolation --editable ".[${EXTRAS}]" \
     && /opt/birdclef/bin/python -m compileall -q /app
 COPY prefect.yaml ./
 RUN python3 -m venv /opt/sbom \

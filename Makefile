@@ -6,7 +6,7 @@ DEMO_DATA ?= data/demo
 DEMO_WORKSPACE ?= data/demo-workspace
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test format lint types imports pytest coverage soak gpu clean
+.PHONY: help install demo test format lint types imports pytest coverage soak gpu lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,6 +62,15 @@ soak: install ## long fault-injection tests
 
 gpu: install ## tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
+
+LOCK := $(BIN)/uv pip compile pyproject.toml --upgrade --quiet --extra s3 --python-version 3.11 --universal \
+	--generate-hashes --no-annotate --no-header
+TORCH := '^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)=='
+lock: install ## pin the newest packages that the image may have, with their hashes, in requirements/
+	$(BIN)/pip install --quiet "uv>=0.9,<1"
+	$(LOCK) --output-file requirements/all.txt
+	$(LOCK) --output-file requirements/without-torch.txt --constraint requirements/all.txt \
+		$$(grep -oE $(TORCH) requirements/all.txt | sed 's/^/--no-emit-package /; s/==//')
 
 clean: ## remove environment, caches and the demo's data and workspace
 	rm -rf $(VENV) $(DEMO_WORKSPACE) $(DEMO_DATA) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
