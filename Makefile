@@ -47,6 +47,8 @@ PYTEST := pytest --hypothesis-profile=ci --numprocesses $(WORKERS) --maxprocesse
 pytest coverage soak: export OMP_NUM_THREADS = 1
 # Some images forbid bytecode by this variable. The tests start many processes: each would compile the project anew.
 pytest coverage soak: export PYTHONDONTWRITEBYTECODE =
+# In a new environment librosa would compile functions that no test calls, half a minute in each worker.
+pytest coverage soak: export NUMBA_DISABLE_JIT = 1
 
 pytest: install ## tests
 	$(BIN)/python -m $(PYTEST)

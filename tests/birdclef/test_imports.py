@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -37,38 +38,26 @@ READERS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def loaded() -> list[set[str]]:
-    """What a process holds after it has imported the stages; these and the readers; these and all but sound; all."""
-    code = f"""
-import os, sys
-import {", ".join(STAGES)}; print(*sys.modules, flush=True)
-if not os.fork():
-    import {", ".join(READERS)}; print(*sys.modules, flush=True)
-    os._exit(0)
-os.wait()
-import {", ".join(set(MODULES) - SOUNDING)}; print(*sys.modules)
-import {", ".join(SOUNDING)}; print(*sys.modules)
-"""
+def import_in_turn(*groups: Iterable[str]) -> list[set[str]]:
+    """Returns what a new process holds after each group of modules that it imports."""
+    code = "import sys\n" + "".join(f"import {', '.join(group)}; print(*sys.modules)\n" for group in groups)
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     return [set(line.split()) for line in printed.splitlines()]
 
 
-def test_stages_that_find_their_artefacts_pay_for_no_framework(loaded: list[set[str]]) -> None:
-    assert loaded[0] >= set(STAGES)
-    assert loaded[0].isdisjoint({"torch", "lightning", "timm", "sklearn", "matplotlib"})
+def test_stages_that_find_their_artefacts_and_readers_of_reports_pay_for_no_framework() -> None:
+    stages, readers = import_in_turn(STAGES, READERS)
+    assert stages >= set(STAGES)
+    assert stages.isdisjoint({"torch", "lightning", "timm", "sklearn", "matplotlib"})
+    assert readers >= set(READERS)
+    assert readers.isdisjoint({"matplotlib", "sklearn", "birdclef.report.plots", "birdclef.report.page"})
 
 
-def test_readers_of_reports_load_no_plotting(loaded: list[set[str]]) -> None:
-    assert loaded[1] >= set(READERS)
-    assert loaded[1].isdisjoint({"matplotlib", "sklearn", "birdclef.report.plots", "birdclef.report.page"})
-
-
-def test_training_and_evaluation_load_no_orchestration_and_only_what_needs_sound_loads_decoders(
-    loaded: list[set[str]],
-) -> None:
+@pytest.mark.soak  # it takes 20 s to import them all
+def test_training_and_evaluation_load_no_orchestration_and_only_what_needs_sound_loads_decoders() -> None:
     assert len(MODULES) > 60
     assert set(MODULES) > SOUNDING
-    assert loaded[2].isdisjoint(DECODERS)
-    assert loaded[3] >= set(MODULES)
-    assert loaded[3].isdisjoint(ORCHESTRATION)
+    silent, everything = import_in_turn(set(MODULES) - SOUNDING, SOUNDING)
+    assert silent.isdisjoint(DECODERS)
+    assert everything >= set(MODULES)
+    assert everything.isdisjoint(ORCHESTRATION)

@@ -135,6 +135,7 @@ def test_hashes_are_remembered_in_the_bucket(
     assert list(read_quarantine(catalogue)["recording_id"]) == ["bird/3.wav", "bird/bad.wav"]
 
 
+@pytest.mark.soak
 def test_killed_build_goes_on_on_another_machine(here: DataConfig, there: DataConfig, url: str, tmp_path: Path) -> None:
     arguments = [there.model_dump_json(), FEATURES.model_dump_json(), url, str(tmp_path / "first")]
     builder = subprocess.Popen([sys.executable, "-c", BUILD, *arguments], start_new_session=True)

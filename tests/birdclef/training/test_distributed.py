@@ -139,6 +139,7 @@ def functions(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
         os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
 
 
+@pytest.mark.soak  # that two devices train as one does is shown below
 def test_two_processes_give_the_gradients_of_one(functions: ModuleType) -> None:
     cases = [
         (f"{kind}, {micro_batch}, {dtype}", objective, micro_batch, dtype)

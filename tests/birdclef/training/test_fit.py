@@ -109,13 +109,17 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
 @pytest.mark.parametrize("objective", ["ce", "supcon", "joint"])
 def test_species_that_ring_in_their_own_bands_are_told_apart(ringing: FoldData, tmp_path: Path, objective: str) -> None:
     settings = {"kind": objective, "classifier_epochs": 4}
-    train(ringing, config(objective=settings, epochs=10, steps_per_epoch=6, species_exponent=0.0), tmp_path)
+    train(ringing, config(objective=settings, epochs=6, steps_per_epoch=6, species_exponent=0.0), tmp_path)
     assert read_log(tmp_path)["val_macro_f1"].dropna().iloc[-1] == 1.0
 
 
 @pytest.mark.parametrize(
     ("objective", "contrast"),
-    [("ce", "supcon"), ("joint", "balanced"), ("supcon", "parametric")],
+    [
+        pytest.param("ce", "supcon", marks=pytest.mark.soak),
+        pytest.param("joint", "balanced", marks=pytest.mark.soak),
+        ("supcon", "parametric"),
+    ],
 )
 def test_a_run_that_died_ends_with_the_weights_of_one_that_did_not(
     ringing: FoldData, tmp_path: Path, objective: str, contrast: str, monkeypatch: pytest.MonkeyPatch

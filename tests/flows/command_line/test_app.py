@@ -293,6 +293,7 @@ def test_compare_trains_arms_at_the_same_cost_and_holds_them_against_ce(
     assert len(_artefacts(workspace)["runs"] - before["runs"]) == 4  # joint-adjusted is what the first run trained
 
 
+@pytest.mark.soak
 def test_two_processes_train_together_when_the_flow_is_told(
     birdclef: Birdclef,
     tiny_overrides: list[str],

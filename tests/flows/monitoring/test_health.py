@@ -109,6 +109,7 @@ def _is_running(server: str, run: str) -> bool:
         return bool(json.load(response)["state_type"] == "RUNNING")
 
 
+@pytest.mark.soak
 def test_a_busy_worker_is_well_and_a_stopped_one_is_not(
     prefect_server: str, worker: subprocess.Popen[bytes], busy_run: str
 ) -> None:

@@ -24,12 +24,15 @@ def _messages_of_failed_runs(server: str) -> list[str]:
 
 @pytest.mark.parametrize("log", ["text", "json"])
 def test_user_error_is_told_once_and_is_the_state_of_the_run(
-    birdclef_alone: Birdclef, prefect_server: str, webhook: Any, tmp_path: Path, log: str
+    birdclef: Birdclef, birdclef_alone: Birdclef, prefect_server: str, webhook: Any, tmp_path: Path, log: str
 ) -> None:
     """With a webhook the flow alone checks the table, so that the run fails and the webhook is told."""
-    options = ["--log-json"] if log == "json" else []
-    arguments = (*options, "run", "demo", f"data.root={tmp_path}/none", "--workspace", str(tmp_path))
-    failed = birdclef_alone(*arguments, PREFECT_API_URL=prefect_server, BIRDCLEF_WEBHOOK=webhook.url)
+    arguments = ("run", "demo", f"data.root={tmp_path}/none", "--workspace", str(tmp_path))
+    environment = {"PREFECT_API_URL": prefect_server, "BIRDCLEF_WEBHOOK": webhook.url}
+    if log == "json":  # which is set up while modules are imported
+        failed = birdclef_alone("--log-json", *arguments, **environment)
+    else:
+        failed = birdclef(*arguments, **environment)
     assert failed.returncode == 1
     sentence = f"FileNotFoundError: There is no table of recordings at {tmp_path}/none/train_metadata.csv."
     assert (failed.stdout + failed.stderr).count("There is no table of recordings") == 1

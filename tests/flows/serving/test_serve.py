@@ -25,6 +25,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.monitoring.health import find_ailment
+from flows.prefect_ui.artifacts import page_key
 from flows.serving.serve import choose_server
 from flows.serving.supervisor import ServeError
 from flows.settings import name_worker
@@ -154,30 +155,48 @@ def served(
         served.process.wait(20)
 
 
+def _run_deployment(served: Served, name: str, overrides: list[str]) -> subprocess.CompletedProcess[str]:
+    parameters = json.dumps({"config": "demo", "overrides": overrides})
+    return served.prefect("deployment", "run", name, "--params", parameters, "--watch")
+
+
+@pytest.fixture(scope="module")
+def split_run(served: Served, tiny_overrides: list[str]) -> subprocess.CompletedProcess[str]:
+    return _run_deployment(served, "birdclef-split/stage", tiny_overrides)
+
+
 @pytest.fixture(scope="module")
 def full_run(served: Served, tiny_overrides: list[str]) -> subprocess.CompletedProcess[str]:
-    parameters = json.dumps({"config": "demo", "overrides": tiny_overrides})
-    return served.prefect("deployment", "run", "birdclef/full-pipeline", "--params", parameters, "--watch")
+    return _run_deployment(served, "birdclef/full-pipeline", tiny_overrides)
 
 
 def test_deployment_run_completes_in_the_folder_where_serve_was_started(
-    served: Served, full_run: subprocess.CompletedProcess[str], installed: Path
+    served: Served, split_run: subprocess.CompletedProcess[str], installed: Path
 ) -> None:
-    assert full_run.returncode == 0, full_run.stdout + full_run.stderr + served.log.read_text()
-    assert len(list((served.home / "workspace" / "reports").iterdir())) == 1
+    assert split_run.returncode == 0, split_run.stdout + split_run.stderr + served.log.read_text()
+    assert len(list((served.home / "workspace" / "splits").iterdir())) == 1
     assert served.full_pipeline()["entrypoint"] == "flows.pipeline.full_pipeline"
     assert not (installed / "workspace").exists()
 
 
-def test_report_is_an_artifact_of_the_run(served: Served, full_run: subprocess.CompletedProcess[str]) -> None:
+def test_what_a_stage_makes_has_a_page(served: Served, split_run: subprocess.CompletedProcess[str]) -> None:
+    pages = {artifact["key"]: artifact["data"] for artifact in served.post("artifacts/filter", {})}
+    (split,) = (served.home / "workspace" / "splits").iterdir()
+    assert str(split) in pages[page_key(split)]
+
+
+def test_stages_log_to_the_server(served: Served, split_run: subprocess.CompletedProcess[str]) -> None:
+    messages = [entry["message"] for entry in served.post("logs/filter", {"limit": 200})]
+    assert any("80 audio files to compute" in message for message in messages)
+
+
+@pytest.mark.soak
+def test_whole_pipeline_runs_by_its_deployment(served: Served, full_run: subprocess.CompletedProcess[str]) -> None:
+    assert full_run.returncode == 0, full_run.stdout + full_run.stderr + served.log.read_text()
+    assert len(list((served.home / "workspace" / "reports").iterdir())) == 1
     artifacts = served.post("artifacts/filter", {})
     (report,) = [artifact for artifact in artifacts if artifact["key"] == "report"]
     assert "macro-F1" in report["data"]
-
-
-def test_stages_log_to_the_server(served: Served, full_run: subprocess.CompletedProcess[str]) -> None:
-    messages = [entry["message"] for entry in served.post("logs/filter", {"limit": 200})]
-    assert any("80 audio files to compute" in message for message in messages)
 
 
 def test_every_stage_has_a_deployment(served: Served) -> None:
