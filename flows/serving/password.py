@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 
 from prefect.context import refresh_global_settings_context
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_SERVER_API_AUTH_STRING
+from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_API_AUTH_STRING
 
 from flows.serving.own_pages import is_loopback
 from flows.settings import PASSWORD_FILE
@@ -26,13 +26,13 @@ def protect_server(host: str, home: Path) -> Path | None:
     Returns:
         The file with user and password, as `user:password`; None if none was needed.
     """
+    file = home / PASSWORD_FILE
     if chosen := PREFECT_SERVER_API_AUTH_STRING.value():
-        if not PREFECT_API_AUTH_STRING.value():
-            _set(server=chosen, client=chosen)
+        _set(server=chosen, client=chosen)  # an older password may still be exported for clients
+        file.unlink(missing_ok=True)  # it no longer opens the server
         return None
     if is_loopback(host):
         return None
-    file = home / PASSWORD_FILE
     password = file.read_text().strip() if file.is_file() else ""
     if not password:
         password = _generate()

@@ -77,6 +77,16 @@ def test_password_of_the_user_is_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list(tmp_path.glob(PASSWORD_FILE)) == []
 
 
+def test_chosen_password_takes_the_place_of_an_older_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = protect_server("0.0.0.0", tmp_path)
+    assert file
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "me:mine")  # the client's is still that of the file
+    refresh_global_settings_context()
+    assert protect_server("0.0.0.0", tmp_path) is None
+    assert known() == ["me:mine"] * 2
+    assert not file.exists()
+
+
 def test_temporary_server_has_a_password_of_its_own_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     protect_temporary_server()
     server, client = known()
