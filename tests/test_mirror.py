@@ -56,7 +56,6 @@ ELSEWHERE = {
         "flows/command_line/foreground.py",
         "flows/command_line/predict.py",
         "flows/command_line/serve.py",
-        "flows/serving/server.py",
         "flows/command_line/stages.py",
     ),
     "It starts a command, or its server: tests/flows/command_line/test_interruption.py starts and interrupts one.": (
@@ -75,6 +74,7 @@ ELSEWHERE = {
     ),
     "It needs children that die, which tests/cache/computing/test_retries.py plants.": (
         "cache/computing/child.py",
+        "cache/isolation/errors.py",
         "cache/isolation/fork_server.py",
         "cache/isolation/kept_server.py",
         "cache/isolation/limits.py",

@@ -16,6 +16,7 @@ from cache.audio.decoded_length import Heard
 from cache.config.features import FeatureConfig, read_features
 from cache.front_end.strip import stream_strip
 from cache.isolation.decoder import stream_isolated
+from cache.isolation.limits import Limits
 from cache.models.model_file import check_onnx
 from cache.workspace.feature_directory import FeatureDirectory
 
@@ -71,7 +72,8 @@ class OnnxClassifier:
         if self.features.kind == "embedding":
             yield from stream_strip(recording, self.features, self.folder, heard)
             return
-        for waveform in stream_isolated(recording, self.features.sample_rate, heard):
+        limits = Limits(self.features.memory_gb, self.features.timeout_seconds)
+        for waveform in stream_isolated(recording, self.features.sample_rate, limits, heard):
             yield waveform[:, np.newaxis]
 
 

@@ -1,7 +1,6 @@
 """The child's side of process isolation: a process that computes one part after the other until nobody needs it."""
 
 import os
-import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -11,6 +10,7 @@ import cv2
 
 from cache.computing.part import Event, Finished, Source, compute_part
 from cache.front_end.strip import warm_up
+from cache.isolation.errors import sendable
 from cache.isolation.kept_server import IDLE_SECONDS
 from cache.isolation.limits import end_with, limit_memory
 
@@ -65,7 +65,7 @@ def serve(connection: Connection, server: int) -> None:
             for events in _group_events(compute_part(sources, features, store, refused), sources[-1]):
                 connection.send(events)
         except Exception as error:  # the parent raises it again
-            outcome = Raised(_sendable(error))
+            outcome = Raised(sendable(error))
         connection.send(outcome)
 
 
@@ -80,12 +80,3 @@ def _group_events(events: Iterator[Event], last: Source) -> Iterator[list[Event]
         if not isinstance(event, Finished) or event.source == last:
             yield untold
             untold = []
-
-
-def _sendable(error: Exception) -> Exception:
-    """Returns the error itself, or a RuntimeError with its text if the error cannot be pickled."""
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - made here
-    except Exception:  # a foreign error may fail in any way
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error

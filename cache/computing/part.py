@@ -12,7 +12,7 @@ from cache.audio.decoding import DECODER, UnusableAudioError, decode_waveform
 from cache.config.features import FeatureConfig
 from cache.duplicates.fingerprint import fingerprint_strip, fingerprint_to_text
 from cache.front_end.log_mel import compute_log_mel
-from cache.front_end.strip import add_noise, compute_strip
+from cache.front_end.strip import add_noise, compute_strip, remember_noise
 from cache.store.fragment import Failure
 from cache.store.part_writer import PartWriter
 from cache.workspace.feature_directory import FeatureDirectory
@@ -109,6 +109,7 @@ def _add_recording(
         if hashlib.sha256(audio).hexdigest() != source.sha256:
             yield Finished(source, reason="unreadable", detail="changed while the features were built")
             return
+        remember_noise(source.sha256, features)
         yield Started(source)
         waveform = decode_waveform(audio, features.sample_rate)
         log_mel = compute_log_mel(waveform, features.compared_log_mel)

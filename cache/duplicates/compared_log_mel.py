@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cache.config.data import DataConfig
 from cache.config.features import FeatureConfig, LogMelConfig
 from cache.front_end.log_mel import compute_log_mel
+from cache.isolation.limits import Limits
 from cache.recordings.user_table import audio_directory, recording_address
 from cache.store.strip_store import StripStore
 from cache.workspace.urls import read_bytes
@@ -42,7 +43,8 @@ class ComparedLogMel:
 
         Raises:
             OSError: If the log-mel must be computed, and the file cannot be read.
-            ValueError: If the log-mel must be computed, and the file no longer has the digest `sha256`.
+            ValueError: If the log-mel must be computed, and the file no longer has the digest `sha256`, or does not
+                decode.
         """
         if self.features.kind == "log_mel":
             return self.strips.read(sha256)
@@ -56,4 +58,9 @@ class ComparedLogMel:
                 f"{address} changed after its features were computed: it no longer has the sha256 {sha256}. Run the "
                 "command again. If the error comes back, run birdclef verify, which reads every file anew."
             )
-        return compute_log_mel(decode_isolated(audio, self.features.sample_rate), self.features.compared_log_mel)
+        limits = Limits(self.features.memory_gb, self.features.timeout_seconds)
+        try:
+            waveform = decode_isolated(audio, self.features.sample_rate, limits)
+        except ValueError as error:
+            raise ValueError(f"{address} cannot be decoded again, to compare it ({error}). Remove it.") from error
+        return compute_log_mel(waveform, self.features.compared_log_mel)

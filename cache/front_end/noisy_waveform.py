@@ -40,8 +40,7 @@ def mix_noise(waveform: NDArray[np.float32], sha256: str, noise: NoiseMix, sampl
         RuntimeError: If the file of noise cannot be read, or has changed.
         ConnectionError: If its URL cannot be reached.
     """
-    generator = np.random.default_rng([int(sha256, 16), int(noise.background, 16), noise.variant])
-    file = noise.files[generator.integers(len(noise.files))]
+    file, generator = _draw_file(sha256, noise)
     place, snr_db = generator.random(), generator.uniform(*noise.snr_db)
     sound = _read_noise(file, sample_rate)
     piece = np.take(sound, int(place * len(sound)) + np.arange(len(waveform)), mode="wrap")  # (samples,)
@@ -49,6 +48,21 @@ def mix_noise(waveform: NDArray[np.float32], sha256: str, noise: NoiseMix, sampl
     if not (power and noise_power):
         return waveform
     return waveform + piece * np.float32(np.sqrt(power / noise_power / 10 ** (snr_db / 10)))
+
+
+def remember_noise(sha256: str, noise: NoiseMix, sample_rate: int) -> None:
+    """Read the file that `mix_noise` will mix with a recording, so that the mixing does not wait for its storage.
+
+    Raises:
+        RuntimeError, ConnectionError: As in `mix_noise`.
+    """
+    _read_noise(_draw_file(sha256, noise)[0], sample_rate)
+
+
+def _draw_file(sha256: str, noise: NoiseMix) -> tuple[NoiseFile, np.random.Generator]:
+    """Returns the file of noise of a recording, and the generator of what else is drawn."""
+    generator = np.random.default_rng([int(sha256, 16), int(noise.background, 16), noise.variant])
+    return noise.files[generator.integers(len(noise.files))], generator
 
 
 def song_power(waveform: NDArray[np.float32], song_hz: tuple[float, float], sample_rate: int) -> float:

@@ -14,6 +14,7 @@ from cache.front_end import noisy_waveform
 from cache.front_end.embedding import keep_model, open_embedder
 from cache.front_end.log_mel_stream import stream_log_mel
 from cache.isolation.decoder import stream_isolated
+from cache.isolation.limits import Limits
 from cache.workspace.feature_directory import FeatureDirectory
 
 
@@ -64,6 +65,16 @@ def add_noise(waveform: NDArray[np.float32], sha256: str, features: FeatureConfi
     return noisy_waveform.mix_noise(waveform, sha256, features.noise, features.sample_rate)
 
 
+def remember_noise(sha256: str, features: FeatureConfig) -> None:
+    """Read what `add_noise` will add to a recording; does nothing if the features have no noise.
+
+    Raises:
+        RuntimeError, ConnectionError: As in `mix_noise`.
+    """
+    if isinstance(features, NoisyEmbeddingConfig):
+        noisy_waveform.remember_noise(sha256, features.noise, features.sample_rate)
+
+
 def compute_strip(
     waveform: NDArray[np.float32], log_mel: NDArray[np.float32], features: FeatureConfig, store: FeatureDirectory
 ) -> NDArray[np.float32]:
@@ -98,7 +109,8 @@ def stream_strip(
     Raises:
         OSError, UnusableAudioError: As in `stream_isolated` and `Embedder.embed`.
     """
-    pieces = stream_isolated(recording, features.sample_rate, heard)
+    limits = Limits(features.memory_gb, features.timeout_seconds)
+    pieces = stream_isolated(recording, features.sample_rate, limits, heard)
     if features.kind == "log_mel":
         yield from stream_log_mel(pieces, features)
     else:

@@ -1,8 +1,10 @@
 """Decodes recordings that nobody has decoded before in a child process, which bears what they do to it.
 
-A recording that crashes its decoder, hangs it or fills the memory is unusable audio; the caller goes on.
+A recording that crashes its decoder, hangs it or fills the memory is unusable audio; the caller goes on. The child
+bounds what a recording costs, and keeps crashes away from the caller. It is no sandbox: it has the rights of its user.
 """
 
+import pickle
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,10 +19,12 @@ from cache.audio.decoding import UnusableAudioError
 from cache.isolation.decoder_child import Decoded, Ready, answer
 from cache.isolation.fork_server import ForkedProcess
 from cache.isolation.kept_server import KeptServer
+from cache.isolation.limits import Limits
 
-SECONDS = 300.0
-"""A recording that gives no sample for this time is unusable."""
 _START_SECONDS = 120.0  # on a busy machine
+_STARTS = 3
+"""Attempts to start a child: a server that ends because it was idle may take a request with it."""
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 _lock = Lock()
 # imported before the memory limit is set, which might forbid to load it later
 _server = KeptServer(answer, ["av.filter"])
@@ -32,78 +36,102 @@ def prepare_decoder() -> None:
         _server.living()
 
 
-def stream_isolated(path: Path, sample_rate: int, heard: Heard | None = None) -> Iterator[NDArray[np.float32]]:
+def stream_isolated(
+    path: Path, sample_rate: int, limits: Limits, heard: Heard | None = None
+) -> Iterator[NDArray[np.float32]]:
     """Yields the pieces of `stream_waveform`, which a child process decodes while the caller works on the last one.
 
     Args:
         path: As in `stream_waveform`.
         sample_rate: As in `stream_waveform`.
+        limits: Limits of the child.
         heard: As in `stream_waveform`.
 
     Raises:
         OSError: As in `stream_waveform`.
-        UnusableAudioError: As in `stream_waveform`, or with reason `crash`, `timeout` or `too_large`.
+        RuntimeError: If no child starts.
+        UnusableAudioError: As in `stream_waveform`, or with reason `crash`, `killed`, `timeout` or `too_large`; also if
+            there are more samples than the file can hold.
     """
-    for piece in _ask(("stream", path, sample_rate)):
+    for piece in _ask(("stream", path, sample_rate), limits):
         if heard:
             heard.reach(piece.seconds)
             heard.sample_rate = piece.sample_rate
         yield piece.values
 
 
-def decode_isolated(audio: bytes, sample_rate: int) -> NDArray[np.float32]:
+def decode_isolated(audio: bytes, sample_rate: int, limits: Limits) -> NDArray[np.float32]:
     """Returns the waveform of `decode_waveform`, which a child process decodes.
 
     Args:
         audio: As in `decode_waveform`.
         sample_rate: As in `decode_waveform`.
+        limits: Limits of the child; the time is that of the whole file.
 
     Raises:
-        UnusableAudioError: As in `decode_waveform`, or with reason `crash`, `timeout` or `too_large`.
+        RuntimeError: If no child starts.
+        UnusableAudioError: As in `decode_waveform`, or with reason `crash`, `killed`, `timeout` or `too_large`.
     """
-    (piece,) = _ask(("decode", audio, sample_rate))
+    (piece,) = _ask(("decode", audio, sample_rate), limits)
     values: NDArray[np.float32] = piece.values
     return values
 
 
 def read_header_seconds(paths: Sequence[Path]) -> list[float]:
-    """Returns the `header_seconds` of files, which a child process reads; 0 for a file that ends its child."""
+    """Returns the `header_seconds` of files, which a child process reads; 0 for a file that ends its child.
+
+    Raises:
+        RuntimeError: If no child starts.
+    """
     seconds: list[float] = []
     while len(seconds) < len(paths):
         try:
-            seconds.extend(_ask(("headers", paths[len(seconds) :])))
+            seconds.extend(_ask(("headers", paths[len(seconds) :]), Limits()))
         except UnusableAudioError:  # those that came before it are in the list
             seconds.append(0.0)
     return seconds
 
 
-def _ask(request: tuple[Any, ...]) -> Iterator[Any]:
+def _ask(request: tuple[Any, ...], limits: Limits) -> Iterator[Any]:
     """Yields what a new child answers to a request of `answer`."""
-    with _lock:
-        process = _server.living().fork()
-    pid: int | None = None
+    process, pid = _start_child()
     try:
-        process.connection.send(request)
-        while not isinstance(message := _receive(process, pid), Decoded):
-            if isinstance(message, Ready):
-                pid = message.pid
-            elif isinstance(message, Exception):
+        process.connection.send((limits.memory_gb, *request))
+        while process.connection.poll(limits.seconds):
+            message = process.connection.recv()
+            if isinstance(message, Decoded):
+                return
+            if isinstance(message, Exception):
                 raise message
-            else:
-                yield message
-    except (EOFError, ConnectionError) as error:
-        status = process.wait()
-        ending = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-        raise UnusableAudioError("crash", f"its decoding ended the process ({ending})") from error
+            yield message
+        raise UnusableAudioError("timeout", f"no sample was decoded within {limits.seconds:g} s")
+    except (EOFError, ConnectionError, pickle.UnpicklingError) as error:
+        raise _judge_death(process.wait()) from error
     finally:
         process.kill(pid)
         process.close()
 
 
-def _receive(process: ForkedProcess, pid: int | None) -> Any:
-    limit = SECONDS if pid else _START_SECONDS
-    if not process.connection.poll(limit):
-        if pid is None:
-            raise TimeoutError(f"A process that decodes did not start within {limit:g} s.")
-        raise UnusableAudioError("timeout", f"no sample was decoded within {limit:g} s")
-    return process.connection.recv()
+def _start_child() -> tuple[ForkedProcess, int]:
+    """Returns a child that is ready, and its process id."""
+    for _ in range(_STARTS):
+        with _lock:
+            process = _server.living().fork()
+        try:
+            if process.connection.poll(_START_SECONDS):
+                ready: Ready = process.connection.recv()
+                return process, ready.pid
+            told = f"it did not start within {_START_SECONDS:g} s"
+        except (EOFError, ConnectionError):
+            told = process.last_words() or "its server ended"
+        process.kill(None)
+        process.close()
+    raise RuntimeError(f"No process could be started to decode recordings: {told}.")
+
+
+def _judge_death(status: int) -> UnusableAudioError:
+    ending = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+    if -status in _FROM_OUTSIDE:
+        told = f"its process was killed from outside ({ending}), as when memory runs out: see dmesg"
+        return UnusableAudioError("killed", told)
+    return UnusableAudioError("crash", f"its decoding ended the process ({ending})")

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.audio.decoded_length import Heard
+from cache.audio.decoded_length import Heard, is_plausible
 from cache.audio.decoding import UnusableAudioError, decode_waveform
 from cache.audio.streaming import header_seconds, stream_waveform
+from cache.isolation.errors import sendable
 from cache.isolation.limits import end_with, limit_memory
-
-MEMORY_GB = 8.0
-"""Memory that the decoding of a recording may take, as `features.memory_gb` is unless it is set."""
 
 
 @dataclass(frozen=True)
@@ -53,28 +51,32 @@ def answer(connection: Connection, server: int) -> None:
     """Answer one request: `Ready`, then the answers, and at the end `Decoded` or the error that ended it.
 
     Args:
-        connection: Connection to the parent. It brings `("stream", path, sample_rate)`, `("decode", bytes,
-            sample_rate)` or `("headers", paths)`. Pieces go back, and for headers the seconds of each file.
+        connection: Connection to the parent. It brings the GB of memory that the child may take, and `"stream", path,
+            sample_rate` or `"decode", bytes, sample_rate` or `"headers", paths`. Pieces go back, and for headers the
+            seconds of each file.
         server: Process id of the fork server.
     """
     end_with(server)
     connection.send(Ready(os.getpid()))
-    task, source, *settings = connection.recv()
-    limit_memory(MEMORY_GB)
+    memory_gb, task, source, *settings = connection.recv()
+    limit_memory(memory_gb)
     outcome: Any = Decoded()
     try:
         for message in _TASKS[task](source, *settings):
             connection.send(message)
     except MemoryError:
-        outcome = UnusableAudioError("too_large", f"decoding takes more than {MEMORY_GB:g} GB of memory")
-    except (UnusableAudioError, OSError) as error:
-        outcome = error
+        outcome = UnusableAudioError("too_large", f"decoding takes more than {memory_gb:g} GB of memory")
+    except Exception as error:  # the parent raises it again
+        outcome = sendable(error)
     connection.send(outcome)
 
 
 def _stream(path: Any, sample_rate: int) -> Iterator[Piece]:
-    heard = Heard()
+    heard, size = Heard(), path.stat().st_size
     for waveform in stream_waveform(path, sample_rate, heard):
+        if not is_plausible(round(heard.seconds * heard.sample_rate), size):
+            told = f"after {heard.seconds / 3600:.1f} h there are more samples than {size:,} bytes can hold"
+            raise UnusableAudioError("too_large", told)
         yield Piece(waveform, heard.seconds, heard.sample_rate)
 
 

@@ -4,7 +4,21 @@ import os
 import resource
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the decoding of a recording may take, by default as in the settings of features.
+
+    Attributes:
+        memory_gb: Memory, GB.
+        seconds: Time without a sample, s.
+    """
+
+    memory_gb: float = 8.0
+    seconds: float = 300.0
 
 
 def limit_memory(gigabytes: float) -> None:

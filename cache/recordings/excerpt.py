@@ -12,6 +12,7 @@ from cache.config.data import DataConfig
 from cache.config.features import LogMelConfig
 from cache.front_end.log_mel import compute_log_mel
 from cache.isolation.decoder import decode_isolated
+from cache.isolation.limits import Limits
 from cache.recordings.user_table import audio_directory, recording_address
 from cache.workspace.urls import read_bytes
 
@@ -70,4 +71,4 @@ def _read_waveform(data: DataConfig, recording_id: str, sha256: str, sample_rate
     audio = read_bytes(recording_address(audio_directory(data), recording_id))
     if hashlib.sha256(audio).hexdigest() != sha256:
         raise UnusableAudioError("changed", f"{recording_id} is no longer the file that was scored")
-    return decode_isolated(audio, sample_rate)
+    return decode_isolated(audio, sample_rate, Limits())

@@ -1,7 +1,10 @@
 """A model that loads slowly; the delay is planted by a `sitecustomize` that every child process imports."""
 
 import hashlib
+import os
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,8 @@ from cache.computing import children
 from cache.computing.children import ChildDiedError
 from cache.computing.part import Source
 from cache.computing.retries import end_children, retry_part
-from cache.config.features import EmbeddingConfig, LogMelConfig
+from cache.config.features import EmbeddingConfig, LogMelConfig, NoisyEmbeddingConfig
+from cache.config.noise import NoiseFile, NoiseMix
 from cache.front_end.strip import equip_store
 from cache.workspace.feature_directory import FeatureDirectory
 
@@ -91,3 +95,19 @@ def test_model_that_does_not_load_ends_the_build_with_the_setting_to_change(
     store = make_store(tmp_path / "store", embeddings)
     with pytest.raises(ChildDiedError, match=r"begun.* features\.timeout_seconds=4"):
         list(retry_part([source], embeddings, store))
+
+
+def test_storage_of_the_noise_does_not_count_towards_the_limit_of_a_recording(
+    embeddings: EmbeddingConfig, source: Source, tmp_path: Path, encode_audio: Callable[..., bytes]
+) -> None:
+    noise, file = encode_audio(np.random.default_rng(1).normal(0, 0.1, 16_000), 8_000), tmp_path / "rain.wav"
+    files = (NoiseFile(hashlib.sha256(noise).hexdigest(), str(file)),)
+    mix = NoiseMix(variant=1, background="0" * 16, snr_db=(6.0, 6.0), song_hz=(500.0, 4000.0), files=files)
+    features = NoisyEmbeddingConfig.model_validate({**embeddings.model_dump(), "noise": mix})
+    os.mkfifo(file)  # reading waits for whoever writes
+    store = make_store(tmp_path / "store", features)
+    with ThreadPoolExecutor(1) as pool:
+        finished = pool.submit(lambda: list(retry_part([source], features, store)))
+        time.sleep(12 * TIMEOUT_SECONDS)  # of which the child takes some to start and to load the model
+        file.write_bytes(noise)
+        assert [event.reason for event in finished.result()] == [""]
