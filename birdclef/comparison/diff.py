@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from birdclef.scores.json_values import replace_nan
 from birdclef.scores.report_file import REPORT, read_report
 from birdclef.scores.scorer import Scorer, build_scorer, no_difference
 from cache.folds.overlap import name_groups
+from cache.workspace.file_format import DamagedArtefactError
 from cache.workspace.provenance import check_files, is_finished
 
 _NAMED_SPECIES = 10
@@ -121,6 +123,7 @@ def read_report_predictions(report: Path) -> ReportPredictions:
 
     Raises:
         FileNotFoundError: If a file is missing: the directory is not a report, or an old version wrote the report.
+        DamagedArtefactError: If the predictions are not what was published, or no predictions.
     """
     for name in _FILES:
         if not (report / name).is_file():
@@ -135,8 +138,11 @@ def read_report_predictions(report: Path) -> ReportPredictions:
     once = ~recordings["sha256"].duplicated().to_numpy()
     content = read_report(report)
     names, split = name_species(pd.DataFrame(content["per_species"])), content["lineage"]["split"]["config"]
-    with np.load(report / "oof.npz", allow_pickle=False) as archive:
-        probabilities, species = archive["probabilities"][once], archive["species"].tolist()
+    try:
+        with np.load(report / "oof.npz", allow_pickle=False) as archive:
+            probabilities, species = archive["probabilities"][once], archive["species"].tolist()
+    except (BadZipFile, EOFError, KeyError, ValueError, IndexError) as error:
+        raise DamagedArtefactError(f"{report}/oof.npz holds no predictions ({error}). Evaluate it again.") from error
     scored = recordings[once].reset_index(drop=True)
     return ReportPredictions(content["key"], scored, species, names, split, probabilities)
 

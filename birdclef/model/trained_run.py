@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from birdclef.config.feature_kind import check_seconds
@@ -15,7 +16,7 @@ from birdclef.model.network import SpeciesModel, build_model
 from birdclef.strips.fold import FoldData
 from cache.config.features import FeatureConfig, read_features
 from cache.workspace.feature_directory import FeatureDirectory
-from cache.workspace.file_format import FileFormat
+from cache.workspace.file_format import DamagedArtefactError, FileFormat
 from cache.workspace.provenance import check_files, read_provenance
 from cache.workspace.workspace import Workspace
 
@@ -96,7 +97,12 @@ def load_run(directory: Path, workspace: Workspace, device: torch.device) -> Tra
         raise _FORMAT.refuse(directory / _DESCRIPTION, f"its settings are not those of now: {error}") from error
     check_seconds("clip_seconds", description["clip_seconds"], features)
     model = build_model(config.model, len(description["species"]), features.channels, load_weights=False)
-    model.load_state_dict(load_file(directory / _WEIGHTS))
+    try:
+        model.load_state_dict(load_file(directory / _WEIGHTS))
+    except SafetensorError as error:
+        raise DamagedArtefactError(
+            f"{directory / _WEIGHTS} holds no weights ({error}). Train the run again."
+        ) from error
     return TrainedRun(
         model.to(device).eval(),
         description["species"],

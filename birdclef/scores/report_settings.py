@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import yaml
-
 from birdclef.config.predict import PredictConfig
+from cache.models.yaml_text import read_yaml
 from cache.workspace.provenance import read_provenance
 
 SETTINGS = "experiment.yaml"
@@ -20,6 +19,6 @@ def read_predict_settings(predictions: Path, report: Path) -> PredictConfig:
         predictions: Prediction directory of the report.
         report: Directory of the report.
     """
-    chosen = yaml.safe_load((report / SETTINGS).read_text()).get("predict", {})
+    chosen = (read_yaml(report / SETTINGS) or {}).get("predict", {})
     execution = {name: chosen[name] for name in PredictConfig.execution_fields & chosen.keys()}
     return PredictConfig(**read_provenance(predictions)["config"], **execution)

@@ -68,7 +68,7 @@ def _count_values(node: yaml.Node, counts: dict[int, int]) -> int:
         raise _RefusedError(problem="an anchor holds itself. Write the values out.", problem_mark=node.start_mark)
     if values > _MOST_VALUES:
         raise _RefusedError(
-            problem=f"anchors repeat more than {_MOST_VALUES:,} values. Write the values out.",
+            problem=f"this stands for more than {_MOST_VALUES:,} values, repeated anchors counted. Shorten it.",
             problem_mark=node.start_mark,
         )
     return values

@@ -49,6 +49,8 @@ class FileFormat:
             raise DamagedArtefactError(f"{path} is damaged, because it is no JSON object. {_BACKUP}")
         found = content.get("format", 1 if self.keys <= content.keys() else 0)
         if found == self.number:
+            if missing := sorted(self.keys - content.keys()):
+                raise DamagedArtefactError(f"{path} is damaged, because it lacks {', '.join(missing)}. {_BACKUP}")
             return content
         if isinstance(found, int) and found > self.number:
             raise OtherFormatError(

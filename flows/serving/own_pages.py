@@ -50,8 +50,6 @@ def find_refusal(host: str, origin: str | None, origins: Collection[str]) -> str
         origin: The request's header `Origin`; None: it has none, as requests by programs.
         origins: Origins whose pages may call the server beside its own.
     """
-    if "*" in origins:
-        return None
     remedy = "If the server lies behind this address, set PREFECT_SERVER_CORS_ALLOWED_ORIGINS to its origin, such as "
     known = {urlsplit(each).netloc for each in origins} - {""}
     if not (is_loopback(_name(host)) or host in known):

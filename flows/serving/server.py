@@ -20,7 +20,7 @@ def run_server(host: str, port: int) -> None:
         port: Port on which it listens.
 
     Raises:
-        ValueError: If other machines reach the host, and no password is set.
+        ValueError: If no password is set, and other machines or all web pages reach the server.
     """
     apply_settings()  # before Prefect is imported, which then reads them
     from prefect.server.api.server import create_app
@@ -29,12 +29,18 @@ def run_server(host: str, port: int) -> None:
     settings = get_current_settings().server
     application: ASGIApp = create_app(final=True)
     if not settings.api.auth_string:
+        origins = settings.api.cors_allowed_origins.split(",")
+        if "*" in origins:
+            raise ValueError(
+                "PREFECT_SERVER_CORS_ALLOWED_ORIGINS=* lets every web page call the server, and whoever calls it can "
+                "execute commands. Name the origins, or set PREFECT_SERVER_API_AUTH_STRING=user:password."
+            )
         if not is_loopback(host):
             raise ValueError(
                 f"Other machines reach {host}, and whoever calls the server can execute commands. Set "
                 "PREFECT_SERVER_API_AUTH_STRING=user:password, or listen on 127.0.0.1."
             )
-        application = OwnPagesOnly(application, settings.api.cors_allowed_origins.split(","))
+        application = OwnPagesOnly(application, origins)
     uvicorn.run(
         application,
         host=host,

@@ -16,6 +16,7 @@ from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.train import TrainConfig
 from birdclef.evaluate import evaluate
 from cache.workspace.file_format import DamagedArtefactError
+from cache.workspace.provenance import PROVENANCE
 from cache.workspace.workspace import Workspace
 
 CONFIG = EvaluateConfig(bootstrap_samples=100, permutations=2, worst_errors=0, map_recordings=0)
@@ -183,6 +184,13 @@ def test_what_does_not_compare_is_refused(
         compare_reports(reports[:1], CONFIG)
     with pytest.raises(FileNotFoundError, match=r"has no report\.json: it is not a report"):
         compare_reports([reports[0], tmp_path], CONFIG)
+    for content in (b"", b"no archive", b"PK\x05\x06" + bytes(18)):
+        torn = tmp_path / "torn"
+        shutil.copytree(reports[0], torn, dirs_exist_ok=True)
+        (torn / PROVENANCE).unlink(missing_ok=True)  # as a report that was copied file by file
+        (torn / "oof.npz").write_bytes(content)
+        with pytest.raises(DamagedArtefactError, match=r"torn/oof\.npz holds no predictions"):
+            compare_reports([reports[0], torn], CONFIG)
     part = [make_report({"x": [path]}) for path in write_member(TrainConfig(seed=21), skill=1.0)[:2]]
     with pytest.raises(NothingInCommonError, match="have no recording in common"):
         compare_reports(part, CONFIG)

@@ -16,6 +16,7 @@ from cache.workspace.workspace import Workspace
         ("predict: {batch_windows: 8, stride_seconds: 9.0}\n", 8),
         ("predict: {stride_seconds: 9.0}\n", PredictConfig().batch_windows),
         ("data: {root: d}\n", PredictConfig().batch_windows),  # as it may be written by hand
+        ("", PredictConfig().batch_windows),
     ],
 )
 def test_predictions_say_what_was_predicted_and_the_experiment_in_what_batches(
@@ -27,3 +28,10 @@ def test_predictions_say_what_was_predicted_and_the_experiment_in_what_batches(
     (tmp_path / "experiment.yaml").write_text(experiment)
     read = read_predict_settings(predictions, tmp_path)
     assert (read.stride_seconds, read.batch_windows) == (2.5, windows)
+
+
+def test_settings_of_a_report_from_elsewhere_that_stand_for_too_much_are_refused(tmp_path: Path) -> None:
+    repeated = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 11))
+    (tmp_path / "experiment.yaml").write_text(f"a0: &a0 [x]\n{repeated}")
+    with pytest.raises(ValueError, match=r"experiment\.yaml, line \d+: this stands for more than 100,000 values"):
+        read_predict_settings(tmp_path, tmp_path)

@@ -34,9 +34,11 @@ def test_newer_format_is_refused(tmp_path: Path) -> None:
         FORMAT.read(path)
 
 
-@pytest.mark.parametrize("content", ["", "\0\0", "[]", "{"])
+@pytest.mark.parametrize("content", ["", "\0\0", "[]", "{", '{"format": 2}'])
 def test_damaged_file_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.json"
     path.write_text(content)
-    with pytest.raises(DamagedArtefactError, match=f"^{path} is damaged, because it is no JSON.*Bring the folder back"):
+    with pytest.raises(
+        DamagedArtefactError, match=f"^{path} is damaged, because it (is no JSON|lacks species).*Bring the folder back"
+    ):
         FORMAT.read(path)
