@@ -28,7 +28,7 @@ RUN python3 -m venv --without-pip /opt/birdclef \
     && /opt/birdclef/bin/python -m compileall -q /app
 COPY prefect.yaml ./
 RUN python3 -m venv /opt/sbom \
-    && /opt/sbom/bin/pip install "cyclonedx-bom>=7.5,<8" \
+    && /opt/sbom/bin/pip install --no-deps --require-hashes -r requirements/sbom.txt \
     && mkdir -p /opt/birdclef/share/doc/birdclef \
     && /opt/sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
         --output-file /opt/birdclef/share/doc/birdclef/sbom.json /opt/birdclef/bin/python

@@ -65,13 +65,15 @@ soak: install ## long fault-injection tests
 gpu: install ## tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
-LOCK := $(BIN)/uv pip compile pyproject.toml --upgrade --quiet --extra s3 --python-version 3.11 --universal \
-	--generate-hashes --no-annotate --no-header
+LOCK := $(BIN)/uv pip compile --upgrade --quiet --python-version 3.11 --universal --generate-hashes --no-annotate \
+	--no-header
+IMAGE := pyproject.toml --extra s3
 TORCH := '^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)=='
 lock: install ## pin the newest packages that the image may have, with their hashes, in requirements/
 	$(BIN)/pip install --quiet "uv>=0.9,<1"
-	$(LOCK) --output-file requirements/all.txt
-	$(LOCK) --output-file requirements/without-torch.txt --constraint requirements/all.txt \
+	$(LOCK) requirements/sbom.in --output-file requirements/sbom.txt
+	$(LOCK) $(IMAGE) --output-file requirements/all.txt
+	$(LOCK) $(IMAGE) --output-file requirements/without-torch.txt --constraint requirements/all.txt \
 		$$(grep -oE $(TORCH) requirements/all.txt | sed 's/^/--no-emit-package /; s/==//')
 
 clean: ## remove environment, caches and the demo's data and workspace

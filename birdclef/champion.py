@@ -24,9 +24,9 @@ from cache.workspace.records import add_record
 from cache.workspace.workspace import Workspace
 
 CHAMPION = "champion"
+"""Name of the link, and the value in settings that means the champion."""
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
 """What file systems without symbolic links answer: exFAT and FAT, CIFS, and network file systems."""
-"""Name of the link, and the value in settings that means the champion."""
 
 
 def champion_report(workspace: Workspace) -> Path:

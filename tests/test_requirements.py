@@ -40,6 +40,13 @@ def test_pinned_packages_are_those_that_the_project_asks_for(name: str) -> None:
             assert wanted.specifier.contains(version_of(pinned[canonicalize_name(wanted.name)])), text
 
 
+def test_maker_of_the_list_of_packages_is_pinned_too() -> None:
+    (wanted,) = (PROJECT / "requirements" / "sbom.in").read_text().splitlines()
+    pinned = read_pinned("sbom")
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in pinned.values())
+    assert Requirement(wanted).specifier.contains(version_of(pinned[Requirement(wanted).name]))
+
+
 def test_the_smaller_set_lacks_what_comes_with_torch_only() -> None:
     everything, smaller = read_pinned("all"), read_pinned("without-torch")
     assert {name: entry for name, entry in everything.items() if not OF_TORCH.fullmatch(name)} == smaller

@@ -23,6 +23,7 @@ from birdclef.scores.report_file import read_report
 from birdclef.scores.scorer import Scorer, build_scorer, shuffle_recordings
 from birdclef.strips.fold import read_labelled_recordings
 from cache.folds.groups import is_held_out, is_validated, share_known_to_training
+from cache.folds.overlap import name_groups
 from cache.recordings.catalogue_tables import read_species
 from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
@@ -85,7 +86,7 @@ def score_held_out(
         "species": int(recordings["label"].nunique()),
         "pairs_ignored": 0 if scorer.ignored is None else int(scorer.ignored.nnz),
         "known_share": share_known_to_training(catalogue, catalogue["fold"].to_numpy(np.int64)),
-        "group_by": stated["split"]["group_by"],
+        "resampled": name_groups(read_provenance(lineage.split)["config"], recordings["recordist"]),
         "models": sum(map(len, members.values())),
         "folds": folds,
         "folds_of_split": int(catalogue.loc[is_validated(catalogue["fold"]), "fold"].nunique()),

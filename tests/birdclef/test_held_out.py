@@ -177,8 +177,9 @@ def test_report_of_some_folds_is_held_to_a_baseline_of_the_same_folds(
     found = score_held_out(report, parts, baseline, workspace).score
     assert (found["models"], found["folds"], found["folds_of_split"]) == (2, [0, 1], 3)
     assert "by all models together (models: 2, of 2 of 3 folds)" in render("held_out_text.j2", {"score": found})
-    named = render("held_out_text.j2", {"score": {**found, "group_by": "<img src=x>"}})
-    assert "split.group_by=&lt;img src=x>" in named  # of the table's own column; the same text stands in HTML
+    assert "Intervals come from resampling recordists." in render("held_out_text.j2", {"score": found})
+    column = {**found, "resampled": "groups of recordings with the same <img src=x>"}  # of the table's own column
+    assert "with the same &lt;img src=x>" in render("held_out_text.j2", {"score": column})  # it stands in HTML too
     table = read_split(split).set_index("recording_id")
     fitted = pd.read_csv(predict_baseline(split, workspace) / "recordings.csv", dtype=str)["recording_id"]
     inside = table.loc[fitted, "fold"].isin(folds).to_numpy()
