@@ -18,7 +18,7 @@ class _SessionServer(SubprocessASGIServer):
     """Prefect's temporary server, which lives until its command has ended, whatever ends the command."""
 
     def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
-        arguments = ("--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1")
+        arguments = ("--factory", "flows.serving.application:create_application", "--host", "127.0.0.1")
         quiet = ("--log-level", "error", "--lifespan", "on")
         return start_process(
             [sys.executable, "-m", "uvicorn", *arguments, "--port", str(self.port), *quiet],

@@ -6,8 +6,8 @@ A server without a password gets requests of its own pages and of programs only.
 import sys
 
 import uvicorn
-from starlette.types import ASGIApp
 
+from flows.serving.application import create_application
 from flows.serving.own_pages import OwnPagesOnly, is_loopback
 from flows.settings import apply_settings
 
@@ -23,11 +23,10 @@ def run_server(host: str, port: int) -> None:
         ValueError: If no password is set, and other machines or all web pages reach the server.
     """
     apply_settings()  # before Prefect is imported, which then reads them
-    from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
     settings = get_current_settings().server
-    application: ASGIApp = create_app(final=True)
+    application = create_application()
     if not settings.api.auth_string:
         origins = settings.api.cors_allowed_origins.split(",")
         if "*" in origins:
