@@ -89,7 +89,7 @@ def load_run(directory: Path, workspace: Workspace, device: torch.device) -> Tra
     """
     check_files(directory, _WEIGHTS, _DESCRIPTION)
     provenance = read_provenance(directory)
-    description = _FORMAT.read(directory / _DESCRIPTION)
+    description = _FORMAT.read_whole(directory / _DESCRIPTION)
     try:
         config = TrainConfig(model=description["model"])
         features = read_features(description["features"])

@@ -39,6 +39,13 @@ class FileFormat:
         """
         return self.parse(path.read_bytes(), path)
 
+    def read_whole(self, path: Path) -> dict[str, Any]:
+        """Returns the content of a file that has all keys of the format; errors as of `read`."""
+        content = self.read(path)
+        if missing := sorted(self.keys - content.keys()):
+            raise DamagedArtefactError(f"{path} is damaged, because it lacks {', '.join(missing)}. {_BACKUP}")
+        return content
+
     def parse(self, text: bytes, path: Path) -> dict[str, Any]:
         """Returns the content of a file from its bytes; errors as of `read`."""
         try:
@@ -49,8 +56,6 @@ class FileFormat:
             raise DamagedArtefactError(f"{path} is damaged, because it is no JSON object. {_BACKUP}")
         found = content.get("format", 1 if self.keys <= content.keys() else 0)
         if found == self.number:
-            if missing := sorted(self.keys - content.keys()):
-                raise DamagedArtefactError(f"{path} is damaged, because it lacks {', '.join(missing)}. {_BACKUP}")
             return content
         if isinstance(found, int) and found > self.number:
             raise OtherFormatError(

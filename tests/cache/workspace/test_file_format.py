@@ -34,11 +34,15 @@ def test_newer_format_is_refused(tmp_path: Path) -> None:
         FORMAT.read(path)
 
 
-@pytest.mark.parametrize("content", ["", "\0\0", "[]", "{", '{"format": 2}'])
+@pytest.mark.parametrize("content", ["", "\0\0", "[]", "{"])
 def test_damaged_file_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.json"
     path.write_text(content)
-    with pytest.raises(
-        DamagedArtefactError, match=f"^{path} is damaged, because it (is no JSON|lacks species).*Bring the folder back"
-    ):
+    with pytest.raises(DamagedArtefactError, match=f"^{path} is damaged, because it is no JSON.*Bring the folder back"):
         FORMAT.read(path)
+
+
+def test_file_without_a_key_is_damaged_where_all_are_needed(tmp_path: Path) -> None:
+    assert FORMAT.read_whole(write(tmp_path, {"format": 2, "species": []}))["species"] == []
+    with pytest.raises(DamagedArtefactError, match=r"a\.json is damaged, because it lacks species\. Bring"):
+        FORMAT.read_whole(write(tmp_path, {"format": 2}))
