@@ -106,7 +106,10 @@ class Child:
             limit = self._limit(latest, features)
             if not self._process.connection.poll(limit):
                 raise self._overdue(latest, limit)
-            message = self._process.connection.recv()
+            try:
+                message = self._process.connection.recv()
+            except OSError as error:  # in the middle of a message
+                raise EOFError(str(error)) from error
             if not isinstance(message, Ready):
                 return message
             self._pid = message.pid

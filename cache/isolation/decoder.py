@@ -4,9 +4,9 @@ A recording that crashes its decoder, hangs it or fills the memory is unusable a
 bounds what a recording costs, and keeps crashes away from the caller. It is no sandbox: it has the rights of its user.
 """
 
-import pickle
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -96,20 +96,31 @@ def _ask(request: tuple[Any, ...], limits: Limits) -> Iterator[Any]:
     """Yields what a new child answers to a request of `answer`."""
     process, pid = _start_child()
     try:
-        process.connection.send((limits.memory_gb, *request))
-        while process.connection.poll(limits.seconds):
-            message = process.connection.recv()
-            if isinstance(message, Decoded):
-                return
+        with _telling_death(process):
+            process.connection.send((limits.memory_gb, *request))
+        while not isinstance(message := _receive(process, limits), Decoded):
             if isinstance(message, Exception):
                 raise message
             yield message
-        raise UnusableAudioError("timeout", f"no sample was decoded within {limits.seconds:g} s")
-    except (EOFError, ConnectionError, pickle.UnpicklingError) as error:
-        raise _judge_death(process.wait()) from error
     finally:
         process.kill(pid)
         process.close()
+
+
+def _receive(process: ForkedProcess, limits: Limits) -> Any:
+    if not process.connection.poll(limits.seconds):
+        raise UnusableAudioError("timeout", f"no sample was decoded within {limits.seconds:g} s")
+    with _telling_death(process):
+        return process.connection.recv()
+
+
+@contextmanager
+def _telling_death(process: ForkedProcess) -> Iterator[None]:
+    """Say how a child ended whose connection breaks, also in the middle of a message."""
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        raise _judge_death(process.wait()) from error
 
 
 def _start_child() -> tuple[ForkedProcess, int]:
@@ -122,7 +133,7 @@ def _start_child() -> tuple[ForkedProcess, int]:
                 ready: Ready = process.connection.recv()
                 return process, ready.pid
             told = f"it did not start within {_START_SECONDS:g} s"
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):
             told = process.last_words() or "its server ended"
         process.kill(None)
         process.close()

@@ -1,6 +1,7 @@
 """Recordings that really end their decoder: the fault is planted by a `sitecustomize` that every child imports."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,6 +153,16 @@ def test_server_that_never_starts_is_no_fault_of_a_recording(tmp_path: Path) -> 
     (tmp_path / "site" / "sitecustomize.py").write_text("raise SystemExit('no memory for imports')")
     with pytest.raises(RuntimeError, match=r"No process could be started to decode recordings: "):
         list(stream_isolated(write(tmp_path / "a.wav"), RATE, Limits()))
+
+
+def test_child_that_is_killed_in_the_middle_of_a_piece_is_told(tmp_path: Path) -> None:
+    stream = stream_isolated(write(tmp_path / "a.flac", 200.0), RATE, Limits())
+    next(stream)
+    (child,) = living_server().children()
+    time.sleep(1)  # a piece is larger than what a connection holds, so the child is sending the next one
+    child.kill()
+    with pytest.raises(UnusableAudioError, match=r"killed: its process was killed from outside \(SIGKILL\)"):
+        list(stream)
 
 
 def test_child_ends_with_the_stream_that_nobody_reads_to_its_end(tmp_path: Path) -> None:
