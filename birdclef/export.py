@@ -52,7 +52,9 @@ def export_onnx(run: Path, output: Path) -> float:
         raise ValueError(f"{run} is not a run. Give workspace/runs/KEY{_name_runs(run)}.")
     if output.exists() and not output.is_file():
         raise ValueError(f"{output} is no regular file. Name another file.")
-    check_output(output)
+    card_file = output.with_name(f"{output.name}.md")
+    for file in (output, card_file):
+        check_output(file)
     workspace = Workspace.containing(run)
     trained = load_run(run, workspace, torch.device("cpu"))
     with write_output(output) as partial:
@@ -66,7 +68,7 @@ def export_onnx(run: Path, output: Path) -> float:
         card = describe_model(run, workspace, trained, output, partial.stat().st_size)
         if trained.features.kind == "embedding":
             copy_model(trained.features.model, trained.store, embedding_folder(output))
-    with write_output(output.with_name(f"{output.name}.md")) as described:
+    with write_output(card_file) as described:
         described.write_text(card)
     return difference
 

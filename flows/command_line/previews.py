@@ -51,7 +51,7 @@ def preview_augment(
     from cache.split import build_split, check_split, warn_of_unknown_recordists
 
     apply_settings()
-    check_output(output)
+    check_output(output, [config])
     experiment, directory = load_config(config, overrides or ()), Workspace.open(workspace)
     member, data = _choose_member(experiment), experiment.data
     with directory.at_work():

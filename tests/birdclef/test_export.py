@@ -175,6 +175,9 @@ def test_difference_is_seen(run: Path, exported: Path, tmp_path: Path) -> None:
 def test_wrong_names_are_refused(run: Path, tmp_path: Path, evaluation_split: Path) -> None:
     with pytest.raises(ValueError, match=r"must end in \.onnx"):
         export_onnx(run, tmp_path / "model.pt")
+    (tmp_path / "folder.onnx.md").mkdir()  # where the card would stand
+    with pytest.raises(IsADirectoryError, match=r"folder\.onnx\.md is a folder"):
+        export_onnx(run, tmp_path / "folder.onnx")
     with pytest.raises(ValueError, match=r"is not a run\. Give workspace/runs/KEY"):
         export_onnx(evaluation_split, tmp_path / "model.onnx")
     (tmp_path / "report.json").write_text(

@@ -28,3 +28,11 @@ def test_embeddings_are_refused_before_anything_is_computed(tiny_model: Path, tm
     with pytest.raises(ValueError, match=r"all members read features\.kind=embedding"):
         preview_augment(Path("embeddings"), settings, str(workspace), tmp_path / "augment.png")
     assert not workspace.exists()
+
+
+def test_preview_does_not_replace_its_configuration(tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("train: {}\n")
+    with pytest.raises(ValueError, match=r"mine\.yaml is one of the files to read\. Name another file\."):
+        preview_augment(config, [], str(tmp_path / "workspace"), config)
+    assert config.read_text() == "train: {}\n"
