@@ -432,6 +432,14 @@ def test_bad_recordings_are_told_and_the_others_predicted(
     assert len(read(tmp_path / "a.csv")) == 8
 
 
+def test_this_process_decodes_nothing(
+    classifier: EnsembleClassifier, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("cache.audio.streaming", "cache.audio.decoding"):
+        monkeypatch.setattr(f"{module}.read_blocks", lambda *_, **__: pytest.fail("decoded here"))
+    assert predict_recordings(classifier, [recordings / "a.wav"], tmp_path / "a.csv").failures == {}
+
+
 def test_recording_that_breaks_half_way_keeps_what_it_had(classifier: EnsembleClassifier, tmp_path: Path) -> None:
     waveform = np.random.default_rng(0).normal(0, 0.1, 150 * 8000).astype(np.float32)
     waveform[130 * 8000] = np.inf  # in the third block of a minute

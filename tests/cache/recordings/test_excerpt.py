@@ -60,6 +60,12 @@ def test_short_recording_is_its_own_excerpt(data: DataConfig) -> None:
     assert len(waveform) == pytest.approx(10 * EXCERPT_RATE, abs=0.1 * EXCERPT_RATE)
 
 
+def test_this_process_decodes_nothing(data: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("read_blocks", "decode_vorbis"):
+        monkeypatch.setattr(f"cache.audio.decoding.{name}", lambda *_, **__: pytest.fail("decoded here"))
+    assert cut_excerpt(data, "owl/1.flac", digest(data), 5.0, 2.0)
+
+
 def test_changed_file_is_not_played_for_the_one_that_was_scored(data: DataConfig) -> None:
     with pytest.raises(UnusableAudioError, match=r"owl/1\.flac is no longer the file that was scored"):
         cut_excerpt(data, "owl/1.flac", "0" * 64, 5.0, 2.0)
