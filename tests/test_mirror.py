@@ -74,10 +74,11 @@ ELSEWHERE = {
     ),
     "It needs children that die, which tests/cache/computing/test_retries.py plants.": (
         "cache/computing/child.py",
-        "cache/isolation/errors.py",
+        "cache/isolation/endings.py",
         "cache/isolation/fork_server.py",
         "cache/isolation/kept_server.py",
         "cache/isolation/limits.py",
+        "cache/isolation/messages.py",
     ),
     "It is the child of tests/cache/isolation/test_decoder.py.": ("cache/isolation/decoder_child.py",),
     "It needs a bucket: tests/cache/test_s3.py.": ("cache/workspace/mirror.py",),

@@ -10,36 +10,14 @@ import cv2
 
 from cache.computing.part import Event, Finished, Source, compute_part
 from cache.front_end.strip import warm_up
-from cache.isolation.errors import sendable
 from cache.isolation.kept_server import IDLE_SECONDS
 from cache.isolation.limits import end_with, limit_memory
-
-
-@dataclass(frozen=True)
-class Ready:
-    """Message: the child has started.
-
-    Attributes:
-        pid: Process id of the child.
-    """
-
-    pid: int
+from cache.isolation.messages import Raised, Ready
 
 
 @dataclass(frozen=True)
 class PartPublished:
     """Message: the part is visible in the store."""
-
-
-@dataclass(frozen=True)
-class Raised:
-    """Message: an error ended the part, but not the child.
-
-    Attributes:
-        error: The error, to be raised again in the parent.
-    """
-
-    error: BaseException
 
 
 def serve(connection: Connection, server: int) -> None:
@@ -65,7 +43,7 @@ def serve(connection: Connection, server: int) -> None:
             for events in _group_events(compute_part(sources, features, store, refused), sources[-1]):
                 connection.send(events)
         except Exception as error:  # the parent raises it again
-            outcome = Raised(sendable(error))
+            outcome = Raised.from_error(error)
         connection.send(outcome)
 
 

@@ -1,17 +1,18 @@
 """The parent's side of the child processes: starts one child per thread, talks to it, and finds out how it ended."""
 
 import pickle
-import signal
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cache.audio.decoding import DECODER
-from cache.computing.child import PartPublished, Raised, Ready, serve
+from cache.computing.child import PartPublished, serve
 from cache.computing.part import Event, Finished, Reading, Source
 from cache.config.features import FeatureConfig
+from cache.isolation.endings import describe_ending, is_from_outside
 from cache.isolation.fork_server import ForkServer
 from cache.isolation.kept_server import KeptServer
+from cache.isolation.messages import Raised, Ready
 from cache.store.fragment import Failure
 from cache.workspace.feature_directory import FeatureDirectory
 
@@ -19,7 +20,6 @@ READ_SECONDS = 600.0
 """Time for one file to be read, in which a request to an object store is repeated; no recording is blamed."""
 _ATTEMPTS = 2
 ATTEMPTS_IF_KILLED = 5  # somebody else ended the child, so the recording is probably not the reason
-_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 START_SECONDS = 120.0
 """Time for a new child to start on a busy machine, and at least for the load of a model; no recording is blamed."""
 # imported before the memory limit is set, which might forbid to load them later: FFmpeg decodes, Zarr writes parts
@@ -106,10 +106,7 @@ class Child:
             limit = self._limit(latest, features)
             if not self._process.connection.poll(limit):
                 raise self._overdue(latest, limit)
-            try:
-                message = self._process.connection.recv()
-            except OSError as error:  # in the middle of a message
-                raise EOFError(str(error)) from error
+            message = self._process.receive()
             if not isinstance(message, Ready):
                 return message
             self._pid = message.pid
@@ -117,8 +114,9 @@ class Child:
     def _limit(self, latest: Event | None, features: FeatureConfig) -> float:
         if not self._pid:
             return START_SECONDS
-        least = START_SECONDS if latest is None else READ_SECONDS if isinstance(latest, Reading) else 0.0
-        return max(least, features.timeout_seconds)
+        if latest is None:
+            return max(START_SECONDS, features.timeout_seconds)
+        return max(READ_SECONDS, features.timeout_seconds) if isinstance(latest, Reading) else features.timeout_seconds
 
     def _overdue(self, latest: Event | None, limit: float) -> ChildDiedError | TimeoutError:
         if not self._pid:
@@ -140,13 +138,13 @@ class Child:
 
     def _died(self, latest: Event | None) -> ChildDiedError:
         status = self._process.wait()
-        ending = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        ending = describe_ending(status)
         if latest is None or isinstance(latest, Finished):
             last_words = self._process.last_words()
             message = f"A process that computes features ended ({ending})" + (f": {last_words}" if last_words else "")
             return ChildDiedError(None, None, message, ATTEMPTS_IF_KILLED)
         source = latest.source
-        if -status in _FROM_OUTSIDE:
+        if is_from_outside(status):
             message = f"{source.address}: its process was killed ({ending})"
             return ChildDiedError(source, None, message, ATTEMPTS_IF_KILLED)
         detail = f"its decoding ended the process ({ending})"

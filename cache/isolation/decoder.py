@@ -4,9 +4,7 @@ A recording that crashes its decoder, hangs it or fills the memory is unusable a
 bounds what a recording costs, and keeps crashes away from the caller. It is no sandbox: it has the rights of its user.
 """
 
-import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -16,15 +14,16 @@ from numpy.typing import NDArray
 
 from cache.audio.decoded_length import Heard
 from cache.audio.decoding import UnusableAudioError
-from cache.isolation.decoder_child import Decoded, Ready, answer
+from cache.isolation.decoder_child import Decoded, answer
+from cache.isolation.endings import describe_ending, is_from_outside
 from cache.isolation.fork_server import ForkedProcess
 from cache.isolation.kept_server import KeptServer
 from cache.isolation.limits import Limits
+from cache.isolation.messages import Raised, Ready
 
 _START_SECONDS = 120.0  # on a busy machine
 _STARTS = 3
 """Attempts to start a child: a server that ends because it was idle may take a request with it."""
-_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 _lock = Lock()
 # imported before the memory limit is set, which might forbid to load it later
 _server = KeptServer(answer, ["av.filter"])
@@ -96,12 +95,13 @@ def _ask(request: tuple[Any, ...], limits: Limits) -> Iterator[Any]:
     """Yields what a new child answers to a request of `answer`."""
     process, pid = _start_child()
     try:
-        with _telling_death(process):
-            process.connection.send((limits.memory_gb, *request))
+        process.connection.send((limits.memory_gb, *request))
         while not isinstance(message := _receive(process, limits), Decoded):
-            if isinstance(message, Exception):
-                raise message
+            if isinstance(message, Raised):
+                raise message.error
             yield message
+    except ConnectionError as error:  # of the request
+        raise _judge_death(process.wait()) from error
     finally:
         process.kill(pid)
         process.close()
@@ -110,16 +110,9 @@ def _ask(request: tuple[Any, ...], limits: Limits) -> Iterator[Any]:
 def _receive(process: ForkedProcess, limits: Limits) -> Any:
     if not process.connection.poll(limits.seconds):
         raise UnusableAudioError("timeout", f"no sample was decoded within {limits.seconds:g} s")
-    with _telling_death(process):
-        return process.connection.recv()
-
-
-@contextmanager
-def _telling_death(process: ForkedProcess) -> Iterator[None]:
-    """Say how a child ended whose connection breaks, also in the middle of a message."""
     try:
-        yield
-    except (EOFError, OSError) as error:
+        return process.receive()
+    except EOFError as error:
         raise _judge_death(process.wait()) from error
 
 
@@ -130,10 +123,10 @@ def _start_child() -> tuple[ForkedProcess, int]:
             process = _server.living().fork()
         try:
             if process.connection.poll(_START_SECONDS):
-                ready: Ready = process.connection.recv()
+                ready: Ready = process.receive()
                 return process, ready.pid
             told = f"it did not start within {_START_SECONDS:g} s"
-        except (EOFError, OSError):
+        except EOFError:
             told = process.last_words() or "its server ended"
         process.kill(None)
         process.close()
@@ -141,8 +134,8 @@ def _start_child() -> tuple[ForkedProcess, int]:
 
 
 def _judge_death(status: int) -> UnusableAudioError:
-    ending = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-    if -status in _FROM_OUTSIDE:
+    ending = describe_ending(status)
+    if is_from_outside(status):
         told = f"its process was killed from outside ({ending}), as when memory runs out: see dmesg"
         return UnusableAudioError("killed", told)
     return UnusableAudioError("crash", f"its decoding ended the process ({ending})")

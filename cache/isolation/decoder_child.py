@@ -12,19 +12,8 @@ from numpy.typing import NDArray
 from cache.audio.decoded_length import Heard, is_plausible
 from cache.audio.decoding import UnusableAudioError, decode_waveform
 from cache.audio.streaming import header_seconds, stream_waveform
-from cache.isolation.errors import sendable
 from cache.isolation.limits import end_with, limit_memory
-
-
-@dataclass(frozen=True)
-class Ready:
-    """Message: the child has started.
-
-    Attributes:
-        pid: Process id of the child.
-    """
-
-    pid: int
+from cache.isolation.messages import Raised, Ready
 
 
 @dataclass(frozen=True)
@@ -48,7 +37,7 @@ class Decoded:
 
 
 def answer(connection: Connection, server: int) -> None:
-    """Answer one request: `Ready`, then the answers, and at the end `Decoded` or the error that ended it.
+    """Answer one request: `Ready`, then the answers, and at the end `Decoded` or `Raised`.
 
     Args:
         connection: Connection to the parent. It brings the GB of memory that the child may take, and `"stream", path,
@@ -65,9 +54,9 @@ def answer(connection: Connection, server: int) -> None:
         for message in _TASKS[task](source, *settings):
             connection.send(message)
     except MemoryError:
-        outcome = UnusableAudioError("too_large", f"decoding takes more than {memory_gb:g} GB of memory")
+        outcome = Raised(UnusableAudioError("too_large", f"decoding takes more than {memory_gb:g} GB of memory"))
     except Exception as error:  # the parent raises it again
-        outcome = sendable(error)
+        outcome = Raised.from_error(error)
     connection.send(outcome)
 
 

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 _LOOK_SECONDS = 1.0  # between two looks whether the parent still lives
 _SERVER = """
@@ -109,6 +109,13 @@ class ForkedProcess:
         weakref.finalize(self, messages.close)
         self._exit_status: int | None = None
         self._lock = threading.Lock()
+
+    def receive(self) -> Any:
+        """Returns the next message; raises EOFError if the process has ended, also in the middle of a message."""
+        try:
+            return self.connection.recv()
+        except OSError as error:
+            raise EOFError(str(error)) from error
 
     @property
     def alive(self) -> bool:

@@ -1,4 +1,4 @@
-"""A model that loads slowly; the delay is planted by a `sitecustomize` that every child process imports."""
+"""Models that load slowly and storage that is slow, which are no fault of a recording."""
 
 import hashlib
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faulty_decoder import plant_in_children
 
 from cache.computing import children
 from cache.computing.children import ChildDiedError
@@ -46,10 +47,7 @@ def load_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[fl
     """Makes every load of an ONNX model in a child take as many seconds."""
 
     def plant(seconds: float) -> None:
-        folder = tmp_path / "site"
-        folder.mkdir()
-        (folder / "sitecustomize.py").write_text(PLANT_DELAY.format(seconds=seconds))
-        monkeypatch.syspath_prepend(str(folder))
+        plant_in_children(tmp_path / "site", monkeypatch, PLANT_DELAY.format(seconds=seconds))
 
     return plant
 

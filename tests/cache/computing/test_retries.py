@@ -1,4 +1,4 @@
-"""Children that really die: the fault is planted by a `sitecustomize` that every child process imports."""
+"""Children that really die, of faults that each child process imports."""
 
 import hashlib
 import os
@@ -13,6 +13,7 @@ from threading import Barrier
 import numpy as np
 import psutil
 import pytest
+from faulty_decoder import plant_in_children
 
 from cache.computing import children
 from cache.computing.children import ChildDiedError
@@ -26,44 +27,6 @@ EncodeAudio = Callable[..., bytes]
 
 FEATURES = LogMelConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=256, n_mels=8, timeout_seconds=30.0)
 
-PLANT_FAULTS = """
-import ctypes, io, os, signal, time
-from pathlib import Path
-
-import numpy as np
-import soundfile
-
-class FaultyFile(soundfile.SoundFile):
-    def __init__(self, stream, *arguments, **options):
-        stream.seek(0)
-        audio = stream.read(1000)
-        stream.seek(0)
-        if audio.startswith(b"SEGFAULT"):
-            ctypes.string_at(0)
-        if audio.startswith(b"EXIT"):
-            os._exit(7)
-        if audio.startswith(b"KILLED") and not Path(audio[6:].decode()).exists():
-            os.kill(os.getpid(), signal.SIGKILL)
-        if audio.startswith(b"HANG"):
-            time.sleep(3600)
-        if audio.startswith(b"HUGE"):
-            np.zeros((10**9, 1), np.float32)
-        if audio.startswith(b"ONCE") and not Path(audio[4:].decode()).exists():
-            Path(audio[4:].decode()).touch()
-            os._exit(7)
-        if audio.startswith(b"ORPHAN") and not Path(audio[6:].decode()).exists():
-            Path(audio[6:].decode()).touch()
-            os.kill(os.getppid(), signal.SIGKILL)
-            time.sleep(3600)
-        if audio.startswith((b"ONCE", b"KILLED", b"ORPHAN")):
-            stream = io.BytesIO()
-            soundfile.write(stream, np.full(9000, 0.5), 8_000, format="WAV")
-            stream.seek(0)
-        super().__init__(stream, *arguments, **options)
-
-soundfile.SoundFile = FaultyFile
-"""
-
 
 @pytest.fixture(autouse=True)
 def children_end() -> Iterator[None]:
@@ -73,10 +36,7 @@ def children_end() -> Iterator[None]:
 
 @pytest.fixture
 def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "site"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(PLANT_FAULTS)
-    monkeypatch.syspath_prepend(str(folder))
+    plant_in_children(tmp_path / "site", monkeypatch)
 
 
 @pytest.fixture
@@ -325,18 +285,16 @@ def test_error_of_the_store_is_raised_here_and_the_child_goes_on(good: list[byte
 
 @pytest.mark.usefixtures("good")
 def test_children_that_die_at_no_recording_end_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "site"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text("import os\nos._exit(3)\n")
-    monkeypatch.syspath_prepend(str(folder))
+    plant_in_children(tmp_path / "site", monkeypatch, "import os\nos._exit(3)\n")
     with pytest.raises(ChildDiedError, match="exit status 3"):
         list(retry_part(write_sources(tmp_path, [b"x"]), FEATURES, FeatureDirectory(tmp_path / "store")))
 
 
-def test_child_ends_soon_after_its_parent_even_in_a_recording_that_never_ends(tmp_path: Path) -> None:
+def test_child_ends_soon_after_its_parent_even_in_a_recording_that_never_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "site"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(PLANT_FAULTS)
+    plant_in_children(folder, monkeypatch)
     (source,) = write_sources(tmp_path, [b"HANG"])
     script = f"""
 import sys

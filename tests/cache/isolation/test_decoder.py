@@ -1,4 +1,4 @@
-"""Recordings that really end their decoder: the fault is planted by a `sitecustomize` that every child imports."""
+"""Recordings that really end their decoder, by faults that each child process imports."""
 
 import threading
 import time
@@ -9,6 +9,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
+from faulty_decoder import plant_in_children
 
 from cache.audio.decoded_length import Heard
 from cache.audio.decoding import UnusableAudioError, decode_waveform
@@ -17,47 +18,12 @@ from cache.isolation.decoder import decode_isolated, prepare_decoder, read_heade
 from cache.isolation.limits import Limits
 
 RATE = 16_000
-LIMITS = Limits(memory_gb=4.0, seconds=3.0)
-PLANT_FAULTS = """
-import ctypes, os, signal, time
-
-import numpy as np
-import soundfile
-
-def spoil(stream):
-    stream.seek(0)
-    audio = stream.read(8)
-    stream.seek(0)
-    if audio.startswith(b"SEGFAULT"):
-        ctypes.string_at(0)
-    if audio.startswith(b"EXIT"):
-        os._exit(7)
-    if audio.startswith(b"KILLED"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    if audio.startswith(b"HANG"):
-        time.sleep(3600)
-    if audio.startswith(b"HUGE"):
-        np.zeros((10**10, 1), np.float32)
-
-class FaultyFile(soundfile.SoundFile):
-    def __init__(self, stream, *arguments, **options):
-        spoil(stream)
-        super().__init__(stream, *arguments, **options)
-
-def state(stream, info=soundfile.info):
-    spoil(stream)
-    return info(stream)
-
-soundfile.SoundFile, soundfile.info = FaultyFile, state
-"""
+LIMITS = Limits(memory_gb=1.0, seconds=3.0)
 
 
 @pytest.fixture
 def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "site"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(PLANT_FAULTS)
-    monkeypatch.syspath_prepend(str(folder))
+    plant_in_children(tmp_path / "site", monkeypatch)
 
 
 def write(path: Path, seconds: float = 3.0, channels: int = 2) -> Path:
@@ -89,7 +55,7 @@ def test_child_decodes_what_this_process_would(tmp_path: Path) -> None:
         (b"EXIT", "crash", r"its decoding ended the process \(exit status 7\)"),
         (b"KILLED", "killed", r"killed from outside \(SIGKILL\), as when memory runs out"),
         (b"HANG", "timeout", "no sample was decoded within 3 s"),
-        (b"HUGE", "too_large", "decoding takes more than 4 GB of memory"),
+        (b"HUGE", "too_large", "decoding takes more than 1 GB of memory"),
         (b"no audio", "undecodable", "."),
     ],
 )
@@ -121,13 +87,14 @@ def test_missing_file_is_an_error_of_the_file(tmp_path: Path) -> None:
         list(stream_isolated(tmp_path / "none.wav", RATE, Limits()))
 
 
-@pytest.mark.usefixtures("faulty")
-def test_more_samples_than_the_bytes_can_hold_end_the_recording(tmp_path: Path) -> None:
+def test_more_samples_than_the_bytes_can_hold_end_the_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file with as much sound as its bytes allow would take minutes, so fewer are allowed here."""
     planted = (
         "import cache.audio.decoded_length as length\nlength.is_plausible = lambda samples, size: samples < 60_000"
     )
-    (tmp_path / "site" / "sitecustomize.py").write_text(planted)
+    plant_in_children(tmp_path / "site", monkeypatch, planted)
     assert list(stream_isolated(write(tmp_path / "short.flac", 2.0), RATE, Limits()))
     with pytest.raises(UnusableAudioError, match=r"too_large: after 0\.0 h there are more samples than [\d,]+ bytes"):
         list(stream_isolated(write(tmp_path / "long.flac", 3.0), RATE, Limits()))
@@ -148,9 +115,8 @@ def test_recording_is_not_blamed_for_a_server_that_has_ended(tmp_path: Path) -> 
     assert sum(map(len, stream_isolated(path, RATE, Limits()))) == 3 * RATE
 
 
-@pytest.mark.usefixtures("faulty")
-def test_server_that_never_starts_is_no_fault_of_a_recording(tmp_path: Path) -> None:
-    (tmp_path / "site" / "sitecustomize.py").write_text("raise SystemExit('no memory for imports')")
+def test_server_that_never_starts_is_no_fault_of_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant_in_children(tmp_path / "site", monkeypatch, "raise SystemExit('no memory for imports')")
     with pytest.raises(RuntimeError, match=r"No process could be started to decode recordings: "):
         list(stream_isolated(write(tmp_path / "a.wav"), RATE, Limits()))
 
