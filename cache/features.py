@@ -60,7 +60,7 @@ def build_features(data: DataConfig, features: FeatureConfig, workspace: Workspa
     with workspace.at_work():
         table = read_user_table(data)
         if table.accepted:
-            logger.info("features: the table and the audio folder differ: %s", "; ".join(table.accepted))
+            logger.info("features: accepted in the table: %s", "; ".join(table.accepted))
         recordings = table.recordings
         recordings["sha256"], store = compute_strips(recordings, audio_directory(data), features, workspace)
         return build_catalogue(recordings, data, store, workspace)

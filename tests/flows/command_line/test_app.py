@@ -341,14 +341,13 @@ def test_status_lists_lineage(birdclef: Birdclef, workspace: Path, first_run: su
 def test_status_for_scripts_is_one_json_object(
     birdclef: Birdclef, workspace: Path, first_run: subprocess.CompletedProcess[str]
 ) -> None:
-    found = json.loads(birdclef("status", "--json", BIRDCLEF_WORKSPACE=str(workspace)).stdout)
+    own = {"BIRDCLEF_WORKSPACE": str(workspace), "PREFECT_API_URL": "http://127.0.0.1:9/api"}  # not that of other tests
+    found = json.loads(birdclef("status", "--json", **own).stdout)
     assert {artefact["key"] for artefact in found["artefacts"]} == {
         path.name for kind in KINDS for path in (workspace / kind).glob("*")
     }
     assert found["total_bytes"] == sum(artefact["size_bytes"] for artefact in found["artefacts"])
-    assert (found["at_work"], found["unfinished"]) == (False, {})
-    shown = {"name", "flow", "state", "seconds"}
-    assert all(run.keys() == shown for run in found["runs"])  # the server has those of other tests
+    assert (found["at_work"], found["unfinished"], found["runs"]) == (False, {}, [])
 
 
 def test_log_in_json_has_one_object_a_line(
