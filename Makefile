@@ -47,19 +47,22 @@ PYTEST := pytest --hypothesis-profile=ci --numprocesses $(WORKERS) --maxprocesse
 pytest coverage soak: export OMP_NUM_THREADS = 1
 # Some images forbid bytecode by this variable. The tests start many processes: each would compile the project anew.
 pytest coverage soak: export PYTHONDONTWRITEBYTECODE =
-# In a new environment librosa would compile functions that no test calls, half a minute in each worker.
-pytest coverage soak: export NUMBA_DISABLE_JIT = 1
 
-pytest: install ## tests
+# In a new environment each worker would compile librosa's functions, 40 seconds of work: here it is done once.
+$(VENV)/.compiled: $(VENV)/.installed
+	$(BIN)/python -c "from librosa.feature import melspectrogram"
+	@touch $@
+
+pytest: $(VENV)/.compiled ## tests
 	$(BIN)/python -m $(PYTEST)
 
-coverage: install ## tests with branch coverage, also in child processes: a third slower
+coverage: $(VENV)/.compiled ## tests with branch coverage, also in child processes: a third slower
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m $(PYTEST)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-soak: install ## long fault-injection tests
+soak: $(VENV)/.compiled ## long fault-injection tests
 	$(BIN)/python -m pytest -m soak
 
 gpu: install ## tests that need a CUDA device
