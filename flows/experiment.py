@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from birdclef.comparison.arms import ARMS, REFERENCE
+from birdclef.comparison.arms import ARMS, REFERENCE, fixed_epochs
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.config.feature_kind import check_member, check_views
 from birdclef.config.predict import PredictConfig
@@ -196,7 +196,7 @@ def load_arms(config: Path, overrides: Iterable[str], arms: Iterable[str]) -> di
             f"train.{chosen_by_score[0]}.select=best chooses the epoch by the score that is compared, so all scores "
             f"would be too high. Set train.{chosen_by_score[0]}.select=last."
         )
-    common.append(f"train.{member}.epochs={members[member].most_epochs}")  # arms are compared at equal cost
+    common.append(f"train.{member}.epochs={fixed_epochs(members[member])}")  # arms are compared at equal cost
     chosen: dict[str, Sequence[str]] = {REFERENCE: ARMS[REFERENCE]}
     for arm in arms or ARMS:
         name, settings = read_arm(arm)

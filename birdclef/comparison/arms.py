@@ -61,7 +61,7 @@ def plan_trials(
         companions: Settings of the other members by name.
     """
     reference = arms[REFERENCE]
-    chosen = sorted(set(budgets)) or sorted({max(1, reference.most_epochs // 2), reference.most_epochs})
+    chosen = sorted(set(budgets)) or sorted({max(1, fixed_epochs(reference) // 2), fixed_epochs(reference)})
     return [
         Trial(name, epochs, seed, config.model_copy(update={"seed": seed}))
         for epochs in chosen
@@ -71,6 +71,11 @@ def plan_trials(
         ]
         for seed in range(reference.seed, reference.seed + seeds)
     ]
+
+
+def fixed_epochs(config: TrainConfig) -> int:
+    """Returns the epochs of an arm; `auto`, which would give each arm another number, becomes `max_epochs`."""
+    return config.max_epochs if config.epochs == "auto" else config.epochs
 
 
 def spend(config: TrainConfig, epochs: int, views: int) -> TrainConfig:
@@ -88,7 +93,7 @@ def spend(config: TrainConfig, epochs: int, views: int) -> TrainConfig:
     objective = config.objective
     if objective.kind != "supcon":
         return config.model_copy(update={"epochs": total})
-    share = objective.classifier_epochs / (config.most_epochs + objective.classifier_epochs)
+    share = objective.classifier_epochs / (fixed_epochs(config) + objective.classifier_epochs)
     classifier = max(1, round(total * share))
     return config.model_copy(
         update={

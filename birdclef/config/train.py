@@ -1,5 +1,6 @@
 """Configuration of one member's training."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -63,6 +64,9 @@ class TrainConfig(ConfigSection):
     rate until the training loss is flat, and then a third longer while the rate falls."""
     max_epochs: PositiveInt = 300
     """Largest number of epochs with `epochs=auto`."""
+    max_steps: NonNegativeInt = 0
+    """With `epochs=auto`, training may go on beyond `max_epochs` up to this number of steps: few recordings make short
+    epochs."""
     steps_per_epoch: PositiveInt | None = None
     """Number of batches per epoch; null: about one pass over the recordings."""
     learning_rate: PositiveFloat = 3e-4
@@ -98,10 +102,11 @@ class TrainConfig(ConfigSection):
 
     execution_fields: ClassVar[frozenset[str]] = frozenset({"folds", "residency", "accelerator", "devices"})
 
-    @property
-    def most_epochs(self) -> int:
+    def most_epochs(self, steps_per_epoch: int) -> int:
         """Number of epochs, or the largest possible number with `epochs=auto`; without the classifier of `supcon`."""
-        return self.max_epochs if self.epochs == "auto" else self.epochs
+        if self.epochs != "auto":
+            return self.epochs
+        return max(self.max_epochs, math.ceil(self.max_steps / steps_per_epoch))
 
     @field_validator("augment", mode="before")
     @classmethod

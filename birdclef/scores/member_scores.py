@@ -95,7 +95,7 @@ def score_each_member(
 def _loss_falls(run: Path) -> bool:
     """Returns whether the training loss of a run still fell at its end."""
     made = read_provenance(run)["config"]
-    length = {name: made[name] for name in ("epochs", "max_epochs", "warmup_share")}
+    length = {name: made[name] for name in ("epochs", "max_epochs", "max_steps", "warmup_share") if name in made}
     log = pd.read_csv(run / "logs" / "metrics.csv")
     losses = log.loc[log["train_loss"].notna(), "train_loss"].tolist()
     steps_per_epoch = math.ceil((int(log["step"].max()) + 1) / len(losses))

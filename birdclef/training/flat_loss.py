@@ -20,8 +20,8 @@ _FALL_SHARE = 1 / 3
 def loss_still_falls(losses: Sequence[float], steps_per_epoch: int, config: TrainConfig) -> bool:
     """Returns whether the loss of a finished training still fell at its end, so that more epochs may help.
 
-    With `epochs=auto` it did if the training reached `max_epochs` before its loss was flat. With a number of epochs the
-    rule of `Budget` holds for the last epochs: 100 steps, or a quarter of the epochs if that is less.
+    With `epochs=auto` it did if the training reached its largest length before its loss was flat. With a number of
+    epochs the rule of `Budget` holds for the last epochs: 100 steps, or a quarter of the epochs if that is less.
 
     Args:
         losses: Mean training loss of each epoch; epochs of the classifier of `supcon` do not count.
@@ -31,7 +31,7 @@ def loss_still_falls(losses: Sequence[float], steps_per_epoch: int, config: Trai
     budget = Budget(config, steps_per_epoch)
     if not budget.decided:
         return not any(budget.end_epoch(loss) and budget.is_flat for loss in losses)
-    main = losses[: config.most_epochs]
+    main = losses[: budget.epochs]
     window = min(math.ceil(_WINDOW_STEPS / steps_per_epoch), len(main) // 4)
     return not window or not _is_level(main, window)
 
@@ -68,8 +68,10 @@ class Budget:
     def __init__(self, config: TrainConfig, steps_per_epoch: int) -> None:
         self._steps_per_epoch = steps_per_epoch
         self._warmup_share = config.warmup_share
-        self._bound = config.most_epochs
-        self._latest_fall = max(1, math.floor(config.most_epochs / (1 + _FALL_SHARE)))
+        self._bound = config.most_epochs(steps_per_epoch)
+        by_epochs = self._bound == config.max_epochs
+        self._limit = f"max_epochs={config.max_epochs}" if by_epochs else f"max_steps={config.max_steps}"
+        self._latest_fall = max(1, math.floor(self._bound / (1 + _FALL_SHARE)))
         self._automatic = config.epochs == "auto"
         self._losses: list[float] = []
         self._falls_after: int | None = None
@@ -79,7 +81,7 @@ class Budget:
         """Why the learning rate falls, once the number of epochs is decided."""
         if self.is_flat:
             return "the loss is flat"
-        return f"max_epochs={self._bound} is near, and the loss is not flat yet"
+        return f"{self._limit} is near, and the loss is not flat yet"
 
     @property
     def decided(self) -> bool:

@@ -66,13 +66,17 @@ class SpeciesLightningModule(pl.LightningModule):
     @property
     def classifying(self) -> bool:
         """Whether the current epoch trains the linear classifier on the frozen encoder."""
-        return self._config.objective.kind == "supcon" and self.current_epoch >= self._config.most_epochs
+        return self._config.objective.kind == "supcon" and self.current_epoch >= self.budget.epochs
 
     @property
     def validating(self) -> bool:
         """Whether the current epoch ends with validation: every `validate_every` epochs, and the last epoch."""
         done = self.current_epoch + 1
         return done % self._config.validate_every == 0 or done == self.trainer.max_epochs
+
+    def setup(self, stage: str) -> None:
+        """Tell the trainer the last epoch that is allowed."""
+        self._set_last_epoch()
 
     def on_train_epoch_start(self) -> None:
         """Put frozen modules into eval mode, so that their batch norm neither adapts nor mixes samples."""

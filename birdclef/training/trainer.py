@@ -20,7 +20,6 @@ from birdclef.config.train import TrainConfig
 from birdclef.devices.ranks import launched_rank
 from birdclef.training.checkpoints import BEST_CHECKPOINT, LAST_CHECKPOINT
 from birdclef.training.distributed import GatheredStrategy
-from birdclef.training.objective import count_epochs
 from cache.workspace.publication import CHECKPOINTS
 from cache.workspace.workspace import Workspace
 
@@ -184,7 +183,7 @@ def build_trainer(config: TrainConfig, workspace: Workspace, directory: Path) ->
         TimeSplit(),
     ]
     if config.ema_decay:
-        restart_epoch = config.most_epochs if config.objective.kind == "supcon" else None
+        restart_epoch = config.epochs if config.objective.kind == "supcon" and config.epochs != "auto" else None
         callbacks.append(MovingAverage(config.ema_decay, restart_epoch))
     interactive = sys.stderr.isatty()
     if interactive:
@@ -195,7 +194,7 @@ def build_trainer(config: TrainConfig, workspace: Workspace, directory: Path) ->
         strategy=GatheredStrategy() if config.devices > 1 else "auto",
         use_distributed_sampler=False,
         precision=_PRECISIONS[choose_dtype(config)],
-        max_epochs=count_epochs(config.most_epochs, config.objective),
+        max_epochs=-1,  # the module knows the last epoch
         gradient_clip_val=config.clip_norm,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,

@@ -42,6 +42,14 @@ def test_training_ends_with_the_largest_number_of_epochs() -> None:
     assert given.reason == "max_epochs=80 is near, and the loss is not flat yet"
 
 
+def test_short_epochs_go_on_to_the_largest_number_of_steps() -> None:
+    given = budget(max_epochs=3, max_steps=1010)  # 20 epochs of 50 steps are not enough
+    assert run(given, [3.0] * 200) == 15
+    assert given.epochs == 21
+    assert given.reason == "max_steps=1010 is near, and the loss is not flat yet"
+    assert budget(max_epochs=30, max_steps=1010).epochs == 30
+
+
 @pytest.mark.parametrize("most", [1, 2, 5, 9, 13])
 def test_no_epoch_is_lost_where_the_largest_number_is_no_multiple_of_four(most: int) -> None:
     given = budget(max_epochs=most)
