@@ -142,6 +142,7 @@ def test_copies_are_embeddings_of_the_recordings_with_noise(
     assert np.abs(exact - copies[0].read(sha256)).max() > 0.01
 
 
+@pytest.mark.soak
 def test_copies_are_the_same_with_sounds_and_workspace_in_a_bucket(
     sounds: DataConfig, embedding: EmbeddingConfig, workspace: Workspace, tmp_path: Path, s3: str
 ) -> None:

@@ -60,6 +60,7 @@ def read_store(workspace: Path) -> dict[str, bytes]:
     return {str(path.relative_to(workspace)): path.read_bytes() for path in files}
 
 
+@pytest.mark.soak  # three processes import the library, and two of them start children
 def test_workers_elsewhere_build_the_same_store(
     s3: str,
     cluster: str,

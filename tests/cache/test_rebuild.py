@@ -91,7 +91,7 @@ def read_tables(catalogue: Path) -> dict[str, bytes]:
     return {name: (catalogue / name).read_bytes() for name in names}
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(CHANGES, min_size=1, max_size=12))
 def test_any_history_gives_the_catalogue_of_a_build_from_scratch(
     changes: list[tuple[str, str, int]], contents: list[bytes], tmp_path_factory: pytest.TempPathFactory

@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from cache.workspace.urls import list_files, read_bytes, upload
 from cache.workspace.workspace import Workspace
 from flows.monitoring.status import read_status
@@ -13,6 +15,7 @@ from flows.monitoring.status import read_status
 Birdclef = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.mark.soak  # each stage in a bucket is tested alone
 def test_pipeline_runs_in_a_bucket_and_goes_on_on_another_machine(
     birdclef: Birdclef,
     corpus: Path,

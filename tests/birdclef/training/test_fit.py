@@ -108,8 +108,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
 
 @pytest.mark.parametrize("objective", ["ce", "supcon", "joint"])
 def test_species_that_ring_in_their_own_bands_are_told_apart(ringing: FoldData, tmp_path: Path, objective: str) -> None:
-    settings = {"kind": objective, "classifier_epochs": 4}
-    train(ringing, config(objective=settings, epochs=6, steps_per_epoch=6, species_exponent=0.0), tmp_path)
+    settings = {"kind": objective, "classifier_epochs": 1}
+    train(ringing, config(objective=settings, epochs=2, steps_per_epoch=15, species_exponent=0.0), tmp_path)
     assert read_log(tmp_path)["val_macro_f1"].dropna().iloc[-1] == 1.0
 
 
@@ -127,7 +127,7 @@ def test_a_run_that_died_ends_with_the_weights_of_one_that_did_not(
     settings = config(
         objective={"kind": objective, "contrast": contrast, "classifier_epochs": 2},
         epochs=3,
-        steps_per_epoch=3,
+        steps_per_epoch=2,
         model={"backbone": "test_resnet", "dropout": 0.3, "drop_path": 0.1},
         micro_batch=5,
     )
@@ -310,21 +310,21 @@ def test_every_precision_that_a_cpu_has_trains(ringing: FoldData, tmp_path: Path
 def test_training_ends_once_the_loss_is_flat(
     ringing: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("birdclef.training.flat_loss._WINDOW_STEPS", 20)
-    train(ringing, config(epochs="auto", max_epochs=12, steps_per_epoch=10), tmp_path)
+    monkeypatch.setattr("birdclef.training.flat_loss._WINDOW_STEPS", 16)
+    train(ringing, config(epochs="auto", max_epochs=12, steps_per_epoch=8), tmp_path)
     assert read_log(tmp_path)["epoch"].max() + 1 < 12  # three species that ring in their own bands are learnt soon
 
 
-@pytest.mark.parametrize("epoch", [2, 3])  # before and after the number of epochs is decided
-def test_training_of_automatic_length_goes_on_after_a_kill_to_the_same_end(
-    ringing: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+def test_training_of_automatic_length_goes_on_after_kills_to_the_same_end(
+    ringing: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = config(epochs="auto", max_epochs=4, steps_per_epoch=6)
+    settings = config(epochs="auto", max_epochs=1, max_steps=8, steps_per_epoch=2)
     whole = train(ringing, settings, tmp_path / "whole")
-    interrupt(monkeypatch, epoch)
-    with pytest.raises(KilledError):
-        train(ringing, settings, tmp_path / "killed")
-    monkeypatch.undo()
+    for epoch in (2, 3):  # before and after the number of epochs is decided
+        with monkeypatch.context() as patch:
+            interrupt(patch, epoch)
+            with pytest.raises(KilledError):
+                train(ringing, settings, tmp_path / "killed")
     assert_same(train(ringing, settings, tmp_path / "killed"), whole)
     assert read_log(tmp_path / "killed")["epoch"].max() + 1 == 4
 

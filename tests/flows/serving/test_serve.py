@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -39,9 +39,10 @@ class Served:
     """`birdclef serve` on its own port and home, in which it is started."""
 
     def __init__(self, home: Path, environment: dict[str, str]) -> None:
+        """The environment names the home of Prefect."""
         self.home = home
         self._port = _free_port()
-        self._serve_environment = {**environment, "PREFECT_HOME": str(home / "prefect")}
+        self._serve_environment = environment
         self.url = f"http://127.0.0.1:{self._port}/api"
         self.environment = {**self._serve_environment, "PREFECT_API_URL": self.url}
         self.log = home / "serve.log"
@@ -134,7 +135,11 @@ def _descendants(process: int) -> set[int]:
 
 @pytest.fixture(scope="module")
 def served(
-    prefect_environment: dict[str, str], installed: Path, webhook: Webhook, tmp_path_factory: pytest.TempPathFactory
+    prefect_environment: dict[str, str],
+    make_prefect_home: Callable[[str], Path],
+    installed: Path,
+    webhook: Webhook,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("served")
     shutil.copy(PROJECT / "configs" / "demo.yaml", home / "mine.yaml")
@@ -142,6 +147,7 @@ def served(
         home,
         {
             **prefect_environment,
+            "PREFECT_HOME": str(make_prefect_home("served")),
             "PYTHONPATH": str(installed),
             "BIRDCLEF_WEBHOOK": webhook.url,
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
