@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.audio.containers import HEAD_BYTES, name_container
+from cache.audio.mp4 import joined_files
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioStream
@@ -52,7 +53,8 @@ def holds_sound(content: BinaryIO) -> bool:
 def read_blocks(content: BinaryIO) -> Iterator[tuple[NDArray[np.float32], int]]:
     """Yields the samples of a file's first audio stream, (samples, channels), and their sample rate in Hz.
 
-    As in the program `ffmpeg`, packets that do not decode are left out, and a file that is cut off ends there.
+    As in the program `ffmpeg`, packets that do not decode are left out, and a file that is cut off ends there. MP4
+    files that were joined are read one after the other.
 
     Args:
         content: A whole file for which `holds_sound` is true.
@@ -63,6 +65,11 @@ def read_blocks(content: BinaryIO) -> Iterator[tuple[NDArray[np.float32], int]]:
         ValueError: If the file has no audio stream, if there is no decoder for the stream, if no packet decodes, or if
             the sample rate changes.
     """
+    for file in _joined_files(content):
+        yield from _read_blocks_of_one(file)
+
+
+def _read_blocks_of_one(content: BinaryIO) -> Iterator[tuple[NDArray[np.float32], int]]:
     waiting: list[NDArray[np.float32]] = []
     rate = channels = found = 0
     for frame in _decode_frames(content):
@@ -77,6 +84,12 @@ def read_blocks(content: BinaryIO) -> Iterator[tuple[NDArray[np.float32], int]]:
         found += samples.shape[1]
     if waiting:
         yield np.concatenate(waiting, axis=1).T, rate
+
+
+def _joined_files(content: BinaryIO) -> Iterator[BinaryIO]:
+    """Yields the files that were joined to this one, if FFmpeg would read only the first."""
+    content.seek(0)
+    return joined_files(content) if name_container(content.read(HEAD_BYTES)) == "mov" else iter([content])
 
 
 def stated_seconds(content: BinaryIO) -> float:
