@@ -1,4 +1,4 @@
-"""Files that a user names as output: they replace no input, no part of a workspace, and no device."""
+"""Files that a user names as output: they replace no recording, no part of a workspace, and no device."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +13,9 @@ _WORK = (".staging", ".work")
 """Folders that show that their parent is a workspace."""
 _OWN = (*KINDS, *_WORK, "models", "looks", "hashes", "similarities")
 """Folders of a workspace."""
+_BINARY = (".onnx", ".png")
+"""Suffixes of outputs that are no text."""
+_HEAD_BYTES = 2048
 
 
 def check_output(output: Path, inputs: Iterable[Path] = ()) -> None:
@@ -23,7 +26,8 @@ def check_output(output: Path, inputs: Iterable[Path] = ()) -> None:
         inputs: Files that the output is made from.
 
     Raises:
-        ValueError: If it is one of the inputs, or lies in an artefact or in a folder of a workspace.
+        ValueError: If it is one of the inputs, is there already and is neither text nor a model or picture, or lies in
+            an artefact or in a folder of a workspace.
         IsADirectoryError: If it is a folder.
     """
     if output == STANDARD_OUTPUT:
@@ -32,6 +36,11 @@ def check_output(output: Path, inputs: Iterable[Path] = ()) -> None:
         raise IsADirectoryError(f"The output {output} is a folder. Name a file in it.")
     if output.exists() and any(each.exists() and each.samefile(output) for each in inputs):
         raise ValueError(f"The output {output} is one of the files to read. Name another file.")
+    if output.is_file() and output.suffix not in _BINARY and _is_binary(output):
+        raise ValueError(
+            f"The output {output} would replace a file that is not text: it may be a recording. Name another file, or "
+            "remove this one first."
+        )
     for folder in output.resolve().parents:
         of_workspace = folder.name in _OWN and any((folder.parent / name).is_dir() for name in _WORK)
         if of_workspace or is_finished(folder):
@@ -39,6 +48,12 @@ def check_output(output: Path, inputs: Iterable[Path] = ()) -> None:
                 f"The output {output} lies in {folder}, which belongs to a workspace and must not change. Name a file "
                 "elsewhere."
             )
+
+
+def _is_binary(path: Path) -> bool:
+    """Whether a file begins as recordings, models and archives do, but no text."""
+    with path.open("rb") as stream:
+        return b"\0" in stream.read(_HEAD_BYTES)
 
 
 def is_regular(output: Path) -> bool:

@@ -2,7 +2,9 @@ import os
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from cache.workspace.keys import Recipe
 from cache.workspace.user_output import check_output, write_output
@@ -38,6 +40,24 @@ def test_input_is_never_the_output(tmp_path: Path, link: object) -> None:
     with pytest.raises(ValueError, match=r"is one of the files to read\. Name another file"):
         write(output if link else recording, "rows", tmp_path / "gone.wav", recording)
     assert recording.read_bytes() == b"sound"
+
+
+@pytest.mark.parametrize(("kind", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", None)])
+def test_recording_is_never_replaced_even_if_it_is_not_read(tmp_path: Path, kind: str, subtype: str | None) -> None:
+    recording = tmp_path / "a"
+    sound = np.random.default_rng(0).normal(0, 0.1, 8_000)
+    soundfile.write(recording, sound, 8_000, format=kind, subtype=subtype)
+    content = recording.read_bytes()
+    with pytest.raises(ValueError, match=r"/a would replace a file that is not text: it may be a recording\. Name"):
+        write(recording, "rows")
+    assert recording.read_bytes() == content
+
+
+@pytest.mark.parametrize(("name", "old"), [("a.csv", b"row_id\n"), ("a.onnx", b"\x08\0"), ("a.png", b"\x89PNG\0")])
+def test_output_of_an_earlier_call_is_replaced(tmp_path: Path, name: str, old: bytes) -> None:
+    (tmp_path / name).write_bytes(old)
+    write(tmp_path / name, "new")
+    assert (tmp_path / name).read_text() == "new"
 
 
 def test_link_stays_a_link_to_the_new_content(tmp_path: Path) -> None:
