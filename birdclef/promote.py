@@ -133,7 +133,9 @@ def _judge_first(report: Path) -> Judgement:
         rule = "a first champion must be better than chance, and nothing without training may be shown to be better"
         return Judgement("refused", "; ".join([*objections, rule]))
     told = next(rival.sentence for rival in rivals if rival.kind == "baseline")
-    return Judgement("promoted", f"first report; {told}")
+    leaking = content["split"]["leak"]["leaking_share"]
+    doubt = f"; {100 * leaking:.1f} % of its recordings leak, so its score is too high" if leaking else ""
+    return Judgement("promoted", f"first report; {told}{doubt}")
 
 
 def _list_doubts(report: Path) -> list[str]:

@@ -55,6 +55,18 @@ class Doubts:
         """Whether there is each doubt, the gravest first; reports are sorted by it, those without doubts first."""
         return self.selected, self.leaking_share is not None, self.recordings is not None
 
+    @property
+    def told(self) -> str:
+        """The doubts in words; empty if there are none."""
+        reasons = []
+        if self.selected:
+            reasons.append("its epochs were chosen on the validation fold")
+        if self.leaking_share is not None:
+            reasons.append(f"{100 * self.leaking_share:.1f} % of its recordings leak")
+        if self.recordings is not None:
+            reasons.append(f"recordings that it scored: only {self.recordings}")
+        return ", ".join(reasons)
+
 
 def find_doubts(reports: Sequence[Path]) -> list[Doubts]:
     """Returns the doubts about the score of each report beside the others; their splits may be gone."""

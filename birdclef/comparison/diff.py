@@ -1,7 +1,7 @@
 """Compares reports with each other on the recordings that all of them scored."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from birdclef.comparison.comparability import find_doubts
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.metrics.classification import score_species
 from birdclef.metrics.headline import HEADLINE_METRICS, METRIC_TITLES, HeadlineMetric
@@ -66,7 +67,7 @@ def compare_reports(
     Two recordings are the same if their audio is the same. A recording with different labels in two reports is left
     out. A species that one report does not know gets probability 0 in that report. No common recording is of such a
     species, but another report may predict it. A species that one report calls secondary in a recording counts in no
-    report.
+    report. A report whose score is too high beside the others is named with the reason (`doubts`).
 
     Args:
         reports: Directories of two reports or more.
@@ -96,6 +97,10 @@ def compare_reports(
         "recordings": len(common),
         "left_out": {one.name: len(one.recordings) - len(common) for one in predicted},
         "same_folds": all(_same_folds(first, other, common) for other in predicted[1:]),
+        "doubts": {  # the recordings are the same for all
+            one.name: replace(doubts, recordings=None).told
+            for one, doubts in zip(predicted, find_doubts(reports), strict=True)
+        },
         "confidence": config.confidence,
         "resampled": name_groups(first.split, recordings["recordist"]),
         "names": {label: name for one in predicted for label, name in one.names.items()},

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from birdclef.comparison.comparability import Doubts, find_doubts
+from birdclef.comparison.comparability import find_doubts
 from birdclef.comparison.diff import NothingInCommonError, compare_reports
 from birdclef.config.evaluate import EvaluateConfig
 from birdclef.scores.report_file import read_report
@@ -23,7 +23,7 @@ def rank_reports(reports: Sequence[Path]) -> tuple[list[str], str]:
         reports: Directories of one report or more.
     """
     scores, scope = _score(reports)
-    doubts = {report.name: _tell_doubts(found) for report, found in zip(reports, find_doubts(reports), strict=True)}
+    doubts = {report.name: found.told for report, found in zip(reports, find_doubts(reports), strict=True)}
     ranked = sorted(scores, key=lambda key: (doubts[key] != "", -scores[key]))
     told = [f"{key} with {scores[key]:.3f}{doubts[key] and f' ({doubts[key]})'}" for key in ranked]
     level = [key for key in ranked if scores[key] == scores[ranked[0]] and doubts[key] == doubts[ranked[0]]]
@@ -32,18 +32,6 @@ def rank_reports(reports: Sequence[Path]) -> tuple[list[str], str]:
     behind = f", before {', '.join(others)}{more}" if others else ""
     best = "the best report is" if len(level) == 1 else "the best reports are level:"
     return ranked, f"By macro-F1 on {scope}, {best} {', '.join(told[: len(level)])}{behind}"
-
-
-def _tell_doubts(doubts: Doubts) -> str:
-    """Returns why the score of a report is too high beside that of the others, in words; empty if it is not."""
-    reasons = []
-    if doubts.selected:
-        reasons.append("its epochs were chosen on the validation fold")
-    if doubts.leaking_share is not None:
-        reasons.append(f"{100 * doubts.leaking_share:.1f} % of its recordings leak")
-    if doubts.recordings is not None:
-        reasons.append(f"recordings that it scored: only {doubts.recordings}")
-    return ", ".join(reasons)
 
 
 def _score(reports: Sequence[Path]) -> tuple[dict[str, float], str]:

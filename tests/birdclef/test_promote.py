@@ -139,6 +139,14 @@ def test_first_report_is_promoted_only_if_it_beats_chance_and_is_not_worse_than_
     assert champion_report(Workspace(tmp_path)) == report
 
 
+def test_leak_of_a_first_champion_is_told(tmp_path: Path) -> None:
+    changes = {"rivals": [rival("baseline", (-0.1, -0.2, 0.0))], "leaking_share": 0.714}
+    report, _ = write_report(tmp_path, "first", list_recordings(), choose_wrong(0.1), **changes)
+    decision, _ = promote(RULE, CONFIG, report, Workspace(tmp_path))
+    assert decision.verdict == "promoted"
+    assert decision.reason.endswith("; 71.4 % of its recordings leak, so its score is too high")
+
+
 def test_real_report_without_skill_is_no_first_champion(
     write_member: Callable[..., list[Path]], evaluation_baseline: Path, evaluation_workspace: Path, workspace: Path
 ) -> None:

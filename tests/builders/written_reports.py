@@ -43,9 +43,9 @@ def write_report(
         name: Name that tells the report from others.
         recordings: As `list_recordings` returns them.
         wrong: Whether each recording is taken for the next species, (recordings,).
-        changes: `split`: settings of the split; `select` of the runs; `rivals`: of the verdict;
-            `usable`: the recordings of the split, also those that are only trained on (fold -1) or held out (-2), and
-            with a column `sound` if some are copies.
+        changes: `split`: settings of the split; `select` of the runs; `rivals`: of the verdict; `leaking_share`: of the
+            report; `usable`: the recordings of the split, also those that are only trained on (fold -1) or held out
+            (-2), and with a column `sound` if some are copies.
     """
     species = sorted(set(recordings["label"]))
     truth = recordings["label"].map(species.index).to_numpy()
@@ -54,7 +54,7 @@ def write_report(
     content = {
         "metrics": {"macro_f1": {"value": macro_f1, "low": macro_f1 - 0.02, "high": macro_f1 + 0.02, "chance": 0.025}},
         "coverage": {"recordings_scored": len(recordings)},
-        "split": {"leak": {"leaking_share": 0.0}},
+        "split": {"leak": {"leaking_share": changes.get("leaking_share", 0.0)}},
         "per_species": [{"label": label, "common_name": "", "scientific_name": ""} for label in species],
         "lineage": {
             "split": {

@@ -127,6 +127,25 @@ def test_other_folds_are_told(reports: list[Path], tmp_path: Path) -> None:
     assert "The folds differ" not in describe_diff(compare_reports([reports[0], other], CONFIG))
 
 
+def test_score_that_is_too_high_by_leaks_or_by_the_choice_of_epochs_is_told(
+    reports: list[Path], tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(reports[1], other)
+    (other / PROVENANCE).unlink()  # it has the digests of the files
+    assert "too high" not in describe_diff(compare_reports([reports[0], other], CONFIG))
+    content = json.loads((other / "report.json").read_text())
+    content["split"]["leak"]["leaking_share"] += 0.25
+    for run in content["lineage"]["runs"]:
+        run["config"]["select"] = "best"
+    (other / "report.json").write_text(json.dumps(content))
+    share = 100 * content["split"]["leak"]["leaking_share"]
+    told = f"its epochs were chosen on the validation fold, {share:.1f} % of its recordings leak."
+    page = describe_diff(compare_reports([reports[0], other], CONFIG))
+    assert f"**The score of {content['key']} is too high beside the others**: {told}" in page
+    assert page.count("too high") == 1
+
+
 def test_species_that_one_report_calls_secondary_counts_in_none(reports: list[Path], tmp_path: Path) -> None:
     truth, probabilities, species = read(reports[1])
     wrong = probabilities.argmax(axis=1) != truth
