@@ -28,14 +28,17 @@ PROJECT = Path(__file__).resolve().parents[2]
 FEATURES = LogMelConfig(sample_rate=8_000, fmax=4000.0, n_fft=512, hop_length=256, n_mels=8, workers=1)
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[str]:
-    """The address of a scheduler with two workers, each in a directory of its own."""
+@pytest.fixture(params=[1])
+def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a scheduler with one worker, or as many as are wanted, each in a directory of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}  # the package is installed there, and nothing else
-    commands = [["scheduler", "--host", address, "--no-dashboard"], *[["worker", address, "--nthreads", "1"]] * 2]
+    commands = [
+        ["scheduler", "--host", address, "--no-dashboard"],
+        *[["worker", address, "--nthreads", "1"]] * request.param,
+    ]
     with ExitStack() as stack:
         for number, arguments in enumerate(commands):
             folder = tmp_path / f"machine {number}"
@@ -60,6 +63,7 @@ def read_store(workspace: Path) -> dict[str, bytes]:
     return {str(path.relative_to(workspace)): path.read_bytes() for path in files}
 
 
+@pytest.mark.parametrize("cluster", [2], indirect=True)
 @pytest.mark.soak  # three processes import the library, and two of them start children
 def test_workers_elsewhere_build_the_same_store(
     s3: str,
