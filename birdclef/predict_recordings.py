@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
-from typing import Never, TextIO
+from typing import TextIO
 
 import numpy as np
-from tqdm import tqdm
 
 from birdclef.config.predict import DetectionFormat
 from birdclef.devices.gpu_lock import alone_on, gpus_in_use
 from birdclef.serving.classifier import load_classifier
 from birdclef.serving.detections import WRITERS, DetectionWriter, check_names
+from birdclef.serving.progress import PredictionProgress
 from birdclef.serving.window_stream import WindowClassifier
 from cache.audio.containers import AUDIO_SUFFIXES
 from cache.audio.decoded_length import Heard
@@ -47,11 +47,13 @@ class Outcome:
     detections: int | None
     failures: dict[Path, str]
 
-    def describe_detections(self) -> str:
-        """Returns the number of detections after a comma; empty if the format holds none."""
+    def describe(self) -> str:
+        """Returns in words how much was predicted, and how many detections there are if the format holds them."""
+        wanted = self.recordings + len(self.failures)
+        predicted = f"{self.recordings} of {wanted} recordings ({self.seconds / 3600:.2f} h) predicted"
         if self.detections is None:
-            return ""
-        return f", {self.detections} detection{'' if self.detections == 1 else 's'}"
+            return predicted
+        return f"{predicted}, {self.detections} detection{'' if self.detections == 1 else 's'}"
 
 
 def find_recordings(paths: Sequence[Path]) -> list[Path]:
@@ -165,7 +167,7 @@ def predict_recordings(
     seconds = 0.0
     with (
         _open_rows(output, recordings, job) as (stream, unfinished),
-        tqdm(total=round(sum(read_header_seconds(recordings))), unit="s", unit_scale=True, disable=None) as bar,
+        PredictionProgress(len(recordings), sum(read_header_seconds(recordings))) as progress,
     ):
         writer = WRITERS[form](stream, classifier, thresholds)
         steps = list(unfinished.steps) if unfinished else []
@@ -174,24 +176,19 @@ def predict_recordings(
             writer.go_on(steps[-1]["counts"])
             logger.info("predict: goes on after %d of %d recordings", len(steps), len(recordings))
         for recording, step in zip_longest(recordings, steps):
-            bar.set_description(recording.name)
+            progress.begin(recording)
             if step:
                 predicted, failure = step["seconds"], step["failure"]
-                bar.update(predicted)
+                progress.add(predicted)
             else:
-                predicted, failure = _predict(classifier, recording, writer, bar)
+                predicted, failure = _predict(classifier, recording, writer, progress)
                 if unfinished:
                     unfinished.keep({"seconds": predicted, "failure": failure, "counts": writer.counts()})
             seconds += predicted
             if failure:
                 failures[recording] = failure
                 logger.warning("predict: %s: %s", recording, failure)
-    outcome = Outcome(len(recordings) - len(failures), seconds, writer.detections, failures)
-    logger.info(
-        "predict: recordings %d, %.2f h, failed %d%s",
-        *(outcome.recordings, seconds / 3600, len(failures), outcome.describe_detections()),
-    )
-    return outcome
+    return Outcome(len(recordings) - len(failures), seconds, writer.detections, failures)
 
 
 def _warn_of_names(recordings: Sequence[Path]) -> None:
@@ -223,7 +220,7 @@ def _open_rows(
 
 
 def _predict(
-    classifier: WindowClassifier, recording: Path, writer: DetectionWriter, bar: "tqdm[Never]"
+    classifier: WindowClassifier, recording: Path, writer: DetectionWriter, progress: PredictionProgress
 ) -> tuple[float, str]:
     """Returns the seconds of a recording that were predicted, and the reason of a failure, or an empty text."""
     heard = Heard()
@@ -240,7 +237,7 @@ def _predict(
             failure = f"{reason}; predicted up to {end:.0f} s" if end else reason
             break
         writer.add(window, probabilities)
-        bar.update(window.end - end)
+        progress.add(window.end - end)
         end = window.end
     if failure:  # other programs take the length that the header states
         writer.finish(max(heard.seconds, *read_header_seconds([recording])))

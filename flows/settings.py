@@ -63,3 +63,16 @@ def show_stage_messages() -> None:
     """Let the log messages of the stages reach Prefect's log."""
     for name in ("birdclef", "cache", "flows"):
         logging.getLogger(name).setLevel(logging.INFO)
+
+
+def show_messages_here() -> None:
+    """Let the messages of stages that run without Prefect reach the terminal, in the form of Prefect's log.
+
+    A log in JSON stays as it is, because the last resort of Python's logging is used only where there is no handler.
+    """
+    show_stage_messages()
+    if logging.lastResort:
+        logging.lastResort.setLevel(logging.INFO)
+        logging.lastResort.setFormatter(
+            logging.Formatter("%(asctime)s.%(msecs)03d | %(levelname)-7s | %(name)s - %(message)s", "%H:%M:%S")
+        )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import State, Task, task
+from prefect import State, Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.runtime import flow_run
@@ -217,4 +217,5 @@ def predict_recordings_task(
     from birdclef.predict_recordings import predict_with
 
     outcome = predict_with(source, recordings, output, form, threshold)
+    get_run_logger().info("predict: %s: %s", outcome.describe(), output)
     return {str(recording): reason for recording, reason in outcome.failures.items()}

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from cache.config.features import read_features
 from cache.folds.split_table import read_split, split_catalogue
 from cache.recordings.catalogue_tables import feature_directory, read_catalogue
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.file_format import DamagedArtefactError, OtherFormatError
 from cache.workspace.provenance import is_finished, read_provenance
 from cache.workspace.workspace import Workspace
 
@@ -92,6 +94,23 @@ def read_usable_recordings(report: Path, workspace: Workspace) -> pd.DataFrame:
     return read_catalogue(missing).merge(
         read_split(split)[["recording_id", "fold"]], on="recording_id", validate="one_to_one"
     )
+
+
+def find_incomplete_reports(workspace: Workspace) -> dict[Path, list[str]]:
+    """Returns the reports of a workspace that cannot predict, each with the keys of its runs that are missing.
+
+    Reports of other versions of birdclef are left out, and so are workspaces at a URL, which fetch runs on demand.
+    """
+    incomplete: dict[Path, list[str]] = {}
+    for report in workspace.artefacts() if workspace.mirror is None else ():
+        if report.parent.name != "reports":
+            continue
+        with suppress(OtherFormatError, DamagedArtefactError):
+            runs = {str(run["key"]) for run in read_report(report)["lineage"]["runs"]}
+            missing = sorted(key for key in runs if not is_finished(workspace.artefact("runs", key)))
+            if missing:
+                incomplete[report] = missing
+    return incomplete
 
 
 def list_differences(first: pd.DataFrame, other: pd.DataFrame) -> str:

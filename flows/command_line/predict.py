@@ -12,7 +12,7 @@ from cache.workspace.user_output import STANDARD_OUTPUT, is_regular
 from cache.workspace.workspace import Workspace
 from flows.command_line.interruption import set_outlook
 from flows.command_line.options import WORKSPACE, WorkspaceAddress
-from flows.settings import apply_settings
+from flows.settings import apply_settings, show_messages_here
 
 
 def predict(  # noqa: PLR0913, PLR0917 - one argument for each option
@@ -51,15 +51,12 @@ def predict(  # noqa: PLR0913, PLR0917 - one argument for each option
     from birdclef.predict_recordings import find_recordings, predict_with
 
     apply_settings()
+    show_messages_here()
     model = champion_report(Workspace.open(workspace)) if source == CHAMPION else expand_home(source)
     if is_regular(output):
         set_outlook("The same command with --resume goes on after the recordings that are finished.")
     outcome = predict_with(model, find_recordings(paths), output, form, threshold, resume)
-    typer.echo(
-        f"{outcome.recordings} of {outcome.recordings + len(outcome.failures)} recordings "
-        f"({outcome.seconds / 3600:.2f} h) predicted{outcome.describe_detections()}: {output}",
-        err=output == STANDARD_OUTPUT,
-    )
+    typer.echo(f"{outcome.describe()}: {output}", err=output == STANDARD_OUTPUT)
     if outcome.failures:
         raise typer.Exit(1)
 
@@ -77,6 +74,7 @@ def export(
     """Write a run as one file, with waveforms (or embeddings) in and probabilities out, and check its probabilities."""
     from birdclef.export import EXPORTERS
 
+    show_messages_here()
     if to not in EXPORTERS:
         raise typer.BadParameter(f"{to!r} is not a format. Formats: {', '.join(EXPORTERS)}.", param_hint="--to")
     difference = EXPORTERS[to](source, output)

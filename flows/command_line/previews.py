@@ -12,7 +12,7 @@ from cache.workspace.workspace import Workspace
 from flows.command_line.options import WORKSPACE, Config, Overrides, WorkspaceAddress
 from flows.configuration.explanation import explain_settings
 from flows.experiment import ExperimentConfig, load_config, show_config
-from flows.settings import apply_settings
+from flows.settings import apply_settings, show_messages_here
 
 config_app = typer.Typer(no_args_is_help=True, help="Look at configurations.")
 augment_app = typer.Typer(no_args_is_help=True, help="Look at augmentations.")
@@ -51,6 +51,7 @@ def preview_augment(
     from cache.split import build_split, check_split, warn_of_unknown_recordists
 
     apply_settings()
+    show_messages_here()
     check_output(output, [config])
     experiment, directory = load_config(config, overrides or ()), Workspace.open(workspace)
     member, data = _choose_member(experiment), experiment.data

@@ -15,7 +15,7 @@ from flows.experiment import load_config
 from flows.monitoring.runs import format_runs, read_runs
 from flows.monitoring.server_api import api_url
 from flows.monitoring.status import format_size, format_status, read_status, read_unfinished
-from flows.settings import apply_settings
+from flows.settings import apply_settings, show_messages_here
 
 
 def status(
@@ -58,6 +58,7 @@ def verify(
     from cache.features import feature_recipe
 
     apply_settings()
+    show_messages_here()
     experiment, opened = load_config(config, overrides or ()), Workspace.open(workspace)
     every = (experiment.features, *experiment.member_features.values())
     stores = {feature_recipe(features).key: features for features in every}
@@ -71,19 +72,27 @@ def verify(
 
 
 def _verify_artefacts(workspace: Workspace, *, repair: bool) -> bool:
-    """Returns whether all artefacts are sound; prints which files are damaged."""
+    """Returns whether all artefacts are sound and complete; prints which files are damaged, and what is missing."""
+    from birdclef.scores.lineage import find_incomplete_reports
+    from birdclef.scores.report_file import read_report
     from cache.verify import verify_artefacts
 
     damaged = verify_artefacts(workspace, repair=repair)
     for artefact, files in damaged.items():
         typer.echo(f"{artefact.parent.name}/{artefact.name}: not what was published: {', '.join(files)}")
-    if not damaged:
-        typer.echo(f"All artefacts in {workspace.directory} are sound.")
-    elif repair:
+    if damaged and repair:
         typer.echo("The artefacts above were removed. The commands that made them make them again.")
-    else:
+    elif damaged:
         typer.echo("The artefacts above are damaged. To remove them, leave out --no-repair.")
-    return not damaged
+    incomplete = find_incomplete_reports(workspace)
+    for report, runs in incomplete.items():
+        typer.echo(
+            f"{report.parent.name}/{report.name} cannot predict, because it lacks runs/{', runs/'.join(runs)}. To make "
+            f"what is missing again: {read_report(report)['command']}"
+        )
+    if not damaged and not incomplete:
+        typer.echo(f"All artefacts in {workspace.directory} are sound.")
+    return not damaged and not incomplete
 
 
 def _verify_copies(

@@ -118,12 +118,15 @@ def test_predict_judges_new_recordings_with_a_report_or_a_run(
     assert list(rows[0]) == ["row_id", *(species["label"] for species in per_species)]
     for row in rows:
         assert sum(float(value) for value in list(row.values())[1:]) == pytest.approx(1, abs=1e-3)
-    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds" / "broken.wav").write_bytes(b"RIFF")
+    (tmp_path / "sounds" / "notes.txt").touch()
     run = next((workspace / "runs").iterdir())
     options = ("--output", str(tmp_path / "run.csv"), "--format", "long", "--threshold", "0")
-    failed = birdclef("predict", str(run), str(folder), str(tmp_path / "broken.wav"), *options)
+    failed = birdclef("predict", str(run), str(folder), str(tmp_path / "sounds"), *options)
     assert failed.returncode == 1
-    assert f"{tmp_path / 'broken.wav'}: " in failed.stderr
+    assert f"predict: {tmp_path / 'sounds' / 'broken.wav'}: " in failed.stderr
+    assert f"predict: passed over in {tmp_path / 'sounds'}: 1 .txt" in failed.stderr
     assert failed.stdout.splitlines()[-1].startswith(f"{count} of {count + 1} recordings")
     assert (tmp_path / "run.csv").read_text().count("\n") > count
 
@@ -462,9 +465,13 @@ def test_torn_weights_do_not_predict_are_named_by_verify_and_made_again_by_the_r
     assert told.returncode == 1
     assert f"runs/{weights.parent.name}: not what was published: weights.safetensors" in told.stdout
     assert weights.exists()
-    assert birdclef("verify", *arguments).returncode == 1
-    assert not weights.parent.exists()
-    assert birdclef("run", *arguments).returncode == 0
+    for _ in range(2):  # what is missing is still missing the next time
+        removed = birdclef("verify", *arguments)
+        assert removed.returncode == 1
+        assert f"reports/{report.name} cannot predict, because it lacks runs/{key}." in removed.stdout
+        assert not weights.parent.exists()
+    made_again = removed.stdout.rpartition("To make what is missing again: birdclef ")[2]
+    assert birdclef(*shlex.split(made_again)).returncode == 0
     assert weights.read_bytes() == content
     assert birdclef("verify", *arguments).returncode == 0
 
