@@ -1,6 +1,6 @@
 """Decisions on reports: what a decision holds, their history, and what follows from it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,8 +97,13 @@ def rank_champions(decisions: Sequence[Decision]) -> list[str]:
     return sorted(latest_first, key=lambda report: -levels[report])
 
 
-def describe_decisions(decisions: Sequence[Decision]) -> str:
-    """Returns the decisions as a Markdown table, the latest first; the report of the present champion is bold."""
+def describe_decisions(decisions: Sequence[Decision], removed: Collection[str] = ()) -> str:
+    """Returns the decisions as a Markdown table, the latest first; the report of the present champion is bold.
+
+    Args:
+        decisions: The decisions, the latest last.
+        removed: Keys of reports that are not there any more.
+    """
     champion = find_champion(decisions)
     lines = [
         "| number | date | report | macro-F1 | difference to the champion then | decision |",
@@ -106,6 +111,7 @@ def describe_decisions(decisions: Sequence[Decision]) -> str:
     ]
     for one in reversed(decisions):
         report = f"**{one.report}**" if champion and one.number == champion.number else one.report
+        report += " (removed)" if one.report in removed else ""
         macro_f1 = "{value:.3f} [{low:.3f}, {high:.3f}]".format_map(one.macro_f1)
         difference = "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format_map(one.difference) if one.difference else "–"
         decision = escape_markdown(f"{one.verdict}: {one.reason}")

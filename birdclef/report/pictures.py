@@ -101,8 +101,8 @@ def why_no_reliability(calibration: Mapping[str, Any]) -> str | None:
     if len(full) >= _FEWEST_BINS:
         return None
     return (
-        f"{_FEWEST_IN_A_BIN} recordings or more lie in {len(full)} of {BINS} ranges of confidence, and the accuracy of "
-        "fewer is mostly chance"
+        f"of {BINS} ranges of confidence, only {len(full)} hold {_FEWEST_IN_A_BIN} recordings or more, and the "
+        "accuracy of fewer is mostly chance"
     )
 
 

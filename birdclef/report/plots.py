@@ -41,7 +41,7 @@ def plot_f1_against_count(per_species: pd.DataFrame) -> bytes:
             part = np.clip(np.searchsorted(edges, counts, side="right") - 1, 0, len(edges) - 2)
             means = scored["f1"].groupby(part).mean()
             middles = [np.exp(counts[part == index].mean()) for index in means.index]
-            axes.plot(middles, means, color=INK, linewidth=1.5, label="mean of a fifth of the species")
+            axes.plot(middles, means, color=INK, linewidth=1.5, label="mean of the neighbouring fifth of the species")
             axes.legend(frameon=False, loc="best")
         axes.set(xscale="log", ylim=(-0.03, 1.03), xlabel="usable recordings of the species", ylabel="F1")
         axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))

@@ -66,6 +66,8 @@ def judge_training(report: Mapping[str, Any], classifier: str) -> dict[str, Any]
     if ahead:
         outcome = "not_paid" if any(rival.complete for rival in ahead) else "partly"
     told = ahead or close or [rival for rival in rivals if rival.kind == "baseline"]
+    partly_before = [rival for rival in rivals if not rival.complete and rival.lead["value"] > 0]
+    told = [*told, *(rival for rival in partly_before if rival not in told)]
     selected = any(member.get("select") == "best" for member in report["members"])
     return {
         "outcome": outcome,
@@ -184,4 +186,5 @@ def _list_trials(members: Sequence[Mapping[str, Any]], lineage: Mapping[str, Any
             trials.append(f"pretrained weights ({own}.model.weights=hub)")
     if on_embeddings:
         return [*trials, *longer, "more recordings of each species"]
-    return ["`birdclef run embeddings`, which starts from a model that knows birds", *trials, *longer]
+    embeddings = "`birdclef run embeddings` with the same data.root, which starts from a model that knows birds"
+    return [*longer, embeddings, *trials]

@@ -21,7 +21,8 @@ def loss_still_falls(losses: Sequence[float], steps_per_epoch: int, config: Trai
     """Returns whether the loss of a finished training still fell at its end, so that more epochs may help.
 
     With `epochs=auto` it did if the training reached its largest length before its loss was flat. With a number of
-    epochs the rule of `Budget` holds for the last epochs: 100 steps, or a quarter of the epochs if that is less.
+    epochs the rule of `Budget` holds for the last epochs: 100 steps, or a quarter of the epochs if that is less. A
+    quarter that is a single epoch of fewer steps does not show that the loss is flat.
 
     Args:
         losses: Mean training loss of each epoch; epochs of the classifier of `supcon` do not count.
@@ -32,8 +33,9 @@ def loss_still_falls(losses: Sequence[float], steps_per_epoch: int, config: Trai
     if not budget.decided:
         return not any(budget.end_epoch(loss) and budget.is_flat for loss in losses)
     main = losses[: budget.epochs]
-    window = min(math.ceil(_WINDOW_STEPS / steps_per_epoch), len(main) // 4)
-    return not window or not _is_level(main, window)
+    wanted = math.ceil(_WINDOW_STEPS / steps_per_epoch)
+    window = min(wanted, len(main) // 4)
+    return window < min(wanted, 2) or not _is_level(main, window)
 
 
 def _is_level(losses: Sequence[float], window: int) -> bool:

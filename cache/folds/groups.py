@@ -117,19 +117,20 @@ def _place(recordings: pd.DataFrame) -> pd.Series:
             f"split.group_by={RECORDIST_AND_PLACE!r} needs {' and '.join(missing)}, which the table lacks. "
             f"Add the column(s), or set split.group_by={RECORDIST}."
         )
-    degrees = pd.concat([_degrees(recordings[name]) for name in ("latitude", "longitude")], axis=1)
+    degrees = pd.concat([_degrees(recordings, name) for name in ("latitude", "longitude")], axis=1)
     cells = degrees.apply(lambda column: np.floor(column / PLACE_DEGREES))
     cell = cells.astype("Int64").astype(str).fillna("none")
     place: pd.Series = "@" + cell["latitude"] + "," + cell["longitude"]
     return place
 
 
-def _degrees(column: pd.Series) -> pd.Series:
+def _degrees(recordings: pd.DataFrame, name: str) -> pd.Series:
     """Returns latitudes or longitudes, in degrees; NaN where the table states none.
 
     Raises:
         ValueError: If a value is neither a number nor missing.
     """
+    column = recordings[name]
     degrees = pd.to_numeric(column, errors="coerce")
     wrong = column[degrees.isna() & ~column.str.strip().str.lower().isin(_NO_COORDINATE)]
     if wrong.empty:
@@ -137,8 +138,8 @@ def _degrees(column: pd.Series) -> pd.Series:
     comma = wrong.str.fullmatch(r"\s*[-+]?\d+,\d+\s*").all()
     remedy = "Write a point for the decimal comma" if comma else "Write degrees such as 40.39, or leave the field empty"
     raise ValueError(
-        f"The column {column.name} of the table holds {wrong.iloc[0]!r}, which is no number; rows concerned: "
-        f"{len(wrong)}. {remedy}, or set split.group_by={RECORDIST}."
+        f"The column {name} of the table holds {wrong.iloc[0]!r} for {recordings.loc[wrong.index[0], 'recording_id']}, "
+        f"which is no number; rows concerned: {len(wrong)}. {remedy}, or set split.group_by={RECORDIST}."
     )
 
 

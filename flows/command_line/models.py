@@ -19,9 +19,9 @@ def history(context: typer.Context, workspace: WorkspaceAddress = WORKSPACE) -> 
     if context.invoked_subcommand is None:
         opened = Workspace.open(workspace)
         decisions, looks = read_decisions(opened), read_looks(opened)
-        typer.echo(
-            describe_decisions(decisions) if decisions else f"{workspace} has no champion yet.", nl=not decisions
-        )
+        removed = {one.report for one in decisions} - {path.name for path in opened.artefacts("reports")}
+        table = describe_decisions(decisions, removed) if decisions else f"{workspace} has no champion yet."
+        typer.echo(table, nl=not decisions)
         if decisions and find_champion(decisions) is None:
             typer.echo(f"\nThere is no champion. {advise_on_choice(decisions, opened)}".rstrip())
         if looks:

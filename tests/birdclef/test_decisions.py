@@ -77,3 +77,5 @@ def test_table_gives_every_decision_with_its_reason_and_marks_the_champion() -> 
     assert [row.split(" | ")[2] for row in rows] == ["**d**", "worse", "c", "b", "a"]
     assert rows[1].endswith("| -0.200 [-0.210, -0.190] | refused: a \\| b |")
     assert rows[-1].endswith("| – | promoted: a \\| b |")
+    marked = describe_decisions(FALLING, {"b", "d"}).splitlines()[2:]
+    assert [row.split(" | ")[2] for row in marked] == ["**d** (removed)", "worse", "c", "b (removed)", "a"]

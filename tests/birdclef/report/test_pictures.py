@@ -35,7 +35,9 @@ def test_reliability_needs_three_ranges_with_ten_recordings() -> None:
         return {"after": {"bins": [{"recordings": count} for count in counts]}}
 
     assert why_no_reliability(calibration([10, 3, 10, 40])) is None
-    assert str(why_no_reliability(calibration([9, 9, 9, 9, 12, 40]))).startswith("10 recordings or more lie in 2 of 15")
+    assert str(why_no_reliability(calibration([9, 9, 9, 9, 12, 40]))).startswith(
+        "of 15 ranges of confidence, only 2 hold 10"
+    )
 
 
 def test_pictures_show_the_names_of_the_species(scored: Scored, monkeypatch: pytest.MonkeyPatch) -> None:

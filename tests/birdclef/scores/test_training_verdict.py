@@ -131,6 +131,11 @@ def test_own_labels_that_miss_species_pay_in_part_where_they_are_ahead_and_else_
     assert "for the species that it knows" in verdict["advice"]
     level = own_labels(40, (0.03, -0.04, 0.1), everywhere)
     assert judge(describe((0.669, 0.6, 0.7), (0.2, 0.1, 0.3), level, EMBEDDINGS))["outcome"] == "paid"
+    maybe = judge(
+        describe((0.669, 0.6, 0.7), (0.2, 0.1, 0.3), own_labels(40, (-0.03, -0.1, 0.04), everywhere), EMBEDDINGS)
+    )
+    assert (maybe["outcome"], maybe["advice"]) == ("paid", None)
+    assert "they are behind by 0.030 [-0.040, 0.100]" in maybe["sentence"]  # what may be better is not hidden
     without = {"model": "BirdNET V2.4", "recordings": 0}  # it knows no scored species
     assert judge(describe((0.669, 0.6, 0.7), (0.2, 0.1, 0.3), without, EMBEDDINGS))["outcome"] == "paid"
 

@@ -130,6 +130,7 @@ FLAT_FROM_10 = [1.4, 0.7, 0.6, 0.5, 0.45, 0.42, 0.41, 0.40, 0.395, 0.39] + [0.37
         ([4.1, 3.7, 3.3, 2.8, 2.8, 2.8, 2.8, 2.8], {"epochs": "auto", "max_epochs": 8}, True),  # 40 steps tell nothing
         ([3.0 * 0.8 ** min(epoch, 9) for epoch in range(60)], {"epochs": "auto", "max_epochs": 300}, False),
         ([3.0, 1.0], {"epochs": 2}, True),
+        ([3.45, 3.2, 3.0, 2.9, 2.85, 2.81], {"epochs": 6}, True),  # the rate has fallen, so its last epochs look flat
     ],
 )
 def test_loss_that_is_flat_at_the_end_does_not_fall(
