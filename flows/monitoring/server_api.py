@@ -112,8 +112,8 @@ def _describe_refusal(url: str, path: str, error: HTTPError) -> WrongAnswerError
     told = f"The server at {url} answers {error.code} {error.reason}"
     if error.code == HTTPStatus.UNAUTHORIZED:
         return WrongAnswerError(
-            f"{told}: PREFECT_API_AUTH_STRING must be its user:password. `birdclef serve` writes a password of its own "
-            f"into {PASSWORD_FILE} in its PREFECT_HOME."
+            f"{told}: PREFECT_API_AUTH_STRING must be its user:password. You set it, or `birdclef serve` made one and "
+            f"wrote it into {PASSWORD_FILE} in its PREFECT_HOME."
         )
     status = error.code if path != _HEALTH and _is_prefect(url) else None
     if status or error.code == HTTPStatus.FORBIDDEN or error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
