@@ -48,7 +48,7 @@ def choose_penalties(
         ignored: Pairs of recording and secondary species, which are never chosen; None: all pairs count.
     """
     low, high = FIRST_EXPONENTS
-    if len(np.unique(groups)) < 2 or len(np.unique(labels)) < 2:
+    if _count_folds(labels, groups) < 2 or len(np.unique(labels)) < 2:
         return _grid(low, (low + high) // 2)
     scores = _score(statistics, labels, groups, range(low, high + 1), ignored)
     while (best := _middle_of_best(scores)) in (min(scores), max(scores)):
@@ -73,7 +73,7 @@ def _score(
 ) -> dict[int, float]:
     """Returns macro-F1 of each inverse penalty on the validated groups, averaged over the sets of inner folds."""
     path = [_penalty(exponent) for exponent in exponents]
-    folds = min(INNER_FOLDS, len(np.unique(groups)))
+    folds = _count_folds(labels, groups)
     classes = int(labels.max()) + 1 if ignored is None else ignored.shape[1]
     totals = np.zeros(len(path))
     for seed in range(INNER_SETS if len(labels) < _MANY_RECORDINGS else 1):
@@ -84,6 +84,11 @@ def _score(
             probabilities[:, validated[:, np.newaxis], known] = predicted
         totals += [float(macro_f1(Predictions(one, None, ignored), labels)[0]) for one in probabilities]
     return dict(zip(exponents, totals.tolist(), strict=True))
+
+
+def _count_folds(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> int:
+    """Returns the number of inner folds, at most that of the groups and that of recordings of the commonest species."""
+    return min(INNER_FOLDS, len(np.unique(groups)), int(np.bincount(labels).max()))
 
 
 def _split(

@@ -67,9 +67,17 @@ def test_groups_stay_on_one_side_of_several_sets_of_folds(monkeypatch: pytest.Mo
         assert sorted(np.concatenate(one)) == groups.tolist()
 
 
-def test_one_group_or_one_species_needs_no_choice() -> None:
+def test_species_of_two_recordings_each_are_enough_for_a_choice() -> None:
+    """A fold of scikit-learn needs as many recordings of a species as there are folds, at least of one species."""
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    path = choose_penalties(np.eye(3)[labels], labels, np.arange(6), "fold 0")
+    assert len(path) >= 1
+
+
+def test_one_group_or_one_species_or_one_recording_of_each_needs_no_choice() -> None:
     statistics = np.arange(4.0)[:, np.newaxis]
-    for labels, groups in (([0, 1, 0, 1], [0, 0, 0, 0]), ([2, 2, 2, 2], [0, 1, 2, 3])):
+    each = np.arange(4).tolist()
+    for labels, groups in (([0, 1, 0, 1], [0, 0, 0, 0]), ([2, 2, 2, 2], each), (each, each)):
         path = choose_penalties(statistics, np.array(labels), np.array(groups), "fold 0")
         assert path[-1] == pytest.approx(10 ** (sum(FIRST_EXPONENTS) / 2))
 
