@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -127,6 +128,12 @@ TRAIN = TrainConfig.model_validate(
 )
 
 
+TOLD = ["epoch", "train_loss", "gradient_norm", "alignment", "uniformity", "orphan_rate", "views", "val_macro_f1"]
+"""Columns of the log that must agree."""
+
+Start = Callable[..., tuple[dict[str, torch.Tensor], pd.DataFrame]]
+
+
 @pytest.fixture(scope="module")
 def functions(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """A module that the processes can import."""
@@ -156,30 +163,36 @@ def test_two_processes_give_the_gradients_of_one(functions: ModuleType) -> None:
             np.testing.assert_allclose(together[name][key], gradient, rtol=0, atol=tolerance * max(1, largest))
 
 
-def test_training_on_two_devices_is_that_on_one_and_resumes_exactly(
-    fold_data: FoldData, functions: ModuleType, tmp_path: Path
-) -> None:
-    def start(config: TrainConfig, name: str, function: Callable[..., Path] = fit) -> Path:
+@pytest.fixture
+def start(fold_data: FoldData, tmp_path: Path) -> Start:
+    """Trains in a folder and returns the weights and the log."""
+
+    def train(config: TrainConfig, name: str, function: Callable[..., Path] = fit) -> Any:
         torch.manual_seed(0)
         model = build_model(config.model, 3)
         (tmp_path / name).mkdir(exist_ok=True)
         arguments = (model, fold_data, config, Workspace(tmp_path), tmp_path / name)
-        if config.devices == 1:
-            return fit(*arguments)
-        return run_in_ranks(function, arguments, config.devices)
+        path = fit(*arguments) if config.devices == 1 else run_in_ranks(function, arguments, config.devices)
+        return _weights(path), pd.read_csv(tmp_path / name / "logs" / "metrics.csv")[TOLD]
 
-    whole, alone = start(TRAIN, "whole"), start(TRAIN.model_copy(update={"devices": 1}), "alone")
+    return train
+
+
+def test_training_on_two_devices_is_that_on_one(start: Start) -> None:
+    (weights, log), (expected, other) = start(TRAIN, "whole"), start(TRAIN.model_copy(update={"devices": 1}), "alone")
+    for key, value in weights.items():
+        torch.testing.assert_close(value, expected[key], rtol=0, atol=2e-4)
+    pd.testing.assert_frame_equal(log, other, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.soak
+def test_training_on_two_devices_resumes_exactly(start: Start, functions: ModuleType) -> None:
+    weights, log = start(TRAIN, "whole")
     with pytest.raises(ValueError, match="epoch 1 does not suit rank 0"):
         start(TRAIN, "resumed", functions.fail_in_the_second_epoch)
-    resumed = start(TRAIN, "resumed")
-    weights = {name: _weights(path) for name, path in (("whole", whole), ("alone", alone), ("resumed", resumed))}
-    for key, value in weights["whole"].items():
-        assert torch.equal(weights["resumed"][key], value), key
-        torch.testing.assert_close(value, weights["alone"][key], rtol=0, atol=2e-4)
-    logs = {name: pd.read_csv(tmp_path / name / "logs" / "metrics.csv") for name in ("whole", "alone", "resumed")}
-    told = ["epoch", "train_loss", "gradient_norm", "alignment", "uniformity", "orphan_rate", "views", "val_macro_f1"]
-    pd.testing.assert_frame_equal(logs["whole"][told], logs["resumed"][told])
-    pd.testing.assert_frame_equal(logs["whole"][told], logs["alone"][told], atol=1e-3, rtol=1e-4)
+    resumed, other = start(TRAIN, "resumed")
+    assert all(torch.equal(resumed[key], value) for key, value in weights.items())
+    pd.testing.assert_frame_equal(log, other)
 
 
 def test_synchronised_batch_norm_keeps_activations_and_names() -> None:

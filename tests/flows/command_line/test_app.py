@@ -131,6 +131,7 @@ def test_predict_judges_new_recordings_with_a_report_or_a_run(
     assert (tmp_path / "run.csv").read_text().count("\n") > count
 
 
+@pytest.mark.soak  # tests/birdclef/test_export.py has all but the command line
 def test_exported_run_predicts(
     birdclef: Birdclef, corpus: Path, workspace: Path, first_run: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
@@ -310,6 +311,7 @@ def test_two_processes_train_together_when_the_flow_is_told(
     assert again.stdout.splitlines()[-1] == str(run)  # how many processes trained it is not what it is
 
 
+@pytest.mark.soak  # tests/flows/command_line/test_previews.py draws another member
 def test_augment_preview_writes_a_picture(
     birdclef: Birdclef, tiny_overrides: list[str], workspace: Path, tmp_path: Path
 ) -> None:
