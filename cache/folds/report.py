@@ -90,12 +90,16 @@ def log_split(report: dict[str, Any], config: SplitConfig) -> None:
 
 
 def _plain_stratified_folds(recordings: pd.DataFrame, config: SplitConfig) -> NDArray[np.int64]:
-    """Returns the folds of `StratifiedKFold`, which ignores recordists, (recordings,)."""
+    """Returns the folds of `StratifiedKFold`, which ignores recordists, (recordings,).
+
+    It makes no more folds than the commonest species has recordings: two at least, because some model knows it.
+    """
     from sklearn.model_selection import StratifiedKFold
 
     labels = recordings["label"].to_numpy(str)
     fold = np.zeros(len(recordings), np.int64)
-    splitter = StratifiedKFold(config.fold_count, shuffle=True, random_state=config.seed)
+    folds = min(config.fold_count, int(recordings["label"].value_counts().max()))
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=config.seed)
     with long_tail_expected():
         for index, (_, validation) in enumerate(splitter.split(labels, labels)):
             fold[validation] = index

@@ -45,6 +45,14 @@ def test_report_shows_that_plain_stratified_folds_leak(report: dict[str, Any]) -
     assert leak["leaking_share"] == pytest.approx(leak["leaking_recordings"] / 73, abs=1e-4)
 
 
+def test_own_folds_may_be_more_than_a_species_has_recordings() -> None:
+    rows = [("a", "ann"), ("a", "ann"), ("b", "bob"), ("b", "bob")]
+    table = make_table(rows, table_fold=["0", "1", "2", "3"])
+    config = SplitConfig(folds=4, fold_column="fold")
+    leak = report_split(table, assign_folds(table, config), config)["plain_stratified"]["leak"]
+    assert leak["shared_pairs"] == 2  # both takes of a recordist lie in other folds
+
+
 @pytest.mark.parametrize("copied", [False, True])
 def test_copy_in_training_is_told_as_a_warning(copied: bool, caplog: pytest.LogCaptureFixture) -> None:
     table = make_table(
