@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from birdclef.export_formats.exportable import exportable
-from birdclef.export_formats.model_card import describe_model
+from birdclef.export_formats.model_card import describe_model, is_model_card
 from birdclef.model.trained_run import TrainedRun, load_run
 from birdclef.scores.report_file import REPORT, read_report
 from birdclef.serving.onnx_classifier import METADATA, embedding_folder
 from cache.front_end.embedding import copy_model
 from cache.workspace.provenance import read_provenance
-from cache.workspace.user_output import check_output, write_output
+from cache.workspace.user_output import check_output, is_regular, replace_output
 from cache.workspace.workspace import Workspace
 
 TOLERANCE = 1e-4
@@ -42,7 +42,9 @@ def export_onnx(run: Path, output: Path) -> float:
         Largest difference of a probability between file and library.
 
     Raises:
-        ValueError: If `run` is not a run, or `output` does not end in .onnx, is no regular file, or as `check_output`.
+        ValueError: If `run` is not a run, `output` does not end in .onnx or is no regular file, a file beside it is no
+            model card, or as `check_output`.
+        NotADirectoryError: If the folder of the embedding model is a file.
         ImportError: If a package is not installed.
         RuntimeError: If file and library differ by more than `TOLERANCE`.
     """
@@ -50,14 +52,24 @@ def export_onnx(run: Path, output: Path) -> float:
         raise ValueError(f"{output} must end in .onnx.")
     if not (run / "weights.safetensors").is_file():
         raise ValueError(f"{run} is not a run. Give workspace/runs/KEY{_name_runs(run)}.")
-    if output.exists() and not output.is_file():
+    if not is_regular(output):
         raise ValueError(f"{output} is no regular file. Name another file.")
     card_file = output.with_name(f"{output.name}.md")
-    for file in (output, card_file):
-        check_output(file)
+    check_output(output, [run], "onnx")
+    check_output(card_file, [run])
+    if card_file.exists() and not is_model_card(card_file):
+        raise ValueError(
+            f"{card_file} is no model card of birdclef, and the one of {output} would replace it. Move it away, or "
+            "name another output."
+        )
+    if embedding_folder(output).is_file():
+        raise NotADirectoryError(
+            f"{embedding_folder(output)} is a file, but the embedding model of {output} needs a folder there. Move it "
+            "away, or name another output."
+        )
     workspace = Workspace.containing(run)
     trained = load_run(run, workspace, torch.device("cpu"))
-    with write_output(output) as partial:
+    with replace_output(output, [run], "onnx") as partial:
         _write(trained, read_provenance(run)["key"], partial)
         difference = measure_difference(trained, partial)
         if difference > TOLERANCE:
@@ -68,7 +80,7 @@ def export_onnx(run: Path, output: Path) -> float:
         card = describe_model(run, workspace, trained, output, partial.stat().st_size)
         if trained.features.kind == "embedding":
             copy_model(trained.features.model, trained.store, embedding_folder(output))
-    with write_output(card_file) as described:
+    with replace_output(card_file, [run]) as described:
         described.write_text(card)
     return difference
 

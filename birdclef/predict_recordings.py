@@ -1,9 +1,10 @@
 """Predicts new recordings of any length: decodes, classifies and writes them window by window."""
 
 import hashlib
+import io
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,9 +24,9 @@ from cache.audio.containers import AUDIO_SUFFIXES
 from cache.audio.decoded_length import Heard
 from cache.audio.decoding import UnusableAudioError
 from cache.isolation.decoder import prepare_decoder, read_header_seconds
-from cache.recordings.audio_files import is_text, scan_audio
+from cache.recordings.audio_files import is_audio_name, is_text, scan_audio
 from cache.workspace.keys import file_key
-from cache.workspace.unfinished_output import Job, UnfinishedOutput, write_in_steps
+from cache.workspace.unfinished_output import Job, UnfinishedOutput, check_output_in_steps, write_in_steps
 from cache.workspace.user_output import check_output, is_regular, write_output
 
 logger = logging.getLogger(__name__)
@@ -88,13 +89,14 @@ def find_recordings(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(recordings))
 
 
-def predict_with(
+def predict_with(  # noqa: PLR0913, PLR0917 - one argument for each option of the command
     source: Path,
     recordings: Sequence[Path],
     output: Path,
     form: DetectionFormat = "submission",
     threshold: float | None = None,
     resume: bool = False,
+    when_kept: Callable[[], None] | None = None,
 ) -> Outcome:
     """Predict recordings with the classifier of a run, a report or an exported model.
 
@@ -107,24 +109,32 @@ def predict_with(
         form: Format of the file.
         threshold: As in `predict_recordings`.
         resume: Whether to go on after the recordings that an interrupted call with the same arguments has finished.
+        when_kept: Called when the output holds a recording after which an interrupted call can go on.
 
     Raises:
         FileNotFoundError, ImportError, OSError, ValueError: As in `load_classifier` and `predict_recordings`.
-        ValueError: If a threshold is given for a submission, which has none; or if there is nothing to resume, because
-            the output is no regular file, or an interrupted call had other arguments.
+        ValueError: If a threshold is given for a submission, which has none; if the output has the suffix of a
+            recording; or if there is nothing to resume, because the output is no regular file, or an interrupted call
+            had other arguments.
     """
     if form == "submission" and threshold is not None:
         raise ValueError(
             f"The threshold {threshold:g} changes nothing in a submission, which has the probability of every species. "
             "Leave it out, or take the format long, raven or audacity."
         )
-    check_output(output, [source, *recordings])  # before the models are loaded
-    prepare_decoder()
-    job = None
+    job = None  # the output is checked before the models are loaded
     if is_regular(output):
-        job = Job(_describe_job(source, recordings, form, threshold), resume)
-    elif resume:
-        raise ValueError(f"The output {output} is no regular file, so nothing can go on there. Leave out --resume.")
+        check_output_in_steps(output, [source, *recordings])
+        if is_audio_name(output.name):
+            raise ValueError(
+                f"The output {output} has the suffix of a recording. Name a file such as {output.with_suffix('.csv')}."
+            )
+        job = Job(_describe_job(source, recordings, form, threshold), resume, when_kept)
+    else:
+        check_output(output, [source, *recordings])
+        if resume:
+            raise ValueError(f"The output {output} is no regular file, so nothing can go on there. Leave out --resume.")
+    prepare_decoder()
     with alone_on([] if source.suffix == ".onnx" else gpus_in_use("auto", 1)):
         return predict_recordings(load_classifier(source), recordings, output, form, threshold, job)
 
@@ -175,6 +185,8 @@ def predict_recordings(
             unfinished.continue_rows()
             writer.go_on(steps[-1]["counts"])
             logger.info("predict: goes on after %d of %d recordings", len(steps), len(recordings))
+        elif job and job.resume:
+            logger.info("predict: no recording is finished beside %s, so --resume begins with the first one", output)
         for recording, step in zip_longest(recordings, steps):
             progress.begin(recording)
             if step:
@@ -212,9 +224,9 @@ def _open_rows(
             yield unfinished.stream, unfinished
     else:
         with (
-            write_output(output, recordings) as partial,
+            write_output(output, recordings) as binary,
             # a name that is no UTF-8 keeps its bytes, so that programs still find the file
-            partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream,
+            io.TextIOWrapper(binary, newline="", encoding="utf-8", errors="surrogateescape") as stream,
         ):
             yield stream, None
 

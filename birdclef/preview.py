@@ -95,8 +95,8 @@ def preview_augmentations(
         figure.supylabel("mel band", fontsize=9)
 
     picture = render((7.5, 1.35 * len(rows) + 0.6), plot)
-    with write_output(output) as path:
-        path.write_bytes(picture)
+    with write_output(output, kind="png") as stream:
+        stream.write(picture)
 
 
 def _rows(augment: AugmentConfig) -> Iterator[tuple[str, dict[str, float]]]:

@@ -16,6 +16,16 @@ from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 _UNKNOWN = "not stated in the table"
+_HEADING = "# Model card: birdclef run "
+"""How each model card begins."""
+
+
+def is_model_card(path: Path) -> bool:
+    """Whether a file is a model card that `describe_model` made; an empty file counts as one."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(len(_HEADING)) in {b"", _HEADING.encode()}
 
 
 def describe_model(run: Path, workspace: Workspace, trained: TrainedRun, output: Path, size: int) -> str:
@@ -43,6 +53,7 @@ def describe_model(run: Path, workspace: Workspace, trained: TrainedRun, output:
     counts = used["label"].value_counts()
     species = read_species(catalogue).assign(trained_on=lambda table: table["label"].map(counts).fillna(0).astype(int))
     content = {
+        "heading": _HEADING,
         "key": provenance["key"],
         "config": provenance["config"],
         "versions": provenance["packages"],

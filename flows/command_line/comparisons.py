@@ -63,12 +63,12 @@ def diff(
     from birdclef.comparison.diff import compare_reports, describe_diff
     from birdclef.config.evaluate import EvaluateConfig
     from birdclef.scores.json_values import replace_nan
-    from cache.workspace.user_output import check_output, write_output
+    from cache.workspace.user_output import STANDARD_OUTPUT, check_output, own_descriptor, write_output
 
     if output:
-        check_output(output)
+        check_output(output, reports)
     found = compare_reports(reports, EvaluateConfig(bootstrap_samples=samples, confidence=confidence))
     if output:
-        with write_output(output) as path:
-            path.write_text(json.dumps(replace_nan(found), indent=2, allow_nan=False) + "\n")
-    typer.echo(describe_diff(found), nl=False)
+        with write_output(output, reports) as stream:
+            stream.write(f"{json.dumps(replace_nan(found), indent=2, allow_nan=False)}\n".encode())
+    typer.echo(describe_diff(found), nl=False, err=bool(output) and own_descriptor(output) == STANDARD_OUTPUT)

@@ -19,6 +19,7 @@ from birdclef.config.model import ModelConfig
 from birdclef.config.train import TrainConfig
 from birdclef.devices.gpu_lock import alone_on
 from birdclef.export import export_onnx
+from birdclef.export_formats.model_card import is_model_card
 from birdclef.model.network import build_model
 from birdclef.predict_recordings import predict_recordings, predict_with
 from birdclef.serving.classifier import load_classifier
@@ -190,6 +191,20 @@ def test_wrong_names_are_refused(run: Path, tmp_path: Path, evaluation_split: Pa
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(ValueError, match="is not a readable ONNX file"):
         load_classifier(tmp_path / "model.onnx")
+
+
+def test_files_beside_the_output_that_are_not_of_birdclef_stay(run: Path, exported: Path, tmp_path: Path) -> None:
+    assert is_model_card(exported.with_name(f"{exported.name}.md"))
+    (tmp_path / "a.onnx.md").write_text("# My notes\n")
+    with pytest.raises(ValueError, match=r"a\.onnx\.md is no model card of birdclef, .* Move it away, or name another"):
+        export_onnx(run, tmp_path / "a.onnx")
+    (tmp_path / "b.embedding").write_text("notes")
+    with pytest.raises(NotADirectoryError, match=r"b\.embedding is a file, but .* needs a folder there\. Move it away"):
+        export_onnx(run, tmp_path / "b.onnx")
+    (tmp_path / "c.onnx").symlink_to("/dev/stdout")
+    with pytest.raises(ValueError, match=r"c\.onnx is no regular file"):
+        export_onnx(run, tmp_path / "c.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx.md", "b.embedding", "c.onnx"]
 
 
 def test_missing_package_is_named_before_the_work(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

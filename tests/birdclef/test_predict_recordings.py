@@ -518,8 +518,11 @@ def test_interrupted_prediction_goes_on_after_the_finished_recordings(
     plain = EnsembleClassifier.classify
     monkeypatch.setattr(EnsembleClassifier, "classify", classify)
     output = tmp_path / "out" / "a.csv"
+    begun_when_kept: list[int] = []
+    job = Job("key", resume=False, when_kept=lambda: begun_when_kept.append(len(begun)))
     with pytest.raises(KeyboardInterrupt):
-        predict_recordings(classifier, listed, output, form, 0.2, Job("key", resume=False))
+        predict_recordings(classifier, listed, output, form, 0.2, job)
+    assert begun_when_kept == [1]
     assert sorted(path.name for path in output.parent.iterdir()) == ["a.csv.steps", "a.csv.unfinished"]
     with pytest.raises(ValueError, match=r"a\.csv\.unfinished was written for other recordings, .* leave out --resume"):
         predict_recordings(classifier, listed, output, form, 0.2, Job("other", resume=True))
@@ -527,6 +530,30 @@ def test_interrupted_prediction_goes_on_after_the_finished_recordings(
     assert begun == [listed[0], listed[1], listed[1], listed[2]]
     assert output.read_bytes() == (tmp_path / "whole").read_bytes()
     assert [path.name for path in output.parent.iterdir()] == ["a.csv"]
+
+
+def test_resuming_without_a_finished_recording_is_told(
+    classifier: EnsembleClassifier, recordings: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    job = Job("key", resume=True)
+    assert predict_recordings(classifier, [recordings / "a.wav"], tmp_path / "a.csv", job=job).recordings == 1
+    told = f"predict: no recording is finished beside {tmp_path}/a.csv, so --resume begins with the first one"
+    assert caplog.messages.count(told) == 1
+
+
+@pytest.mark.parametrize("name", ["day.steps", "day.unfinished"])
+def test_recording_beside_the_output_is_not_replaced(recordings: Path, tmp_path: Path, name: str) -> None:
+    shutil.copy(recordings / "a.wav", tmp_path / name)
+    for listed in ([tmp_path / name], []):
+        with pytest.raises(ValueError, match=rf"/{name} is no part of an unfinished output"):
+            predict_with(tmp_path / "model.onnx", listed, tmp_path / "day")
+    assert (tmp_path / name).read_bytes() == (recordings / "a.wav").read_bytes()
+
+
+def test_output_has_no_suffix_of_a_recording(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"/a\.WAV has the suffix of a recording\. Name a file such as .*/a\.csv\."):
+        predict_with(tmp_path / "model.onnx", [], tmp_path / "a.WAV")
 
 
 def test_recording_is_not_overwritten_by_its_prediction(classifier: EnsembleClassifier, recordings: Path) -> None:
