@@ -11,6 +11,8 @@ from cache.workspace.urls import read_bytes, resolve_address
 
 _ROW_ID = "row_id"
 _LABEL = "primary_label"
+_SUBMISSION = "sample_submission.csv"
+_TAXONOMY = "taxonomy.csv"
 
 
 def find_species_without_recordings(config: DataConfig, species: Collection[str]) -> list[str]:
@@ -30,12 +32,12 @@ def find_species_without_recordings(config: DataConfig, species: Collection[str]
 
 def _read_submission(config: DataConfig) -> set[str]:
     """Returns the columns of the example of a submission but the first, which names the row."""
-    columns = read_header(_read(config, "sample_submission.csv"))
+    columns = read_header(_read(_address(config, _SUBMISSION)))
     return set(columns[1:]) if columns[:1] == [_ROW_ID] else set()
 
 
 def _read_taxonomy(config: DataConfig) -> set[str]:
-    content = _read(config, "taxonomy.csv")
+    content = _read(_address(config, _TAXONOMY))
     if _LABEL not in read_header(content):
         return set()
     labels = pd.read_csv(
@@ -44,10 +46,19 @@ def _read_taxonomy(config: DataConfig) -> set[str]:
     return set(labels[labels.str.strip() != ""])
 
 
-def _read(config: DataConfig, name: str) -> bytes:
-    """Returns the content of a file beside the table; nothing if there is no such file."""
-    folder = "/".join([resolve_address(config.root), *config.metadata.split("/")[:-1]])
+def class_list_addresses(config: DataConfig) -> list[str]:
+    """Returns the paths or URLs at which a data set may have lists of classes."""
+    return [_address(config, name) for name in (_SUBMISSION, _TAXONOMY)]
+
+
+def _address(config: DataConfig, name: str) -> str:
+    """Returns the path or URL of a file beside the table."""
+    return "/".join([resolve_address(config.root), *config.metadata.split("/")[:-1], name])
+
+
+def _read(address: str) -> bytes:
+    """Returns the content of a file; nothing if there is no such file."""
     try:
-        return read_bytes(f"{folder}/{name}")
+        return read_bytes(address)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return b""

@@ -68,7 +68,7 @@ def read_user_table(config: DataConfig) -> UserTable:
     secondary = _read_secondary(table)
     if problems := _find_problems(table, matches, found, secondary):
         raise ValueError(
-            f"{_table_address(config)} cannot be used:\n"
+            f"{table_address(config)} cannot be used:\n"
             + "\n".join(f"  {problem}" for problem in problems)
             + "\nCorrect or remove these rows (the header is line 1), and run again."
         )
@@ -131,7 +131,7 @@ def recording_address(audio: str, recording_id: str) -> str:
 
 
 def _read_table(config: DataConfig) -> pd.DataFrame:
-    path = _table_address(config)
+    path = table_address(config)
     try:
         content = read_bytes(path)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -140,7 +140,8 @@ def _read_table(config: DataConfig) -> pd.DataFrame:
     return table.assign(primary_label=table["primary_label"].str.strip(" "))
 
 
-def _table_address(config: DataConfig) -> str:
+def table_address(config: DataConfig) -> str:
+    """Returns the path or URL of the table."""
     return f"{resolve_address(config.root)}/{config.metadata}"
 
 

@@ -7,7 +7,7 @@ import typer
 
 from birdclef.champion import keep_champion_folds
 from cache.workspace.urls import expand_home
-from cache.workspace.user_output import check_output
+from cache.workspace.user_output import STANDARD_OUTPUT, check_output, own_descriptor
 from cache.workspace.workspace import Workspace
 from flows.command_line.options import WORKSPACE, Config, Overrides, WorkspaceAddress
 from flows.configuration.explanation import explain_settings
@@ -48,13 +48,14 @@ def preview_augment(
     from birdclef.preview import preview_augmentations
     from cache.background import build_background
     from cache.features import build_features
+    from cache.recordings.data_set_files import data_set_paths
     from cache.split import build_split, check_split, warn_of_unknown_recordists
 
     apply_settings()
     show_messages_here()
-    check_output(output, [config])
     experiment, directory = load_config(config, overrides or ()), Workspace.open(workspace)
     member, data = _choose_member(experiment), experiment.data
+    check_output(output, [config, *data_set_paths(data)], "png")
     with directory.at_work():
         split = keep_champion_folds(experiment.split, directory)
         check_split(split, data, directory)
@@ -65,7 +66,7 @@ def preview_augment(
         own = build_features(data, features, directory) if has_own else None
         background = build_background(data, features, directory) if experiment.reads_background(member) else None
         preview_augmentations(experiment.train[member], split_directory, fold, directory, output, (own, background))
-    typer.echo(output)
+    typer.echo(output, err=own_descriptor(output) == STANDARD_OUTPUT)
 
 
 def _choose_member(experiment: ExperimentConfig) -> str:
