@@ -71,4 +71,4 @@ def diff(
     if output:
         with write_output(output, reports) as stream:
             stream.write(f"{json.dumps(replace_nan(found), indent=2, allow_nan=False)}\n".encode())
-    typer.echo(describe_diff(found), nl=False, err=bool(output) and own_descriptor(output) == STANDARD_OUTPUT)
+    typer.echo(describe_diff(found), nl=False, err=output is not None and own_descriptor(output) == STANDARD_OUTPUT)
