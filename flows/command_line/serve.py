@@ -26,7 +26,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument for each option
     ] = None,
     timezone: Annotated[str, typer.Option(help="Time zone of the schedule, such as Europe/Berlin.")] = "UTC",
     host: Annotated[str, typer.Option(help="Address that the Prefect server listens on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of the Prefect server.")] = 4200,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the Prefect server.")] = 4200,
     workspace: WorkspaceAddress = WORKSPACE,
 ) -> None:
     """Start server, work pool, deployments and worker; SIGTERM or Ctrl-C stops them."""

@@ -51,10 +51,10 @@ def find_refusal(host: str, origin: str | None, origins: Collection[str]) -> str
         origins: Origins whose pages may call the server beside its own.
     """
     remedy = "If the server lies behind this address, set PREFECT_SERVER_CORS_ALLOWED_ORIGINS to its origin, such as "
-    known = {urlsplit(each).netloc for each in origins} - {""}
+    known = {_place(each) for each in origins} - {""}
     if not (is_loopback(_name(host)) or host in known):
         return f"The server of birdclef does not answer to the name {host!r}. {remedy}https://{host or 'HOST'}."
-    if origin is None or origin in origins or (origin != "null" and urlsplit(origin).netloc == host):
+    if origin is None or origin in origins or (origin != "null" and _place(origin) == host):
         return None
     return f"A page of {origin} may not call the server of birdclef. {remedy}{origin}."
 
@@ -65,6 +65,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _place(origin: str) -> str:
+    """Returns host and port of an origin; an empty text if it has none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _name(host: str) -> str:

@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Coroutine
@@ -45,8 +46,8 @@ def serve(host: str, port: int, schedule: CronSchedule | None, parameters: dict[
         parameters: Parameters of the scheduled runs.
 
     Raises:
-        ServeError: If no server answers, an unknown server answers at the port, deploying fails, another serve runs, or
-            a part dies five times in a row.
+        ServeError: If no server answers, an unknown server answers at the port, deploying fails, another serve runs, no
+            server can listen at the address, or a part dies five times in a row.
     """
     home = str(PREFECT_HOME.value().resolve())
     lock = _lock_home(home)
@@ -73,6 +74,7 @@ def _serve_parts(
     url, is_missing = choose_server(host, port)
     os.environ["PREFECT_API_URL"] = url
     if is_missing:
+        check_address(host, port)
         if password := protect_server(host, Path(home)):
             _tell_password(host, password)
         parts.append(Part("server", ("flows.serving.server", host, str(port)), home, lambda: True))
@@ -120,6 +122,40 @@ def choose_server(host: str, port: int) -> tuple[str, bool]:
             f"set PREFECT_API_URL={own_url} to use that server."
         )
     return own_url, False
+
+
+def check_address(host: str, port: int) -> None:
+    """Refuse an address on which no server can listen.
+
+    Args:
+        host: Name or address of this machine.
+        port: Port, 1 to 65535.
+
+    Raises:
+        ServeError: If the name has no address, the address is not of this machine, or the port is in use or reserved.
+    """
+    reason = ""
+    try:
+        for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
+            if not (reason := _find_obstacle(family, address)):
+                return
+    except (OSError, UnicodeError) as error:  # UnicodeError: an empty or overlong part of a name
+        reason = str((isinstance(error, OSError) and error.strerror) or error)
+    raise ServeError(
+        f"No server can listen at --host {host!r} --port {port}: {reason}. Name an address of this machine, such as "
+        "--host 127.0.0.1, and a free --port from 1024 on."
+    )
+
+
+def _find_obstacle(family: socket.AddressFamily, address: Any) -> str:
+    """Returns why nothing can listen at an address of this machine; an empty text if something can."""
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn: a server may just have ended
+            listener.bind(address)
+    except OSError as error:
+        return str(error.strerror)
+    return ""
 
 
 def _lock_home(home: str) -> FileLock:

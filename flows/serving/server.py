@@ -1,6 +1,6 @@
 """Runs a Prefect server as `prefect server start` does; `python -m flows.serving.server HOST PORT`.
 
-A server without a password gets requests of its own pages and of programs only.
+A server without a password gets requests of its own pages and of programs only. No page shows the server in a frame.
 """
 
 import sys
@@ -8,6 +8,7 @@ import sys
 import uvicorn
 
 from flows.serving.application import create_application
+from flows.serving.framing import NeverFramed
 from flows.serving.own_pages import OwnPagesOnly, is_loopback
 from flows.settings import apply_settings
 
@@ -41,7 +42,7 @@ def run_server(host: str, port: int) -> None:
             )
         application = OwnPagesOnly(application, origins)
     uvicorn.run(
-        application,
+        NeverFramed(application),
         host=host,
         port=port,
         timeout_keep_alive=settings.api.keepalive_timeout,

@@ -158,6 +158,13 @@ def test_every_exporter_is_a_format_of_export(tmp_path: Path, monkeypatch: pytes
     assert "'paper' is not a format. Formats: onnx" in wrong.output
 
 
+@pytest.mark.parametrize("port", ["99999", "65536", "0", "-1"])
+def test_number_that_is_no_port_is_refused_before_anything_starts(port: str) -> None:
+    refused = CliRunner().invoke(app, ["serve", "--port", port])
+    assert refused.exit_code == 2
+    assert "Invalid value for '--port': Input should be" in " ".join(refused.output.split())
+
+
 @pytest.mark.parametrize("value", ["0", "1", "2", "no", "on"])
 def test_any_value_of_a_switch_is_understood(value: str) -> None:
     done = CliRunner().invoke(

@@ -33,6 +33,8 @@ def test_programs_and_own_pages_are_answered(host: str, origin: str | None, orig
         ("127.0.0.1:4200", "http://127.0.0.1:8000"),  # another server of this machine
         ("127.0.0.1:4200", "null"),  # a sandboxed frame
         ("127.0.0.1:4200", ""),
+        ("127.0.0.1:4200", "http://["),  # no URL
+        ("127.0.0.1:4200", "http://[::1"),
         ("evil.example:4200", "http://evil.example:4200"),  # DNS rebinding
         ("evil.example:4200", None),
         ("127.0.0.1.evil.example:4200", None),
@@ -58,5 +60,6 @@ def test_server_refuses_by_the_headers(prefect_server: str, headers: dict[str, s
     connection.request("POST", "/api/flows/filter", "{}", {"Content-Type": "application/json", **headers})
     answer = connection.getresponse()
     assert answer.status == status
+    assert answer.getheader("X-Frame-Options") == "DENY"
     assert answer.getheader("Access-Control-Allow-Origin") is None
     connection.close()

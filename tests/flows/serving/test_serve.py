@@ -26,7 +26,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.monitoring.health import find_ailment
 from flows.prefect_ui.artifacts import page_key
-from flows.serving.serve import choose_server
+from flows.serving.serve import check_address, choose_server
 from flows.serving.supervisor import ServeError
 from flows.settings import name_worker
 
@@ -337,6 +337,29 @@ def test_port_of_something_else_is_refused_at_once() -> None:
             pytest.raises(ServeError, match=rf"{port}/api is no Prefect server: .* Name another port"),
         ):
             choose_server("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "reason"),
+    [
+        ("no-such-name.invalid", 4200, ""),  # RFC 6761: no name below .invalid has an address
+        ("a..b", 4200, ""),
+        ("192.0.2.1", 4200, "Cannot assign requested address"),  # RFC 5737: of examples, so of no machine
+    ],
+)
+def test_address_without_a_place_to_listen_is_refused_in_one_sentence(host: str, port: int, reason: str) -> None:
+    with pytest.raises(
+        ServeError, match=rf"^No server can listen at --host '{host}' --port {port}: {reason}.+ such as "
+    ):
+        check_address(host, port)
+
+
+def test_port_in_use_is_refused_and_a_free_one_is_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        with pytest.raises(ServeError, match="Address already in use"):
+            check_address("127.0.0.1", port)
+    check_address("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("end", ["", "/"])
