@@ -142,7 +142,7 @@ def read_report_predictions(report: Path) -> ReportPredictions:
         recordings["secondary_labels"] = ""
     once = ~recordings["sha256"].duplicated().to_numpy()
     content = read_report(report)
-    names, split = name_species(pd.DataFrame(content["per_species"])), content["lineage"]["split"]["config"]
+    names, split = name_species(_list_species(content)), content["lineage"]["split"]["config"]
     try:
         with np.load(report / "oof.npz", allow_pickle=False) as archive:
             probabilities, species = archive["probabilities"][once], archive["species"].tolist()
@@ -162,6 +162,12 @@ def _find_common(reports: Sequence[ReportPredictions]) -> list[str]:
             "Compare reports on the same recordings."
         )
     return common
+
+
+def _list_species(report: Mapping[str, Any]) -> pd.DataFrame:
+    """Returns label and names of the species in the content of a `report.json`."""
+    columns = ("label", "common_name", "scientific_name")
+    return pd.DataFrame([[one[column] for column in columns] for one in report["per_species"]], columns=columns)
 
 
 def _join_secondary(reports: Sequence[ReportPredictions], common: Sequence[str]) -> list[str]:

@@ -1,7 +1,6 @@
 """Checks that settings fit the features (log-mel or embeddings) and the model, before anything is computed."""
 
 import math
-from itertools import count
 
 from birdclef.config.augment import AugmentConfig, EmbeddingAugmentConfig
 from birdclef.config.model import POOLS, Normalisation
@@ -10,6 +9,8 @@ from birdclef.config.train import TrainConfig
 from cache.config.features import FeatureConfig, LogMelConfig
 from cache.front_end.mel_scale import bands_between, mel_edges
 
+_MOST_VALUES = 2**24
+"""Largest number of values of a window; 64 such windows, as many as are predicted at once, take 4 GB."""
 _WHOLE = 1e-6
 """Largest relative rounding error of a time that is written with six digits."""
 
@@ -47,7 +48,7 @@ def check_member(config: TrainConfig, features: FeatureConfig) -> None:
         _check_gain(config.augment, config.model.normalisation)
     if isinstance(config.augment, AugmentConfig) and features.kind == "log_mel":
         _check_song(config.augment, features)
-    check_seconds("clip_seconds", config.clip_seconds, features)
+    check_window(config.clip_seconds, features)
 
 
 def _check_gain(augment: AugmentConfig, normalisation: Normalisation) -> None:
@@ -109,6 +110,22 @@ def check_views(config: PredictConfig, features: FeatureConfig, normalisation: N
         check_seconds("predict.shift_seconds", shift_seconds, features)
 
 
+def check_window(clip_seconds: float, features: FeatureConfig) -> None:
+    """Refuse a window that fills the memory, or that is not a multiple of the embedding model's stride.
+
+    Raises:
+        ValueError: If the window does not fit; the message names the settings and a value that works.
+    """
+    frames = features.count_frames(clip_seconds)
+    if (values := frames * features.channels) > _MOST_VALUES:
+        raise ValueError(
+            f"clip_seconds={clip_seconds:g} makes windows of {frames} frames with {features.channels} values each, "
+            f"{values} in all, and at most {_MOST_VALUES} are possible: set clip_seconds=5, or have fewer frames or "
+            "values in the features."
+        )
+    check_seconds("clip_seconds", clip_seconds, features)
+
+
 def check_seconds(setting: str, seconds: float, features: FeatureConfig) -> None:
     """Refuse a time that is not a multiple of the embedding model's stride; log-mel allows every time.
 
@@ -121,7 +138,8 @@ def check_seconds(setting: str, seconds: float, features: FeatureConfig) -> None
     stride = 1 / features.frames_per_second
     around = [f"{number * stride:g}" for number in (math.floor(strides), math.ceil(strides)) if number]
     samples = max(1, round(abs(seconds) * features.sample_rate))
-    parts = next(parts for parts in count(math.ceil(abs(strides))) if samples % parts == 0)
+    small = [part for part in range(1, math.isqrt(samples) + 1) if samples % part == 0]
+    parts = min(part for one in small for part in (one, samples // one) if part >= abs(strides))
     finer = samples / parts / features.sample_rate  # because a stride must be a whole number of samples
     raise ValueError(
         f"{setting}={seconds:g} is not a multiple of the stride. {features.model.name} gives an embedding every "

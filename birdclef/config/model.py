@@ -2,13 +2,9 @@
 
 from typing import Literal, Self
 
-from pydantic import (
-    NonNegativeInt,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import model_validator
 
-from cache.config.section import ConfigSection, Probability
+from cache.config.section import ConfigSection, CountFromZero, Probability, Width
 
 Normalisation = Literal["dataset", "channel", "band_median"]
 
@@ -22,7 +18,7 @@ class ModelConfig(ConfigSection):
     backbone: str = "tf_efficientnet_b0"
     """For log-mel: the name of a timm model. For embeddings: `mean_pool` or `attention_pool`, which average the
     segments of a crop (the embedding model's windows)."""
-    pool_hidden: PositiveInt = 512
+    pool_hidden: Width = 512
     """Width of the hidden layer after `mean_pool` or `attention_pool`."""
     weights: str = "none"
     """`none` trains from scratch, `hub` downloads timm's pretrained weights. Any other value is the path of a local
@@ -31,7 +27,7 @@ class ModelConfig(ConfigSection):
     """`dataset` standardises all values with one mean and deviation, `channel` standardises each channel with its own.
     `band_median` subtracts each band's median over the crop, which removes steady background and the microphone's
     frequency response."""
-    frozen_stages: NonNegativeInt = 0
+    frozen_stages: CountFromZero = 0
     """Number of leading stages that do not learn, including their batch norm. The stem is the first stage."""
     frozen_batch_norm: bool = False
     """Whether batch norm keeps the statistics of pretrained weights; its scale and offset learn. Then the gradient is
@@ -40,9 +36,9 @@ class ModelConfig(ConfigSection):
     """Dropout before the classifier, and before the hidden layer of a pool."""
     drop_path: Probability = 0.0
     """Rate of stochastic depth in the backbone."""
-    projection_hidden: PositiveInt = 512
+    projection_hidden: Width = 512
     """Width of the hidden layer of the projection head."""
-    projection_dim: PositiveInt = 128
+    projection_dim: Width = 128
     """Width of the embedding that the contrastive loss compares."""
     classifier_on: Literal["features", "embedding"] = "features"
     """Input of the linear classifier: the pooled backbone features, or the embedding as in the original recipe."""

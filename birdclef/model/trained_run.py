@@ -1,24 +1,45 @@
 """Saves and loads the model of a run: its weights and the description that rebuilds it."""
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
-from birdclef.config.feature_kind import check_seconds
+from birdclef.config.feature_kind import check_window
+from birdclef.config.model import ModelConfig
 from birdclef.config.train import TrainConfig
 from birdclef.model.network import SpeciesModel, build_model
 from birdclef.strips.fold import FoldData
 from cache.config.features import FeatureConfig, read_features
+from cache.config.section import Seconds
 from cache.workspace.feature_directory import FeatureDirectory
-from cache.workspace.file_format import DamagedArtefactError, FileFormat
+from cache.workspace.file_format import DamagedArtefactError, FileFormat, damaged, describe_first
 from cache.workspace.provenance import check_files, read_provenance
 from cache.workspace.workspace import Workspace
+
+
+class ModelInput(TypedDict):
+    """What a trained model reads and tells apart."""
+
+    species: Annotated[list[str], Field(min_length=1)]
+    features: dict[str, Any]
+    clip_seconds: Seconds
+
+
+class _Description(ModelInput, total=False):
+    """Content of `model.json`."""
+
+    store: str
+    model: dict[str, Any]
+
 
 _MODULE_PREFIX = "model."
 _WEIGHTS, _DESCRIPTION = "weights.safetensors", "model.json"
@@ -26,6 +47,7 @@ _FORMAT = FileFormat(
     1,
     frozenset({"species", "features", "store", "clip_seconds", "model"}),
     "Train this model again in a new workspace, or predict with the version that trained it.",
+    _Description,
 )
 
 
@@ -83,20 +105,18 @@ def load_run(directory: Path, workspace: Workspace, device: torch.device) -> Tra
     """Returns the model of a finished run, on a device.
 
     Raises:
-        ValueError: If the run's `clip_seconds` is not a multiple of the embedding model's stride.
-        DamagedArtefactError: If weights or description are not what was published.
+        ValueError: If the run's `clip_seconds` is not a multiple of the embedding model's stride, or a window would
+            fill the memory.
+        DamagedArtefactError: If weights or description are not what was published, or a setting is none that a run can
+            have.
         OtherFormatError: If another version of birdclef trained the model.
     """
     check_files(directory, _WEIGHTS, _DESCRIPTION)
     provenance = read_provenance(directory)
     description = _FORMAT.read_whole(directory / _DESCRIPTION)
-    try:
-        config = TrainConfig(model=description["model"])
-        features = read_features(description["features"])
-    except ValidationError as error:
-        raise _FORMAT.refuse(directory / _DESCRIPTION, f"its settings are not those of now: {error}") from error
-    check_seconds("clip_seconds", description["clip_seconds"], features)
-    model = build_model(config.model, len(description["species"]), features.channels, load_weights=False)
+    config, features = _read_settings(description, directory / _DESCRIPTION)
+    check_window(description["clip_seconds"], features)
+    model = build_model(config, len(description["species"]), features.channels, load_weights=False)
     try:
         model.load_state_dict(load_file(directory / _WEIGHTS))
     except SafetensorError as error:
@@ -112,3 +132,14 @@ def load_run(directory: Path, workspace: Workspace, device: torch.device) -> Tra
         provenance["inputs"]["split"],
         workspace.feature_directory(description["store"]),
     )
+
+
+def _read_settings(description: Mapping[str, Any], path: Path) -> tuple[ModelConfig, FeatureConfig]:
+    """Returns the settings of the network and of the features."""
+    try:
+        return ModelConfig.model_validate(description["model"]), read_features(description["features"])
+    except ValidationError as error:
+        if error.errors()[0]["type"] in ("extra_forbidden", "missing"):
+            reason = f"its settings are not those of now, because {describe_first(error)}"
+            raise _FORMAT.refuse(path, reason) from error
+        raise damaged(path, error) from error

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from birdclef.scores.report_shape import Report
 from cache.workspace.file_format import FileFormat
 
 REPORT = "report.json"
@@ -10,6 +11,7 @@ REPORT_FORMAT = FileFormat(
     1,
     frozenset({"key", "command", "metrics", "per_species", "members", "ensemble", "calibration", "lineage"}),
     "Make the report again: run its experiment.yaml in a new workspace.",
+    Report,
 )
 """birdclef/report/templates/report.schema.json describes it."""
 
@@ -23,7 +25,7 @@ def read_report(directory: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: If the directory holds no report.
         OtherFormatError: If another version of birdclef made the report.
-        DamagedArtefactError: If the file is damaged.
+        DamagedArtefactError: If the file is damaged, or a field has a wrong type.
     """
     path = directory / REPORT
     if not path.is_file():

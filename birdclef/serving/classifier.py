@@ -18,6 +18,7 @@ from birdclef.scores.report_settings import SETTINGS, read_predict_settings
 from birdclef.serving.ensemble_classifier import EnsembleClassifier, Member
 from birdclef.serving.onnx_classifier import load_onnx
 from birdclef.serving.window_stream import PLAIN_THRESHOLD, WindowClassifier
+from cache.workspace.file_format import DamagedArtefactError
 from cache.workspace.provenance import check_files, read_provenance
 from cache.workspace.workspace import Workspace
 
@@ -64,19 +65,31 @@ def _load_report(source: Path, workspace: Workspace, device: torch.device) -> En
             "Make a report with evaluate.ensemble=mean, geometric, rms or fitted."
         )
     members: dict[str, list[TrainedRun]] = {member["name"]: [] for member in report["members"]}
-    settings = PredictConfig()
-    for name, paths in report_predictions(source, workspace).items():
+    settings, predicted = PredictConfig(), report_predictions(source, workspace)
+    if not members or members.keys() != predicted.keys():
+        raise DamagedArtefactError(
+            f"{source} is damaged: its members are {', '.join(members) or 'none'}, and it was made from predictions of "
+            f"{', '.join(predicted) or 'none'}. Get the report again from where it was made."
+        )
+    for name, paths in predicted.items():
         for path in paths:
             settings = read_predict_settings(path, source)
             run = workspace.artefact("runs", read_provenance(path)["inputs"]["run"])
             members[name].append(load_run(run, workspace, device))
+    thresholds = np.array([species["threshold"] for species in report["per_species"]])
+    species = next(iter(members.values()))[0].species
+    if len(thresholds) != len(species):
+        raise DamagedArtefactError(
+            f"{source / REPORT} is damaged: it has {len(thresholds)} species in per_species, and its models have "
+            f"{len(species)}. Get the report again from where it was made."
+        )
     classifier = assemble_classifier(
         members,
         settings,
         method,
         np.array([report["ensemble"]["weights"][name] for name in members]),
         report["calibration"]["temperature"],
-        np.array([species["threshold"] for species in report["per_species"]]),
+        thresholds,
     )
     # reports of earlier versions have no such list
     return replace(classifier, species_without_recordings=report.get("species_without_recordings", []))

@@ -1,6 +1,5 @@
 """Classifies windows with an exported model, in ONNX Runtime."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -9,8 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
+from birdclef.config.feature_kind import check_window
 from birdclef.metrics.classification import Floats
+from birdclef.model.trained_run import ModelInput
 from birdclef.serving.window_stream import PLAIN_THRESHOLD, Grid, Window, cut_windows
 from cache.audio.decoded_length import Heard
 from cache.config.features import FeatureConfig, read_features
@@ -19,9 +21,11 @@ from cache.isolation.decoder import stream_isolated
 from cache.isolation.limits import Limits
 from cache.models.model_file import check_onnx
 from cache.workspace.feature_directory import FeatureDirectory
+from cache.workspace.file_format import describe_first
 
 METADATA = "birdclef"
 """Metadata key of an exported file. The value is JSON: run, input, species, sample_rate, clip_seconds, features."""
+_INPUT = TypeAdapter(ModelInput)
 _BATCH_WINDOWS = 16
 
 
@@ -109,17 +113,16 @@ def load_onnx(path: Path) -> OnnxClassifier:
             f"{path} does not list its species, so `birdclef export` did not write it. Export the run again."
         )
     try:
-        interface = json.loads(described)
-        species, features, seconds = (
-            interface["species"],
-            read_features(interface["features"]),
-            interface["clip_seconds"],
-        )
-    except (ValueError, TypeError, KeyError) as error:
+        interface = _INPUT.validate_json(described, strict=True)
+        features = read_features(interface["features"])
+        check_window(interface["clip_seconds"], features)
+    except ValueError as error:
+        reason = describe_first(error) if isinstance(error, ValidationError) else error
         raise ValueError(
-            f"{path} does not describe its species and its input as this version of birdclef does "
-            f"({type(error).__name__}: {error}). Export the run again."
+            f"{path} does not describe its species and its input as this version of birdclef does ({reason}). Export "
+            "the run again."
         ) from error
+    species, seconds = interface["species"], interface["clip_seconds"]
     folder = embedding_folder(path)
     if features.kind == "embedding" and not folder.is_dir():
         raise FileNotFoundError(

@@ -2,10 +2,7 @@
 
 from typing import ClassVar
 
-from pydantic import (
-    Field,
-    PositiveFloat,
-)
+from pydantic import Field
 
 from cache.config.section import ConfigSection
 
@@ -23,9 +20,9 @@ class DataConfig(ConfigSection):
     """Folder or URL with sounds in which no species of the data set is heard, such as wind, rain and traffic. Training
     mixes them with the recordings; null: it has no sounds of this kind. The folder needs no table, and may have
     folders inside."""
-    min_seconds: PositiveFloat = 0.5
+    min_seconds: float = Field(default=0.5, gt=0, le=3600)
     """Recordings shorter than this are quarantined."""
-    silence_db: float = -60.0
+    silence_db: float = Field(default=-60.0, ge=-1000, le=1000)
     """Recordings are quarantined as silent if their highest mel power, in dB, is below this."""
     max_quarantined_share: float = Field(default=0.1, ge=0, le=1)
     """The build fails if more than this share of the recordings is quarantined, 0 to 1."""

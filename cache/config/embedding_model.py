@@ -2,14 +2,9 @@
 
 from typing import ClassVar, Literal, Self
 
-from pydantic import (
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import model_validator
 
-from cache.config.section import ConfigSection
+from cache.config.section import ConfigSection, CountFromZero, SampleRate, Seconds, Width
 
 
 class EmbeddingModel(ConfigSection):
@@ -25,18 +20,18 @@ class EmbeddingModel(ConfigSection):
     """Format of the model's file."""
     licence: str
     """Licence of the weights."""
-    sample_rate: PositiveInt
+    sample_rate: SampleRate
     """Sample rate of the model's input, in Hz."""
-    window_seconds: PositiveFloat
+    window_seconds: Seconds
     """Length of one window of the model."""
-    stride_seconds: PositiveFloat
+    stride_seconds: Seconds
     """Time from one window to the next, unless the experiment sets `stride_seconds`."""
     input: Literal["batch samples", "batch 1 samples", "batch samples 1"] = "batch samples"
     """Shape of the model's input."""
     embedding: str
     """Name of the tensor that holds the embedding, (batch, channels). It must be an output in an ONNX file; in a TFLite
     file it may be any tensor."""
-    channels: PositiveInt
+    channels: Width
     """Number of values of an embedding."""
     scores: str | None = None
     """Name of the tensor with the scores of the model's own labels, (batch, labels); null: the model has no labels."""
@@ -46,7 +41,7 @@ class EmbeddingModel(ConfigSection):
     """Path of the file with the model's own labels, one per line: scientific name, `_`, any text."""
     labels_sha256: str | None = None
     """sha256 of the file of labels."""
-    label_count: NonNegativeInt = 0
+    label_count: CountFromZero = 0
     """Number of labels in the file of labels."""
 
     execution_fields: ClassVar[frozenset[str]] = frozenset({"file", "labels"})

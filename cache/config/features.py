@@ -6,9 +6,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import (
     Discriminator,
     Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
     Tag,
     TypeAdapter,
     field_validator,
@@ -17,7 +14,7 @@ from pydantic import (
 
 from cache.config.embedding_model import EmbeddingModel
 from cache.config.noise import NoiseMix
-from cache.config.section import Ascending, ConfigSection
+from cache.config.section import Ascending, ConfigSection, Decibels, Frequency, SampleRate, Seconds
 from cache.models.description import read_description
 from cache.store.encoding import FLOAT16, StoredType, StripEncoding
 
@@ -25,13 +22,13 @@ from cache.store.encoding import FLOAT16, StoredType, StripEncoding
 class FeatureComputation(ConfigSection):
     """Settings of the computation that all kinds of features share."""
 
-    workers: PositiveInt | None = None
+    workers: Annotated[int, Field(gt=0, le=4096)] | None = None
     """Number of processes that compute on this machine; null: one per core."""
     cluster: str | None = None
     """Address of a running Dask scheduler, such as tcp://host:8786; null: compute on this machine."""
-    timeout_seconds: PositiveFloat = 300.0
+    timeout_seconds: float = Field(default=300.0, gt=0, le=604_800)
     """A recording is quarantined if its features take longer than this, the load of an embedding model not counted."""
-    memory_gb: PositiveFloat = 8.0
+    memory_gb: float = Field(default=8.0, gt=0, le=100_000)
     """A recording is quarantined if its features take more memory than this. The memory of an embedding model does not
     count."""
 
@@ -44,19 +41,19 @@ class LogMelConfig(FeatureComputation):
 
     kind: Literal["log_mel"] = "log_mel"
     """Strips are log-mel spectrograms."""
-    sample_rate: PositiveInt = 32_000
+    sample_rate: SampleRate = 32_000
     """Sample rate in Hz. Every recording is mixed to mono and resampled to this rate."""
-    n_fft: PositiveInt = 2048
+    n_fft: int = Field(default=2048, gt=0, le=32_768)
     """Length of the FFT, in samples; an even number."""
-    hop_length: PositiveInt = 512
+    hop_length: int = Field(default=512, gt=0, le=65_536)
     """Samples from one frame to the next."""
-    n_mels: PositiveInt = 128
+    n_mels: int = Field(default=128, gt=0, le=1024)
     """Number of mel bands (Slaney scale and norm)."""
-    fmin: float = Field(default=20.0, ge=0)
+    fmin: float = Field(default=20.0, ge=0, le=500_000)
     """Lowest frequency of the mel bands, in Hz."""
-    fmax: PositiveFloat = 16_000.0
+    fmax: Frequency = 16_000.0
     """Highest frequency of the mel bands, in Hz; at most half of `sample_rate`."""
-    floor_db: float = Field(default=-100.0, ge=-65_504)
+    floor_db: float = Field(default=-100.0, ge=-65_504, le=65_504)
     """Lowest stored level, in dB re 1; lower levels are raised to it."""
     dtype: StoredType = "float16"
     """Type of the stored values: float16, or uint8 at half the size. uint8 has steps of 0.5 dB from `floor_db` to
@@ -116,20 +113,20 @@ class EmbeddingConfig(FeatureComputation):
     model: EmbeddingModel
     """Name of a shipped description (birdnet_v2.4), or path of a description in YAML. `config show` prints the whole
     description with the digests of its files."""
-    stride_seconds: PositiveFloat | None = None
+    stride_seconds: Seconds | None = None
     """Time from one window to the next; null: the value in the model's description."""
     dtype: Literal["float16"] = "float16"
     """Type of the stored values. uint8 is not possible: its steps are made for decibels, and the channels of an
     embedding have different ranges."""
-    batch_windows: PositiveInt = 1
+    batch_windows: int = Field(default=1, gt=0, le=10_000)
     """Number of windows per call of the model. 1 is fastest if the activations fit into the cache of a core."""
 
-    background_variants: NonNegativeInt = 2
+    background_variants: int = Field(default=2, ge=0, le=1000)
     """Number of noisy copies of each recording that are embedded too, if `data.background` is set. Each copy costs one
     more pass of the model over all recordings."""
-    background_snr_db: Ascending[tuple[float, float]] = (3.0, 30.0)
+    background_snr_db: Ascending[tuple[Decibels, Decibels]] = (3.0, 30.0)
     """Lowest and highest ratio of a recording to the noise in its copy, over the frequencies of `song_hz`, dB."""
-    song_hz: tuple[PositiveFloat, PositiveFloat] = (1_000.0, 10_000.0)
+    song_hz: tuple[Frequency, Frequency] = (1_000.0, 10_000.0)
     """Lowest and highest frequency of song, Hz. `background_snr_db` compares the power between them. Lower the first
     for owls, doves or bitterns."""
 
@@ -155,15 +152,6 @@ class EmbeddingConfig(FeatureComputation):
     @classmethod
     def _read_description(cls, model: Any) -> Any:
         return read_description(model) if isinstance(model, str) else model
-
-    @model_validator(mode="after")
-    def _check_stride(self) -> Self:
-        if not self.stride_samples:
-            raise ValueError(
-                f"stride_seconds={self.stride_seconds or self.model.stride_seconds:g} is shorter than a sample of "
-                f"{self.model.name} at {self.sample_rate} Hz. Set it to {1 / self.sample_rate:.2g} or more."
-            )
-        return self
 
     def identity(self) -> dict[str, Any]:
         """Returns the fields that define the result; the model is given by its content, not by its path."""

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, NamedTuple
 
-from cache.config.section import ConfigSection
+from cache.config.section import ConfigSection, CountFromZero, Decibels, Frequency
 
 
 class NoiseFile(NamedTuple):
@@ -17,13 +17,13 @@ class NoiseFile(NamedTuple):
 class NoiseMix(ConfigSection):
     """One noisy copy of every recording."""
 
-    variant: int
+    variant: CountFromZero
     """Number of the copy. Another number draws other noise, and other ratios."""
     background: str
     """Hash of the sha256 of all noise."""
-    snr_db: tuple[float, float]
+    snr_db: tuple[Decibels, Decibels]
     """Lowest and highest ratio of a recording to its noise, dB."""
-    song_hz: tuple[float, float]
+    song_hz: tuple[Frequency, Frequency]
     """Lowest and highest frequency over which the ratio is taken, Hz."""
     files: tuple[NoiseFile, ...] = ()
     """Files to draw the noise from."""

@@ -19,6 +19,28 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """Seed of random draws; NumPy and scikit-learn take no other values."""
 
+_MOST = 1_000_000
+Count = Annotated[int, Field(gt=0, le=_MOST)]
+"""Number of things, such as epochs; a larger one could only run for ever or fill the memory."""
+CountFromZero = Annotated[int, Field(ge=0, le=_MOST)]
+"""As `Count`, or none of the things."""
+Amount = Annotated[float, Field(gt=0, le=_MOST)]
+"""Positive number, such as a rate or a weight; sums and products of a few are finite in float32."""
+AmountFromZero = Annotated[float, Field(ge=0, le=_MOST)]
+"""As `Amount`, or zero."""
+Width = Annotated[int, Field(gt=0, le=16_384)]
+"""Number of values of a layer or an embedding; two layers of this width have 1 GB of weights between them."""
+SampleRate = Annotated[int, Field(ge=1000, le=1_000_000)]
+"""Sample rate in Hz; recorders of bats have up to 500 kHz."""
+Frequency = Annotated[float, Field(gt=0, le=500_000)]
+"""Frequency in Hz, up to half of the highest sample rate."""
+Seconds = Annotated[float, Field(ge=0.01, le=3600)]
+"""Length of a window, or time from one window to the next; shorter ones make more windows than anyone waits for."""
+Decibels = Annotated[float, Field(ge=-200, le=200)]
+"""Ratio or change of level; powers with such ratios are finite in float32."""
+MostDecibels = Annotated[float, Field(ge=0, le=200)]
+"""Largest change of level."""
+
 Limits = TypeVar("Limits", bound=tuple[float, float])
 
 

@@ -16,12 +16,16 @@ MOST_FOLDS = 5
 """Largest number of folds that `split.folds=auto` chooses itself, and the default of `split.folds`."""
 
 
+_MOST_PARTS = 1000
+"""Largest number of parts that recordings are divided into."""
+
+
 class SplitConfig(ConfigSection):
     """Grouped, stratified folds."""
 
     folds: Annotated[
-        Annotated[int, Field(ge=2)] | Literal["auto"],
-        refuse_in_one_sentence(f"a whole number from 2 on, or {AUTO}"),
+        Annotated[int, Field(ge=2, le=_MOST_PARTS)] | Literal["auto"],
+        refuse_in_one_sentence(f"a whole number from 2 to {_MOST_PARTS}, or {AUTO}"),
     ] = MOST_FOLDS
     """Number of folds; `auto`: the number of folds in `fold_column`, or without it the largest number up to 5 that the
     recordings allow, or that of the split whose folds are kept. Keys and reports hold the number, not the word."""
@@ -59,6 +63,11 @@ class SplitConfig(ConfigSection):
             raise ValueError(
                 f"test_share={self.test_share} cannot be held out, because fold_column='{self.fold_column}' fixes the "
                 "folds. Set test_share=0, or leave the test recordings out of the table."
+            )
+        if 0 < self.test_share < 1 / _MOST_PARTS:
+            raise ValueError(
+                f"test_share={self.test_share} is too small. Set 0 to hold out nothing, or {1 / _MOST_PARTS:g} "
+                f"(1/{_MOST_PARTS}) or more."
             )
         if self.test_share and abs(1 / self.test_share - round(1 / self.test_share)) > 0.01 / self.test_share:
             parts = round(1 / self.test_share)

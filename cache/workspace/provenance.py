@@ -8,21 +8,63 @@ import json
 import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from cache.workspace.atomic_files import write_atomically
 from cache.workspace.file_format import DamagedArtefactError, FileFormat
 from cache.workspace.keys import Recipe, file_key
 
 PROVENANCE = "provenance.json"
+
+
+def _check_time(text: str) -> str:
+    """Returns a time that states its zone, so that ages can be told."""
+    with suppress(ValueError):
+        if datetime.fromisoformat(text).tzinfo:
+            return text
+    raise ValueError("it should be a time with its zone, such as 2026-11-30T16:37:59+00:00")
+
+
+class _Settings(TypedDict, total=False):
+    """Settings of an artefact that are read again; each kind has some of them."""
+
+    fold: Annotated[int, Field(ge=0)]
+    folds: Annotated[int, Field(ge=1)]
+    fold_column: str | None
+    test_share: Annotated[float, Field(ge=0, lt=1)]
+    group_by: str
+    baseline: str
+    zero_shot: str
+    model: dict[str, Any]
+
+
+class _Record(TypedDict, total=False):
+    """Content of `provenance.json`."""
+
+    kind: str
+    config: _Settings
+    inputs: dict[str, str]
+    key: str
+    created: Annotated[str, AfterValidator(_check_time)]
+    seconds: float
+    number: int
+    files: dict[str, str]
+    packages: dict[str, str | None]
+
+
 PROVENANCE_FORMAT = FileFormat(
     1,
     frozenset({"kind", "config", "inputs", "key"}),
     "Remove the folder of this artefact, and run the same settings again.",
+    _Record,
 )
 RECORDED_PACKAGES = (
     "birdclef",

@@ -1,6 +1,5 @@
 """Lists the artefacts of a workspace, each with lineage, size and age."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 from cache.garbage import folder_bytes
 from cache.workspace.builders import is_held
 from cache.workspace.keys import KINDS
-from cache.workspace.provenance import PROVENANCE, read_provenance
+from cache.workspace.provenance import PROVENANCE, PROVENANCE_FORMAT, read_provenance
 from cache.workspace.urls import transfer
 from cache.workspace.workspace import Workspace
 
@@ -62,7 +61,8 @@ def _read_artefacts(workspace: Workspace) -> Iterator[tuple[dict[str, Any], int]
     for path, content in sorted(zip(finished, transfer(mirror.read, finished), strict=True), key=_stage_order):
         artefact = path.parent.relative_to(folder).as_posix()
         if content:
-            yield json.loads(content), sum(size for name, size in sizes.items() if name.startswith(f"{artefact}/"))
+            size_bytes = sum(size for name, size in sizes.items() if name.startswith(f"{artefact}/"))
+            yield PROVENANCE_FORMAT.parse(content, path), size_bytes
 
 
 def _stage_order(artefact: tuple[Path, bytes | None]) -> tuple[int, str]:

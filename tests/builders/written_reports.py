@@ -63,7 +63,12 @@ def write_report(
             },
             "runs": [{"config": {"select": "last"}}, {"config": {"select": changes.get("select", "last")}}],
         },
-        "verdict": {"outcome": "paid", "sentence": "Training paid.", "advice": None, "rivals": changes.get("rivals")},
+        "verdict": {
+            "outcome": "paid",
+            "sentence": "Training paid.",
+            "advice": None,
+            "rivals": changes.get("rivals", []),
+        },
     }
     recipe = Recipe("reports", {"name": name}, {}, 1)
 

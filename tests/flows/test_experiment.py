@@ -161,6 +161,19 @@ def test_override_does_not_leak_into_aliased_sections() -> None:
         ("split.xyz=1", r"split\.xyz: there is no such key\.$"),
         ("train.cn.epochs=1", r"train has no member 'cn'; did you mean cnn\? Members: cnn\."),
         ("features.n_mels=-3", r"features\.n_mels: Input should be greater than 0 \(got -3\)"),
+        ("features.n_mels=1000000", r"features\.n_mels: Input should be less than or equal to 1024 \(got 1000000\)"),
+        (
+            "features.n_fft=99999999999999999999",
+            r"features\.n_fft: Input should be less than or equal to 32768 \(got 9",
+        ),
+        (
+            "split.folds=99999999999999999999",
+            r"split\.folds: Input should be a whole number from 2 to 1000, or auto \(g",
+        ),
+        ("split.test_share=1e-320", r"split: test_share=1e-320 is too small\. Set 0 .*, or 0\.001 \(1/1000\) or more"),
+        ("train.cnn.epochs=99999999999999999999", r"epochs: Input should be a whole number from 1 to 1000000, or auto"),
+        ("train.cnn.clip_seconds=1e-9", r"clip_seconds: Input should be greater than or equal to 0\.01 \(got '1e-9'\)"),
+        ("predict.stride_seconds=1e-9", r"predict\.stride_seconds: Input should be greater than or equal to 0\.01"),
         ("nonsense", "must have the form section.key=value"),
         ("data.root.deeper=1", "is not a section"),
         ("train.cnn.augment.mixup_alpha=0.4", "needs soft labels"),
@@ -177,6 +190,24 @@ def test_override_does_not_leak_into_aliased_sections() -> None:
 def test_wrong_override_is_refused_with_its_path(override: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_config(CONFIGS / "demo.yaml", [override])
+
+
+def list_numbers(schema: object, place: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yields path and rules of each number in a JSON schema."""
+    parts = list(enumerate(schema)) if isinstance(schema, list) else []
+    if isinstance(schema, dict):
+        parts = list(schema.items())
+        if schema.get("type") in ("integer", "number"):
+            yield place, schema
+    for name, part in parts:
+        yield from list_numbers(part, f"{place}/{name}")
+
+
+def test_each_number_has_a_lowest_and_a_highest_value() -> None:
+    bounds = {"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}
+    numbers = list(list_numbers(ExperimentConfig.model_json_schema(), ""))
+    assert [place for place, rules in numbers if not all(bound & rules.keys() for bound in bounds)] == []
+    assert len(numbers) > 100
 
 
 def test_unknown_key_of_embeddings_is_told_a_key_of_embeddings(tiny_model: Path) -> None:
@@ -343,7 +374,9 @@ def test_list_that_fits_only_with_another_value_of_the_grid_is_one_value() -> No
 
 
 def test_grid_with_a_wrong_value_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"split\.folds: Input should be a whole number from 2 on, or auto \(got 1\)"):
+    with pytest.raises(
+        ValueError, match=r"split\.folds: Input should be a whole number from 2 to 1000, or auto \(got 1\)"
+    ):
         expand_grid(CONFIGS / "demo.yaml", ["split.folds=[2,1]"])
 
 

@@ -14,7 +14,7 @@ def test_a_test_share_beside_given_folds_is_refused() -> None:
 def test_folds_are_a_number_or_auto(folds: object) -> None:
     assert SplitConfig(folds="auto").folds == "auto"
     assert SplitConfig.model_validate({"folds": "3"}).fold_count == 3
-    with pytest.raises(ValueError, match=r"Input should be a whole number from 2 on, or auto") as refused:
+    with pytest.raises(ValueError, match=r"Input should be a whole number from 2 to 1000, or auto") as refused:
         SplitConfig.model_validate({"folds": folds})
     assert str(refused.value).startswith("1 validation error")
 

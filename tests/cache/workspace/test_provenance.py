@@ -1,3 +1,4 @@
+import json
 import os
 import platform
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cache.workspace.file_format import DamagedArtefactError
 from cache.workspace.keys import Recipe
 from cache.workspace.provenance import artefact_key, is_finished, read_provenance
 from cache.workspace.workspace import Workspace
@@ -44,6 +46,29 @@ def test_provenance_records_null_for_a_package_that_is_not_installed(
     monkeypatch.setattr("cache.workspace.provenance.RECORDED_PACKAGES", ("numpy", "no-such-package-here"))
     directory = Workspace(tmp_path).materialise(RECIPE, write_result)
     assert read_provenance(directory)["packages"] == {"numpy": np.__version__, "no-such-package-here": None}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("inputs", "x", "inputs='x' is wrong"),
+        ("inputs", {"run": 1}, r"inputs\.run=1 is wrong"),
+        ("config", None, "config=None is wrong"),
+        ("config", {"fold": []}, r"config\.fold=\[\] is wrong"),
+        ("files", ["a"], r"files=\['a'\] is wrong"),
+        ("key", 1, "key=1 is wrong"),
+        ("number", "1", "number='1' is wrong"),
+        ("created", "x", "created='x' is wrong: it should be a time with its zone, such as 2026-11-30T"),
+        ("created", "2026-11-30T16:37:59", "created=.* is wrong: it should be a time with its zone"),
+    ],
+    ids=str,
+)
+def test_field_of_a_wrong_type_is_named_with_its_file(tmp_path: Path, field: str, value: object, told: str) -> None:
+    artefact = Workspace(tmp_path).materialise(Recipe("splits", {}, {}, 1), lambda staging: None)
+    record = json.loads((artefact / "provenance.json").read_text())
+    (artefact / "provenance.json").write_text(json.dumps({**record, field: value}))
+    with pytest.raises(DamagedArtefactError, match=rf"provenance\.json is damaged, because {told}"):
+        read_provenance(artefact)
 
 
 def test_unfinished_directory_has_no_provenance(tmp_path: Path) -> None:
