@@ -3,7 +3,6 @@
 If the workspace mirrors a URL, the artefact is complete there before it is visible here.
 """
 
-import json
 import logging
 import shutil
 import uuid
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from cache.workspace.atomic_files import move_atomically
 from cache.workspace.mirror import Mirror
-from cache.workspace.provenance import PROVENANCE, find_damaged, is_finished
+from cache.workspace.provenance import PROVENANCE, PROVENANCE_FORMAT, find_damaged, is_finished
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +81,7 @@ def fetch_artefact(final: Path, staging: Path, mirror: Mirror) -> bool:
     incoming = staging / f"{final.parent.name}-{final.name}.{uuid.uuid4().hex}"
     try:
         incoming.mkdir(parents=True)
-        digests: dict[str, str] = json.loads(provenance)["files"]
+        digests: dict[str, str] = PROVENANCE_FORMAT.parse(provenance, final / PROVENANCE)["files"]
         mirror.fetch(final, incoming, list(digests))
         if damaged := find_damaged(incoming, digests):
             logger.warning("%s is damaged (%s): it is built again", mirror.address(final), ", ".join(damaged))
