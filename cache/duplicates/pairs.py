@@ -16,6 +16,7 @@ from cache.duplicates.fingerprint import find_candidates, fingerprint_from_text
 from cache.duplicates.same_sound import Alignment, align_strips
 from cache.recordings.table_columns import TAKE_COLUMNS
 from cache.store.strip_store import StripStore
+from cache.workspace.memory_table import read_memory, write_memory
 from cache.workspace.workspace import Workspace
 
 SAME_BYTES = "same bytes"
@@ -139,8 +140,8 @@ class _Memory:
     def __init__(self, path: Path, workspace: Workspace) -> None:
         self._path = path
         self._workspace = workspace
-        content = workspace.read(path)
-        table = pd.read_csv(io.BytesIO(content or ",".join([*_AUDIO, *_ALIGNMENT]).encode()), dtype=str)
+        content = read_memory(path, [*_AUDIO, *_ALIGNMENT], workspace)
+        table = pd.read_csv(io.BytesIO(content), dtype=str)
         values = zip(*(table[name].astype("float64") for name in _ALIGNMENT), strict=True)
         hashes = zip(table["sha256"], table["other_sha256"], strict=True)
         self._known = {pair: Alignment(*value) for pair, value in zip(hashes, values, strict=True)}
@@ -163,5 +164,5 @@ class _Memory:
         rows = [
             (*pair, *astuple(alignment)) for pair, alignment in sorted(self._known.items(), key=lambda item: item[0])
         ]
-        text = pd.DataFrame(rows, columns=[*_AUDIO, *_ALIGNMENT]).to_csv(index=False)
-        self._workspace.publish(self._path, text.encode())
+        text = pd.DataFrame(rows, columns=[*_AUDIO, *_ALIGNMENT]).to_csv(index=False, lineterminator="\n")
+        write_memory(self._path, text.encode(), self._workspace)

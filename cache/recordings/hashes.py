@@ -10,12 +10,14 @@ import pandas as pd
 
 from cache.recordings.user_table import recording_address
 from cache.workspace.keys import content_key, file_key
+from cache.workspace.memory_table import read_memory, write_memory
 from cache.workspace.urls import is_url, read_bytes, transfer
 from cache.workspace.workspace import Workspace
 
 _HASHING_THREADS = 4
 _HASHING_BATCH = 32  # files per task: to pass one file to a thread takes as long as to hash the file
 _IDENTITY = ["recording_id", "size", "version"]
+_COLUMNS = [*_IDENTITY, "sha256"]
 
 
 def hash_recordings(
@@ -33,7 +35,7 @@ def hash_recordings(
     """
     memory = _memory_of(audio, workspace)
     identity = recordings[_IDENTITY]
-    known = _read_memory(memory, workspace)
+    known = _recall(memory, workspace)
     merged = identity.merge(known, on=_IDENTITY, how="left")
     unknown = merged["sha256"].isna()
     if unknown.any():
@@ -41,7 +43,8 @@ def hash_recordings(
             before_reading()
         merged.loc[unknown, "sha256"] = _hash_files(merged.loc[unknown, "recording_id"], audio)
         updated = pd.concat([merged[merged["sha256"] != ""], known]).drop_duplicates("recording_id")
-        workspace.publish(memory, updated.sort_values("recording_id").to_csv(index=False).encode())
+        table = updated.sort_values("recording_id")[_COLUMNS]
+        write_memory(memory, table.to_csv(index=False, lineterminator="\n").encode(), workspace)
     return pd.Series(merged["sha256"].to_numpy(), index=recordings.index, name="sha256")
 
 
@@ -50,7 +53,7 @@ def find_changed(recordings: pd.DataFrame, audio: str, workspace: Workspace) -> 
 
     Reads every file with a remembered hash. A file that cannot be read does not count as changed.
     """
-    known = _read_memory(_memory_of(audio, workspace), workspace)
+    known = _recall(_memory_of(audio, workspace), workspace)
     remembered = recordings[_IDENTITY].merge(known, on=_IDENTITY)
     true = pd.Series(_hash_files(remembered["recording_id"], audio), dtype=str)
     changed = (true != "") & (true != remembered["sha256"])
@@ -66,9 +69,9 @@ def _memory_of(audio: str, workspace: Workspace) -> Path:
     return workspace.directory / "hashes" / f"{content_key([audio, *_IDENTITY])}.csv"
 
 
-def _read_memory(memory: Path, workspace: Workspace) -> pd.DataFrame:
-    nothing = ",".join([*_IDENTITY, "sha256"]).encode()
-    table = pd.read_csv(io.BytesIO(workspace.read(memory) or nothing), dtype=str, keep_default_na=False)
+def _recall(memory: Path, workspace: Workspace) -> pd.DataFrame:
+    content = read_memory(memory, _COLUMNS, workspace)
+    table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
     return table.astype({"size": "int64"})
 
 

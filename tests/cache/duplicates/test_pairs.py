@@ -108,7 +108,7 @@ def test_known_pairs_are_not_compared_again(
 ) -> None:
     (memory,) = (tmp_path / "work" / "similarities").iterdir()
     assert memory.stem == read_provenance(catalogue)["inputs"]["features"]
-    before = pd.read_csv(memory)
+    before = pd.read_csv(memory, skiprows=1)  # behind the line with its digest
     assert len(before) >= 2
     compared = []
 

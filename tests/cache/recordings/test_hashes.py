@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from cache.recordings.audio_files import scan_audio
-from cache.recordings.hashes import hash_recordings
+from cache.recordings.hashes import find_changed, hash_recordings
 from cache.workspace.workspace import Workspace
 
 NAMES = ("a/1.ogg", "a/2.ogg", 'b/3, odd "name".ogg')
@@ -91,7 +91,7 @@ def test_changed_file_is_remembered_by_its_new_content_only(audio: Path, tmp_pat
     change_content(audio / "a/1.ogg", "CONTENT 0", keep_time=False)
     hash_recordings(scan(audio), str(audio), Workspace(tmp_path / "work"))
     (memory,) = (tmp_path / "work" / "hashes").iterdir()
-    remembered = pd.read_csv(memory)
+    remembered = pd.read_csv(memory, skiprows=1)  # behind the line with its digest
     assert list(remembered["recording_id"]) == sorted(NAMES)
     assert list(remembered["sha256"]) == [sha256("CONTENT 0"), sha256("content 1"), sha256("content 2")]
 
@@ -135,3 +135,22 @@ def test_file_that_cannot_be_read_has_an_empty_hash_and_is_tried_again(audio: Pa
     (audio / "a/2.ogg").write_bytes(content)
     os.utime(audio / "a/2.ogg", ns=times)
     assert hash_recordings(recordings, str(audio), Workspace(tmp_path / "work")).iloc[1] == sha256("content 1")
+
+
+@pytest.mark.parametrize("damage", ["zeros", "cut sha256", "sha256 of another row"])
+def test_damaged_memory_gives_no_wrong_hash(damage: str, audio: Path, tmp_path: Path) -> None:
+    recordings, workspace = scan(audio), Workspace(tmp_path / "work")
+    hash_recordings(recordings, str(audio), workspace)
+    (memory,) = (tmp_path / "work" / "hashes").iterdir()
+    content, first, second = memory.read_bytes(), sha256("content 0").encode(), sha256("content 1").encode()
+    changed = {
+        "zeros": bytes(len(content)),
+        "cut sha256": content.replace(first, first[:40]),
+        "sha256 of another row": content.replace(first, second),
+    }
+    assert changed[damage] != content
+    memory.write_bytes(changed[damage])
+    assert find_changed(recordings, str(audio), workspace) == []
+    hashes = hash_recordings(recordings, str(audio), workspace)
+    assert list(hashes) == [sha256("content 2"), sha256("content 1"), sha256("content 0")]
+    assert memory.read_bytes() == content
