@@ -18,7 +18,7 @@ from cache.audio.ogg import PAGE, Link, find_links
 from cache.audio.sound_chunk import find_sound
 from cache.audio.vorbis import decode_vorbis
 
-DECODER = 2
+DECODER = 3
 """Version of the decoding; raised by hand when it reads more. Recordings that did not decode are then tried again."""
 
 _LEAST_RATE = 1_000
@@ -121,7 +121,8 @@ def read_blocks(content: BinaryIO, *, whole: bool = False) -> Iterator[tuple[NDA
     for link in links:
         part = content if len(links) == 1 else view_part(content, link.start, link.end)
         try:
-            for block, block_rate in _read_damaged(part) if damaged else _read_file(part, whole=whole):
+            is_ogg = read_at(part, 0, len(PAGE)) == PAGE
+            for block, block_rate in _read_damaged(part) if damaged and is_ogg else _read_file(part, whole=whole):
                 if rate not in (0, block_rate):
                     raise LeftUnreadError(f"the sample rate changes from {rate} to {block_rate} Hz")
                 _check_rate(block_rate)
@@ -201,4 +202,6 @@ def describe_decoder_error(audio: bytes, error: Exception) -> str:
         return "a Git-LFS pointer, not audio: fetch the file with `git lfs pull`"
     if not audio:
         return "the file has no bytes"
-    return str(error).removeprefix("Error opening ").split(": ", 1)[-1]
+    told = str(error).removeprefix("Error opening ").split(": ", 1)[-1]
+    # libsndfile's text for an MP3 file without frames, although it was opened
+    return "no frame of its sound decodes" if told.startswith("File does not exist") else told

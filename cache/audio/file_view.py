@@ -1,7 +1,10 @@
-"""Shows a part of a file as a file of its own, behind other first bytes."""
+"""Shows parts of a file as a file of its own, behind other first bytes."""
 
 import io
 import os
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 if TYPE_CHECKING:
@@ -9,20 +12,20 @@ if TYPE_CHECKING:
 
 
 class FileView(io.RawIOBase):
-    """A file that begins with given bytes and goes on with a part of another file; nothing is copied.
+    """A file that begins with given bytes and goes on with parts of another file; nothing is copied.
 
     Args:
         content: The other file; it stays open when the view is closed.
-        start: First byte of the part.
-        end: Byte behind the part.
-        head: Bytes in front of the part.
+        parts: First byte of each part, and the byte behind it.
+        head: Bytes in front of the parts.
     """
 
-    def __init__(self, content: BinaryIO, start: int, end: int, head: bytes = b"") -> None:
+    def __init__(self, content: BinaryIO, parts: Sequence[tuple[int, int]], head: bytes = b"") -> None:
         self._content = content
-        self._start = start
+        self._parts = parts
         self._head = head
-        self._size = len(head) + end - start
+        self._begins = list(accumulate((end - start for start, end in parts), initial=len(head)))
+        self._size = self._begins[-1]
         self._place = 0
 
     def readable(self) -> bool:
@@ -56,18 +59,32 @@ class FileView(io.RawIOBase):
         front = self._head[self._place : self._place + len(wanted)]
         wanted[: len(front)] = front
         found = len(front)
-        if found < len(wanted):
-            self._content.seek(self._start + self._place + found - len(self._head))
-            rest = self._content.read(len(wanted) - found)
+        while found < len(wanted):
+            rest = self._read_part(self._place + found, len(wanted) - found)
+            if not rest:
+                break
             wanted[found : found + len(rest)] = rest
             found += len(rest)
         self._place += found
         return found
 
+    def _read_part(self, place: int, most: int) -> bytes:
+        """Returns bytes from a place on, of one part; none if the other file ends before."""
+        part = bisect_right(self._begins, place) - 1
+        start, end = self._parts[part]
+        skipped = place - self._begins[part]
+        self._content.seek(start + skipped)
+        return self._content.read(min(most, end - start - skipped))
+
 
 def view_part(content: BinaryIO, start: int, end: int, head: bytes = b"") -> BinaryIO:
     """Returns a part of a file as a file of its own, behind other first bytes; as `FileView`."""
-    return cast("BinaryIO", FileView(content, start, end, head))
+    return view_parts(content, [(start, end)], head)
+
+
+def view_parts(content: BinaryIO, parts: Sequence[tuple[int, int]], head: bytes = b"") -> BinaryIO:
+    """Returns parts of a file as a file of their own, behind other first bytes; as `FileView`."""
+    return cast("BinaryIO", FileView(content, parts, head))
 
 
 def file_size(content: BinaryIO) -> int:

@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from cache.audio import ffmpeg, mpeg
 from cache.audio.decoded_length import is_plausible
 from cache.audio.file_view import file_size, view_part
+from cache.audio.joined_file import find_file, find_signature
 from cache.audio.sound_chunk import find_sound
 
 BLOCK_SECONDS = 60
+_READ_AHEAD = 1 << 14
+"""Bytes that a decoder may have read behind the sound; libFLAC reads 8 KiB at once."""
 
 Block = tuple[NDArray[np.float32], int]
 """Samples, (samples, channels), and their sample rate in Hz."""
@@ -63,22 +66,69 @@ def _read_file(content: BinaryIO, *, whole: bool) -> Generator[Block, None, int 
         audio = soundfile.SoundFile(sound)
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
         raise RefusedError(str(error)) from error
-    found, broken = 0, False
+    found = 0
+    broken: soundfile.SoundFileError | None = None
     with audio:
         try:
             for block in _read_samples(audio, size, whole=whole):
                 found += len(block)
                 yield block, audio.samplerate
-        except soundfile.SoundFileError:
-            if audio.format != "FLAC":
+        except soundfile.SoundFileError as error:
+            if audio.format not in ("FLAC", "MP3"):
                 raise
-            broken = True
+            broken = error
         read = sound.tell()
-    if audio.format == "FLAC" and (broken or read < size):
-        yield from _skip_samples(ffmpeg.read_blocks(sound), found)
-    elif audio.format == "MP3" and read < size:
-        following = yield from _read_frames_left(sound, read, found, found >= audio.frames)
+    if audio.format == "FLAC":
+        following = yield from _read_flac_left(sound, read, found, broken is not None)
+    elif audio.format == "MP3":
+        other = find_signature(sound, max(1, read - _READ_AHEAD))
+        sound = _cut(sound, other)
+        if broken:
+            following = yield from _read_damaged_frames(sound, found, broken, whole=whole)
+        else:
+            following = yield from _read_frames_left(sound, read, found, found >= audio.frames)
+        following = other if following is None else following
     return following
+
+
+def _read_flac_left(content: BinaryIO, read: int, found: int, broken: bool) -> Generator[Block, None, int | None]:
+    """Yields the samples of FLAC frames that libsndfile leaves unread; returns the place of the next file, or None.
+
+    Args:
+        content: The file.
+        read: Bytes that libsndfile has read.
+        found: Samples that it has decoded.
+        broken: Whether it ended with an error.
+    """
+    begin = find_signature(content, 0) or 0  # behind a tag
+    following = find_file(content, max(begin + 1, read - _READ_AHEAD))
+    if broken or following is not None or read < file_size(content):
+        yield from _skip_samples(ffmpeg.read_blocks(_cut(content, following)), found)
+    return following
+
+
+def _read_damaged_frames(
+    content: BinaryIO, found: int, error: soundfile.SoundFileError, *, whole: bool
+) -> Generator[Block, None, int | None]:
+    """Yields the samples of MP3 frames behind damage that libsndfile does not get over; returns as `_read_frames_left`.
+
+    The file is decoded anew without the damage, so the samples in front of it are the same.
+
+    Args:
+        content: The file.
+        found: Samples that were decoded before.
+        error: Error of libsndfile; raised if nothing can be left out.
+        whole: As in `read_blocks`.
+    """
+    mended, following = mpeg.leave_out_damage(content)
+    if file_size(mended) in (0, file_size(content)):
+        raise error
+    yield from _skip_samples(_read_file(mended, whole=whole), found)
+    return following
+
+
+def _cut(content: BinaryIO, end: int | None) -> BinaryIO:
+    return content if end is None else view_part(content, 0, end)
 
 
 def _read_samples(audio: soundfile.SoundFile, size: int, *, whole: bool) -> Iterator[NDArray[np.float32]]:
@@ -104,7 +154,7 @@ def _read_frames_left(content: BinaryIO, read: int, found: int, counted: bool) -
         found: Samples that it has decoded.
         counted: Whether it stopped because the stated number of samples was reached.
     """
-    place = mpeg.find_frames(content, read)
+    place = mpeg.find_frames(content, read)  # none if all is read
     if counted and place is not None and not mpeg.holds_count(content, place):
         size, (sound, lost) = file_size(content), mpeg.forget_count(content)
         length = file_size(sound)

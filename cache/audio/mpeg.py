@@ -1,8 +1,10 @@
 """Finds frames of MPEG audio (ISO 11172-3, 2.4.1; ISO 13818-3), of which MP3 files consist."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import BinaryIO
 
-from cache.audio.file_view import file_size, read_at, view_part
+from cache.audio.file_view import file_size, read_at, view_part, view_parts
 
 RUN = 5
 """Frames in a row that are taken for sound: a tenth of a second. Fewer may be chance."""
@@ -52,20 +54,59 @@ def find_frames(content: BinaryIO, place: int) -> int | None:
     return None
 
 
+def begins_sound(content: BinaryIO) -> bool:
+    """Whether a file begins with frames, or with a tag and frames behind it."""
+    return _begins_run(content, _skip_tag(content))
+
+
 def _begins_run(content: BinaryIO, place: int) -> bool:
+    return len(list(islice(_follow_frames(content, place), RUN))) == RUN
+
+
+def _follow_frames(content: BinaryIO, place: int) -> Iterator[int]:
+    """Yields where each frame ends that begins at a place or where the last one ended, while all are of one kind."""
     first = b""
-    for _ in range(RUN):
-        header = read_at(content, place, 4)
-        length = frame_bytes(header)
-        if not length or (first and (header[1] != first[1] or header[2] & 0x0C != first[2] & 0x0C)):
-            return False
+    while length := frame_bytes(header := read_at(content, place, 4)):
+        if first and _kind(header) != _kind(first):
+            return
         first, place = first or header, place + length
-    return True
+        yield place
+
+
+def _kind(header: bytes) -> tuple[int, int]:
+    """Returns what all frames of a file have in common: version and layer, and the sample rate."""
+    return header[1], header[2] & 0x0C
+
+
+def leave_out_damage(content: BinaryIO) -> tuple[BinaryIO, int | None]:
+    """Returns an MP3 file without what lies between its frames, and the place of a file joined to it, or None.
+
+    libmpg123 gives up if no frame follows within 1,024 bytes.
+
+    Args:
+        content: A whole file.
+    """
+    size = file_size(content)
+    place = find_frames(content, _skip_tag(content))
+    parts: list[tuple[int, int]] = []
+    kind = None
+    while place is not None:
+        found = _kind(read_at(content, place, 4))
+        if parts and (found != kind or holds_count(content, place)):
+            break
+        kind, end = found, place
+        for end in _follow_frames(content, place):
+            if holds_count(content, end):
+                break
+        parts.append((place, min(end, size)))
+        place = find_frames(content, end)
+    return view_parts(content, parts), place
 
 
 def holds_count(content: BinaryIO, place: int) -> bool:
     """Whether the frame at a place holds no sound but the number of frames: a Xing, Info or VBRI header."""
     frame = read_at(content, place, _HEAD_BYTES)
+    frame = frame[: frame_bytes(frame[:4])]
     return any(name in frame for name in (b"Xing", b"Info", b"VBRI"))
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from cache.audio.file_view import read_at
+from cache.audio.file_view import read_at, view_part
+from cache.audio.joined_file import find_file
 
 PAGE = b"OggS"
 """First bytes of each page."""
@@ -19,7 +20,7 @@ _REVERSED_BITS = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 @dataclass(frozen=True)
 class Link:
-    """One of the files that are chained to an Ogg file; the only one in most files.
+    """One of the files that are joined to an Ogg file; the only one in most files.
 
     Attributes:
         start: First byte.
@@ -33,31 +34,46 @@ class Link:
 
 
 def find_links(content: BinaryIO, size: int) -> list[Link]:
-    """Returns the links of an Ogg file (RFC 3533, 4) in order.
+    """Returns the links of an Ogg file (RFC 3533, 4) in order, and files of other kinds that were joined to it.
 
     Args:
         content: A whole file that begins with a page.
         size: Size of the file in bytes.
     """
     links: list[Link] = []
-    start = place = 0
+    start = place = gap = 0
     sound = damaged = lost = False
     numbers: dict[bytes, int] = {}  # of the last page by serial number
     while place < size:
         page = _read_page(content, place)
         if not page:
+            gap = gap if lost else place
             lost, place = True, _find_capture(content, place + 1, size)
             continue
         first, serial, number = page[5] & _FIRST, page[14:18], int.from_bytes(page[18:22], "little")
         if first and sound:
-            links.append(Link(start, place, damaged))
+            links += _divide(content, Link(start, place, damaged), gap if lost else place)
             start, sound, damaged, numbers = place, False, False, {}
         elif lost or number != numbers.get(serial, number - 1) + 1:
             damaged = True
         sound, lost = sound or not first, False
         numbers[serial] = number
         place += len(page)
-    return [*links, Link(start, size, damaged)]
+    return links + _divide(content, Link(start, size, damaged), gap if lost else size)
+
+
+def _divide(content: BinaryIO, link: Link, gap: int) -> list[Link]:
+    """Returns a link, and a file of another kind if one begins behind the link's last page.
+
+    Args:
+        content: The whole file.
+        link: The link, up to the next one.
+        gap: Place behind its last page.
+    """
+    other = find_file(view_part(content, 0, link.end), gap) if gap < link.end else None
+    if other is None or read_at(content, other, len(PAGE)) == PAGE:
+        return [link]
+    return [Link(link.start, other, link.damaged), Link(other, link.end, damaged=False)]
 
 
 def _read_page(content: BinaryIO, place: int) -> bytes:
@@ -101,6 +117,13 @@ def fix_serial(stream: bytes, serial: int) -> bytes:
         fixed[start + 22 : start + 26] = bytes(4)
         fixed[start + 22 : start + 26] = page_checksum(bytes(fixed[start:end])).to_bytes(4, "little")
     return bytes(fixed)
+
+
+def ends_with_page(stream: bytes) -> bool:
+    """Whether the last page of an Ogg stream ends where the stream ends."""
+    page = stream.rfind(PAGE)
+    segments = stream[page + 27 : page + 27 + stream[page + 26]] if page + 26 < len(stream) else b""
+    return page + 27 + len(segments) + sum(segments) == len(stream)
 
 
 def last_granule_position(stream: bytes) -> int:

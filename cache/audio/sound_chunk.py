@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from cache.audio.containers import HEAD_BYTES, name_container
 from cache.audio.file_view import file_size, read_at, view_part
+from cache.audio.joined_file import begins_file
 from cache.audio.sound_header import LARGEST, read_extended, write_header
 
 FILLER_SECONDS = 0.1
@@ -175,16 +176,18 @@ def _ends_at(content: BinaryIO, form: _Form, sound: _Sound, size: int) -> tuple[
 
 
 def _follow_chunks(content: BinaryIO, form: _Form, place: int, size: int) -> tuple[bool, int | None]:
-    """Whether chunks or tags begin at a place, and the place of another file behind them."""
+    """Whether chunks or tags begin at a place, and the place of another file, or of more sound, behind them."""
     known = False
     while place < size:
         head = read_at(content, place, HEAD_BYTES)
-        if place > 0 and name_container(head) in {*_FORMS, "au"}:
+        if place > 0 and begins_file(content, place):
             return True, place
         known = known or head.startswith((*_CHUNKS, *_TAGS)) or head[4:16] == _WAVE64_NAMES[0]
         header = form.read_header(content, place)
         if header is None:
             return known, None
+        if header[0].startswith(form.sound) and header[1]:
+            return True, place
         place = form.next_place(place + form.header_bytes, header[1])
         if place > size + form.multiple:
             return known, None

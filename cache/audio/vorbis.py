@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.audio.decoded_length import is_plausible
-from cache.audio.ogg import FIRST_PAGE, PAGE, last_granule_position
+from cache.audio.ogg import FIRST_PAGE, PAGE, ends_with_page, last_granule_position
 
 _FIRST_PACKET = slice(28, 35)  # bytes of the first packet; the first page of a stream holds one packet
 _SAMPLES = 32_768  # per channel and call
@@ -40,6 +40,8 @@ def decode_vorbis(audio: bytes) -> tuple[NDArray[np.float32], int] | None:
         return None
     if audio.find(FIRST_PAGE, _FIRST_PACKET.stop) >= 0:
         return None  # another stream, of which FFmpeg may say nothing
+    if not ends_with_page(audio):
+        return None  # cut off, or another file is joined to it
     stated = last_granule_position(audio)
     if stated <= 0 or not is_plausible(stated, len(audio)):
         return None

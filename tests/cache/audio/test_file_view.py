@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from cache.audio.file_view import file_size, read_at, view_part
+from cache.audio.file_view import file_size, read_at, view_part, view_parts
 
 CONTENT = bytes(range(100))
 WHOLE = b"head" + CONTENT[10:60]
@@ -33,6 +33,14 @@ def test_views_of_one_file_do_not_disturb_each_other() -> None:
 
 def test_view_of_a_view_shows_its_part() -> None:
     assert view_part(view_part(io.BytesIO(CONTENT), 10, 90, b"ab"), 1, 20, b"c").read() == b"cb" + CONTENT[10:28]
+
+
+def test_view_of_several_parts_joins_them() -> None:
+    view = view_parts(io.BytesIO(CONTENT), [(10, 20), (30, 30), (90, 100), (5, 6)], b"ab")
+    whole = b"ab" + CONTENT[10:20] + CONTENT[90:100] + CONTENT[5:6]
+    assert file_size(view) == len(whole) == 23
+    for place in range(25):
+        assert read_at(view, place, 12) == whole[place : place + 12]
 
 
 def test_places_are_counted_from_start_place_and_end() -> None:

@@ -184,6 +184,27 @@ def list_near() -> Iterator[tuple[str, bytes, float, float]]:
     flac = encode("FLAC")
     yield "FLAC joined", flac + flac, 2 * sound, 2 * sound
     yield "FLAC cut off", flac[: len(flac) // 2], 0.3 * sound, 0.5 * sound
+    hole = 3000
+    left = sound * (1 - hole / len(mp3))
+    for name, bad in (
+        ("zeros", bytes(hole)),
+        ("other bytes", np.random.default_rng(3).bytes(hole).replace(b"\xff", b"")),
+    ):
+        holed = mp3[: len(mp3) // 2] + bad + mp3[len(mp3) // 2 + hole :]
+        yield f"MP3 with {name} in the middle", holed, left - 0.2, left + 0.2
+        yield f"MP3 with {name} in the middle, joined", holed + holed, 2 * left - 0.4, 2 * left + 0.4
+    ogg, wav = encode("OGG", "VORBIS"), wave(BYTES)
+    yield "FLAC and MP3", flac + mp3, 2 * sound, 2 * sound
+    yield "FLAC of unknown length and MP3", state_flac(0) + mp3, 2 * sound, 2 * sound
+    yield "FLAC and WAV", flac + wav, 2 * sound, 2 * sound
+    yield "Vorbis and FLAC", ogg + flac, 2 * sound, 2 * sound
+    yield "Vorbis, FLAC and Vorbis", ogg + flac + ogg, 3 * sound, 3 * sound
+    yield "Vorbis and MP3 with a tag", ogg + id3() + mp3, 2 * sound, 2 * sound
+    yield "MP3 and FLAC", mp3 + flac, 2 * sound, 2 * sound
+    yield "MP3, FLAC and MP3", mp3 + flac + mp3, 3 * sound, 3 * sound
+    yield "WAV and FLAC", wav + flac, 2 * sound, 2 * sound
+    yield "WAV and Vorbis", wav + ogg, 2 * sound, 2 * sound
+    yield "WAV and MP3 with a tag", wav + id3() + mp3, 2 * sound, 2 * sound
     yield "WAV joined", wave(BYTES, LIST) + wave(0), 2 * sound, 2 * sound
 
 
@@ -246,6 +267,7 @@ def test_training_and_prediction_hear_the_same(name: str, tmp_path: Path) -> Non
 
 UNREADABLE = {
     "the sample rate changes from 16000 to 8000 Hz": wave(BYTES) + encode("WAV", rate=8000),
+    "another file begins at byte 96046": wave(BYTES, b"data" + struct.pack("<I", BYTES) + SOUND.tobytes()),
     "another file begins at byte 96046 and cannot be read": wave(BYTES) + wave(BYTES).replace(b"fmt ", b"xmt "),
     "libsndfile: .* FFmpeg: End of file": encode("OGG") + fix_serial(encode("OGG").replace(b"vorbis", b"xorbis"), 8),
 }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from cache.audio.mpeg import RUN, find_frames, forget_count, frame_bytes, holds_count
+from cache.audio.mpeg import RUN, begins_sound, find_frames, forget_count, frame_bytes, holds_count, leave_out_damage
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,27 @@ def test_file_without_its_count_decodes_to_the_same_samples(rate: int, channels:
         assert counted.frames > 2 * rate
         first = plain.read(4000 + lost)[lost:]
         np.testing.assert_allclose(counted.read(4000), first, rtol=0, atol=1e-6)
+
+
+def test_what_lies_between_frames_is_left_out() -> None:
+    run, other = FRAME * RUN, bytes.fromhex("fff384c4").ljust(72 * 64_000 // 24_000, b"\0") * RUN
+    counted = FRAME[:36] + b"Xing" + FRAME[40:]
+    damaged = run + bytes(5000) + run + b"text"
+    for following in (other, counted + run):
+        mended, place = leave_out_damage(io.BytesIO(b"ID3\4\0\0\0\0\0\3tag" + damaged + following))
+        assert mended.read() == run + run
+        assert place == len(b"ID3\4\0\0\0\0\0\3tag" + damaged)
+    mended, place = leave_out_damage(io.BytesIO(run[:-20]))
+    assert (mended.read(), place) == (run[:-20], None)
+    assert leave_out_damage(io.BytesIO(b"no frames"))[0].read() == b""
+
+
+def test_count_of_the_next_frame_is_not_that_of_a_short_frame() -> None:
+    short = bytes.fromhex("fff314c4").ljust(72 * 8_000 // 24_000, b"\0")
+    assert not holds_count(io.BytesIO(short + FRAME[:36] + b"Xing" + FRAME[40:]), 0)
+
+
+def test_sound_begins_behind_a_tag() -> None:
+    assert begins_sound(io.BytesIO(b"ID3\4\0\0\0\0\0\3tag" + FRAME * RUN))
+    assert not begins_sound(io.BytesIO(b"ID3\4\0\0\0\0\0\4tag" + FRAME * RUN))
+    assert not begins_sound(io.BytesIO(FRAME * (RUN - 1)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from cache.audio.ogg import find_links, fix_serial, last_granule_position, page_checksum
+from cache.audio.ogg import ends_with_page, find_links, fix_serial, last_granule_position, page_checksum
 
 
 def encode() -> bytes:
@@ -90,3 +90,10 @@ SIZE = len(page(0))
 def test_links_are_found_and_damage_is_told(content: bytes, links: list[tuple[int, int, bool]]) -> None:
     found = find_links(io.BytesIO(content), len(content))
     assert [(link.start, link.end, link.damaged) for link in found] == links
+
+
+def test_last_page_ends_with_the_stream_unless_it_is_cut_off_or_more_follows() -> None:
+    assert ends_with_page(encode())
+    assert not ends_with_page(encode()[:-1])
+    assert not ends_with_page(encode() + b"fLaC")
+    assert not ends_with_page(b"")
