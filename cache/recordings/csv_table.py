@@ -5,6 +5,7 @@ import csv
 import io
 import re
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,6 +34,7 @@ def read_csv_table(content: bytes, path: str, required: Sequence[str], keep: Seq
     Raises:
         ValueError: If the content is no comma-separated text in UTF-8, lacks a column or has it twice, or has no rows.
     """
+    _check_zeros(content, path)
     _check_header(content, path, required)
     try:
         with warnings.catch_warnings():
@@ -56,7 +58,8 @@ def read_csv_table(content: bytes, path: str, required: Sequence[str], keep: Seq
     if b"\r" in content.replace(b"\r\n", b""):
         others = table.columns.difference(list(keep))
         table[others] = table[others].replace(_RETURN, "\n", regex=True)
-    table = table[(table.fillna("") != "").any(axis=1)].fillna("")  # the index keeps counting blank lines
+    table = table.fillna("")
+    table = table[(table != "").any(axis=1)]  # the index keeps counting blank lines
     missing = [column for column in required if column not in table]
     if missing:
         raise ValueError(
@@ -68,10 +71,21 @@ def read_csv_table(content: bytes, path: str, required: Sequence[str], keep: Seq
     return table
 
 
+def _check_zeros(content: bytes, path: str) -> None:
+    """Refuse a text with zero bytes, as a disk that fails leaves them; UTF-16 has them too, and is told elsewhere."""
+    place = content.find(b"\0")
+    if place >= 0 and not content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        line = len(_LINE_END.findall(content[:place].decode(errors="replace"))) + 1
+        raise ValueError(
+            f"{path} is not a readable CSV file: line {line} holds a zero byte, so the file is damaged or no text. "
+            "Bring it back from a backup, or correct the line and save the table as comma-separated values in UTF-8."
+        )
+
+
 def _check_repeated(content: bytes, path: str) -> None:
     """Refuse a table with two columns of one name; pandas would give the second one a number."""
-    header = [name.strip() for name in next(csv.reader([first_line(content).decode()]), [])]
-    if twice := sorted({name for name in header if name and header.count(name) > 1}):
+    header = Counter(name.strip() for name in next(csv.reader([first_line(content).decode()]), []))
+    if twice := sorted(name for name, count in header.items() if name and count > 1):
         raise ValueError(f"{path} has the column(s) {', '.join(twice)} more than once. Keep one of each.")
 
 

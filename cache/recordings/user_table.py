@@ -1,7 +1,8 @@
 """The user's table of recordings, checked: one row per audio file."""
 
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def read_user_table(config: DataConfig) -> UserTable:
         },
         index=table.index,
     )
-    accepted = describe_readings(one for (one,) in matches) + _describe_capitals(table["primary_label"])
+    accepted = describe_readings(one for (one,) in matches) + _describe_alike(table["primary_label"])
     if _SECONDARY_COLUMN in table:
         accepted += describe_lists(table[_SECONDARY_COLUMN], secondary)
     return UserTable(recordings, accepted)
@@ -174,12 +175,33 @@ def _name_species(table: pd.DataFrame) -> dict[str, str]:
     return {}
 
 
-def _describe_capitals(labels: Iterable[str]) -> list[str]:
-    """Returns a text for labels that differ in capitals only, which may be one species written in two ways."""
+def _describe_alike(labels: pd.Series) -> list[str]:
+    """Returns a text for labels that differ in nothing that a reader sees, or in capitals only.
+
+    They may be one species written in two ways. They are told with the first line of each, and with escapes for letters
+    beyond ASCII if all of them look alike.
+
+    Args:
+        labels: Label of each row; the index holds the lines.
+    """
+    lines = {label: line for line, label in reversed(list(labels.items()))}
     written: dict[str, list[str]] = {}
-    for label in sorted(set(labels)):
-        written.setdefault(label.casefold(), []).append(label)
-    return [f"{' and '.join(same)} count as {len(same)} species" for same in written.values() if len(same) > 1]
+    for label in sorted(lines):
+        written.setdefault(_as_seen(label).casefold(), []).append(label)
+    return [
+        " and ".join(
+            f"{ascii(label) if len(set(map(_as_seen, same))) == 1 else label} (line {lines[label]})" for label in same
+        )
+        + f" count as {len(same)} species"
+        for same in written.values()
+        if len(same) > 1
+    ]
+
+
+def _as_seen(label: str) -> str:
+    """Returns a label in one Unicode form, without characters that nobody sees, such as a space of no width."""
+    visible = "".join(letter for letter in label if unicodedata.category(letter) != "Cf")
+    return unicodedata.normalize("NFC", visible)
 
 
 def _find_problems(

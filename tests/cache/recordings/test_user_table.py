@@ -8,6 +8,7 @@ import pytest
 
 from cache.config.data import DataConfig
 from cache.recordings.audio_files import scan_audio
+from cache.recordings.class_list import find_species_without_recordings
 from cache.recordings.user_table import audio_directory, read_recordings, read_user_table, recording_address
 
 Prepare = Callable[[bytes | str], DataConfig]
@@ -83,7 +84,14 @@ def test_repeated_secondary_label_counts_once(prepare: Prepare) -> None:
 def test_labels_that_differ_in_capitals_are_told(prepare: Prepare) -> None:
     table = read_user_table(prepare("primary_label, filename\nBird, x/1.ogg\n bird, x/2.ogg\n"))
     assert list(table.recordings["label"]) == ["Bird", "bird"]
-    assert "Bird and bird count as 2 species" in table.accepted
+    assert "Bird (line 2) and bird (line 3) count as 2 species" in table.accepted
+
+
+def test_labels_that_look_alike_are_told_with_their_lines(prepare: Prepare) -> None:
+    rows = ("sp\u00e9,x/1.ogg", "spe\u0301,x/2.ogg", "sp\u00e9\u200b,x/3.ogg")
+    table = read_user_table(prepare("\n".join(["primary_label,filename", *rows]) + "\n"))
+    (told,) = table.accepted
+    assert told == r"'spe\u0301' (line 3) and 'sp\xe9' (line 2) and 'sp\xe9\u200b' (line 4) count as 3 species"
 
 
 def test_byte_order_mark_is_no_part_of_a_column_name(prepare: Prepare) -> None:
@@ -353,3 +361,25 @@ def test_file_whose_name_is_no_utf8_is_told(prepare: Prepare, tmp_path: Path) ->
     config = prepare("primary_label,filename\nx,x/Zürich.ogg\n")
     (tmp_path / "train_audio" / "x" / os.fsdecode("Zürich.ogg".encode("latin-1"))).touch()
     assert "(x/Zürich.ogg; the name of the file there is no UTF-8: rename it)" in refusal(config)
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [(b"primary_label,filename\na,x/1.ogg\na,x/2\0.ogg\n", 3), (bytes(4096), 1)],
+    ids=["in a name", "zeros only"],
+)
+def test_zero_bytes_are_told_with_their_line_and_not_printed(prepare: Prepare, table: bytes, line: int) -> None:
+    message = refusal(prepare(table))
+    assert f"train_metadata.csv is not a readable CSV file: line {line} holds a zero byte" in message
+    assert "\0" not in message
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["train_metadata.csv", "taxonomy.csv"])
+def test_table_that_is_a_fifo_is_never_opened(prepare: Prepare, name: str) -> None:
+    config = prepare("primary_label,filename\na,x/1.ogg\n")
+    path = Path(config.root, name)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(OSError, match=f"{name} is a FIFO, a socket or a device, which is never opened"):
+        find_species_without_recordings(config, set(read_recordings(config)["label"]))
