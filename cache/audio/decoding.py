@@ -202,6 +202,4 @@ def describe_decoder_error(audio: bytes, error: Exception) -> str:
         return "a Git-LFS pointer, not audio: fetch the file with `git lfs pull`"
     if not audio:
         return "the file has no bytes"
-    told = str(error).removeprefix("Error opening ").split(": ", 1)[-1]
-    # libsndfile's text for an MP3 file without frames, although it was opened
-    return "no frame of its sound decodes" if told.startswith("File does not exist") else told
+    return str(error)

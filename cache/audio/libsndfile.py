@@ -65,7 +65,7 @@ def _read_file(content: BinaryIO, *, whole: bool) -> Generator[Block, None, int 
     try:
         audio = soundfile.SoundFile(sound)
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
-        raise RefusedError(str(error)) from error
+        raise RefusedError(_describe_refusal(error)) from error
     found = 0
     broken: soundfile.SoundFileError | None = None
     with audio:
@@ -125,6 +125,13 @@ def _read_damaged_frames(
         raise error
     yield from _skip_samples(_read_file(mended, whole=whole), found)
     return following
+
+
+def _describe_refusal(error: Exception) -> str:
+    """Returns in words why libsndfile does not open a file, without the name of the file object."""
+    told = str(error).removeprefix("Error opening ").split(": ", 1)[-1]
+    # libsndfile's text for an MP3 file without frames, although it was opened
+    return "No frame of its sound decodes." if told.startswith("File does not exist") else told
 
 
 def _cut(content: BinaryIO, end: int | None) -> BinaryIO:
