@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from cache.workspace.urls import read_file
+
 _TEXT = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
 _MOST_VALUES = 100_000
@@ -78,10 +80,11 @@ def read_yaml(path: Path) -> Any:
     """Returns the content of a YAML file.
 
     Raises:
+        OSError: As in `read_file`.
         ValueError: If the file is not UTF-8 or not valid YAML; the message names the file and, if known, the line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is not UTF-8 text: byte {error.start + 1} is {error.object[error.start]:#04x}. Save it as UTF-8."

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 from pydantic import TypeAdapter, ValidationError
 
+from cache.workspace.urls import read_file
+
 
 class DamagedArtefactError(ValueError):
     """Files of an artefact are not what was published."""
@@ -62,10 +64,11 @@ class FileFormat:
 
         Raises:
             FileNotFoundError: If there is no such file.
+            OSError: As in `read_file`.
             OtherFormatError: If another version wrote it.
             DamagedArtefactError: If it is no JSON object, or a field has a wrong type; the message names the field.
         """
-        return self.parse(path.read_bytes(), path)
+        return self.parse(read_file(path), path)
 
     def read_whole(self, path: Path) -> dict[str, Any]:
         """Returns the content of a file that has all keys of the format; errors as of `read`."""

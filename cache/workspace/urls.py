@@ -103,6 +103,18 @@ def read_bytes(address: str) -> bytes:
         return bytes(filesystem.cat_file(path))
 
 
+def read_file(path: Path) -> bytes:
+    """Returns the content of a file on this machine.
+
+    Raises:
+        OSError: If the file cannot be read, or is a FIFO, a socket or a device: to open one could block for ever.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(f"{path} is a FIFO, a socket or a device, which is never opened. Put a regular file there.")
+    return path.read_bytes()
+
+
 def write_bytes(url: str, content: bytes) -> None:
     """Write a file at a URL in one piece: afterwards the file is complete, or unchanged if the write failed."""
     with _reaching(url) as (filesystem, path):

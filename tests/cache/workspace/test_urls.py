@@ -1,11 +1,14 @@
 """Addresses as users write them; buckets are in tests/cache/test_s3.py."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from cache.models.yaml_text import read_yaml
+from cache.workspace.file_format import FileFormat
 from cache.workspace.urls import check_protocol, read_bytes, resolve_address
 
 
@@ -73,3 +76,22 @@ def test_password_in_a_url_is_refused_and_not_repeated(open_url: Callable[[str],
     with pytest.raises(ValueError, match=r"^sftp://anna:…@host/x holds a password.*FSSPEC_SFTP_PASSWORD") as told:
         open_url("sftp://anna:s3cret@host/x")
     assert "s3cret" not in str(told.value)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "read",
+    [lambda path: read_bytes(str(path)), read_yaml, FileFormat(1, frozenset(), "").read],
+    ids=["table", "YAML", "JSON"],
+)
+@pytest.mark.parametrize("kind", ["FIFO", "device", "link to a device"])
+def test_what_is_no_regular_file_is_never_opened(read: Callable[[Path], object], kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(OSError, match=f"{path} is a FIFO, a socket or a device, which is never opened"):
+        read(path)
