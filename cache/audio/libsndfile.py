@@ -80,14 +80,10 @@ def _read_file(content: BinaryIO, *, whole: bool) -> Generator[Block, None, int 
         read = sound.tell()
     if audio.format == "FLAC":
         following = yield from _read_flac_left(sound, read, found, broken is not None)
+    elif broken:
+        following = yield from _read_behind_damage(sound, read, found, broken, whole=whole)
     elif audio.format == "MP3":
-        other = find_signature(sound, max(1, read - _READ_AHEAD))
-        sound = _cut(sound, other)
-        if broken:
-            following = yield from _read_damaged_frames(sound, found, broken, whole=whole)
-        else:
-            following = yield from _read_frames_left(sound, read, found, found >= audio.frames)
-        following = other if following is None else following
+        following = yield from _read_frames_left(sound, read, found, found >= audio.frames)
     return following
 
 
@@ -107,8 +103,8 @@ def _read_flac_left(content: BinaryIO, read: int, found: int, broken: bool) -> G
     return following
 
 
-def _read_damaged_frames(
-    content: BinaryIO, found: int, error: soundfile.SoundFileError, *, whole: bool
+def _read_behind_damage(
+    content: BinaryIO, read: int, found: int, error: soundfile.SoundFileError, *, whole: bool
 ) -> Generator[Block, None, int | None]:
     """Yields the samples of MP3 frames behind damage that libsndfile does not get over; returns as `_read_frames_left`.
 
@@ -116,15 +112,18 @@ def _read_damaged_frames(
 
     Args:
         content: The file.
+        read: Bytes that libsndfile has read.
         found: Samples that were decoded before.
         error: Error of libsndfile; raised if nothing can be left out.
         whole: As in `read_blocks`.
     """
-    mended, following = mpeg.leave_out_damage(content)
+    other = find_signature(content, max(1, read - _READ_AHEAD))
+    content = _cut(content, other)
+    mended, following = mpeg.leave_out_damage(content, read)
     if file_size(mended) in (0, file_size(content)):
         raise error
     yield from _skip_samples(_read_file(mended, whole=whole), found)
-    return following
+    return other if following is None else following
 
 
 def _describe_refusal(error: Exception) -> str:
@@ -161,6 +160,8 @@ def _read_frames_left(content: BinaryIO, read: int, found: int, counted: bool) -
         found: Samples that it has decoded.
         counted: Whether it stopped because the stated number of samples was reached.
     """
+    other = find_signature(content, max(1, read - _READ_AHEAD))
+    content = _cut(content, other)
     place = mpeg.find_frames(content, read)  # none if all is read
     if counted and place is not None and not mpeg.holds_count(content, place):
         size, (sound, lost) = file_size(content), mpeg.forget_count(content)
@@ -170,7 +171,7 @@ def _read_frames_left(content: BinaryIO, read: int, found: int, counted: bool) -
             blocks = ((block, audio.samplerate) for block in _read_samples(audio, length, whole=False))
             yield from _skip_samples(blocks, max(0, found - lost))
             place = mpeg.find_frames(content, size - length + sound.tell())
-    return place or None
+    return place or other
 
 
 def _skip_samples(blocks: Iterator[Block], count: int) -> Iterator[Block]:

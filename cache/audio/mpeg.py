@@ -1,7 +1,7 @@
 """Finds frames of MPEG audio (ISO 11172-3, 2.4.1; ISO 13818-3), of which MP3 files consist."""
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice, pairwise
 from typing import BinaryIO
 
 from cache.audio.file_view import file_size, read_at, view_part, view_parts
@@ -78,29 +78,43 @@ def _kind(header: bytes) -> tuple[int, int]:
     return header[1], header[2] & 0x0C
 
 
-def leave_out_damage(content: BinaryIO) -> tuple[BinaryIO, int | None]:
-    """Returns an MP3 file without what lies between its frames, and the place of a file joined to it, or None.
+def leave_out_damage(content: BinaryIO, read: int) -> tuple[BinaryIO, int | None]:
+    """Returns an MP3 file without damage that libmpg123 does not get over; also the place of a joined file, or None.
 
-    libmpg123 gives up if no frame follows within 1,024 bytes.
+    libmpg123 gives up if no frame follows within 1,024 bytes. What lies between frames is left out from the place on
+    where it gave up. What lies in front stays, so the samples there are the same.
 
     Args:
         content: A whole file.
+        read: Bytes that libmpg123 had read when it gave up.
     """
+    runs, following = _find_runs(content)
+    if not runs:
+        return view_parts(content, []), None
+    gaps = [(end, start) for (_, end), (start, _) in pairwise(runs)]
+    gave_up = max((end for end, _ in gaps if end < read), default=0)
+    left_out = chain.from_iterable(gap for gap in gaps if gap[0] >= gave_up)
+    edges = [0, *left_out, runs[-1][1]]
+    return view_parts(content, list(zip(edges[::2], edges[1::2], strict=True))), following
+
+
+def _find_runs(content: BinaryIO) -> tuple[list[tuple[int, int]], int | None]:
+    """Returns begin and end of each run of frames of a file, and the place of a file joined to it, or None."""
     size = file_size(content)
     place = find_frames(content, _skip_tag(content))
-    parts: list[tuple[int, int]] = []
+    runs: list[tuple[int, int]] = []
     kind = None
     while place is not None:
         found = _kind(read_at(content, place, 4))
-        if parts and (found != kind or holds_count(content, place)):
+        if runs and (found != kind or holds_count(content, place)):
             break
         kind, end = found, place
         for end in _follow_frames(content, place):
             if holds_count(content, end):
                 break
-        parts.append((place, min(end, size)))
+        runs.append((place, min(end, size)))
         place = find_frames(content, end)
-    return view_parts(content, parts), place
+    return runs, place
 
 
 def holds_count(content: BinaryIO, place: int) -> bool:

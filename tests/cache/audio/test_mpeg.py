@@ -73,17 +73,21 @@ def test_file_without_its_count_decodes_to_the_same_samples(rate: int, channels:
         np.testing.assert_allclose(counted.read(4000), first, rtol=0, atol=1e-6)
 
 
-def test_what_lies_between_frames_is_left_out() -> None:
+def test_damage_is_left_out_from_where_libmpg123_gives_up() -> None:
     run, other = FRAME * RUN, bytes.fromhex("fff384c4").ljust(72 * 64_000 // 24_000, b"\0") * RUN
     counted = FRAME[:36] + b"Xing" + FRAME[40:]
-    damaged = run + bytes(5000) + run + b"text"
+    front = b"ID3\4\0\0\0\0\0\3tag" + run + b"text" + run
+    damaged = front + bytes(1500) + run + b"text" + run + bytes(2000) + run
     for following in (other, counted + run):
-        mended, place = leave_out_damage(io.BytesIO(b"ID3\4\0\0\0\0\0\3tag" + damaged + following))
-        assert mended.read() == run + run
-        assert place == len(b"ID3\4\0\0\0\0\0\3tag" + damaged)
-    mended, place = leave_out_damage(io.BytesIO(run[:-20]))
-    assert (mended.read(), place) == (run[:-20], None)
-    assert leave_out_damage(io.BytesIO(b"no frames"))[0].read() == b""
+        mended, place = leave_out_damage(io.BytesIO(damaged + following), len(front) + 1024)
+        assert mended.read() == front + run + run + run
+        assert place == len(damaged)
+
+
+def test_file_without_damage_stays_as_it_is() -> None:
+    mended, place = leave_out_damage(io.BytesIO(FRAME * RUN + FRAME[:-20]), 100)
+    assert (mended.read(), place) == (FRAME * RUN + FRAME[:-20], None)
+    assert leave_out_damage(io.BytesIO(b"no frames"), 9)[0].read() == b""
 
 
 def test_count_of_the_next_frame_is_not_that_of_a_short_frame() -> None:
