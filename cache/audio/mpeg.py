@@ -91,7 +91,7 @@ def leave_out_damage(content: BinaryIO, read: int) -> tuple[BinaryIO, int | None
     runs, following = _find_runs(content)
     if not runs:
         return view_parts(content, []), None
-    gaps = [(end, start) for (_, end), (start, _) in pairwise(runs)]
+    gaps = [(end, start) for (_, end), (start, _) in pairwise([(0, _skip_tag(content)), *runs])]
     gave_up = max((end for end, _ in gaps if end < read), default=0)
     left_out = chain.from_iterable(gap for gap in gaps if gap[0] >= gave_up)
     edges = [0, *left_out, runs[-1][1]]

@@ -84,6 +84,11 @@ def test_damage_is_left_out_from_where_libmpg123_gives_up() -> None:
         assert place == len(damaged)
 
 
+def test_damage_behind_the_tag_is_left_out() -> None:
+    tag, run = b"ID3\4\0\0\0\0\0\3tag", FRAME * RUN
+    assert leave_out_damage(io.BytesIO(tag + bytes(2000) + run), 1100)[0].read() == tag + run
+
+
 def test_file_without_damage_stays_as_it_is() -> None:
     mended, place = leave_out_damage(io.BytesIO(FRAME * RUN + FRAME[:-20]), 100)
     assert (mended.read(), place) == (FRAME * RUN + FRAME[:-20], None)
