@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -94,11 +95,11 @@ def read_bytes(address: str) -> bytes:
     """Returns a file's content.
 
     Raises:
-        OSError: If the file cannot be read.
+        OSError: If the file cannot be read, as in `read_file`.
         ConnectionError: If the URL cannot be reached.
     """
     if not is_url(address):
-        return Path(address).read_bytes()
+        return read_file(Path(address))
     with _reaching(address) as (filesystem, path):
         return bytes(filesystem.cat_file(path))
 
