@@ -7,7 +7,7 @@ import pandas as pd
 
 from cache.config.data import DataConfig
 from cache.recordings.csv_table import read_header
-from cache.workspace.urls import read_bytes, resolve_address
+from cache.workspace.urls import read_named, resolve_address
 
 _ROW_ID = "row_id"
 _LABEL = "primary_label"
@@ -59,6 +59,6 @@ def _address(config: DataConfig, name: str) -> str:
 def _read(address: str) -> bytes:
     """Returns the content of a file; nothing if there is no such file."""
     try:
-        return read_bytes(address)
+        return read_named(address)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return b""

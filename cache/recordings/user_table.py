@@ -15,7 +15,7 @@ from cache.recordings.file_names import Reading, describe_readings, leads_outsid
 from cache.recordings.label_lists import describe_lists, parse_labels
 from cache.recordings.missing_table import REQUIRED_COLUMNS, advise_on_audio, advise_on_table
 from cache.recordings.table_columns import other_columns
-from cache.workspace.urls import is_url, read_bytes, resolve_address
+from cache.workspace.urls import is_url, read_named, resolve_address
 
 AUTHOR_COLUMN = "author"
 """Column of the recordists; it may be missing."""
@@ -134,7 +134,7 @@ def recording_address(audio: str, recording_id: str) -> str:
 def _read_table(config: DataConfig) -> pd.DataFrame:
     path = table_address(config)
     try:
-        content = read_bytes(path)
+        content = read_named(path)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise FileNotFoundError(f"There is no table of recordings at {path}. {advise_on_table(config)}") from None
     table = read_csv_table(content, path, REQUIRED_COLUMNS, keep=REQUIRED_COLUMNS)

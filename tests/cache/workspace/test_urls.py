@@ -9,7 +9,7 @@ import pytest
 
 from cache.models.yaml_text import read_yaml
 from cache.workspace.file_format import FileFormat
-from cache.workspace.urls import check_protocol, read_bytes, resolve_address
+from cache.workspace.urls import check_protocol, read_bytes, read_named, resolve_address
 
 
 def test_path_is_absolute_and_its_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_password_in_a_url_is_refused_and_not_repeated(open_url: Callable[[str],
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "read",
-    [lambda path: read_bytes(str(path)), read_yaml, FileFormat(1, frozenset(), "").read],
+    [lambda path: read_named(str(path)), read_yaml, FileFormat(1, frozenset(), "").read],
     ids=["table", "YAML", "JSON"],
 )
 @pytest.mark.parametrize("kind", ["FIFO", "device", "link to a device"])
