@@ -20,7 +20,6 @@ ELSEWHERE = {
         "birdclef/config/promote.py",
     ),
     "It needs a run that was trained: tests/birdclef/test_train.py makes one and loads and predicts with it.": (
-        "birdclef/model/trained_run.py",
         "birdclef/predict.py",
     ),
     "It needs an exported run: tests/birdclef/test_export.py makes one and reads its card and its answers.": (

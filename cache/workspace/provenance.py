@@ -37,7 +37,7 @@ class _Settings(TypedDict, total=False):
     """Settings of an artefact that are read again; each kind has some of them."""
 
     fold: Annotated[int, Field(ge=0)]
-    folds: Annotated[int, Field(ge=1)]
+    folds: Annotated[int, Field(ge=1)] | list[int]
     fold_column: str | None
     test_share: Annotated[float, Field(ge=0, lt=1)]
     group_by: str

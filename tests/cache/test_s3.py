@@ -27,7 +27,7 @@ from cache.store.strip_store import StripStore
 from cache.verify import verify
 from cache.workspace.builders import AtWorkError
 from cache.workspace.keys import Recipe
-from cache.workspace.provenance import PROVENANCE
+from cache.workspace.provenance import PROVENANCE, PROVENANCE_FORMAT
 from cache.workspace.urls import download, list_files, read_bytes, remove, upload, write_bytes
 from cache.workspace.workspace import Workspace
 
@@ -220,7 +220,8 @@ def test_a_list_of_files_that_leads_out_of_its_folder_is_refused(url: str, s3: s
     directory = Workspace.open(url, tmp_path / "mirrors")
     recipe = Recipe("splits", {"a": 1}, {}, 1)
     address = f"{url}/splits/{recipe.key}"
-    write_bytes(f"{address}/provenance.json", json.dumps({"files": {name: hashlib.sha256(b"x").hexdigest()}}).encode())
+    listed = {"format": PROVENANCE_FORMAT.number, "files": {name: hashlib.sha256(b"x").hexdigest()}}
+    write_bytes(f"{address}/provenance.json", json.dumps(listed).encode())
     with pytest.raises(ValueError, match="lies outside of it"):
         directory.materialise(recipe, lambda staging: None)
     assert not list(tmp_path.rglob("escaped"))

@@ -66,7 +66,7 @@ def test_second_ctrl_c_ends_what_does_not_end_itself_at_once_with_its_children()
         pressed = time.monotonic()
         command.send_signal(signal.SIGINT)
         assert command.wait() == 130
-        assert time.monotonic() - pressed < 2
+        assert time.monotonic() - pressed < 20  # it would sleep for a minute
         assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
         assert command.stderr is not None
         assert command.stderr.read() == "Interrupted.\n"
