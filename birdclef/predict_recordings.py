@@ -5,7 +5,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import zip_longest
@@ -177,7 +177,7 @@ def predict_recordings(
     seconds = 0.0
     with (
         _open_rows(output, recordings, job) as (stream, unfinished),
-        PredictionProgress(len(recordings), sum(read_header_seconds(recordings))) as progress,
+        closing(PredictionProgress(len(recordings), sum(read_header_seconds(recordings)))) as progress,
     ):
         writer = WRITERS[form](stream, classifier, thresholds)
         steps = list(unfinished.steps) if unfinished else []

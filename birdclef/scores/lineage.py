@@ -102,9 +102,7 @@ def find_incomplete_reports(workspace: Workspace) -> dict[Path, list[str]]:
     Reports of other versions of birdclef are left out, and so are workspaces at a URL, which fetch runs on demand.
     """
     incomplete: dict[Path, list[str]] = {}
-    for report in workspace.artefacts() if workspace.mirror is None else ():
-        if report.parent.name != "reports":
-            continue
+    for report in workspace.artefacts("reports") if workspace.mirror is None else ():
         with suppress(OtherFormatError, DamagedArtefactError):
             runs = {str(run["key"]) for run in read_report(report)["lineage"]["runs"]}
             missing = sorted(key for key in runs if not is_finished(workspace.artefact("runs", key)))

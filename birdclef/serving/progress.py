@@ -3,8 +3,6 @@
 import logging
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tqdm import tqdm
 
@@ -29,12 +27,8 @@ class PredictionProgress:
         self._told = time.monotonic()
         self._bar = tqdm(total=round(seconds), unit="s", unit_scale=True, disable=None)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Leave the bar as it is."""
         self._bar.close()
 
     def begin(self, recording: Path) -> None:

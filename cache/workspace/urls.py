@@ -117,7 +117,7 @@ def read_file(path: Path) -> bytes:
 
 
 def read_named(address: str) -> bytes:
-    """Returns the content of a file that a user names, whose kind nobody has looked at yet; errors of both above."""
+    """Returns the content of a file or URL that a user names; errors as of `read_bytes` and `read_file`."""
     return read_bytes(address) if is_url(address) else read_file(Path(address))
 
 

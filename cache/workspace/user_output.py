@@ -12,7 +12,7 @@ from cache.workspace.provenance import is_finished
 
 OutputKind = Literal["text", "png", "onnx"]
 """What an output holds."""
-STANDARD_OUTPUT = 1
+_STANDARD_OUTPUT = 1
 """Descriptor of the standard output."""
 _DASH = Path("-")
 _DESCRIPTORS = ("/dev/fd", "/proc/self/fd")
@@ -49,7 +49,7 @@ def check_output(output: Path, inputs: Iterable[Path] = (), kind: OutputKind = "
         NotADirectoryError: If it lies below a file.
     """
     inputs = [each for each in inputs if each.exists()]
-    descriptor = own_descriptor(output)
+    descriptor = _own_descriptor(output)
     try:
         status = output.stat() if descriptor is None else os.fstat(descriptor)
     except OSError:
@@ -96,10 +96,10 @@ def _is_of_kind(path: Path, kind: OutputKind) -> bool:
     return not head or head.startswith(_FIRST_BYTES[kind])
 
 
-def own_descriptor(output: Path) -> int | None:
+def _own_descriptor(output: Path) -> int | None:
     """Returns the descriptor of this process that a path stands for: 1 for `-` and /dev/stdout; None for a file."""
     if output == _DASH:
-        return STANDARD_OUTPUT
+        return _STANDARD_OUTPUT
     folders = {os.path.realpath(folder) for folder in _DESCRIPTORS}
     path = output
     for _ in range(_MAX_LINKS):
@@ -112,9 +112,14 @@ def own_descriptor(output: Path) -> int | None:
     return None
 
 
+def is_standard_output(output: Path) -> bool:
+    """Whether an output is the standard output, so that messages must go elsewhere."""
+    return _own_descriptor(output) == _STANDARD_OUTPUT
+
+
 def is_regular(output: Path) -> bool:
     """Whether an output is or becomes a regular file, and no standard output, device or FIFO."""
-    return own_descriptor(output) is None and (output.is_file() or not output.exists())
+    return _own_descriptor(output) is None and (output.is_file() or not output.exists())
 
 
 @contextmanager
@@ -124,20 +129,14 @@ def write_output(output: Path, inputs: Iterable[Path] = (), kind: OutputKind = "
     A regular file appears complete or not at all, also behind a link. Into anything else, such as the standard output,
     /dev/null or a FIFO, the block writes directly.
 
-    Args:
-        output: As in `check_output`.
-        inputs: As in `check_output`.
-        kind: As in `check_output`.
-
-    Raises:
-        ValueError, IsADirectoryError, NotADirectoryError: As `check_output`.
+    Arguments and errors are those of `check_output`.
     """
     if is_regular(output):
         with replace_output(output, inputs, kind) as partial, partial.open("wb") as stream:
             yield stream
         return
     check_output(output, inputs, kind)
-    descriptor = own_descriptor(output)
+    descriptor = _own_descriptor(output)
     # a file behind a descriptor goes on where it is: opened by its name, it would be emptied
     with output.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb") as stream:
         yield stream
@@ -147,15 +146,7 @@ def write_output(output: Path, inputs: Iterable[Path] = (), kind: OutputKind = "
 def replace_output(output: Path, inputs: Iterable[Path] = (), kind: OutputKind = "text") -> Iterator[Path]:
     """Yields the path to write for an output that is or becomes a regular file; missing folders are made.
 
-    The file appears complete or not at all, also behind a link.
-
-    Args:
-        output: As in `check_output`.
-        inputs: As in `check_output`.
-        kind: As in `check_output`.
-
-    Raises:
-        ValueError, IsADirectoryError, NotADirectoryError: As `check_output`.
+    The file appears complete or not at all, also behind a link. Arguments and errors are those of `check_output`.
     """
     check_output(output, inputs, kind)
     target = output.resolve()

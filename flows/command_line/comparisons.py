@@ -63,7 +63,7 @@ def diff(
     from birdclef.comparison.diff import compare_reports, describe_diff
     from birdclef.config.evaluate import EvaluateConfig
     from birdclef.scores.json_values import replace_nan
-    from cache.workspace.user_output import STANDARD_OUTPUT, check_output, own_descriptor, write_output
+    from cache.workspace.user_output import check_output, is_standard_output, write_output
 
     if output:
         check_output(output, reports)
@@ -71,4 +71,4 @@ def diff(
     if output:
         with write_output(output, reports) as stream:
             stream.write(f"{json.dumps(replace_nan(found), indent=2, allow_nan=False)}\n".encode())
-    typer.echo(describe_diff(found), nl=False, err=output is not None and own_descriptor(output) == STANDARD_OUTPUT)
+    typer.echo(describe_diff(found), nl=False, err=output is not None and is_standard_output(output))

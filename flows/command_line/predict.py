@@ -8,7 +8,7 @@ import typer
 from birdclef.champion import CHAMPION, champion_report
 from birdclef.config.predict import DetectionFormat
 from cache.workspace.urls import expand_home
-from cache.workspace.user_output import STANDARD_OUTPUT, own_descriptor
+from cache.workspace.user_output import is_standard_output
 from cache.workspace.workspace import Workspace
 from flows.command_line.interruption import set_outlook
 from flows.command_line.options import WORKSPACE, WorkspaceAddress
@@ -54,7 +54,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one argument for each option
     show_messages_here()
     model = champion_report(Workspace.open(workspace)) if source == CHAMPION else expand_home(source)
     outcome = predict_with(model, find_recordings(paths), output, form, threshold, resume, _tell_resumable)
-    typer.echo(f"{outcome.describe()}: {output}", err=own_descriptor(output) == STANDARD_OUTPUT)
+    typer.echo(f"{outcome.describe()}: {output}", err=is_standard_output(output))
     if outcome.failures:
         raise typer.Exit(1)
 

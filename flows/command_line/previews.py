@@ -7,7 +7,7 @@ import typer
 
 from birdclef.champion import keep_champion_folds
 from cache.workspace.urls import expand_home
-from cache.workspace.user_output import STANDARD_OUTPUT, check_output, own_descriptor
+from cache.workspace.user_output import check_output, is_standard_output
 from cache.workspace.workspace import Workspace
 from flows.command_line.options import WORKSPACE, Config, Overrides, WorkspaceAddress
 from flows.configuration.explanation import explain_settings
@@ -66,7 +66,7 @@ def preview_augment(
         own = build_features(data, features, directory) if has_own else None
         background = build_background(data, features, directory) if experiment.reads_background(member) else None
         preview_augmentations(experiment.train[member], split_directory, fold, directory, output, (own, background))
-    typer.echo(output, err=own_descriptor(output) == STANDARD_OUTPUT)
+    typer.echo(output, err=is_standard_output(output))
 
 
 def _choose_member(experiment: ExperimentConfig) -> str:

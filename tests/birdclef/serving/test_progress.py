@@ -1,3 +1,4 @@
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ def test_lines_tell_recordings_and_hours_where_there_is_no_terminal(
 ) -> None:
     clock = iter(range(0, 1000, 4))
     monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
-    with caplog.at_level("INFO"), PredictionProgress(2, 7200.0) as shown:
+    with caplog.at_level("INFO"), closing(PredictionProgress(2, 7200.0)) as shown:
         for name, seconds in (("a.wav", (900.0, 900.0, 900.0)), ("b.wav", (1800.0, 1800.0, 1800.0))):
             shown.begin(Path(name))
             for part in seconds:
