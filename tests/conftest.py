@@ -6,10 +6,12 @@ always in training). 4 are quarantined: both of lostlark do not decode, one abbo
 and all recordings of one recordist of abbowl for barwre.
 """
 
+import gc
 import hashlib
 import io
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,6 +28,7 @@ import av
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from fsspec import register_implementation
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -68,6 +71,7 @@ LONGEST = (
 """The second and third need no Prefect server: while it starts, they use the other processors."""
 
 WriteMember = Callable[..., list[Path]]
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -78,6 +82,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have the files that take longest begin first, so that the workers of `--dist loadfile` end together."""
     first = {TESTS / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: first.get(item.path, len(first)))
+
+
+def pytest_sessionstart() -> None:
+    """Collect no garbage while the tests are imported, of which little comes: it took three seconds of each worker."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of later garbage collections, of which each took a second for it."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -102,6 +117,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
     """Write as the last line, below pytest's own summary, what was skipped and how to run it."""
+    gc.unfreeze()  # Hypothesis, which may be imported for the summary, looks for references
     yield
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []
@@ -159,13 +175,69 @@ def bucket_url() -> str:
 
 
 @pytest.fixture(scope="session")
-def evaluation_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("evaluation")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run of the tests share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def evaluation_catalogue(evaluation_workspace: Path) -> Path:
-    store = open_feature_directory(FEATURES, Workspace(evaluation_workspace)).path
+def make_once(shared_folder: Path) -> MakeOnce:
+    """Returns the path of what a function writes, by its name, made once for all workers; they must not change it."""
+
+    def make(name: str, write: Callable[[Path], object]) -> Path:
+        path = shared_folder / name
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                write(path.with_name(f"{name}.unfinished"))
+                path.with_name(f"{name}.unfinished").rename(path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def evaluation_template(make_once: MakeOnce) -> Path:
+    """What the next four fixtures are copies of: one catalogue, one split, and the predictions of its baseline."""
+
+    def write(folder: Path) -> None:
+        workspace = Workspace(folder)
+        predict_baseline(
+            build_split(SplitConfig(folds=3), _build_evaluation_catalogue(workspace), workspace), workspace
+        )
+
+    return make_once("evaluation", write)
+
+
+@pytest.fixture(scope="session")
+def evaluation_workspace(evaluation_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(evaluation_template, tmp_path_factory.mktemp("evaluation") / "workspace"))
+
+
+@pytest.fixture(scope="session")
+def evaluation_catalogue(evaluation_template: Path, evaluation_workspace: Path) -> Path:
+    return evaluation_workspace / _only_artefact(evaluation_template, "catalogues")
+
+
+@pytest.fixture(scope="session")
+def evaluation_split(evaluation_template: Path, evaluation_workspace: Path) -> Path:
+    return evaluation_workspace / _only_artefact(evaluation_template, "splits")
+
+
+@pytest.fixture(scope="session")
+def evaluation_baseline(evaluation_template: Path, evaluation_workspace: Path) -> Path:
+    return evaluation_workspace / _only_artefact(evaluation_template, "predictions")
+
+
+def _only_artefact(workspace: Path, kind: str) -> Path:
+    (artefact,) = (workspace / kind).iterdir()
+    return artefact.relative_to(workspace)
+
+
+def _build_evaluation_catalogue(workspace: Workspace) -> Path:
+    store = open_feature_directory(FEATURES, workspace).path
     generator = np.random.default_rng(7)
     writer = PartWriter(FeatureDirectory(store), FEATURES.n_mels)
     rows = []
@@ -191,12 +263,7 @@ def evaluation_catalogue(evaluation_workspace: Path) -> Path:
     writer.publish()
     columns = ["recording_id", "label", "recordist", "scientific_name", "common_name", "sha256"]
     table = pd.DataFrame(rows, columns=columns).assign(size=1, version="1", secondary_labels="")
-    return build_catalogue(table, DataConfig(root="unused"), FeatureDirectory(store), Workspace(evaluation_workspace))
-
-
-@pytest.fixture(scope="session")
-def evaluation_split(evaluation_catalogue: Path, evaluation_workspace: Path) -> Path:
-    return build_split(SplitConfig(folds=3), evaluation_catalogue, Workspace(evaluation_workspace))
+    return build_catalogue(table, DataConfig(root="unused"), FeatureDirectory(store), workspace)
 
 
 @pytest.fixture(scope="session")
@@ -235,11 +302,6 @@ def evaluation_members(write_member: WriteMember) -> dict[str, list[Path]]:
         "scratch": write_member(scratch, skill=2.5, gain_db=(0.0, -6.0)),
         "hub|<script>alert(3)</script>": write_member(pretrained, skill=1.5),
     }
-
-
-@pytest.fixture(scope="session")
-def evaluation_baseline(evaluation_split: Path, evaluation_workspace: Path) -> Path:
-    return predict_baseline(evaluation_split, Workspace(evaluation_workspace))
 
 
 def _write_run(config: TrainConfig, split: Path, fold: int, workspace: Path) -> Path:

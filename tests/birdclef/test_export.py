@@ -79,7 +79,7 @@ def make_waveform(seconds: float) -> np.ndarray:
     return (0.3 * np.sin(2 * np.pi * (300 + 200 * time) * time) + noise).astype(np.float32)
 
 
-@pytest.mark.parametrize("run", ["band_median", "dataset"], indirect=True)
+@pytest.mark.parametrize("run", ["band_median", pytest.param("dataset", marks=pytest.mark.soak)], indirect=True)
 def test_file_takes_any_number_of_windows_and_agrees_with_the_library(run: Path, exported: Path) -> None:
     onnx.checker.check_model(onnx.load(exported), full_check=True)
     session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])

@@ -32,10 +32,7 @@ SOUNDING = {
     )
 }
 STAGES = [f"birdclef.{stage}" for stage in ("train", "predict", "baseline", "evaluate")]
-READERS = [
-    f"birdclef.{reader}"
-    for reader in ("comparison.diff", "comparison.trial_scores", "export_formats.model_card", "champion", "promote")
-]
+READERS = [f"birdclef.{reader}" for reader in ("comparison.diff", "comparison.trial_scores", "champion", "promote")]
 
 
 def import_in_turn(*groups: Iterable[str]) -> list[set[str]]:

@@ -27,6 +27,7 @@ from cache.synth import CorpusPlan, synthesize_corpus
 PROJECT = Path(__file__).resolve().parents[2]
 
 Birdclef = Callable[..., subprocess.CompletedProcess[str]]
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
 class Webhook:
@@ -59,21 +60,16 @@ def webhook() -> Iterator[Webhook]:
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(make_once: MakeOnce) -> Path:
     plan = CorpusPlan(species=20, recordings=80, seed=1, min_seconds=1.0, max_seconds=3.0)
-    return synthesize_corpus(tmp_path_factory.mktemp("data") / "corpus", plan)
+    return make_once("corpus", lambda folder: synthesize_corpus(folder, plan))
 
 
 @pytest.fixture(scope="session")
-def installed(shared_folder: Path) -> Path:
-    """The folder of an installed wheel of the project, made once for all workers; no clone is near."""
+def installed(make_once: MakeOnce) -> Path:
+    """The folder of an installed wheel of the project; no clone is near."""
     pytest.importorskip("setuptools", minversion="77")
-    folder = shared_folder / "installed"
-    with FileLock(f"{folder}.lock"):
-        if not folder.is_dir():
-            _install_wheel(Path(f"{folder}.unfinished"))
-            Path(f"{folder}.unfinished").rename(folder)
-    return folder
+    return make_once("installed", _install_wheel)
 
 
 def _install_wheel(folder: Path) -> None:
@@ -108,24 +104,15 @@ def _without_settings() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all workers of this run of the tests share."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
-    folder.mkdir(exist_ok=True)
-    return folder
+def make_prefect_home(make_once: MakeOnce, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes a Prefect home whose database has its tables, for which Prefect takes 7 s."""
 
+    def make_tables(home: Path) -> None:
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "server", "database", "upgrade", "-y"]
+        environment = {**_without_settings(), "PREFECT_HOME": str(home)}
+        subprocess.run(command, env=environment, check=True, capture_output=True)
 
-@pytest.fixture(scope="session")
-def make_prefect_home(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Makes a Prefect home whose database has its tables: Prefect takes 7 s to make them, once for all workers here."""
-    tables = shared_folder / "prefect_tables"
-    with FileLock(f"{tables}.lock"):
-        if not tables.is_dir():
-            command = [sys.executable, "-m", "prefect", "--no-prompt", "server", "database", "upgrade", "-y"]
-            environment = {**_without_settings(), "PREFECT_HOME": f"{tables}.unfinished"}
-            subprocess.run(command, env=environment, check=True, capture_output=True)
-            Path(f"{tables}.unfinished").rename(tables)
+    tables = make_once("prefect_tables", make_tables)
     return lambda name: Path(shutil.copytree(tables, tmp_path_factory.mktemp(name) / "home"))
 
 

@@ -14,7 +14,7 @@ from cache.folds.assignment import assign_folds, check_table, settle_folds
 from cache.folds.groups import PINNED_FOLD, TEST_FOLD, is_trained_on
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=50)
 @given(random_tables())
 def test_nothing_shared_crosses_folds_and_every_validated_species_is_trained(
     drawn: tuple[pd.DataFrame, SplitConfig],

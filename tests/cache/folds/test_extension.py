@@ -70,7 +70,7 @@ def homes_of(known: Counter[int]) -> set[int]:
     return {TEST_FOLD} if TEST_FOLD in known else {fold for fold, count in known.items() if count == most}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(changed_tables())
 def test_known_groups_stay_nothing_leaks_and_every_validated_species_is_trained(
     drawn: tuple[pd.DataFrame, np.ndarray, SplitConfig],

@@ -2,15 +2,17 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
+from prefect import flow, task
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-PROJECT = Path(__file__).resolve().parents[3]
+from flows.prefect_ui.failures import fail_in_one_sentence
+from flows.tasks import STAGE
 
 Birdclef = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -53,35 +55,18 @@ def test_user_error_has_its_traceback_once_if_that_is_asked_for(birdclef: Birdcl
     assert "FileNotFoundError: There is no preset 'smal'" in wrong.stderr
 
 
-_DEFECT = """
-from prefect import flow, task
-from flows.prefect_ui.failures import fail_in_one_sentence
-from flows.tasks import STAGE
+def test_defect_keeps_its_traceback(prefect_server: str, caplog: pytest.LogCaptureFixture) -> None:
+    @task(**STAGE)
+    def build() -> str:
+        return {}["missing"]
 
-@task(**STAGE)
-def build():
-    return {}["missing"]
+    @flow
+    @fail_in_one_sentence
+    def defective(config: str = "demo") -> str:
+        return build()
 
-@flow
-@fail_in_one_sentence
-def defective(config: str = "demo") -> str:
-    return build()
-
-defective()
-"""
-
-
-def test_defect_keeps_its_traceback(prefect_environment: dict[str, str], prefect_server: str) -> None:
-    failed = subprocess.run(
-        [sys.executable, "-c", _DEFECT],
-        cwd=PROJECT,
-        env={**prefect_environment, "PREFECT_API_URL": prefect_server},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert failed.returncode == 1
-    assert "Encountered exception during execution: KeyError('missing')" in failed.stderr
-    assert "Traceback (most recent call last)" in failed.stderr
+    with temporary_settings({PREFECT_API_URL: prefect_server}), pytest.raises(KeyError, match="missing"):
+        defective()
+    assert "Encountered exception during execution: KeyError('missing')" in caplog.text
+    assert "Traceback (most recent call last)" in caplog.text
     assert any("KeyError: 'missing'" in message for message in _messages_of_failed_runs(prefect_server))
