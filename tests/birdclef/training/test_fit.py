@@ -390,6 +390,17 @@ def test_orphans_and_losses_are_logged_for_each_epoch(ringing: FoldData, tmp_pat
     )
 
 
+def test_batch_of_more_species_than_there_are_is_told(
+    ringing: FoldData, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "birdclef.training.fit"):
+        train(ringing, config(epochs=1, steps_per_epoch=1, species_per_batch=5000), tmp_path)
+    (told,) = [record.getMessage() for record in caplog.records if "species_per_batch" in record.getMessage()]
+    assert "5000" in told
+    assert "3 species" in told
+    assert "6 recordings" in told  # two of each species
+
+
 def test_the_last_epoch_is_validated_whatever_the_interval(ringing: FoldData, tmp_path: Path) -> None:
     train(ringing, config(epochs=5, validate_every=2), tmp_path)
     log = read_log(tmp_path).dropna(subset="val_macro_f1")
