@@ -52,8 +52,8 @@ def champion_report(workspace: Workspace) -> Path:
 def advise_on_choice(decisions: Sequence[Decision], workspace: Workspace) -> str:
     """Returns which report is the best where there is no champion, why it was refused, and how to take it all the same.
 
-    Of a workspace at a URL, the reports on this machine count and those that were decided on, which are fetched. The
-    sentences have no full stop at the end; empty if there is no such report.
+    If the workspace is at a URL, the reports on this machine are considered, and those that have a decision, which are
+    fetched. The sentences have no full stop at the end; empty if there is no such report.
     """
     keys = {path.name for path in workspace.artefacts("reports")} | {one.report for one in decisions}
     reports = [path for path in (workspace.artefact("reports", key) for key in sorted(keys)) if is_finished(path)]

@@ -60,7 +60,7 @@ class Verdict:
     lost: tuple[str, ...] = ()
 
     @property
-    def sound(self) -> bool:
+    def intact(self) -> bool:
         """Whether nothing is wrong."""
         return not self.damages and not self.changed
 
@@ -140,7 +140,7 @@ def verify(
             others.difference_update(hash_recordings(files, folder, workspace))
         kept = {_keep(store, damage.part, others, _layout(features)) for damage in damages}
         for damage in damages:
-            if damage.part not in kept:  # the copy has the same id if a killed verify made the part; it is sound now
+            if damage.part not in kept:  # the copy has the same id if a killed verify made the part; it is intact now
                 _withdraw(store, damage.part)
     build_features(data, features, workspace)
     if noise:  # its strips only: the noisy copies have stores of their own, which may be damaged too
@@ -184,8 +184,8 @@ def _keep(store: FeatureDirectory, part: str, audio: Collection[str], layout: _L
     except DamagedPartError:
         return None
     damaged = find_damaged_strips(array.directory, fragment)
-    sound = [strip for strip in fragment.strips if strip.sha256 in audio and strip not in damaged]
-    return copy_strips(store, part, sound, fragment.failures) if sound else None
+    intact = [strip for strip in fragment.strips if strip.sha256 in audio and strip not in damaged]
+    return copy_strips(store, part, intact, fragment.failures) if intact else None
 
 
 def _withdraw(store: FeatureDirectory, part: str) -> None:

@@ -22,7 +22,8 @@ from cache.config.features import FeatureConfig, LogMelConfig
 from cache.front_end.mel_scale import bands_between
 
 _FLOOR_STRIDE = 4
-"""Frames from one to the next of which a band's floor is the median; frames between overlap these by three quarters."""
+"""The median level of a band is taken over every so many frames, which is faster. At a hop of a quarter of the FFT the
+frames next to these share three quarters of their samples with them."""
 
 
 class Augmentation(Protocol):

@@ -1,4 +1,4 @@
-"""Counts what the models of two reports saw of the recordings that they scored, by all that both tables know."""
+"""Counts leaks of two reports, with the recordists and duplicates that the tables of both know."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

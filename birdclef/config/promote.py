@@ -8,5 +8,5 @@ class PromoteConfig(ConfigSection):
 
     margin: Probability = 0.02
     """Largest tolerated loss of macro-F1. A report replaces the champion if the whole interval of the difference lies
-    above minus this value, for the champion and for the best champion so far. The first report has no champion to beat:
-    it is compared with chance, its baseline and an embedding model's own labels, without a margin."""
+    at or above minus this value, for the champion and for the best champion so far. The first report has no champion to
+    beat: it is compared with chance, its baseline and an embedding model's own labels, without a margin."""

@@ -81,7 +81,8 @@ class TrainConfig(ConfigSection):
     weight_decay: AmountFromZero = 1e-2
     """Weight decay of AdamW. It applies to weight matrices only."""
     warmup_share: Probability = 0.05
-    """Share of the steps in which the learning rate rises linearly. After that it falls as a cosine."""
+    """Share of the steps in which the learning rate rises linearly. After that it falls as a cosine; with `epochs=auto`
+    it falls only once the loss is flat, or the largest number of epochs is near."""
     clip_norm: Amount = 1.0
     """Largest norm of the gradient; a larger gradient is scaled down."""
     ema_decay: float = Field(default=0.999, ge=0, lt=1)

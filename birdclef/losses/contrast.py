@@ -13,7 +13,7 @@ class ContrastBatch:
 
     Attributes:
         embeddings: (batch, dim), of any scale and float type.
-        labels: Label index of each row, (batch,). Any integers will do for a loss without prototypes and a batch
+        labels: label_index of each row, (batch,). Any integers will do for a loss without prototypes and a batch
             without `secondary`.
         recordings: Index of the recording that each row was cut from, (batch,).
         secondary: Which other species sing in the row's recording, (batch, classes) bool; None: unknown.

@@ -23,7 +23,7 @@ class SupConLoss(nn.Module):
     The positives P(i) of a row are the other rows of its species. Two crops of one recording are alike in microphone
     and background as much as in the bird. So the mean over P(i) is weighted, sum w log p / sum w, with w =
     `same_recording_weight` for positives from the anchor's own recording and w = 1 for others. Anchors without a
-    positive are left out. With weight 1 and the sum over anchors it is the equation.
+    positive are left out. With weight 1 and the sum over anchors this loss is that equation.
 
     With weight 0, pairs from one recording are ignored: they are neither positive nor negative. If they stayed in the
     denominator, they would be pushed apart although they are of one species.

@@ -26,8 +26,8 @@ class Window:
     begins before its place. `start` and `end` are what was heard, not the place.
 
     Attributes:
-        start: Start of what the crop without shift holds, s.
-        end: End of what the crop without shift holds, s; the end of the recording if it comes first.
+        start: Start of what the window holds without a shift, s.
+        end: End of what the window holds without a shift, s; the end of the recording if it comes first.
         place_end: End of the window's place in the grid, s; it names the row of a submission.
         crops: Piece of the strip for each shift, (shifts, frames, n_mels) in dB.
     """
@@ -46,7 +46,7 @@ class Grid:
         frames: Length of a window in frames.
         seconds: Length of a window, and step to the next window, s.
         frames_per_second: Frame rate of the strips.
-        shifts: Number of frames by which each crop of a window is moved.
+        shifts: Number of frames by which the window is moved for each of its views.
     """
 
     frames: int
@@ -90,7 +90,7 @@ class WindowClassifier(Protocol):
 def cut_windows(pieces: Iterable[NDArray[np.float32]], grid: Grid, heard: Heard) -> Iterator[Window]:
     """Yields the windows of a recording in order; at most one piece and one window are in memory.
 
-    A crop that would reach over an end of the recording is moved inwards. A recording shorter than a window is
+    A view that would reach over an end of the recording is moved inwards. A recording shorter than a window is
     repeated, as in training. The rest at the end of a recording becomes a window of its own if it is at least a tenth
     of a window long.
 

@@ -37,7 +37,7 @@ class Views:
 
     Attributes:
         crops: Crops of log-mel in dB or of embeddings, (batch * views, 1, channels, frames).
-        labels: Label index of each view, (batch * views,).
+        labels: label_index of each view, (batch * views,).
         targets: Class probabilities for the cross-entropy, (batch * views, classes).
         recordings: Index of each view's recording, (batch * views,).
         secondary: Which other species sing in each view's recording, (batch * views, classes) bool; None: no recording
@@ -57,7 +57,7 @@ class ValidationData:
 
     Attributes:
         strips: Strips of the recordings.
-        labels: Label index of each recording, (recordings,).
+        labels: label_index of each recording, (recordings,).
         windows: Strip index and first frame of each window, (windows,) each.
         frames: Length of a window.
         ignored: Pairs of recording and secondary species, which no metric counts.

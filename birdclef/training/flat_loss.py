@@ -10,9 +10,9 @@ from birdclef.training.schedule import rate_factor
 _WINDOW_STEPS = 100
 """Steps whose mean losses are compared."""
 _LEAST_FALL = 0.02
-"""The loss is flat if a window lies less than this share below the window before it."""
+"""The loss is flat if the mean of the last steps lies less than this share below that of as many steps before."""
 _LEARNT_SHARE = 0.9
-"""A loss above this share of the first window's loss has not begun to fall: training goes on."""
+"""A loss above this share of the mean over the first steps has not begun to fall: training goes on."""
 _FALL_SHARE = 1 / 3
 """Epochs in which the learning rate falls, as a share of the epochs before."""
 

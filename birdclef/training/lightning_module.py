@@ -159,7 +159,7 @@ class SpeciesLightningModule(pl.LightningModule):
         self.log("val_cross_entropy", negative_log_likelihood(probabilities, labels, self._ignored))
 
     def on_train_epoch_end(self) -> None:
-        """Log the progress of the training after each validation; with `epochs=auto`, end it when the loss is flat."""
+        """Log the progress of the training after each validation; begin the fall of the rate once the loss is flat."""
         metrics = self.trainer.callback_metrics
         if self.budget.end_epoch(metrics["train_loss"].item()):
             self._set_last_epoch()

@@ -23,7 +23,7 @@ def draw_batches(
     different if the species has K recordings. Otherwise they repeat, and each repetition gets a crop of its own.
 
     Args:
-        labels: Label index of each recording, (recordings,).
+        labels: label_index of each recording, (recordings,).
         species_per_batch: P, the number of species in a batch.
         recordings_per_species: K, the number of recordings of each species.
         steps: Number of batches in the epoch.
@@ -79,7 +79,7 @@ def describe_batches(labels: NDArray[np.int64], batches: NDArray[np.int64], view
     number of views of other recordings of the anchor's species in the batch.
 
     Args:
-        labels: Label index of each recording, (recordings,).
+        labels: label_index of each recording, (recordings,).
         batches: Recordings of each batch, (steps, batch).
         views: Number of views of a recording in a batch.
     """

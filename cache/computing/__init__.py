@@ -1,1 +1,1 @@
-"""Computes features in child processes, which may crash, hang or run out of memory."""
+"""Computes the parts of the store, several at a time, and tries again those whose process ended."""

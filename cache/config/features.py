@@ -1,5 +1,6 @@
 """Configuration of the features: log-mel, or embeddings by a model."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -31,6 +32,15 @@ class FeatureComputation(ConfigSection):
     memory_gb: float = Field(default=8.0, gt=0, le=100_000)
     """A recording is quarantined if its features take more memory than this. The memory of an embedding model does not
     count."""
+
+    @property
+    @abstractmethod
+    def frames_per_second(self) -> float:
+        """Frames per second of audio; those of embeddings are segments."""
+
+    def count_frames(self, seconds: float) -> int:
+        """Returns the number of frames in so many seconds of a strip, at least 1."""
+        return max(1, round(seconds * self.frames_per_second))
 
 
 _COMPUTATION = frozenset(FeatureComputation.model_fields)
@@ -95,10 +105,6 @@ class LogMelConfig(FeatureComputation):
         """Frames per second of audio."""
         return self.sample_rate / self.hop_length
 
-    def count_frames(self, seconds: float) -> int:
-        """Returns the number of frames in so many seconds of a strip, at least 1."""
-        return max(1, round(seconds * self.frames_per_second))
-
     @property
     def compared_log_mel(self) -> "LogMelConfig":
         """Log-mel used to detect silence and duplicates: the strip itself."""
@@ -109,17 +115,17 @@ class EmbeddingConfig(FeatureComputation):
     """Settings of embeddings by a pretrained bird model, and of their computation."""
 
     kind: Literal["embedding"]
-    """Strips are embeddings, one per window of the model."""
+    """Strips are embeddings, one per segment: the piece of sound that the model takes."""
     model: EmbeddingModel
     """Name of a shipped description (birdnet_v2.4), or path of a description in YAML. `config show` prints the whole
     description with the digests of its files."""
     stride_seconds: Seconds | None = None
-    """Time from one window to the next; null: the value in the model's description."""
+    """Time from one segment to the next; null: the value in the model's description."""
     dtype: Literal["float16"] = "float16"
     """Type of the stored values. uint8 is not possible: its steps are made for decibels, and the channels of an
     embedding have different ranges."""
     batch_windows: int = Field(default=1, gt=0, le=10_000)
-    """Number of windows per call of the model. 1 is fastest if the activations fit into the cache of a core."""
+    """Number of segments per call of the model. 1 is fastest if the activations fit into the cache of a core."""
 
     background_variants: int = Field(default=2, ge=0, le=1000)
     """Number of noisy copies of each recording that are embedded too, if `data.background` is set. Each copy costs one
@@ -179,17 +185,13 @@ class EmbeddingConfig(FeatureComputation):
 
     @property
     def stride_samples(self) -> int:
-        """Samples from one window to the next."""
+        """Samples from one segment to the next."""
         return round((self.stride_seconds or self.model.stride_seconds) * self.sample_rate)
 
     @property
     def frames_per_second(self) -> float:
-        """Windows per second of audio."""
+        """Segments per second of audio."""
         return self.sample_rate / self.stride_samples
-
-    def count_frames(self, seconds: float) -> int:
-        """Returns the number of frames (windows) in so many seconds of a strip, at least 1."""
-        return max(1, round(seconds * self.frames_per_second))
 
     @property
     def compared_log_mel(self) -> LogMelConfig:

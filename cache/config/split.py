@@ -10,7 +10,7 @@ from pydantic import (
 from cache.config.section import ConfigSection, Seed, refuse_in_one_sentence
 
 AUTO = "auto"
-"""Value of `split.folds` that has the number of folds chosen by the recordings."""
+"""Value of `split.folds` that chooses the number of folds from the recordings."""
 
 MOST_FOLDS = 5
 """Largest number of folds that `split.folds=auto` chooses itself, and the default of `split.folds`."""
@@ -27,8 +27,8 @@ class SplitConfig(ConfigSection):
         Annotated[int, Field(ge=2, le=_MOST_PARTS)] | Literal["auto"],
         refuse_in_one_sentence(f"a whole number from 2 to {_MOST_PARTS}, or {AUTO}"),
     ] = MOST_FOLDS
-    """Number of folds; `auto`: the number of folds in `fold_column`, or without it the largest number up to 5 that the
-    recordings allow, or that of the split whose folds are kept. Keys and reports hold the number, not the word."""
+    """Number of folds. `auto` takes that of `fold_column`; else that of the split whose folds are kept; else the
+    largest number up to 5 that the recordings allow. Keys and reports hold the number, not the word."""
     seed: Seed = 42
     """Seed of the fold assignment."""
     group_by: str = "recordist"

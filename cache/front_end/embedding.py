@@ -110,7 +110,7 @@ def keep_model(model: EmbeddingModel, store: FeatureDirectory) -> None:
     Raises:
         ValueError: If the digest of a file differs from the configuration.
     """
-    logger.info("features: embeddings of %s, whose weights stand under %s", model.name, model.licence)
+    logger.info("features: embeddings of %s, whose weights are licensed under %s", model.name, model.licence)
     for source, name, sha256 in _files(model):
         target = store.path / name
         if target.is_file() and file_key(target) == sha256:
@@ -130,7 +130,7 @@ def copy_model(model: EmbeddingModel, store: FeatureDirectory, folder: Path) -> 
         FileNotFoundError: If the directory holds no model.
     """
     source = store.fetch(f"model.{model.format}")
-    logger.info("%s holds a copy of %s, whose weights stand under %s", folder, model.name, model.licence)
+    logger.info("%s holds a copy of %s, whose weights are licensed under %s", folder, model.name, model.licence)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / source.name, source.read_bytes())
 

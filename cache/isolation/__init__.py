@@ -1,1 +1,1 @@
-"""Child processes that bear what a recording does to them, forked by a server that has imported everything."""
+"""Child processes that a recording may end or block, forked by a server that has imported everything."""

@@ -1,4 +1,4 @@
-"""Decodes recordings that nobody has decoded before in a child process, which bears what they do to it.
+"""Decodes untrusted recordings in a child process, so that a crash, a hang or full memory ends only the child.
 
 A recording that crashes its decoder, hangs it or fills the memory is unusable audio; the caller goes on. The child
 bounds what a recording costs, and keeps crashes away from the caller. It is no sandbox: it has the rights of its user.

@@ -67,7 +67,7 @@ def find_faults(table: pd.DataFrame, data: DataConfig, strips: StripStore) -> di
         elif strip.peak_db < data.silence_db:
             faults[name] = "silent", f"peak {strip.peak_db:.1f} dB, data.silence_db is {data.silence_db:g}"
         elif sha256 in contested.index:
-            faults[name] = "label_conflict", f"the same bytes stand under {', '.join(contested[sha256])}"
+            faults[name] = "label_conflict", f"the same bytes have the labels {', '.join(contested[sha256])}"
     return faults
 
 

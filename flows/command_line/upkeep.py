@@ -126,7 +126,7 @@ def _verify(data: DataConfig, features: FeatureConfig, workspace: Workspace, sha
         typer.echo(f"part {damage.part}: {damage.problem} ({len(damage.strips)} strips)")
     for recording in verdict.changed:
         typer.echo(f"{recording}: the audio changed, but its size and modification time did not")
-    if verdict.sound:
+    if verdict.intact:
         typer.echo(f"{verdict.store.path} is sound.")
         return True
     found = {"damaged parts": verdict.damages, "changed audio files": verdict.changed}

@@ -1,4 +1,4 @@
-"""Lets no page of another site call a server that asks for no password, although a browser of this machine shows it.
+"""Refuses requests that pages of other sites, open in a browser on this machine, send to a server without a password.
 
 Prefect's setting of origins stops a page only where the browser asks before it sends a request. Browsers send forms,
 text and WebSockets without asking. A site may also let its own name point to this machine (DNS rebinding); its page

@@ -99,7 +99,7 @@ def test_each_unusable_recording_is_listed_with_its_reason(mixed: DataConfig, tm
     detail = quarantine.set_index("recording_id")["detail"]
     assert "Git-LFS pointer" in detail["bird1/pointer.ogg"]
     assert detail["bird1/nan.wav"] == "1 samples are NaN or infinite"
-    assert detail["bird1/same.wav"] == "the same bytes stand under bird1, bird2"
+    assert detail["bird1/same.wav"] == "the same bytes have the labels bird1, bird2"
     assert detail["bird2/click.wav"] == "0.410 s decode, data.min_seconds is 0.5"  # 1 + 6400 // 160 = 41 frames
     assert "data.silence_db is -60" in detail["bird1/quiet.wav"]
 

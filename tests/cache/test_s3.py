@@ -175,7 +175,7 @@ def test_damaged_part_in_a_bucket_is_refused_and_made_again(
     verdict = verify(there, FEATURES, second, share=1.0, repair=True)
     assert sorted(damage.part for damage in verdict.damages) == sorted(name.split("/")[3] for name in chunks[:2])
     assert stored_there(url) == sound
-    assert verify(there, FEATURES, second, share=1.0, repair=True).sound
+    assert verify(there, FEATURES, second, share=1.0, repair=True).intact
 
 
 def test_fragments_that_the_bucket_no_longer_has_leave_the_mirror(there: DataConfig, url: str, tmp_path: Path) -> None:

@@ -151,19 +151,19 @@ def test_damage_is_named_and_only_it_is_computed_again(
     assert [found.part for found in told.damages] == [part]
     assert problem in told.damages[0].problem
     caplog.set_level("INFO", logger="cache.features")
-    assert not verify(data, FEATURES, Workspace(workspace), 1.0, repair=True).sound
+    assert not verify(data, FEATURES, Workspace(workspace), 1.0, repair=True).intact
     assert f"features: {PART_RECORDINGS} audio files to compute, {RECORDINGS - PART_RECORDINGS} from cache" in (
         caplog.messages
     )
     assert read_store(store) == sound
-    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).sound
+    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).intact
 
 
 def test_sound_store_is_called_sound_and_left_alone(built: tuple[DataConfig, Path, Path]) -> None:
     data, workspace, store = built
     before = read_store(store)
     verdict = verify(data, FEATURES, Workspace(workspace), 1.0, repair=True)
-    assert verdict.sound
+    assert verdict.intact
     assert verdict.store.path == store
     assert read_store(store) == before
 
@@ -183,7 +183,7 @@ def test_audio_that_changed_without_a_trace_is_found_and_computed(
     strips = len(StripStore(FeatureDirectory(store)).strips)
     assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=True).changed == ("bird/4.wav",)
     assert len(StripStore(FeatureDirectory(store)).strips) == strips + 1
-    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).sound
+    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).intact
 
 
 def keep_only(data: DataConfig, sha256: str) -> str:
@@ -216,7 +216,7 @@ def test_sound_strips_of_other_audio_in_a_damaged_part_are_kept(
     assert [found.part for found in verdict.damages] == [part]
     assert verdict.lost == lost
     assert read_strips(store) == {sha256: strip for sha256, strip in whole.items() if sha256 not in lost}
-    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).sound
+    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).intact
     (Path(data.root) / "train_metadata.csv").write_text(table)
     build_features(data, FEATURES, Workspace(workspace))
     assert read_strips(store) == whole
@@ -237,7 +237,7 @@ def test_copy_that_a_killed_verify_left_is_not_withdrawn_once_it_is_written_anew
     keep_only(data, last.sha256)
     assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=True).lost == ()
     assert read_strips(store) == whole
-    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).sound
+    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).intact
 
 
 def test_damaged_strip_of_audio_that_is_gone_does_not_stay(
@@ -249,7 +249,7 @@ def test_damaged_strip_of_audio_that_is_gone_does_not_stay(
     lose_chunk(store, StripStore(FeatureDirectory(store)).strips[old].part)
     path.write_bytes(encode_audio(np.random.default_rng(9).normal(0, 0.1, 9_500), 8_000))
     assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=True).lost == (old,)
-    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).sound
+    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).intact
     assert len(StripStore(FeatureDirectory(store)).strips) == RECORDINGS
 
 
@@ -268,7 +268,7 @@ def test_nothing_is_kept_from_an_array_that_is_not_the_parts(
     keep_only(data, next(iter(sound)))
     assert set(verify(data, FEATURES, Workspace(workspace), 1.0, repair=True).lost) == (mine if told else set())
     assert read_strips(store) == sound
-    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).sound
+    assert verify(data, FEATURES, Workspace(workspace), 1.0, repair=False).intact
 
 
 def test_a_share_of_none_reads_no_array_but_misses_no_lost_one(built: tuple[DataConfig, Path, Path]) -> None:

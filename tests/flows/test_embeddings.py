@@ -65,7 +65,7 @@ def fused(birdclef: Callable[..., Any], fusion: tuple[Path, list[str]]) -> Path:
     experiment, overrides = fusion
     done = birdclef("run", str(experiment), *overrides, "--workspace", str(experiment.parent / "workspace"))
     assert done.returncode == 0, done.stderr
-    assert "embeddings of Tiny, whose weights stand under CC0" in done.stdout + done.stderr
+    assert "embeddings of Tiny, whose weights are licensed under CC0" in done.stdout + done.stderr
     return Path(done.stdout.splitlines()[-1])
 
 
