@@ -1,4 +1,4 @@
-"""Checks the user's table, its folds and the weights before anything is computed; knows no Prefect."""
+"""Checks the user's table, its folds, backbones and weights before anything is computed; knows no Prefect."""
 
 from collections.abc import Iterable
 
@@ -13,14 +13,15 @@ from flows.experiment import ExperimentConfig
 def check_inputs(experiments: Iterable[ExperimentConfig], workspace: Workspace) -> None:
     """Check what of some experiments can be checked before features are computed.
 
-    Errors of the table come first, then folds that the table does not allow, then weights that are not there.
+    Errors of the table come first, then folds that the table does not allow, then backbones and weights that are not
+    there.
 
     Args:
         experiments: Settings of all stages; what they share is checked once.
         workspace: Workspace of the artefacts.
 
     Raises:
-        ValueError: If the table has errors, or its recordings do not allow the split.
+        ValueError: If the table has errors, its recordings do not allow the split, or timm has no such backbone.
         FileNotFoundError: If the table, an audio file, an earlier split or the weights are missing.
     """
     listed = list(experiments)

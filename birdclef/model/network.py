@@ -129,6 +129,17 @@ def _build_timm_backbone(config: ModelConfig, *, load_weights: bool) -> nn.Modul
     return backbone
 
 
+def check_backbone(name: str) -> None:
+    """Check that timm has a model of a name.
+
+    Raises:
+        ValueError: If it has none; the message suggests similar names.
+    """
+    if not timm.is_model(name):
+        near = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=5)) or "see timm.list_models()"
+        raise ValueError(f"timm has no model {name!r}. Near names: {near}.")
+
+
 def create_backbone(name: str, drop_path: float, *, pretrained: bool) -> nn.Module:
     """Returns a timm backbone with one input channel and no classifier.
 
@@ -136,9 +147,7 @@ def create_backbone(name: str, drop_path: float, *, pretrained: bool) -> nn.Modu
         ValueError: If timm has no model of that name; the message suggests similar names.
         FileNotFoundError: If pretrained weights cannot be downloaded.
     """
-    if not timm.is_model(name):
-        near = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=5)) or "see timm.list_models()"
-        raise ValueError(f"timm has no model {name!r}. Near names: {near}.")
+    check_backbone(name)
     if pretrained:
         check_hub(name)
     settings: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}

@@ -16,7 +16,7 @@ from flows.experiment import expand_grid, load_arms, load_config
 
 def sweep(
     config: Config,
-    grid: Annotated[list[str], typer.Argument(help="Alternatives as section.key=[value, value]; repeat for more.")],
+    grid: Annotated[list[str], typer.Argument(help=r"Alternatives as section.key=\[value, value]; repeat for more.")],
     workspace: WorkspaceAddress = WORKSPACE,
 ) -> None:
     """Run the pipeline for every combination of values and compare; the last line is the comparison's directory."""

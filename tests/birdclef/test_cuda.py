@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import lightning.pytorch as pl
 import pandas as pd
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from birdclef.config.model import ModelConfig
-from birdclef.config.objective import ObjectiveConfig
+from birdclef.config.objective import ContrastKind, ObjectiveConfig
 from birdclef.config.train import TrainConfig
 from birdclef.devices.host_copy import HostCopy
 from birdclef.devices.peak_memory import PeakMemory
@@ -37,7 +37,7 @@ from cache.workspace.workspace import Workspace
 pytestmark = pytest.mark.gpu
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-CONTRASTS = ["supcon", "balanced", "prototype", "parametric", "soft"]
+CONTRASTS = get_args(ContrastKind)
 SETTINGS = {
     "model": {"backbone": "test_resnet", "projection_hidden": 32, "projection_dim": 16, "normalisation": "dataset"},
     "augment": {"warp_frames": 4, "noise_probability": 0.5},

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from birdclef.augment.chain import build_augmentation
 from birdclef.augment.mixup import mixup
-from birdclef.config.objective import ObjectiveConfig
+from birdclef.config.objective import ContrastKind, ObjectiveConfig
 from birdclef.config.train import TrainConfig
 from birdclef.model.network import Heads
 from birdclef.strips.fold import FoldData
@@ -91,7 +91,7 @@ def test_views_are_made_without_waiting(fold_data: FoldData, monkeypatch: pytest
     assert torch.equal(views.crops, expected.crops)
 
 
-@pytest.mark.parametrize("contrast", ["supcon", "balanced", "prototype", "parametric", "soft"])
+@pytest.mark.parametrize("contrast", get_args(ContrastKind))
 def test_objectives_ask_the_device_for_nothing(contrast: str) -> None:
     generator = torch.Generator().manual_seed(0)
     labels = torch.tensor([0, 0, 1, 1, 2, 2])

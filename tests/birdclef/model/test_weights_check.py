@@ -41,3 +41,11 @@ def test_model_without_weights_asks_nobody(config: ModelConfig, tmp_path: Path, 
 def test_weight_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"model\.weights=.*gone\.pth is no file"):
         check_weights(ModelConfig(weights=str(tmp_path / "gone.pth")), Workspace(tmp_path))
+
+
+def test_unknown_backbone_is_told_with_near_names_unless_a_run_began_with_it(tmp_path: Path) -> None:
+    workspace, config = Workspace(tmp_path), ModelConfig(backbone="resnet5")
+    with pytest.raises(ValueError, match=r"timm has no model 'resnet5'\. Near names: .*resnet50"):
+        check_weights(config, workspace)
+    workspace.materialise(Recipe("runs", {"model": config.model_dump(mode="json")}, {}, 1), lambda staging: None)
+    check_weights(config, workspace)

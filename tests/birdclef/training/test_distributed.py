@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from birdclef.config.model import ModelConfig
+from birdclef.config.objective import ContrastKind
 from birdclef.config.train import TrainConfig
 from birdclef.devices.ranks import run_in_ranks
 from birdclef.model.network import build_model
@@ -108,10 +109,7 @@ OBJECTIVES = {
     "ce": {"kind": "ce"},
     "adjusted": {"kind": "ce", "logit_adjustment": 1.0},
     "supcon": {"kind": "supcon"},
-    **{
-        contrast: {"kind": "joint", "contrast": contrast}
-        for contrast in ("supcon", "balanced", "prototype", "parametric", "soft")
-    },
+    **{contrast: {"kind": "joint", "contrast": contrast} for contrast in get_args(ContrastKind)},
 }
 TRAIN = TrainConfig.model_validate(
     {

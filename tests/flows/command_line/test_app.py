@@ -64,6 +64,10 @@ def test_version_is_that_of_the_project() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout == f"birdclef {project['version']}\n"
 
 
+def test_example_with_square_brackets_is_in_the_help() -> None:
+    assert "section.key=[value, value]" in re.sub(r"[\s│]+", " ", CliRunner().invoke(app, ["sweep", "--help"]).stdout)
+
+
 def test_home_is_expanded_in_paths_that_no_shell_has_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     shutil.copy(PROJECT / "configs/small.yaml", tmp_path / "mine.yaml")
