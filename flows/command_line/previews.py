@@ -20,7 +20,7 @@ augment_app = typer.Typer(no_args_is_help=True, help="Look at augmentations.")
 
 @config_app.command("show")
 def print_config(config: Config, overrides: Overrides = None) -> None:
-    """Print every effective value of an experiment, and its origin: default, file, override or a model's description."""
+    """Print every effective value of an experiment and its origin: default, file, override or a model's description."""
     typer.echo(show_config(config, overrides or ()), nl=False)
 
 
