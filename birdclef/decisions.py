@@ -80,7 +80,8 @@ def rank_champions(decisions: Sequence[Decision]) -> list[str]:
     """Returns the reports of champions, the best first, by their measured differences to each other.
 
     A report that was chosen by hand begins a new ranking, because whoever chose it accepts its score. If it had been
-    champion in this ranking before, the ranking goes back to its state right after that.
+    champion in this ranking before, the ranking goes back to its state right after the
+    report had entered it.
     """
     levels: dict[str, float] = {}  # macro-F1 above the first champion of the ranking
     for one in list_champions(decisions):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from birdclef.champion import keep_champion_folds
-from birdclef.model.weights_check import check_weights
+from birdclef.model.model_check import check_model
 from cache.recordings.user_table import read_recordings
 from cache.split import check_split
 from cache.workspace.workspace import Workspace
@@ -27,7 +27,7 @@ def check_inputs(experiments: Iterable[ExperimentConfig], workspace: Workspace) 
     listed = list(experiments)
     check_splits(listed, workspace)
     for model in dict.fromkeys(member.model for each in listed for member in each.train.values()):
-        check_weights(model, workspace)
+        check_model(model, workspace)
 
 
 def check_splits(experiments: Iterable[ExperimentConfig], workspace: Workspace) -> None:

@@ -85,12 +85,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionstart() -> None:
-    """Collect no garbage while the tests are imported, of which little comes: it took three seconds of each worker."""
+    """Collect no garbage during imports, which leave little: it took three seconds of each worker."""
     gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """Leave what was imported and collected out of later garbage collections, of which each took a second for it."""
+    """Have garbage collections leave out what was imported: each took a second to look at it."""
     gc.freeze()
     gc.enable()
 
@@ -185,7 +185,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_once(shared_folder: Path) -> MakeOnce:
-    """Returns the path of what a function writes, by its name, made once for all workers; they must not change it."""
+    """Returns a function that has a file or folder written once for all workers, which must not change it."""
 
     def make(name: str, write: Callable[[Path], object]) -> Path:
         path = shared_folder / name

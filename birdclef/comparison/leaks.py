@@ -1,4 +1,4 @@
-"""Counts leaks of two reports, with the recordists and duplicates that the tables of both know."""
+"""Counts the leaks of two reports by the recordists and duplicates that the table of either one knows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

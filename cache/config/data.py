@@ -18,8 +18,8 @@ class DataConfig(ConfigSection):
     """Audio folder, path relative to `root`. The table's `filename` column is relative to this folder."""
     background: str | None = None
     """Folder or URL with sounds in which no species of the data set is heard, such as wind, rain and traffic. Training
-    mixes them with the recordings; null: only quiet passages of the recordings are mixed in. The folder needs no table,
-    and may have folders inside."""
+    mixes them with the recordings; null: there are no such sounds. The folder needs no table, and may have folders
+    inside."""
     min_seconds: float = Field(default=0.5, gt=0, le=3600)
     """Recordings shorter than this are quarantined."""
     silence_db: float = Field(default=-60.0, ge=-1000, le=1000)

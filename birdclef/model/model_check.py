@@ -6,7 +6,7 @@ from cache.workspace.provenance import read_provenance
 from cache.workspace.workspace import Workspace
 
 
-def check_weights(config: ModelConfig, workspace: Workspace) -> None:
+def check_model(config: ModelConfig, workspace: Workspace) -> None:
     """Check that timm has the backbone, and that the weights can be had: file, local copy, or hub.
 
     timm and the hub are asked only if no run of the workspace began with them, because then a training is certain.
